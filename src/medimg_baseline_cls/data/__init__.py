@@ -1,0 +1,1 @@
+"""Images in, batches out: index, split, cache, loaders, augmentation, phantoms."""

@@ -1,0 +1,55 @@
+"""The error family: every mistake that a user can mend is one of these.
+
+    MedimgError                 one sentence: what was found, what was expected, what to do
+      ConfigError               a setting, a flag or a settings file
+      DataError                 the folder of images, its labels, its splits
+        BadImageError           one file that cannot be decoded
+        LeakageError            a patient or a file on two sides of a split
+      ModelError                an architecture, a layer name
+        WeightsError            pretrained weights that are missing or do not fit
+      TrainingError             training cannot go on (a loss that is not finite, a bad resume)
+      RunError                  a run folder that is incomplete or was changed
+    RunInterrupted              Ctrl-C or SIGTERM: a normal end, with the command that resumes
+
+The command line prints a MedimgError as one sentence and exits with code 2.
+"""
+
+
+class MedimgError(Exception):
+    """A mistake that the user can mend; its text is the whole message."""
+
+
+class ConfigError(MedimgError):
+    """A setting is unknown, out of range or at odds with another."""
+
+
+class DataError(MedimgError):
+    """The images, labels or splits are not as they must be."""
+
+
+class BadImageError(DataError):
+    """A file cannot be decoded into the image that it claims to be."""
+
+
+class LeakageError(DataError):
+    """A patient or a byte-identical file stands on two sides of a split."""
+
+
+class ModelError(MedimgError):
+    """An architecture or a layer is unknown or unsuitable."""
+
+
+class WeightsError(ModelError):
+    """Pretrained weights are missing, unreadable or do not fit the network."""
+
+
+class TrainingError(MedimgError):
+    """Training cannot go on, or cannot be resumed."""
+
+
+class RunError(MedimgError):
+    """A run folder lacks a file or was changed after the fact."""
+
+
+class RunInterrupted(Exception):
+    """The user or the system asked for a stop; the run folder is whole and can be resumed."""

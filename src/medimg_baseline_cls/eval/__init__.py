@@ -1,0 +1,1 @@
+"""Predictions to figures: thresholds from VAL, metrics, mistakes, plots."""

@@ -1,0 +1,1 @@
+"""Maps of evidence for single images."""

@@ -1,0 +1,1 @@
+"""Chores that know nothing of images: files, seeds, devices, runs, logs."""
