@@ -18,9 +18,13 @@ from medimg_baseline_cls.errors import ConfigError
 Precision = Literal["fp32", "bf16"]
 
 _FAST_BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+# fmt: off
 _TOLD_FLAGS = (
-    "avx avx2 fma avx512f avx512_vnni avx512_bf16 amx_tile amx_int8 amx_bf16 asimd sve bf16 i8mm"
-).split()
+    "avx", "avx2", "fma", "avx512f", "avx512_vnni",
+    "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
+    "asimd", "sve", "bf16", "i8mm",
+)
+# fmt: on
 # glibc's names for the three settings, from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 

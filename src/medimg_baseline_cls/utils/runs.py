@@ -1,0 +1,157 @@
+"""Make, mark and find run folders: OUTPUT_DIR/runs/<project>_<date-time>.
+
+A folder is made once and never reused. status.json says how far its run got; `latest`
+names the newest finished one. A path that is no run folder is refused.
+"""
+
+import os
+import re
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.utils.files import read_json, write_json, write_text_atomic
+
+RunState = Literal["training", "interrupted", "trained", "finished"]
+
+LATEST = "latest"
+_STATUS_FILE = "status.json"
+_RUN_FILES = (_STATUS_FILE, "config.json")
+
+
+def create_run_folder(output_dir: Path, project: str) -> Path:
+    """Make and return a new run folder, named by project and local time.
+
+    Args:
+        output_dir: the folder that holds `runs`; made if it is missing.
+        project: letters, digits, and - _ . between them.
+
+    Raises:
+        ConfigError: The project's name cannot be part of a folder's name.
+    """
+    if not re.fullmatch(r"\w([\w.-]*\w)?", project):
+        raise ConfigError(
+            f"project={project!r} cannot name a folder: use letters, digits, and - _ . "
+            "between them, such as project=chest-xray."
+        )
+    stem = f"{project}_{datetime.now():%Y%m%d-%H%M%S}"
+    for number in count(1):
+        run = output_dir / "runs" / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            continue  # another run of the same second
+        return run
+    raise AssertionError("unreachable: the count never ends")
+
+
+def write_status(run: Path, state: RunState) -> None:
+    """Write how far a run got: "training", "interrupted", "trained" or "finished"."""
+    write_json(run / _STATUS_FILE, {"state": state, "process": _process_mark(os.getpid())})
+
+
+def read_status(run: Path) -> RunState:
+    """Return how far a run got; one whose process was killed reads "interrupted".
+
+    Raises:
+        RunError: status.json is missing or garbled.
+    """
+    status = _read_status_file(run)
+    was_killed = status["state"] == "training" and not _is_alive(status.get("process"))
+    return "interrupted" if was_killed else status["state"]
+
+
+def mark_latest(run: Path) -> None:
+    """Let `latest` beside a run name it: a link, or a text file where links are not to be had."""
+    latest = run.parent / LATEST
+    temporary = run.parent / f".{LATEST}.{os.getpid()}.tmp"
+    try:
+        temporary.symlink_to(run.name, target_is_directory=True)
+        temporary.replace(latest)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        write_text_atomic(latest, run.name + "\n")
+
+
+def find_run(run: str | Path, output_dir: Path) -> Path:
+    """Return the run folder that the user means.
+
+    Args:
+        run: a path, the name of a folder in OUTPUT_DIR/runs, or "latest".
+        output_dir: the folder that holds `runs`.
+
+    Raises:
+        RunError: There is none; the message names the newest ones that exist.
+    """
+    candidates = [Path(run), output_dir / "runs" / run]
+    if str(run) == LATEST:
+        candidates.reverse()
+    for candidate in candidates:
+        folder = _follow(candidate)
+        if _is_run(folder):
+            return folder
+    known = [str(path) for path in list_runs(output_dir)[:3]]
+    advice = f"the newest runs are {', '.join(known)}" if known else "start one with medimg train"
+    found = "is a folder without config.json" if Path(run).is_dir() else "is no run folder"
+    raise RunError(f"{run} {found}: {advice}.")
+
+
+def list_runs(output_dir: Path) -> list[Path]:
+    """Return the run folders of OUTPUT_DIR/runs, the newest first."""
+    folder = output_dir / "runs"
+    if not folder.is_dir():
+        return []
+    runs = [path for path in folder.iterdir() if not path.is_symlink() and _is_run(path)]
+    return sorted(runs, key=_age_key, reverse=True)
+
+
+def newest_interrupted(output_dir: Path) -> Path | None:
+    """Return the newest run that was stopped or killed in training, or None."""
+    for run in list_runs(output_dir):
+        if (run / _STATUS_FILE).is_file() and read_status(run) == "interrupted":
+            return run
+    return None
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _RUN_FILES)
+
+
+def _follow(path: Path) -> Path:
+    """Return where a path leads, if it is the link or the text file `latest`."""
+    if path.name != LATEST:
+        return path
+    if path.is_symlink():
+        return path.parent / path.readlink()
+    if path.is_file():
+        return path.parent / path.read_text(encoding="utf-8").strip()
+    return path
+
+
+def _age_key(run: Path) -> tuple[int, str]:
+    newest = max((run / name).stat().st_mtime_ns for name in _RUN_FILES if (run / name).is_file())
+    return newest, run.name
+
+
+def _read_status_file(run: Path) -> dict[str, Any]:
+    status = read_json(run / _STATUS_FILE)
+    if not isinstance(status, dict) or status.get("state") not in get_args(RunState):
+        raise RunError(f"{run / _STATUS_FILE} does not hold the state of a run; it was changed.")
+    return status
+
+
+def _process_mark(process_id: int) -> str | None:
+    """Return a mark of a living process that no later process bears, or None where unknown."""
+    try:
+        text = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name in parentheses may hold anything; the start time is the 20th field after it.
+    start_time = text.rpartition(")")[2].split()[19]
+    return f"{process_id}:{start_time}"
+
+
+def _is_alive(mark: str | None) -> bool:
+    return mark is not None and _process_mark(int(mark.partition(":")[0])) == mark
