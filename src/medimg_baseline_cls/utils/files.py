@@ -90,7 +90,7 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], *, rows: Iterable[Sequence[object]]) -> None:
     """Write a table: one header line, then one line per row, each ended by a line feed.
 
     Args:

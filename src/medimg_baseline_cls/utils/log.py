@@ -36,7 +36,7 @@ class ProgressBar:
 class RowPrinter:
     """A table that grows: the header is printed with the first row, then each row as it comes."""
 
-    def __init__(self, log: "RunLog", header: Sequence[str], width: int) -> None:
+    def __init__(self, log: "RunLog", header: Sequence[str], *, width: int) -> None:
         self._log = log
         self._header = header
         self._widths = [max(len(name), width) for name in header]
@@ -45,9 +45,9 @@ class RowPrinter:
     def row(self, cells: Sequence[object]) -> None:
         """Print one row."""
         if not self._has_header:
-            self._log.write(_join(self._header, self._widths, right=True), "bold")
+            self._log.write(_join(self._header, self._widths), "bold")
             self._has_header = True
-        self._log.write(_join([str(cell) for cell in cells], self._widths, right=True))
+        self._log.write(_join([str(cell) for cell in cells], self._widths))
 
 
 class RunLog:
@@ -84,7 +84,7 @@ class RunLog:
         """Say what may spoil the result."""
         self.write(f"warning: {text}", "yellow")
 
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    def table(self, title: str, *, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a whole table, columns aligned, numbers to the right."""
         first, *lines = format_table(header, rows)
         if title:
@@ -95,7 +95,7 @@ class RunLog:
 
     def growing_table(self, header: Sequence[str], *, width: int = 9) -> RowPrinter:
         """Return a table to be printed row by row, such as one row per epoch."""
-        return RowPrinter(self, header, width)
+        return RowPrinter(self, header, width=width)
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Generator[ProgressBar, None, None]:
@@ -169,18 +169,16 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
     columns = [[row[i] for row in texts] for i in range(len(header))]
     widths = [max(map(len, [name, *cells])) for name, cells in zip(header, columns, strict=True)]
     rights = [bool(cells) and all(map(_is_number, cells)) for cells in columns]
+    signed = [width if right else -width for width, right in zip(widths, rights, strict=True)]
     lines = [header, ["-" * width for width in widths], *texts]
-    return [_join_sides(cells, widths, rights) for cells in lines]
+    return [_join(cells, signed) for cells in lines]
 
 
-def _join(cells: Sequence[str], widths: Sequence[int], *, right: bool) -> str:
-    return _join_sides(cells, widths, [right] * len(widths))
-
-
-def _join_sides(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:
+def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return cells side by side; a negative width aligns its column to the left."""
     padded = [
-        cell.rjust(width) if right else cell.ljust(width)
-        for cell, width, right in zip(cells, widths, rights, strict=True)
+        cell.rjust(width) if width > 0 else cell.ljust(-width)
+        for cell, width in zip(cells, widths, strict=True)
     ]
     return "  ".join(padded).rstrip()
 
