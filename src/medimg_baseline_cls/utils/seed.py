@@ -41,7 +41,7 @@ def generator(seed: int, *purpose: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive_key(seed, *purpose)))
 
 
-def uniform_table(key: int, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def uniform_table(key: int, rows: NDArray[np.int64], *, count: int) -> NDArray[np.float64]:
     """Return `count` uniform numbers for each row, a function of (key, row, column) alone.
 
     Args:
@@ -53,8 +53,8 @@ def uniform_table(key: int, rows: NDArray[np.int64], count: int) -> NDArray[np.f
         Values in [0, 1) with 53 random bits, shape (n, count). Steele et al., "Fast
         splittable pseudorandom number generators", OOPSLA 2014 (splitmix64).
 
-    >>> a = uniform_table(7, np.array([5, 9]), 3)
-    >>> b = uniform_table(7, np.array([9]), 2)
+    >>> a = uniform_table(7, np.array([5, 9]), count=3)
+    >>> b = uniform_table(7, np.array([9]), count=2)
     >>> bool((a[1, :2] == b[0]).all())
     True
     """
@@ -71,7 +71,7 @@ def permutation(seed: int, *purpose: str | int, size: int) -> NDArray[np.int64]:
     >>> sorted(permutation(3, "epoch", 1, size=4).tolist())
     [0, 1, 2, 3]
     """
-    keys = uniform_table(derive_key(seed, *purpose), np.arange(size, dtype=np.int64), 1)[:, 0]
+    keys = uniform_table(derive_key(seed, *purpose), np.arange(size, dtype=np.int64), count=1)[:, 0]
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
