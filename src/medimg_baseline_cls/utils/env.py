@@ -62,7 +62,7 @@ def hide_names(text: str) -> str:
     >>> hide_names("/home/jane/data/xray")
     '~/data/xray'
     """
-    home = str(Path.home())
+    home = _home_folder()
     if len(home) > 1:
         text = re.sub(re.escape(home) + r"(?![\w.-])", "~", text)
     text = re.sub(r"(?<![\w.~-])/(home|Users)/[^/\s'\":]+", "~", text)
@@ -185,8 +185,15 @@ def _gpu_driver() -> str | None:
     return found[1] if found else None
 
 
+def _home_folder() -> str:
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        return ""  # a container may run under a number that has no home
+
+
 def _user_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return ""  # a container may run under a number that has no name
+        return ""  # and no name

@@ -1,0 +1,151 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.utils import runs as runs_room
+from medimg_baseline_cls.utils.runs import (
+    RunState,
+    create_run_folder,
+    find_run,
+    list_runs,
+    mark_latest,
+    newest_interrupted,
+    read_status,
+    write_status,
+)
+
+
+def make_run(output_dir: Path, name: str, state: RunState = "finished", age: int = 0) -> Path:
+    run = output_dir / "runs" / name
+    run.mkdir(parents=True)
+    write_status(run, state)
+    os.utime(run / "status.json", (2_000_000_000 - age, 2_000_000_000 - age))
+    return run
+
+
+def kill_process_of(run: Path) -> None:
+    """Rewrite the status as a process would have left it that exists no more."""
+    code = (
+        f"from pathlib import Path; from medimg_baseline_cls.utils.runs import write_status;"
+        f"write_status(Path({str(run)!r}), 'training')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    runs = [create_run_folder(tmp_path / "out", "chest-xray") for _ in range(4)]
+    assert len(set(runs)) == 4
+    for run in runs:
+        assert run.is_dir()
+        assert re.fullmatch(r"chest-xray_\d{8}-\d{6}(-\d+)?", run.name)
+        assert run.parent == tmp_path / "out" / "runs"
+
+
+@pytest.mark.parametrize("project", ["", "../x", "a/b", ".hidden", "a b", "a\n", "-x", "x."])
+def test_project_that_cannot_name_a_folder_is_refused(tmp_path: Path, project: str) -> None:
+    with pytest.raises(ConfigError, match="use letters"):
+        create_run_folder(tmp_path, project)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_latest_names_the_run_that_was_marked_last(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path, "a_1"), make_run(tmp_path, "b_2", age=9)
+    for run in (first, second):
+        mark_latest(run)
+        assert find_run("latest", tmp_path) == run
+        assert find_run(tmp_path / "runs" / "latest", Path("elsewhere")) == run
+    assert (tmp_path / "runs" / "latest" / "status.json").is_file()
+    assert set(list_runs(tmp_path)) == {first, second}
+
+
+def test_latest_is_a_text_file_where_links_are_not_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("links need a privilege")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    run = make_run(tmp_path, "a_1")
+    mark_latest(run)
+    assert (tmp_path / "runs" / "latest").is_file()
+    assert find_run("latest", tmp_path) == run
+    assert list_runs(tmp_path) == [run]
+
+
+def test_run_is_found_by_path_or_by_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a_1")
+    assert find_run(run, Path("elsewhere")) == run
+    assert find_run("a_1", tmp_path) == run
+
+
+def test_run_that_does_not_exist_is_refused_with_the_newest_ones(tmp_path: Path) -> None:
+    for i in range(5):
+        make_run(tmp_path, f"run_{i}", age=i)
+    with pytest.raises(RunError, match=r"run_9 is no run folder.*run_0, .*run_1, .*run_2:?\.$"):
+        find_run("run_9", tmp_path)
+
+
+def test_first_user_is_told_how_to_start_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="latest is no run folder: start one with medimg train"):
+        find_run("latest", tmp_path)
+    with pytest.raises(RunError, match=r"without config\.json"):
+        find_run(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("state", ["training", "interrupted", "trained", "finished"])
+def test_status_reads_back(tmp_path: Path, state: RunState) -> None:
+    write_status(tmp_path, state)
+    assert read_status(tmp_path) == state
+
+
+def test_run_whose_process_was_killed_counts_as_interrupted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a_1", "training")
+    assert newest_interrupted(tmp_path) is None, "this process still trains it"
+    kill_process_of(run)
+    assert read_status(run) == "interrupted"
+    assert newest_interrupted(tmp_path) == run
+
+
+def test_newest_interrupted_run_is_taken_and_others_passed_over(tmp_path: Path) -> None:
+    make_run(tmp_path, "new_finished", "finished", age=0)
+    wanted = make_run(tmp_path, "stopped", "interrupted", age=5)
+    make_run(tmp_path, "older", "interrupted", age=50)
+    (tmp_path / "runs" / "no_run").mkdir()
+    foreign = tmp_path / "runs" / "foreign"
+    foreign.mkdir()
+    (foreign / "config.json").write_text("{}")
+    assert newest_interrupted(tmp_path) == wanted
+    assert newest_interrupted(tmp_path / "nowhere") is None
+
+
+def test_number_of_a_dead_process_that_was_given_again_is_not_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    write_status(tmp_path, "training")
+    text = (tmp_path / "status.json").read_text()
+    changed = re.sub(rf"{os.getpid()}:\d+", f"{os.getpid()}:1", text)
+    if changed == text:
+        pytest.skip("no /proc here: every training run reads as interrupted")
+    (tmp_path / "status.json").write_text(changed)
+    assert read_status(tmp_path) == "interrupted"
+
+
+def test_system_without_proc_still_tells_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_room, "_process_mark", lambda process_id: None)
+    write_status(tmp_path, "training")
+    assert read_status(tmp_path) == "interrupted"
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"state": "sleeping"}'])
+def test_status_that_was_changed_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "status.json").write_text(text)
+    with pytest.raises(RunError, match="was changed"):
+        read_status(tmp_path)
