@@ -1,0 +1,362 @@
+"""Turn the files of a data set into one memory-mapped pixel array, decoding each once.
+
+Pass 1 reads every file: its sha256 and its header. Pass 2 decodes and preprocesses every
+distinct content, in threads (Pillow and torch release the interpreter lock), into
+`<cache_dir>/<key>/pixels.npy`. The key is made of the contents and the settings alone, so
+a copy of the data elsewhere, renamed files, another split or another seed find the same
+array. It is built in a temporary folder and renamed: two builders at once cannot disturb
+one another, and a killed one leaves nothing that looks whole. Files that cannot be
+decoded are accounted for in the facts; the data folder is never written.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.preprocess import PixelSettings, preprocess
+from medimg_baseline_cls.data.read import (
+    Color,
+    Header,
+    Pixels,
+    decode_image,
+    is_colored,
+    read_header,
+)
+from medimg_baseline_cls.errors import BadImageError, DataError, RunError
+from medimg_baseline_cls.utils.files import read_json, write_json
+from medimg_baseline_cls.utils.log import SILENT, ProgressBar
+from medimg_baseline_cls.utils.seed import derive_key
+
+ProgressMaker = Callable[[str, int | None], AbstractContextManager[ProgressBar]]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_FORMAT = 1  # raise when preprocessing changes: old arrays are then not found any more
+_LIBRARIES = ("pillow", "torch", "monai")  # another version may give other pixels
+_STALE_SECONDS = 24 * 3600
+_NUM_SAMPLED = 64
+_COLORED_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of one file.
+
+    `row` is its row in the pixel array (byte-identical files share one); -1 where the
+    file gave no pixels, and `error` then says why. Sizes are of the upright image, 0 where
+    unknown; `sha256` is empty where the file could not be read at all.
+    """
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    mode: str
+    error: str | None
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCache:
+    """The pixels of a data set: `pixels[facts[i].row]` belongs to `facts[i]`.
+
+    Attributes:
+        pixels: read-only memory map, shape (number of contents, C, S, S), uint8 or uint16.
+        facts: one per path, in the order given.
+        path: the folder of the array.
+        was_reused: whether the array was there already.
+    """
+
+    pixels: NDArray[Any]
+    facts: tuple[FileFacts, ...]
+    path: Path
+    was_reused: bool
+
+
+def build_cache(
+    data_dir: Path,
+    paths: Sequence[str],
+    *,
+    settings: PixelSettings,
+    cache_dir: Path,
+    num_workers: int = 0,
+    progress: ProgressMaker = SILENT.progress,
+) -> ImageCache:
+    """Return the pixel array of these files, built if it is not there yet.
+
+    Args:
+        data_dir: the data folder; only read.
+        paths: files relative to it, with forward slashes.
+        settings: size, aspect, intensity, colour.
+        cache_dir: where arrays are kept, one folder each.
+        num_workers: threads; 0 works in the calling thread. The bytes are the same.
+        progress: makes a progress bar from a description and a total.
+
+    Raises:
+        DataError: The cache cannot be written, or a file changed while it was read.
+    """
+    with progress("reading files", len(paths)) as bar:
+        scan = partial(_scan_file, data_dir=data_dir)
+        scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
+    plan = _plan_array(scans, settings)
+    folder = cache_dir / plan.name
+    found = _open_array(folder, plan)
+    if found is None:
+        decode = partial(_decode_content, data_dir=data_dir, settings=settings, plan=plan)
+        with progress("decoding images", len(plan.contents)) as bar:
+            results = _map_in_threads(decode, plan.contents, num_workers=num_workers, bar=bar)
+            with closing(results):
+                _build_array(folder, plan, results=results)
+    pixels, errors = found or _open_built(folder, plan)
+    facts = _join_facts(scans, plan, errors=errors)
+    return ImageCache(pixels=pixels, facts=facts, path=folder, was_reused=found is not None)
+
+
+def infer_color(data_dir: Path, paths: Sequence[str]) -> tuple[Color, str]:
+    """Infer whether a data set is grey or colour, and say why.
+
+    Looks at 64 files (the same wherever the folder lies): colour where more than a tenth
+    of those that can be read show colour, whatever mode they are stored in.
+
+    Returns:
+        "grey" or "rgb", and the reason in words.
+    """
+    sample = sorted(paths, key=_sampling_key)[:_NUM_SAMPLED]
+    flags = [flag for path in sample if (flag := _shows_color(data_dir / path)) is not None]
+    color: Color = "rgb" if sum(flags) > _COLORED_SHARE * len(flags) else "grey"
+    return color, f"{sum(flags)} of {len(flags)} sampled images show colour"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """One file after pass 1; `header` is None where `error` says why."""
+
+    path: str
+    sha256: str
+    header: Header | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _ArrayPlan:
+    """The array to be: one row per distinct content, ordered by sha256."""
+
+    name: str
+    contents: tuple[_Scan, ...]
+    image_shape: tuple[int, int, int]
+    is_deep: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self.contents), *self.image_shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint16 if self.is_deep else np.uint8)
+
+
+def _scan_file(path: str, *, data_dir: Path) -> _Scan:
+    file = data_dir / path
+    try:
+        # A named pipe called x.png would block for ever; a folder or a dead link is no file.
+        if not file.is_file():
+            return _Scan(path, "", None, "this is no regular file, or a link that leads nowhere")
+        data = file.read_bytes()
+    except OSError as error:
+        return _Scan(path, "", None, f"the file cannot be read: {error.strerror or error}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return _Scan(path, sha256, read_header(data), None)
+    except BadImageError as error:
+        return _Scan(path, sha256, None, str(error))
+
+
+def _plan_array(scans: Sequence[_Scan], settings: PixelSettings) -> _ArrayPlan:
+    by_sha = {scan.sha256: scan for scan in reversed(scans) if scan.header is not None}
+    contents = tuple(by_sha[sha256] for sha256 in sorted(by_sha))
+    parts = [str(_FORMAT), settings.key(), *map(version, _LIBRARIES), *sorted(by_sha)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    side = settings.image_size
+    return _ArrayPlan(
+        name=f"{side}px-{key}",
+        contents=contents,
+        image_shape=(settings.num_channels, side, side),
+        is_deep=any(scan.header.is_deep for scan in contents if scan.header),
+    )
+
+
+def _decode_content(
+    scan: _Scan, *, data_dir: Path, settings: PixelSettings, plan: _ArrayPlan
+) -> tuple[Pixels | None, str | None]:
+    """Return the array of one file, or the reason why there is none."""
+    try:
+        data = (data_dir / scan.path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{scan.path} vanished while the data set was read: {error}") from error
+    if hashlib.sha256(data).hexdigest() != scan.sha256:
+        raise DataError(
+            f"{scan.path} changed while the data set was read: wait until nothing writes "
+            f"to {data_dir}, then start again."
+        )
+    try:
+        decoded = decode_image(data, color=settings.color)
+    except BadImageError as error:
+        return None, str(error)
+    return preprocess(decoded.pixels, settings, deep=plan.is_deep), None
+
+
+def _map_in_threads(
+    work: Callable[[_In], _Out], items: Sequence[_In], *, num_workers: int, bar: ProgressBar
+) -> Generator[_Out, None, None]:
+    """Yield work(item) in the order of the items; a caller that stops early cancels the rest."""
+    if num_workers == 0:
+        for item in items:
+            yield work(item)
+            bar.advance()
+        return
+    with ThreadPoolExecutor(num_workers) as pool:
+        try:
+            for result in pool.map(work, items):
+                yield result
+                bar.advance()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _build_array(
+    folder: Path, plan: _ArrayPlan, *, results: Iterable[tuple[Pixels | None, str | None]]
+) -> None:
+    """Write the array beside its place and move it there in one step."""
+    temporary = folder.parent / f".building-{secrets.token_hex(8)}"
+    try:
+        temporary.mkdir(parents=True)
+        _remove_stale(folder.parent)
+        errors = _write_pixels(temporary / "pixels.npy", plan, results=results)
+        files = [
+            {"sha256": scan.sha256, "error": error}
+            for scan, error in zip(plan.contents, errors, strict=True)
+        ]
+        write_json(temporary / "facts.json", {"format": _FORMAT, "files": files})
+        _move_into_place(temporary, folder, plan=plan)
+    except OSError as error:
+        raise DataError(
+            f"the pixel cache cannot be written to {folder.parent} ({error}): free some space "
+            "or choose another place for it."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_pixels(
+    path: Path, plan: _ArrayPlan, *, results: Iterable[tuple[Pixels | None, str | None]]
+) -> list[str | None]:
+    """Write the rows one by one; return the error of each row."""
+    # Plain writes, not a writable memory map: on a full disk that one dies by SIGBUS.
+    errors: list[str | None] = []
+    blank = np.zeros(plan.image_shape, plan.dtype).tobytes()
+    with path.open("xb") as file:
+        header = {"descr": plan.dtype.str, "fortran_order": False, "shape": plan.shape}
+        np.lib.format.write_array_header_2_0(file, header)
+        for pixels, error in results:
+            file.write(blank if pixels is None else pixels.tobytes())
+            errors.append(error)
+        file.flush()
+        os.fsync(file.fileno())
+    return errors
+
+
+def _move_into_place(temporary: Path, folder: Path, *, plan: _ArrayPlan) -> None:
+    """Rename, unless another process was faster; a broken array in the way is removed."""
+    while _open_array(folder, plan) is None:
+        if folder.exists():
+            broken = folder.parent / f".building-{secrets.token_hex(8)}"
+            folder.rename(broken)
+            shutil.rmtree(broken, ignore_errors=True)
+        try:
+            temporary.rename(folder)
+        except FileExistsError:
+            continue
+        except OSError:
+            if not folder.exists():
+                raise
+
+
+def _remove_stale(cache_dir: Path) -> None:
+    """Remove what builders that were killed left behind, a day later."""
+    for leftover in cache_dir.glob(".building-*"):
+        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _open_array(
+    folder: Path, plan: _ArrayPlan
+) -> tuple[NDArray[Any], dict[str, str | None]] | None:
+    """Return the pixels and the error per sha256, or None where there is no whole array."""
+    if not plan.contents:
+        return np.zeros(plan.shape, plan.dtype), {}  # nothing can be mapped
+    try:
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        files = read_json(folder / "facts.json")["files"]
+        errors = {str(entry["sha256"]): entry["error"] for entry in files}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RunError):
+        return None
+    is_whole = pixels.shape == plan.shape and pixels.dtype == plan.dtype
+    if not is_whole or list(errors) != [scan.sha256 for scan in plan.contents]:
+        return None
+    return pixels, errors
+
+
+def _open_built(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str, str | None]]:
+    found = _open_array(folder, plan)
+    if found is None:
+        raise DataError(f"the pixel cache {folder} vanished while it was in use: start again.")
+    return found
+
+
+def _join_facts(
+    scans: Iterable[_Scan], plan: _ArrayPlan, *, errors: dict[str, str | None]
+) -> tuple[FileFacts, ...]:
+    rows = {scan.sha256: row for row, scan in enumerate(plan.contents)}
+    return tuple(_make_facts(scan, rows=rows, errors=errors) for scan in scans)
+
+
+def _make_facts(scan: _Scan, *, rows: dict[str, int], errors: dict[str, str | None]) -> FileFacts:
+    header = scan.header
+    error = scan.error or errors.get(scan.sha256)
+    return FileFacts(
+        path=scan.path,
+        sha256=scan.sha256,
+        width=header.width if header else 0,
+        height=header.height if header else 0,
+        mode=header.mode if header else "",
+        error=error,
+        row=-1 if error else rows[scan.sha256],
+    )
+
+
+def _sampling_key(path: str) -> tuple[int, str]:
+    return derive_key(0, "sample", path), path
+
+
+def _shows_color(file: Path) -> bool | None:
+    """Return whether a file shows colour; None where it cannot be told."""
+    try:
+        if not file.is_file():
+            return None
+        data = file.read_bytes()
+        return read_header(data).is_color and is_colored(decode_image(data, color="rgb"))
+    except (OSError, BadImageError):
+        return None

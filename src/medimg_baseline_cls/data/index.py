@@ -1,0 +1,226 @@
+"""Turn a folder of images into records: which file, which class, which patient.
+
+`list_images` (in listing.py) walks the folder; `index_images` joins the listing with what
+the cache found in each file. A file that cannot be decoded stops everything or is listed
+as rejected, never silently dropped.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.cache import FileFacts
+from medimg_baseline_cls.data.listing import (
+    ListedFile,
+    Listing,
+    list_images,
+    path_of,
+    require_images,
+    shorten_list,
+)
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.schema import ImageRecord
+
+__all__ = [
+    "DEFAULT_GROUP_REGEX",
+    "Index",
+    "ListedFile",
+    "Listing",
+    "find_groups",
+    "index_images",
+    "infer_positive_class",
+    "list_images",
+]
+
+# Number and etiology make the patient in the Kaggle chest films: person23_bacteria_77.jpeg,
+# IM-0115-0001.jpeg, NORMAL2-IM-0381-0001.jpeg. The bare personN is not a patient.
+DEFAULT_GROUP_REGEX = r"(?:^|/)(person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+)(?=[-_.])[^/]*$"
+
+_NEGATIVE_WORDS = frozenset(
+    {"normal", "negative", "neg", "healthy", "benign", "control", "no_finding", "none", "0"}
+)
+_NUM_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The images that can be used.
+
+    Attributes:
+        records: sorted by path; `split` is still the folder that the user put them in.
+        cache_rows: row of each record in the pixel array, shape (len(records),).
+        rejected: (path, reason) of files that could not be decoded.
+        notes: what a user should know, one sentence each.
+    """
+
+    records: tuple[ImageRecord, ...]
+    cache_rows: NDArray[np.int64]
+    rejected: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def index_images(
+    listing: Listing,
+    facts: Iterable[FileFacts],
+    *,
+    group_regex: str | None = None,
+    on_bad_image: Literal["error", "skip"] = "error",
+) -> Index:
+    """Join the listing with what the cache found into the records of a data set.
+
+    Args:
+        listing: from `list_images`.
+        facts: from `build_cache`, one per listed file, in any order.
+        group_regex: finds the patient in a file's path, see `find_groups`; None uses
+            DEFAULT_GROUP_REGEX.
+        on_bad_image: "error" stops at files that cannot be decoded; "skip" rejects them.
+
+    Raises:
+        DataError: A file cannot be decoded and `on_bad_image` is "error", or no image of
+            a class is left.
+    """
+    by_path = {fact.path: fact for fact in facts}
+    ordered = sorted(listing.files, key=path_of)
+    rejected = tuple(
+        (file.path, error) for file in ordered if (error := by_path[file.path].error) is not None
+    )
+    if rejected and on_bad_image == "error":
+        raise DataError(_describe_rejected(rejected))
+    files = [file for file in ordered if by_path[file.path].error is None]
+    require_images(files, listing.class_names)
+    sha256s = {file.path: by_path[file.path].sha256 for file in files}
+    groups = find_groups(sha256s, group_regex=group_regex)
+    records = tuple(_make_record(file, by_path[file.path], groups=groups) for file in files)
+    return Index(
+        records=records,
+        cache_rows=np.array([by_path[file.path].row for file in files], dtype=np.int64),
+        rejected=rejected,
+        notes=tuple(_note_records(records, rejected, group_regex=group_regex)),
+    )
+
+
+def find_groups(sha256s: Mapping[str, str], *, group_regex: str | None = None) -> dict[str, str]:
+    """Return the group (patient) of each path.
+
+    The expression is searched in the path below the class folder; its capturing groups,
+    joined by "_", name the patient (the whole match where there are none). A file that it
+    does not match is a group of its own. Groups that share a byte-identical file are one.
+
+    Args:
+        sha256s: content of each path relative to the data folder.
+        group_regex: None uses DEFAULT_GROUP_REGEX.
+
+    Raises:
+        DataError: The expression is not valid.
+
+    >>> find_groups({"train/A/IM-0115-0001.png": "x", "train/A/scan.png": "y"})
+    {'train/A/IM-0115-0001.png': 'IM-0115', 'train/A/scan.png': 'train/A/scan.png'}
+    """
+    pattern = _compile(DEFAULT_GROUP_REGEX if group_regex is None else group_regex)
+    names = {path: _name_group(path, pattern) for path in sorted(sha256s)}
+    parents: dict[str, str] = {name: name for name in names.values()}
+    holders: dict[str, str] = {}
+    for path, name in names.items():
+        _unite(parents, one=name, other=holders.setdefault(sha256s[path], name))
+    return {path: _root(parents, names[path]) for path in sha256s}
+
+
+def infer_positive_class(class_names: Sequence[str]) -> tuple[str | None, str]:
+    """Infer which of two classes is the positive one, and say why.
+
+    >>> infer_positive_class(["NORMAL", "PNEUMONIA"])
+    ('PNEUMONIA', 'NORMAL reads as the negative class')
+    >>> infer_positive_class(["a", "b", "c"])
+    (None, '3 classes: each is evaluated against the rest')
+    """
+    if len(class_names) != 2:
+        return None, f"{len(class_names)} classes: each is evaluated against the rest"
+    first, last = class_names
+    negatives = [name for name in class_names if _is_negative(name)]
+    if len(negatives) != 1:
+        return last, "no name tells the negative class: the last class is taken"
+    return (last if negatives[0] == first else first), f"{negatives[0]} reads as the negative class"
+
+
+def _make_record(file: ListedFile, facts: FileFacts, *, groups: Mapping[str, str]) -> ImageRecord:
+    return ImageRecord(
+        image_id=file.path,
+        path=file.path,
+        label=file.label,
+        group=groups[file.path],
+        split=file.folder,
+        sha256=facts.sha256,
+        width=facts.width,
+        height=facts.height,
+    )
+
+
+def _note_records(
+    records: Sequence[ImageRecord], rejected: Sequence[object], *, group_regex: str | None
+) -> Iterable[str]:
+    if rejected:
+        yield f"{len(rejected)} files that cannot be decoded were rejected"
+    lone = sum(record.group == record.path for record in records)
+    num_groups = len({record.group for record in records})
+    source = "the Kaggle file names" if group_regex is None else "group_regex"
+    if lone == len(records):
+        yield "no patient is known from the file names: each image is a group of its own"
+    else:
+        own = f", {lone} images are groups of their own" if lone else ""
+        yield f"{len(records)} images of {num_groups} groups (patients) by {source}{own}"
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        labels[record.sha256].add(record.label)
+    if len(labels) < len(records):
+        yield f"{len(records) - len(labels)} images are byte-identical copies of others"
+    disputed = [r.path for r in records if len(labels[r.sha256]) > 1]
+    if disputed:
+        yield f"byte-identical images with different classes: {shorten_list(disputed)}"
+
+
+def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> str:
+    lines = [f"  {path}: {reason}" for path, reason in rejected[:_NUM_SHOWN]]
+    if len(rejected) > _NUM_SHOWN:
+        lines.append(f"  ... and {len(rejected) - _NUM_SHOWN} more")
+    return (
+        f"{len(rejected)} image(s) cannot be decoded; mend or remove them, or go on without "
+        'them by on_bad_image="skip":\n' + "\n".join(lines)
+    )
+
+
+def _compile(regex: str) -> re.Pattern[str]:
+    try:
+        return re.compile(regex)
+    except re.error as error:
+        raise DataError(f"group_regex {regex!r} is no valid expression: {error}.") from error
+
+
+def _name_group(path: str, pattern: re.Pattern[str]) -> str:
+    below = path.split("/", 2)[-1]  # without split and class folder
+    match = pattern.search(below)
+    if match is None:
+        return path
+    parts = [part for part in match.groups() if part]
+    return "_".join(parts) or match.group() or path
+
+
+def _root(parents: dict[str, str], name: str) -> str:
+    while parents[name] != name:
+        parents[name] = parents[parents[name]]
+        name = parents[name]
+    return name
+
+
+def _unite(parents: dict[str, str], *, one: str, other: str) -> None:
+    """Join two groups under the name that sorts first."""
+    low, high = sorted((_root(parents, one), _root(parents, other)))
+    parents[high] = low
+
+
+def _is_negative(name: str) -> bool:
+    return re.sub(r"[\s-]+", "_", name.strip().lower()) in _NEGATIVE_WORDS

@@ -1,0 +1,284 @@
+"""Turn a folder in the Kaggle layout into a list of image files with class and split folder.
+
+Expected: `data_dir/{train,val,test}/<CLASS>/...`, val/ optional. Hidden and system files,
+other suffixes and unknown folders are passed over, counted and said. Nothing is opened.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from medimg_baseline_cls.data.read import SUFFIXES
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.seed import derive_key
+
+_FOLDER_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
+_NUM_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """One image file: `path` relative to the data folder, its class, its split folder."""
+
+    path: str
+    label: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a data folder holds.
+
+    Attributes:
+        files: the images, sorted by path.
+        class_names: the class order.
+        num_ignored: hidden and system files that were passed over.
+        notes: what a user should know, one sentence each.
+    """
+
+    files: tuple[ListedFile, ...]
+    class_names: tuple[str, ...]
+    num_ignored: int
+    notes: tuple[str, ...]
+
+
+def list_images(
+    data_dir: Path, *, class_names: Sequence[str] | None = None, limit: int | None = None
+) -> Listing:
+    """List the images of a data folder, its classes and what was left out.
+
+    Args:
+        data_dir: holds train/, test/ and perhaps val/, each with one folder per class.
+        class_names: the classes and their order; None takes the folders of train/, sorted.
+        limit: keep about this many images, spread over folders and classes; None keeps all.
+
+    Raises:
+        DataError: The layout is not as it must be; the text says what to do.
+    """
+    folders = _find_split_folders(data_dir)
+    walk = _Walk(data_dir)
+    for name, folder in sorted(folders.items()):
+        walk.visit_split(name, folder)
+    names = _choose_classes(walk.files, class_names)
+    files = [file for file in walk.files if file.label in names]
+    require_images(files, names)
+    notes = [*_note_top_level(data_dir, folders), *walk.notes()]
+    notes += _note_classes(walk.files, names)
+    if limit is not None and limit < len(files):
+        notes.append(f"limited to {limit} of {len(files)} images")
+        files = _keep_some(files, limit)
+    files.sort(key=path_of)
+    return Listing(tuple(files), names, walk.num_ignored, tuple(notes))
+
+
+def require_images(files: Sequence[ListedFile], class_names: Sequence[str]) -> None:
+    """Refuse a data set without images of each class in train/, or without any in test/."""
+    counts = Counter((file.folder, file.label) for file in files)
+    for name in class_names:
+        if counts["train", name] == 0:
+            raise DataError(f"no usable image of class {name} is left in train/.")
+    if not any(file.folder == "test" for file in files):
+        raise DataError("test/ holds no usable image of these classes.")
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Return the first ten names in one line, and how many more there are."""
+    shown = ", ".join(names[:_NUM_SHOWN])
+    return shown if len(names) <= _NUM_SHOWN else f"{shown} and {len(names) - _NUM_SHOWN} more"
+
+
+def path_of(file: ListedFile) -> str:
+    """Return the path: the order of files and records."""
+    return file.path
+
+
+class _Walk:
+    """Collects the files below the split folders, and counts what it passes over."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.files: list[ListedFile] = []
+        self.num_ignored = 0
+        self._data_dir = data_dir
+        self._suffixes: Counter[str] = Counter()
+        self._num_outside = 0
+        self._num_nested = 0
+        self._odd_folders: list[str] = []
+        self._links: list[str] = []
+
+    def visit_split(self, name: str, folder: Path) -> None:
+        for entry in self._entries(folder):
+            if _is_folder(entry):
+                self._visit_class(Path(entry.path), folder=name, label=entry.name, depth=0)
+            else:
+                self._num_outside += 1
+
+    def notes(self) -> Iterable[str]:
+        if self.num_ignored:
+            yield f"{self.num_ignored} hidden or system files ignored"
+        if self._suffixes:
+            counts = ", ".join(f"{name} ({n})" for name, n in sorted(self._suffixes.items()))
+            yield f"{self._suffixes.total()} files that are no images by suffix left out: {counts}"
+        if self._num_outside:
+            yield f"{self._num_outside} files outside the class folders left out"
+        if self._odd_folders:
+            yield f"folders named like images: {shorten_list(self._odd_folders)}"
+        if self._links:
+            yield f"links to folders not followed: {shorten_list(self._links)}"
+        if self._num_nested:
+            yield f"{self._num_nested} images lie in subfolders of their class folder"
+
+    def _visit_class(self, path: Path, *, folder: str, label: str, depth: int) -> None:
+        for entry in self._entries(path):
+            relative = Path(entry.path).relative_to(self._data_dir).as_posix()
+            suffix = Path(entry.name).suffix.lower()
+            if entry.is_symlink() and _is_folder(entry):
+                self._links.append(relative)  # not followed: it may lead in a circle
+            elif _is_folder(entry):
+                if suffix in SUFFIXES:
+                    self._odd_folders.append(relative)
+                self._visit_class(Path(entry.path), folder=folder, label=label, depth=depth + 1)
+            elif suffix in SUFFIXES:
+                self._num_nested += depth > 0
+                self.files.append(ListedFile(relative, label, folder))
+            else:
+                self._suffixes[suffix or "none"] += 1
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Return what lies in a folder, sorted, without hidden and system files."""
+        try:
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=_name_of)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
+        kept = [entry for entry in entries if not _is_system(entry.name)]
+        self.num_ignored += len(entries) - len(kept)
+        return kept
+
+
+def _find_split_folders(data_dir: Path) -> dict[str, Path]:
+    """Return the folder of each split: train and test, and val if there is one."""
+    if not data_dir.is_dir():
+        raise DataError(f"the data folder {data_dir} does not exist or is no folder.")
+    folders: dict[str, Path] = {}
+    for entry in _subfolders(data_dir):
+        name = _FOLDER_NAMES.get(entry.name.lower())
+        if name is None:
+            continue
+        if name in folders:
+            raise DataError(
+                f"{data_dir} holds {folders[name].name}/ and {entry.name}/, which both mean "
+                f"{name}: keep one."
+            )
+        folders[name] = entry
+    for name in ("train", "test"):
+        if name not in folders:
+            raise DataError(_describe_missing(data_dir, name))
+    return folders
+
+
+def _describe_missing(data_dir: Path, name: str) -> str:
+    inner = [f.name for f in _subfolders(data_dir) if (f / "train").is_dir()]
+    hint = f" (did you mean {data_dir / inner[0]}?)" if inner else ""
+    found = shorten_list([f"{f.name}/" for f in _subfolders(data_dir)]) or "no folders"
+    return (
+        f"{data_dir} has no {name}/ folder, found {found}; expected "
+        f"train/<CLASS>/, test/<CLASS>/ and optionally val/<CLASS>/{hint}."
+    )
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not _is_system(f.name))
+
+
+def _note_top_level(data_dir: Path, folders: Mapping[str, Path]) -> Iterable[str]:
+    used = {folder.name for folder in folders.values()}
+    others = [f"{f.name}/" for f in _subfolders(data_dir) if f.name not in used]
+    if others:
+        yield f"folders beside train/ and test/ left out: {shorten_list(others)}"
+    for name, folder in sorted(folders.items()):
+        if folder.name != name:
+            yield f"{folder.name}/ is taken as {name}/"
+
+
+def _choose_classes(
+    files: Sequence[ListedFile], class_names: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the class order: as given, else the class folders of train/, sorted."""
+    found = sorted({file.label for file in files})
+    trained = sorted({file.label for file in files if file.folder == "train"})
+    if class_names is None:
+        unseen = [name for name in found if name not in trained]
+        if unseen:
+            raise DataError(
+                f"class {shorten_list(unseen)} has images in val/ or test/ but none in train/: "
+                "add some, or remove or rename that folder."
+            )
+        class_names = trained
+    if len(set(class_names)) != len(class_names):
+        raise DataError(f"class_names names a class twice: {shorten_list(class_names)}.")
+    for name in class_names:
+        if name not in trained:
+            near = get_close_matches(name, found, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise DataError(f"class {name} has no images in train/{hint}.")
+    if len(class_names) < 2:
+        raise DataError(
+            f"train/ holds images of {len(class_names)} class folder(s)"
+            f"{': ' + class_names[0] if class_names else ''}; expected two or more, as in "
+            "train/NORMAL/ and train/PNEUMONIA/."
+        )
+    return tuple(class_names)
+
+
+def _note_classes(files: Sequence[ListedFile], class_names: Sequence[str]) -> Iterable[str]:
+    others = Counter(file.label for file in files if file.label not in class_names)
+    for name, count in sorted(others.items()):
+        yield f"class folder {name} is not among class_names: {count} images left out"
+    for folder in sorted({file.folder for file in files}):
+        held = {file.label for file in files if file.folder == folder}
+        missing = [name for name in class_names if name not in held]
+        if missing:
+            yield f"{folder}/ holds no image of class {shorten_list(missing)}"
+
+
+def _keep_some(files: Sequence[ListedFile], limit: int) -> list[ListedFile]:
+    """Return about `limit` files: the same share of each folder and class, at least two."""
+    cells: defaultdict[tuple[str, str], list[ListedFile]] = defaultdict(list)
+    for file in files:
+        cells[file.folder, file.label].append(file)
+    kept: list[ListedFile] = []
+    for cell in cells.values():
+        count = max(2, round(limit * len(cell) / len(files)))
+        kept += sorted(cell, key=_sampling_key)[:count]
+    return kept
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def _name_of(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _sampling_key(file: ListedFile) -> tuple[int, str]:
+    return derive_key(0, "limit", file.path), file.path
+
+
+def _is_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES

@@ -1,0 +1,142 @@
+"""Turn a decoded image into the square array that a network sees: size, intensity, depth.
+
+A chain of MONAI transforms. Downscaling is antialiased and leaves a plain surface plain;
+an image that fits already passes through bit for bit (and MONAI is then not even
+imported: that costs seconds).
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.read import Color, Pixels
+
+if TYPE_CHECKING:
+    import torch
+
+Intensity = Literal["full_range", "min_max", "percentile"]
+
+_LOWER_PERCENTILE, _UPPER_PERCENTILE = 0.5, 99.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSettings:
+    """How images become arrays.
+
+    Attributes:
+        image_size: side of the square, in pixels.
+        keep_aspect: scale the longer side to `image_size` and pad the other with black,
+            instead of stretching both sides.
+        intensity: what becomes 0 and 1: the ends of the file's own range ("full_range"),
+            the image's extremes ("min_max"), its 0.5th and 99.5th percentiles ("percentile").
+        color: one channel ("grey") or three ("rgb").
+    """
+
+    image_size: int
+    keep_aspect: bool = False
+    intensity: Intensity = "full_range"
+    color: Color = "grey"
+
+    @property
+    def num_channels(self) -> int:
+        """Return the number of channels of the array."""
+        return 1 if self.color == "grey" else 3
+
+    def key(self) -> str:
+        """Return a text that is the same if and only if the settings are.
+
+        >>> PixelSettings(image_size=8).key()
+        'image_size=8,keep_aspect=False,intensity=full_range,color=grey'
+        """
+        return ",".join(f"{name}={value}" for name, value in asdict(self).items())
+
+
+def preprocess(pixels: Pixels, settings: PixelSettings, *, deep: bool) -> Pixels:
+    """Return the image as the network's array.
+
+    Args:
+        pixels: (H, W) or (H, W, 3), uint8 or uint16 over the full range of its type.
+        settings: size, aspect, intensity and colour.
+        deep: give uint16 (8-bit values v become 257 v), else uint8 (16-bit values rounded).
+
+    Returns:
+        Shape (C, S, S). A plain image becomes black by "min_max" and "percentile".
+
+    >>> preprocess(np.full((4, 4), 9, np.uint8), PixelSettings(image_size=4), deep=True).max()
+    np.uint16(2313)
+    """
+    image = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)  # (C, H, W)
+    if image.shape[0] != settings.num_channels:
+        raise ValueError(f"{image.shape[0]} channels given, settings say {settings.color}")
+    side = settings.image_size
+    if settings.intensity == "full_range" and image.shape[1:] == (side, side):
+        return _change_depth(image, deep=deep)
+    unit = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    scaled = np.asarray(_make_chain(settings)(unit))
+    top, dtype = (65535, np.uint16) if deep else (255, np.uint8)
+    return np.rint(scaled.astype(np.float64) * top).astype(dtype)
+
+
+def _change_depth(image: Pixels, *, deep: bool) -> Pixels:
+    if deep and image.dtype == np.uint8:
+        return image.astype(np.uint16) * np.uint16(257)
+    if not deep and image.dtype == np.uint16:
+        return np.rint(image / 257.0).astype(np.uint8)
+    return np.ascontiguousarray(image)
+
+
+@lru_cache(maxsize=8)
+def _make_chain(settings: PixelSettings) -> Callable[[NDArray[np.float32]], Any]:
+    """Return the MONAI transforms (C, H, W) in [0, 1] -> (C, S, S) in [0, 1]."""
+    from monai.transforms import Compose, Lambda, SpatialPad
+
+    side = settings.image_size
+    steps: list[Callable[[Any], Any]] = [
+        Lambda(partial(_resize, side=side, keep_aspect=settings.keep_aspect), track_meta=False)
+    ]
+    if settings.intensity != "full_range":
+        steps.append(Lambda(_make_stretch(settings.intensity), track_meta=False))
+    return Compose([*steps, SpatialPad((side, side), value=0)])
+
+
+def _resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "torch.Tensor":
+    """Resize with the antialiased bilinear filter of torch (equal to Pillow's).
+
+    MONAI's Resize offers a Gaussian, which darkens the borders (it pads with zeros) and
+    takes 60 times as long, or area means, whose uneven windows alias.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    height, width = image.shape[1:]
+    size = (side, side)
+    if keep_aspect:
+        scale = side / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    batch = torch.from_numpy(image)[None]  # (1, C, H, W)
+    if size == (height, width):
+        return batch[0]
+    return interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _make_stretch(intensity: Intensity) -> Callable[["torch.Tensor"], Any]:
+    from monai.transforms import ScaleIntensity, ScaleIntensityRangePercentiles
+
+    lower, upper = _LOWER_PERCENTILE, _UPPER_PERCENTILE
+    scale_extremes = ScaleIntensity(minv=0.0, maxv=1.0)
+    scale_percentiles = ScaleIntensityRangePercentiles(lower, upper, 0.0, 1.0, clip=True)
+
+    def stretch(image: "torch.Tensor") -> Any:
+        # To 16-bit levels, or the rounding noise of a resized plain image would fill the range.
+        levels = (image * 65535).round() / 65535
+        ends = np.percentile(levels.numpy(), (lower, upper))
+        # MONAI cannot scale where the percentiles coincide (a small object on plain ground).
+        if intensity == "percentile" and ends[0] < ends[1]:
+            return scale_percentiles(levels)
+        return scale_extremes(levels)
+
+    return stretch
