@@ -1,0 +1,112 @@
+"""The ONE inference path: a network and batches in, probabilities out.
+
+Training's validation, `evaluate`, `predict` and the server all come through here. Every
+forward pass has the same shape, so an image gets the same bits alone as in a full batch.
+Logits that are not finite are refused.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.utils.device import Precision, autocast
+
+INFERENCE_BATCH_SIZE = 32
+
+BatchLike = tuple[Tensor, Tensor, NDArray[np.int64]]
+ToUnitRange = Callable[[Tensor, torch.device], Tensor]
+
+
+def predict_probabilities(
+    model: nn.Module,
+    batches: Iterable[BatchLike],
+    *,
+    to_unit_range: ToUnitRange,
+    device: torch.device,
+    precision: Precision,
+    batch_size: int = INFERENCE_BATCH_SIZE,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the probabilities that a network gives to each image of some batches.
+
+    Args:
+        model: maps (B, C, S, S) in [0, 1] to logits (B, K); every module's train/eval mode
+            is as before afterwards.
+        batches: (pixels, labels, rows) each, of any size; labels are not looked at.
+        to_unit_range: brings stored pixels to the device as float32 in [0, 1].
+        device: where the model is.
+        precision: "fp32" or "bf16".
+        batch_size: the images of every forward pass; what lacks is filled up with copies.
+
+    Returns:
+        The rows in the order in which they came, shape (N,), and the softmax in float64,
+        shape (N, K).
+
+    Raises:
+        ModelError: The network answers with NaN or infinity.
+    """
+    rows: list[NDArray[np.int64]] = []
+    logits: list[Tensor] = []
+    with _evaluating(model), torch.inference_mode():
+        for pixels, chunk_rows in _equal_chunks(batches, batch_size):
+            unit = to_unit_range(_fill_up(pixels, batch_size), device)  # (batch_size, C, S, S)
+            with autocast(device, precision):
+                answer = model(unit)
+            # Nothing is fetched from the device before the last batch has been sent.
+            logits.append(answer[: len(chunk_rows)].double())
+            rows.append(chunk_rows)
+        if not rows:
+            return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float64)
+        merged_rows = np.concatenate(rows).astype(np.int64, copy=False)
+        return merged_rows, _softmax(torch.cat(logits).cpu().numpy(), merged_rows)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Generator[None, None, None]:
+    """Switch to eval mode and give every module its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _equal_chunks(
+    batches: Iterable[BatchLike], batch_size: int
+) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+    """Yield the images of the batches in pieces of at most `batch_size`."""
+    for pixels, _, rows in batches:
+        for start in range(0, len(rows), batch_size):
+            stop = start + batch_size
+            yield pixels[start:stop], rows[start:stop]
+
+
+def _fill_up(pixels: Tensor, batch_size: int) -> Tensor:
+    """Repeat the last image up to the constant size.
+
+    Kernels are chosen by shape, and other kernels add in another order: without this a
+    smaller last batch would differ in the last bits.
+    """
+    missing = batch_size - len(pixels)
+    if missing == 0:
+        return pixels
+    return torch.cat([pixels, pixels[-1:].expand(missing, *pixels.shape[1:])])
+
+
+def _softmax(logits: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    is_bad = ~np.isfinite(logits).all(axis=1)
+    if is_bad.any():
+        named = ", ".join(str(row) for row in rows[is_bad][:10])
+        raise ModelError(
+            f"The network gives NaN or infinity for {is_bad.sum()} of {len(rows)} images "
+            f"(rows of split.csv from 0: {named}); its weights have diverged. "
+            f"Train again with a lower learning rate, or try precision=fp32."
+        )
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # (N, K)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,0 +1,142 @@
+"""One image alone, or among others, in any order: the same bits."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.eval.predict import predict_probabilities
+from medimg_baseline_cls.utils.device import Precision
+
+CPU = torch.device("cpu")
+BATCH_SIZE = 8
+NUM_IMAGES = 11
+Batch = tuple[Tensor, Tensor, NDArray[np.int64]]
+
+
+def to_unit_range(pixels: Tensor, device: torch.device) -> Tensor:
+    return pixels.to(device).float() / 255
+
+
+def make_pixels(size: int = 40) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (NUM_IMAGES, 3, size, size), generator=generator).byte()
+
+
+def batches_of(pixels: Tensor, sizes: list[int]) -> Iterator[Batch]:
+    start = 0
+    for size in sizes:
+        rows = np.arange(start, start + size)
+        yield pixels[start : start + size], torch.zeros(size, dtype=torch.int64), rows
+        start += size
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return resnet18(num_classes=3)
+
+
+def predict(
+    model: nn.Module, sizes: list[int], *, precision: Precision = "fp32"
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    return predict_probabilities(
+        model,
+        batches_of(make_pixels(), sizes),
+        to_unit_range=to_unit_range,
+        device=CPU,
+        precision=precision,
+        batch_size=BATCH_SIZE,
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_image_alone_gets_the_same_bits_as_in_a_batch(
+    network: nn.Module, precision: Precision
+) -> None:
+    rows, expected = predict(network, [8, 3], precision=precision)
+    assert rows.tolist() == list(range(NUM_IMAGES))
+    for sizes in ([1] * NUM_IMAGES, [11], [5, 6], [2, 9]):
+        again, probabilities = predict(network, sizes, precision=precision)
+        assert (again == rows).all()
+        assert (probabilities == expected).all(), sizes
+
+
+def test_probabilities_are_the_softmax_of_the_logits(network: nn.Module) -> None:
+    _, probabilities = predict(network, [8, 3])
+    network.eval()
+    with torch.no_grad():
+        logits = network(to_unit_range(make_pixels(), CPU))
+    network.train()
+    expected = torch.softmax(logits.double(), dim=1).numpy()
+    assert probabilities.dtype == np.float64
+    assert np.allclose(probabilities, expected, atol=1e-5)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-15)
+
+
+def test_the_network_is_given_back_as_it_was(network: nn.Module) -> None:
+    network.train()
+    network.layer1.eval()  # type: ignore[union-attr, operator]
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    predict(network, [8, 3])
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+    assert all(p.grad is None for p in network.parameters())
+    network.train()
+
+
+class Fixed(nn.Module):
+    """A network that answers with the first pixels of each image, or fails."""
+
+    def __init__(self, scale: float = 1.0, *, fails: bool = False) -> None:
+        super().__init__()
+        self.scale = scale
+        self.fails = fails
+        self.sizes: list[int] = []
+        self.modes: list[bool] = []
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.sizes.append(len(pixels))
+        self.modes.append(self.training)
+        if self.fails:
+            raise RuntimeError("out of memory")
+        return pixels[:, 0, 0, :2] * self.scale
+
+
+def test_every_forward_pass_has_the_same_shape() -> None:
+    model = Fixed().train()
+    predict(model, [9, 1, 1])
+    assert model.sizes == [BATCH_SIZE] * 4
+    assert model.modes == [False] * 4
+    assert model.training
+
+
+def test_modes_come_back_after_an_error() -> None:
+    model = Fixed(fails=True).train()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predict(model, [2])
+    assert model.training
+
+
+def test_huge_logits_do_not_overflow() -> None:
+    _, probabilities = predict(Fixed(1e30), [11])
+    assert np.isfinite(probabilities).all()
+    assert set(probabilities.ravel().tolist()) <= {0.0, 0.5, 1.0}
+
+
+def test_diverged_weights_are_named() -> None:
+    with pytest.raises(ModelError, match=r"11 of 11 images .*0, 1, 2"):
+        predict(Fixed(float("nan")), [11])
+
+
+def test_no_image_gives_empty_arrays() -> None:
+    rows, probabilities = predict(Fixed(), [])
+    assert rows.shape == (0,) and rows.dtype == np.int64
+    assert len(probabilities) == 0
