@@ -1,0 +1,120 @@
+"""Grad-CAM: a network, images and target classes in, maps of evidence out.
+
+Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", ICCV 2017. For layers with feature maps (convolutional networks, channels
+first or last) and layers with tokens (vision transformers). A map says what raised the
+class's logit; it is neither a localisation nor a cause.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.interpret.hooks import capture_layer
+
+
+def compute_gradcam(
+    model: nn.Module, pixels: Tensor, *, targets: Tensor, layer: str
+) -> NDArray[np.float32]:
+    """Compute the Grad-CAM of one class for each image of a batch.
+
+    The cost is one forward pass and a backward pass from the logits to the layer. The
+    model is given back as it was: modes, hooks, gradients.
+
+    Args:
+        model: any classifier that turns pixels into logits, shape (B, C).
+        pixels: a batch as the model takes it, shape (B, channels, H, W).
+        targets: the class index to explain for each image, shape (B,).
+        layer: dotted name of the layer whose output is weighed, such as "layer4".
+
+    Returns:
+        Maps of shape (B, H, W) in [0, 1]: 1 at the strongest evidence for the class, 0 at
+        the weakest; all 0 where nothing speaks for the class or no place stands out.
+
+    Raises:
+        ModelError: The layer is unknown, unused or has no spatial extent, or the maps are
+            not finite.
+    """
+    with capture_layer(model, layer) as captured:
+        logits = model(pixels)  # (B, C)
+        evidence = logits.gather(1, targets.to(logits.device)[:, None]).sum()
+        activations = captured.output
+        if not evidence.requires_grad:
+            raise ModelError(f"the logits do not depend on layer {layer}: choose one on their way.")
+        (gradients,) = torch.autograd.grad(evidence, activations)
+    size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+    num_prefix = _num_prefix_tokens(model)
+    with torch.no_grad():
+        values = _feature_maps(activations.detach().float(), size, num_prefix=num_prefix)
+        slopes = _feature_maps(gradients.float(), size, num_prefix=num_prefix)
+        weights = slopes.mean(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
+        maps = (weights * values).sum(dim=1, keepdim=True).clamp(min=0)  # (B, 1, h, w)
+        maps = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        maps = _stretch(maps[:, 0])  # (B, H, W)
+    if not bool(torch.isfinite(maps).all()):
+        raise ModelError(
+            f"the Grad-CAM at layer {layer} is not finite: the weights or the pixels hold NaN "
+            "or values too large for the precision; try precision=fp32."
+        )
+    return maps.cpu().numpy()
+
+
+def _stretch(maps: Tensor) -> Tensor:
+    """Return each map shifted and scaled so that it spans [0, 1]; a constant one becomes 0."""
+    lowest = maps.amin(dim=(1, 2), keepdim=True)
+    spans = maps.amax(dim=(1, 2), keepdim=True) - lowest
+    return (maps - lowest) / torch.where(spans > 0, spans, torch.ones_like(spans))
+
+
+def _feature_maps(features: Tensor, size: tuple[int, int], *, num_prefix: int | None) -> Tensor:
+    """Return features of any layout as maps, channels first: shape (B, D, h, w)."""
+    if features.ndim == 4:
+        _, first, second, third = features.shape
+        if _has_aspect((second, third), size):
+            return features
+        if _has_aspect((first, second), size):  # channels last, as in Swin
+            return features.permute(0, 3, 1, 2)
+    if features.ndim == 3:
+        return _token_maps(features, size, num_prefix=num_prefix)
+    raise ModelError(
+        f"the layer puts out a tensor of shape {tuple(features.shape)}, which holds no maps for "
+        f"images of {size[0]} x {size[1]} px: choose a layer before the pooling, such as the last "
+        "stage or block."
+    )
+
+
+def _token_maps(tokens: Tensor, size: tuple[int, int], *, num_prefix: int | None) -> Tensor:
+    """Return patch tokens (B, N, D) laid out as the image, class and register tokens dropped."""
+    num_tokens = tokens.shape[1]
+    guesses = (0, 1) if num_prefix is None else (num_prefix, 0)
+    for num_dropped in guesses:
+        num_patches = num_tokens - num_dropped
+        height = round(math.sqrt(max(num_patches, 0) * size[0] / size[1]))
+        width = num_patches // max(height, 1)
+        if height * width == num_patches > 0 and _has_aspect((height, width), size):
+            grid = tokens[:, num_dropped:].unflatten(1, (height, width))  # (B, h, w, D)
+            return grid.permute(0, 3, 1, 2)
+    raise ModelError(
+        f"the layer puts out {num_tokens} tokens, which fill no grid of the image's shape "
+        f"({size[0]} x {size[1]} px): choose a layer whose tokens are patches."
+    )
+
+
+def _has_aspect(grid: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Return whether a grid is the image scaled down, up to the rounding of one cell."""
+    step = max(size[0] / grid[0], size[1] / grid[1])
+    return all(abs(size[i] / step - grid[i]) < 1 for i in (0, 1))
+
+
+def _num_prefix_tokens(model: nn.Module) -> int | None:
+    """Return how many tokens stand before the patches, as timm's transformers say it."""
+    for module in model.modules():
+        number = getattr(module, "num_prefix_tokens", None)
+        if isinstance(number, int):
+            return number
+    return None
