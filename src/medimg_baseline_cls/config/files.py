@@ -1,0 +1,102 @@
+"""Settings files: YAML, TOML or JSON in, plain values out; and back.
+
+Precedence rises from the defaults over the file to the flags. Paths in a file are
+relative to the current directory, as they are in flags. A run's config.json is such a
+file: its "provenance" (what the run inferred) is no setting and is passed over.
+"""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medimg_baseline_cls.config.messages import SettingsError
+from medimg_baseline_cls.config.settings import Config
+from medimg_baseline_cls.errors import ConfigError
+
+_NOT_SETTINGS = ("provenance",)
+
+
+def build_config(file: Path | None = None, **flags: Any) -> Config:
+    """Return the settings of a file with flags laid over them.
+
+    Args:
+        file: a YAML, TOML or JSON file; None for the defaults alone.
+        **flags: settings by name; they win over the file.
+
+    Raises:
+        ConfigError: with every mistake of file and flags.
+    """
+    values = {} if file is None else load_config_file(file)
+    try:
+        return Config(**(values | flags))
+    except SettingsError as error:
+        raise SettingsError(error.mistakes, file=file) from None
+
+
+def load_config_file(path: Path) -> dict[str, Any]:
+    """Return the settings that a file holds, unchecked; an empty file holds none.
+
+    Raises:
+        ConfigError: if the file is missing, garbled, names a setting twice or is not one
+            table of settings.
+    """
+    readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".toml": tomllib.loads, ".json": _read_json}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise ConfigError(f"{path}: expected a settings file that ends in .yaml, .toml or .json.")
+    try:
+        values = read(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be understood: {reason}.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected settings such as image_size: 224, one per line.")
+    return {str(name): values[name] for name in values if name not in _NOT_SETTINGS}
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Return the settings as plain values that JSON, YAML and `Config(**...)` understand."""
+    return {
+        field.name: _to_plain(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.as_posix()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_refuse_twins)
+
+
+def _read_yaml(text: str) -> Any:
+    try:
+        return yaml.load(text, _UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """The safe loader, but a key that is given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        return _refuse_twins(self.construct_pairs(node, deep=True))
+
+
+def _refuse_twins(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    values: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"{key} is given twice")
+        values[key] = value
+    return values

@@ -1,0 +1,164 @@
+"""Sentences about settings: pydantic's errors in, what was found, expected and near out."""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import ValidationError
+
+from medimg_baseline_cls.errors import ConfigError
+
+_KIND_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    tuple: "a list of names",
+}
+_FOREIGN_NAMES: dict[str, str] = {
+    "imgsz": "image_size",
+    "batch": "batch_size",
+    "lr0": "finetune_lr",
+    "learning_rate": "finetune_lr",
+    "smoothing": "label_smoothing",
+    "clip_grad": "clip_norm",
+    "hflip": "horizontal_flip",
+    "network": "arch",
+    "backbone": "arch",
+    "checkpoint": "weights",
+    "initial_checkpoint": "weights",
+    "output": "output_dir",
+    "amp": "precision",
+}
+
+
+class SettingsError(ConfigError):
+    """A ConfigError that holds each mistake as a sentence; its text is all of them."""
+
+    def __init__(self, mistakes: Sequence[str], *, file: Path | None = None):
+        self.mistakes = tuple(mistakes)
+        where = "" if file is None else f"{file}: "
+        if len(self.mistakes) == 1:
+            text = where + self.mistakes[0]
+        else:
+            heading = f"{where}{len(self.mistakes)} mistakes in the settings:"
+            text = "\n".join([heading, *(f"  {sentence}" for sentence in self.mistakes)])
+        super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldFacts:
+    """What a sentence or a flag needs to know of one field."""
+
+    kind: Any
+    choices: tuple[str, ...]
+    is_optional: bool
+    bounds: Mapping[str, float]
+    example: Any
+    default: Any
+    words: str
+    help: str
+
+
+@cache
+def read_field_facts(config_class: type[Any]) -> dict[str, FieldFacts]:
+    """Return the facts of every field of a pydantic dataclass."""
+    return {name: _read_facts(info) for name, info in config_class.__pydantic_fields__.items()}
+
+
+def describe_mistakes(
+    error: ValidationError, facts: Mapping[str, FieldFacts], aliases: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return one sentence per field that pydantic refused, in the order of the report."""
+    sentences: dict[str, str] = {}
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else ""
+        if name in sentences:
+            continue
+        if name in facts:
+            value = item["input"]
+            sentences[name] = (
+                f"{name} = {show_value(value)}: expected {describe_field(facts[name])}."
+            )
+        elif item["type"] == "unexpected_positional_argument":
+            sentences[name] = "Settings are given by name, for example Config(image_size=224)."
+        else:
+            near = suggest_fields(name, facts, aliases)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            sentences[name] = f"There is no setting {name!r}.{hint}"
+    return tuple(sentences.values())
+
+
+def describe_field(facts: FieldFacts) -> str:
+    """Return what a field expects, in words, with a valid example."""
+    if facts.choices:
+        words = "one of " + ", ".join(facts.choices)
+    else:
+        words = facts.words or _KIND_WORDS[facts.kind] + _describe_bounds(facts.bounds)
+    if facts.is_optional:
+        words += " or none"
+    if facts.choices or facts.kind is bool or facts.example is None:
+        return words
+    return f"{words}, for example {show_value(facts.example)}"
+
+
+def suggest_fields(
+    name: str, facts: Iterable[str], aliases: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return the fields whose names, or other tools' names for them, come nearest."""
+    meanings = {field: field for field in facts}
+    for field, flags in aliases.items():
+        meanings |= {flag.lstrip("-").replace("-", "_"): field for flag in flags}
+    meanings |= {foreign: field for foreign, field in _FOREIGN_NAMES.items() if field in meanings}
+    wanted = name.strip("-").replace("-", "_").lower()
+    if wanted in meanings:
+        return [meanings[wanted]]
+    near = difflib.get_close_matches(wanted, meanings, n=3, cutoff=0.6)
+    return list(dict.fromkeys(meanings[found] for found in near))
+
+
+def show_value(value: Any) -> str:
+    """Return a value as one would write it in a settings file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(str(item) for item in value)}]"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _read_facts(info: Any) -> FieldFacts:
+    kind, is_optional = info.annotation, False
+    if get_origin(kind) in (Union, types.UnionType):
+        kind, is_optional = next(a for a in get_args(kind) if a is not type(None)), True
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    bounds = {
+        word: getattr(item, word)
+        for item in info.metadata
+        for word in ("ge", "gt", "le", "lt")
+        if hasattr(item, word)
+    }
+    return FieldFacts(
+        kind=str if choices else get_origin(kind) or kind,
+        choices=choices,
+        is_optional=is_optional,
+        bounds=bounds,
+        example=info.examples[0] if info.examples else info.default,
+        default=info.default,
+        words=info.title or "",
+        help=" ".join((info.description or "").split()),
+    )
+
+
+def _describe_bounds(bounds: Mapping[str, float]) -> str:
+    if "ge" in bounds and "le" in bounds:
+        return f" from {bounds['ge']} to {bounds['le']}"
+    words = {"ge": "of at least", "gt": "above", "le": "at most", "lt": "below"}
+    parts = [f"{words[key]} {bound}" for key, bound in bounds.items()]
+    return " " + " and ".join(parts) if parts else ""

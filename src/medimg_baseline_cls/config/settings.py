@@ -1,0 +1,348 @@
+"""The one Config: every setting with its default, its range, its help and its checks.
+
+It takes plain keywords and gives a frozen record, or one `ConfigError` that lists every
+mistake: unknown names, wrong types, values out of range, settings that contradict each
+other or would do nothing. The string under a field is its help in `medimg train --help`.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
+
+from medimg_baseline_cls.config.messages import (
+    FieldFacts,
+    SettingsError,
+    describe_mistakes,
+    read_field_facts,
+    show_value,
+)
+
+FIELD_GROUPS: dict[str, tuple[str, ...]] = {
+    "data": (
+        "data_dir",
+        "class_names",
+        "positive_class",
+        "group_regex",
+        "val_strategy",
+        "val_fraction",
+        "on_bad_image",
+        "limit",
+    ),
+    "images": ("image_size", "keep_aspect", "intensity", "color"),
+    "model": ("arch", "pretrained", "weights", "cam_layer"),
+    "training": (
+        "head_epochs",
+        "finetune_epochs",
+        "batch_size",
+        "head_lr",
+        "finetune_lr",
+        "weight_decay",
+        "label_smoothing",
+        "imbalance",
+        "ema_decay",
+        "clip_norm",
+        "patience",
+    ),
+    "augmentation": ("augment", "horizontal_flip", "head_augment"),
+    "evaluation": ("target_sensitivity", "operating_point", "num_hard_examples"),
+    "machine": ("project", "output_dir", "cache_dir", "seed", "device", "precision", "num_workers"),
+}
+
+FLAG_ALIASES: dict[str, tuple[str, ...]] = {
+    "data_dir": ("--data",),
+    "image_size": ("--img-size",),
+    "arch": ("--model",),
+    "finetune_epochs": ("--epochs",),
+    "finetune_lr": ("--lr",),
+    "batch_size": ("-b",),
+    "num_workers": ("-j", "--workers"),
+}
+
+
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    config=ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+    ),
+)
+class Config:
+    """Every setting of a run.
+
+    Example:
+        >>> Config(arch="densenet121", image_size=96).batch_size
+        32
+    """
+
+    project: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            title="a name of letters, digits, . _ or -",
+        ),
+    ] = "medimg"
+    """Name in front of the run folder's date (letters, digits, . _ -; at most 64)."""
+
+    data_dir: Path | None = None
+    """Folder that holds train/CLASS/*, test/CLASS/* and maybe val/CLASS/*."""
+
+    output_dir: Path = Path("outputs")
+    """Folder for runs/ and the image cache."""
+
+    cache_dir: Path | None = None
+    """Folder of the decoded images (none: OUTPUT_DIR/cache)."""
+
+    class_names: Annotated[tuple[str, ...] | None, Field(examples=[["NORMAL", "PNEUMONIA"]])] = None
+    """Class folders to use, in class order (none: all of them, sorted)."""
+
+    positive_class: Annotated[str | None, Field(examples=["PNEUMONIA"])] = None
+    """Class that counts as positive, of two (none: the one not called normal, healthy ...)."""
+
+    limit: Annotated[int | None, Field(ge=1, examples=[100])] = None
+    """Images per class and folder at most, for a quick trial (1 or more; none: all)."""
+
+    image_size: Annotated[int, Field(ge=32, le=1024)] = 224
+    """Side of the square images, in pixels (32 to 1024)."""
+
+    keep_aspect: bool = False
+    """Pad to a square instead of stretching."""
+
+    intensity: Literal["full_range", "min_max", "percentile"] = "full_range"
+    """Grey scale: the file's full range, each image's extremes, or its outer percentiles."""
+
+    color: Literal["auto", "grey", "rgb"] = "auto"
+    """Read as grey or colour (auto: as the files are)."""
+
+    val_strategy: Literal["auto", "folder", "balanced", "stratified"] = "auto"
+    """Validation images: val/ folder, equal number per class cut from train, or as frequent
+    as in train (auto: folder if it has 50 images, else balanced)."""
+
+    val_fraction: Annotated[float, Field(ge=0.02, le=0.5)] = 0.1
+    """Share of the training images to validate on, where VAL is cut from train (0.02 to 0.5)."""
+
+    group_regex: Annotated[str, Field(examples=[r"^(patient\d+)_"])] = "auto"
+    r"""Patient in the file name: auto (Kaggle names), none (each file alone), or a regular
+    expression whose first group, or group named "group", is the patient, as in ^(p\d+)_."""
+
+    on_bad_image: Literal["error", "skip"] = "error"
+    """At unreadable files: stop with a list, or go on and list them in rejected.csv."""
+
+    arch: str = "resnet18"
+    """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
+
+    pretrained: bool = True
+    """Start from pretrained weights; without, from random ones."""
+
+    weights: Annotated[Path | None, Field(examples=["resnet18.safetensors"])] = None
+    """File of pretrained weights, .safetensors or .pth (none: from the timm hub)."""
+
+    cam_layer: Annotated[str | None, Field(examples=["layer4"])] = None
+    """Layer that Grad-CAM looks at, such as layer4 (none: known for the architecture)."""
+
+    head_epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """Epochs of the classifier alone, backbone frozen (0 to 10000)."""
+
+    finetune_epochs: Annotated[int, Field(ge=0, le=10_000)] = 6
+    """Epochs of the whole network, after the head's (0 to 10000)."""
+
+    batch_size: Annotated[int, Field(ge=2, le=4096)] = 32
+    """Images per training step, over all processes (2 to 4096)."""
+
+    head_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Peak learning rate while the head trains alone (above 0, at most 1)."""
+
+    finetune_lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """Peak learning rate of the backbone while everything trains (above 0, at most 1)."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """AdamW's weight decay; norms and biases have none (0 to 1)."""
+
+    label_smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Probability mass taken from the true class (0 to 0.5)."""
+
+    imbalance: Literal["none", "class_weights", "balanced_sampler", "focal"] = "none"
+    """What to do about rare classes in training."""
+
+    augment: Literal["none", "light", "standard"] = "standard"
+    """Random changes of the training images."""
+
+    horizontal_flip: bool = False
+    """Flip at random too; wrong for chest films: the heart stands left."""
+
+    head_augment: bool = False
+    """Augment while the head trains alone too: slower, as its features are then not kept."""
+
+    ema_decay: Annotated[float, Field(ge=0, lt=1, examples=[0.999])] = 0.0
+    """Moving average of the weights (0: off, else below 1, such as 0.999)."""
+
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient (0: no limit)."""
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Epochs without a better VAL average precision before a stage stops (0: never)."""
+
+    target_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Sensitivity on VAL that the target_sensitivity threshold must reach (above 0, at most 1)."""
+
+    operating_point: Literal["max_f1", "target_sensitivity", "default"] = "max_f1"
+    """Threshold that is shown first and that predict decides by (default: 0.5)."""
+
+    num_hard_examples: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Most confident FP, and FN, on TEST to list and explain (0 to 1000 of each)."""
+
+    device: Annotated[
+        str,
+        Field(
+            pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+            title="auto, cpu, mps, cuda or cuda:NUMBER",
+            examples=["cuda:1"],
+        ),
+    ] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic (auto: bf16 where the hardware is fast at it)."""
+
+    num_workers: Annotated[int | None, Field(ge=0, le=256, examples=[4])] = None
+    """Processes that decode images (0 to 256; 0: none but this one; none: one per CPU)."""
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Every random number follows from it (0 to 4294967295)."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain_mistakes(
+        cls, values: ArgsKwargs, handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        """Turn pydantic's report, and what the sound settings contradict, into one ConfigError."""
+        try:
+            config = handler(values)
+        except ValidationError as error:
+            mistakes = describe_mistakes(error, field_facts(), FLAG_ALIASES)
+            broken = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+            given = values.kwargs or {}
+            sound = {name: given[name] for name in given if name not in broken}
+            try:
+                cls(**sound)
+            except SettingsError as more:
+                mistakes += more.mistakes
+            raise SettingsError(mistakes) from None
+        contradictions = find_contradictions(config)
+        if contradictions:
+            raise SettingsError(contradictions)
+        return config
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_lookalikes(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true for a number and "" for anything, which would silently become a value.
+
+        The word none stands for no value where a field knows one: TOML has no other way.
+        """
+        facts = field_facts()[str(info.field_name)]
+        if facts.is_optional and isinstance(value, str) and value.lower() == "none":
+            return None
+        if isinstance(value, bool) and facts.kind is not bool:
+            raise ValueError("a switch")
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("empty")
+        return value
+
+    @field_validator("data_dir", "output_dir", "cache_dir", "weights")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+
+def field_facts() -> dict[str, FieldFacts]:
+    """Return what is known of each field, by name, in the order of declaration."""
+    return read_field_facts(Config)
+
+
+def find_contradictions(config: Config) -> tuple[str, ...]:
+    """Return one sentence per pair of settings that cannot both be meant."""
+    return (
+        *_check_classes(config),
+        *_check_group_regex(config.group_regex),
+        *_check_training(config),
+    )
+
+
+def _check_classes(config: Config) -> list[str]:
+    names = config.class_names
+    if names is None:
+        return []
+    mistakes: list[str] = []
+    if len(set(names)) < max(2, len(names)):
+        mistakes.append(
+            f"class_names = {show_value(names)}: expected two or more different names, "
+            "for example [NORMAL, PNEUMONIA]."
+        )
+    if config.positive_class is not None and config.positive_class not in names:
+        mistakes.append(
+            f"positive_class = {config.positive_class!r} is not one of "
+            f"class_names = {show_value(names)}: name one of them, or leave it out."
+        )
+    return mistakes
+
+
+def _check_group_regex(group_regex: str) -> list[str]:
+    if group_regex in ("auto", "none"):
+        return []
+    try:
+        num_groups = re.compile(group_regex).groups
+    except re.error as error:
+        return [
+            f"group_regex = {group_regex!r} is no regular expression ({error}): "
+            r"expected auto, none, or one such as ^(patient\d+)_."
+        ]
+    if num_groups:
+        return []
+    return [
+        f"group_regex = {group_regex!r} has no group in parentheses that names the patient: "
+        r"expected auto, none, or an expression such as ^(patient\d+)_."
+    ]
+
+
+def _check_training(config: Config) -> list[str]:
+    rules = (
+        (
+            config.weights is not None and not config.pretrained,
+            f"weights = {config.weights} and pretrained = false contradict each other: "
+            "leave one of them out.",
+        ),
+        (
+            config.head_epochs + config.finetune_epochs == 0,
+            "head_epochs = 0 and finetune_epochs = 0 leave nothing to train: raise one of them.",
+        ),
+        (
+            config.horizontal_flip and config.augment == "none",
+            "horizontal_flip = true does nothing while augment = none: "
+            "choose augment = light or standard.",
+        ),
+        (
+            config.head_augment and config.augment == "none",
+            "head_augment = true does nothing while augment = none: "
+            "choose augment = light or standard.",
+        ),
+        (
+            config.head_augment and config.head_epochs == 0,
+            "head_augment = true does nothing while head_epochs = 0: leave it out.",
+        ),
+    )
+    return [sentence for is_broken, sentence in rules if is_broken]
