@@ -1,0 +1,240 @@
+"""The first screen: what was trained on what, how well it does, and what to beware of."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.report.labels import name_split, name_stage
+from medimg_baseline_cls.report.numbers import (
+    format_count,
+    format_score,
+    format_setting,
+    format_threshold,
+    hide_paths,
+)
+from medimg_baseline_cls.report.performance import (
+    class_block,
+    headline_metric,
+    list_rules,
+    operating_points,
+    rule_name,
+    shown_classes,
+)
+from medimg_baseline_cls.report.tables import Row, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """One large figure. `floor` is what chance reaches, `position` the value, both in percent."""
+
+    label: str
+    text: str
+    detail: str
+    position: float | None
+    floor: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The content of the first screen."""
+
+    project: str
+    lede: str
+    split: str
+    statistics: tuple[Statistic, ...]
+    points: Table | None
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+def summarize_run(content: RunContent) -> Answer:
+    """Return the first screen; with VAL in place of TEST while TEST has not been scored."""
+    split = next((s for s in ("test", "val") if s in content.summaries), "")
+    warnings = content.evaluation.get("warnings")
+    listed = warnings if isinstance(warnings, list) else []
+    return Answer(
+        project=str(content.config.get("project", content.name)),
+        lede=_describe_task(content),
+        split=name_split(split),
+        statistics=tuple(_statistics(content, split)) if split else (),
+        points=_tabulate_answer(content, split) if split else None,
+        facts=tuple(_facts(content)),
+        warnings=tuple(hide_paths(format_setting(item)) for item in listed),
+        pending=tuple(_pending(content)),
+    )
+
+
+def describe_weights(content: RunContent) -> str:
+    """Return where the network's first weights came from."""
+    report = _weights_report(content)
+    kind, source = report.get("kind"), report.get("source")
+    if not kind:
+        wanted = content.config.get("weights")
+        pretrained = bool(content.config.get("pretrained"))
+        kind = "file" if wanted else ("hub" if pretrained else "random")
+        source = wanted
+    digest = f", sha256 {str(report['sha256'])[:12]}…" if report.get("sha256") else ""
+    name = hide_paths(str(source)).removeprefix("…/") if source else ""
+    if kind == "random":
+        return "random (not pretrained)"
+    where = " from the model hub" if kind == "hub" else ""
+    return f"pretrained{where}{', ' + name if name else ''}{digest}"
+
+
+def _describe_task(content: RunContent) -> str:
+    names, positive = content.class_names, content.positive_class
+    arch = content.config.get("arch", "a network")
+    if positive is not None and len(names) == 2:
+        other = names[1 - names.index(positive)]
+        return f"{arch}, trained to tell {positive} from {other}."
+    listed = ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "its classes"
+    return f"{arch}, trained to tell {listed} apart."
+
+
+def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
+    is_binary = content.positive_class is not None
+    name = f"{name_split(split)} {'' if is_binary else 'macro '}"
+    auroc = headline_metric(content, split, metric="auroc")
+    yield _statistic(f"{name}AUROC", auroc, floor=0.5, detail=_beside(content, split, "auroc"))
+    precision = headline_metric(content, split, metric="average_precision")
+    detail, floor = _beside(content, split, "average_precision"), None
+    if is_binary:
+        block = class_block(content, split, class_name=str(content.positive_class))
+        floor = value_of(block.get("prevalence"))
+        detail = f"baseline {format_score(floor)} (prevalence){'; ' if detail else ''}{detail}"
+    yield _statistic(f"{name}average precision", precision, floor=floor, detail=detail)
+
+
+def _statistic(label: str, value: float | None, *, floor: float | None, detail: str) -> Statistic:
+    return Statistic(
+        label=label,
+        text=format_score(value),
+        detail=detail,
+        position=None if value is None else round(100 * value, 2),
+        floor=None if floor is None else round(100 * floor, 2),
+    )
+
+
+def _beside(content: RunContent, split: str, metric: str) -> str:
+    """Return the VAL figure, to stand beside that of TEST."""
+    if split != "test" or "val" not in content.summaries:
+        return ""
+    return f"VAL {format_score(headline_metric(content, 'val', metric=metric))}"
+
+
+def _tabulate_answer(content: RunContent, split: str) -> Table | None:
+    if content.positive_class is None:
+        return _tabulate_classes(content, split)
+    rows: list[Row] = []
+    splits = [split, *(s for s in content.summaries if s != split)]
+    for rule in list_rules(content):
+        points = {
+            s: as_mapping(operating_points(content, s, class_name=content.positive_class).get(rule))
+            for s in splits
+        }
+        cells = [rule_name(content, rule), format_threshold(_threshold(points[split]))]
+        for point in points.values():
+            cells += [_fraction(point, "sensitivity"), _fraction(point, "specificity")]
+        rows.append(Row(tuple(cells)))
+    header = [f"{name_split(s)} {m}" for s in splits for m in ("sensitivity", "specificity")]
+    return Table(
+        title="Operating points, chosen on VAL",
+        header=("Operating point", "Threshold", *header),
+        rows=tuple(rows),
+        notes=("In brackets: images called rightly, of all such images.",),
+    )
+
+
+def _tabulate_classes(content: RunContent, split: str) -> Table | None:
+    rules = list_rules(content)
+    rows: list[Row] = []
+    for name in shown_classes(content):
+        block = class_block(content, split, class_name=name)
+        metrics = as_mapping(block.get("metrics"))
+        points = operating_points(content, split, class_name=name)
+        point = as_mapping(points.get(rules[0])) if rules else {}
+        rows.append(
+            Row(
+                (
+                    name,
+                    format_score(value_of(block.get("prevalence"))),
+                    format_score(value_of(metrics.get("auroc"))),
+                    format_score(value_of(metrics.get("average_precision"))),
+                    format_threshold(_threshold(point)),
+                    _fraction(point, "sensitivity"),
+                    _fraction(point, "specificity"),
+                )
+            )
+        )
+    rule = rule_name(content, rules[0]) if rules else ""
+    return Table(
+        title=f"Each class against the rest, {name_split(split)}",
+        header=("Class", "AP baseline", "AUROC", "AP", "Threshold", "Sensitivity", "Specificity"),
+        rows=tuple(rows),
+        notes=(f"Thresholds: {rule}, chosen on VAL. The AP baseline is the prevalence.",)
+        if rule
+        else (),
+    )
+
+
+def _threshold(point: Json) -> float | None:
+    return value_of(point.get("threshold"))
+
+
+def _fraction(point: Json, metric: str) -> str:
+    """Return a proportion with its counts: 0.979 (382/390)."""
+    hit, miss = ("tp", "fn") if metric == "sensitivity" else ("tn", "fp")
+    hits, misses = value_of(point.get(hit)), value_of(point.get(miss))
+    text = format_score(value_of(point.get(metric)))
+    if hits is None or misses is None:
+        return text
+    return f"{text} ({int(hits)}/{int(hits + misses)})"
+
+
+def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
+    config, size = content.config, content.config.get("image_size")
+    yield "Network", f"{config.get('arch', 'unknown')}{f', {size} × {size} px' if size else ''}"
+    yield "First weights", describe_weights(content)
+    stages = [
+        f"{config[f'{s}_epochs']} {name_stage(s).lower()}"
+        for s in ("head", "finetune")
+        if f"{s}_epochs" in config
+    ]
+    if stages:
+        yield "Epochs", ", ".join(stages)
+    checkpoint = as_mapping(content.evaluation.get("checkpoint"))
+    if checkpoint:
+        digest = str(checkpoint.get("sha256", ""))[:12]
+        stage = name_stage(str(checkpoint.get("stage", "")))
+        code = f", sha256 {digest}…" if digest else ""
+        yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}{code}"
+    if content.split:
+        counts = [
+            f"{format_count(sum(r['split'] == s for r in content.split))} {name_split(s)}"
+            for s in ("train", "val", "test")
+        ]
+        yield "Images", ", ".join(counts)
+        yield "Groups", format_count(len({r["group"] for r in content.split}))
+        yield "Rejected files", format_count(len(content.rejected))
+    yield "Seed", format_setting(config.get("seed"))
+
+
+def _weights_report(content: RunContent) -> Json:
+    for source in (content.provenance, content.environment, content.evaluation):
+        for key in ("weights", "weights_report"):
+            report = as_mapping(source.get(key))
+            if report:
+                return report
+    return {}
+
+
+def _pending(content: RunContent) -> Iterator[str]:
+    if not content.history:
+        yield "No epoch has ended yet."
+    if not content.summaries:
+        yield "Not evaluated yet. The next command is medimg evaluate."
+    elif "test" not in content.summaries:
+        yield "TEST has not been scored yet: the figures here are those of VAL."
+    if content.mistakes and not any(content.panels.values()):
+        yield "The mistakes have no Grad-CAM panels yet. The next command is medimg explain."

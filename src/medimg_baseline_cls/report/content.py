@@ -1,0 +1,135 @@
+"""The files of a run folder, read into plain values; a stage not yet run leaves its own empty.
+
+Only config.json must be there. Nothing outside the run folder is opened.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.utils.files import read_csv, read_json
+
+KINDS = ("FP", "FN")
+
+Json = Mapping[str, Any]
+Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContent:
+    """What a run folder holds; empty mappings and rows stand for files not written yet.
+
+    Attributes:
+        name: the folder's own name.
+        config: settings and, under "provenance", what was inferred from the data.
+        summaries: split ("val", "test") to the content of its summary.
+        figures: every PNG of figures/, by file name.
+        panels: "FP" and "FN" to the PNG of each, by file name.
+    """
+
+    name: str
+    config: Json
+    environment: Json
+    evaluation: Json
+    summaries: Mapping[str, Json]
+    split: Rows
+    rejected: Rows
+    history: Rows
+    timings: Rows
+    mistakes: Rows
+    figures: Mapping[str, Path]
+    panels: Mapping[str, tuple[Path, ...]]
+
+    @property
+    def provenance(self) -> Json:
+        """Return what the first stages inferred from the data."""
+        return as_mapping(self.config.get("provenance"))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes in their frozen order."""
+        for source in (self.evaluation, self.provenance, self.config):
+            names = source.get("class_names")
+            if names:
+                return tuple(str(name) for name in names)
+        return tuple(sorted({row["label"] for row in self.split}))
+
+    @property
+    def positive_class(self) -> str | None:
+        """Return the positive class; None for more than two classes."""
+        if len(self.class_names) > 2:
+            return None
+        for source in (self.evaluation, self.provenance, self.config, *self.summaries.values()):
+            name = source.get("positive_class")
+            if name:
+                return str(name)
+        return None
+
+
+def read_run(run_dir: Path) -> RunContent:
+    """Read everything that the report shows of a run folder.
+
+    Raises:
+        RunError: the folder or its config.json is missing, or a file is garbled.
+    """
+    if not (run_dir / "config.json").is_file():
+        raise RunError(
+            f"{run_dir} holds no config.json, so it is not a run folder; "
+            f"name a folder that `medimg train` or `medimg run` has made."
+        )
+    summaries = {split: _json(run_dir / f"{split}_summary.json") for split in ("val", "test")}
+    return RunContent(
+        name=run_dir.resolve().name,
+        config=_json(run_dir / "config.json"),
+        environment=_json(run_dir / "env_report.json"),
+        evaluation=_json(run_dir / "eval_summary.json"),
+        summaries={split: summary for split, summary in summaries.items() if summary},
+        split=_rows(run_dir / "split.csv"),
+        rejected=_rows(run_dir / "rejected.csv"),
+        history=_rows(run_dir / "history.csv"),
+        timings=_rows(run_dir / "timings.csv"),
+        mistakes=_rows(run_dir / "mistakes.csv"),
+        figures={path.name: path for path in _pictures(run_dir / "figures")},
+        panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
+    )
+
+
+def as_mapping(value: Any) -> Json:
+    """Return the value if it is a JSON object, else an empty one."""
+    return cast(Json, value) if isinstance(value, Mapping) else {}
+
+
+def value_of(metric: Any) -> float | None:
+    """Return the number of a metric, {"value": x} or bare; None where it is undefined."""
+    inner: Any = as_mapping(metric).get("value") if isinstance(metric, Mapping) else metric
+    if isinstance(inner, bool) or not isinstance(inner, int | float):
+        return None
+    return float(inner)
+
+
+def number_of(text: str | None) -> float | None:
+    """Return a CSV cell as a finite number; None for an empty or undefined one."""
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _json(path: Path) -> Json:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        raise RunError(f"{path} must hold a JSON object; restore it, or run the stage again.")
+    return cast(Json, content)
+
+
+def _rows(path: Path) -> Rows:
+    return read_csv(path) if path.is_file() else ()
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*.png"))) if folder.is_dir() else ()

@@ -1,0 +1,109 @@
+"""One self-contained page, report.html, from a run folder alone.
+
+The page needs no network and no script. Its Content-Security-Policy allows the one style
+sheet inside it, by hash, and pictures inside it; nothing else. Every text is escaped, and
+absolute paths are cut down to their last name. The same run folder gives the same bytes.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from medimg_baseline_cls.report.answer import summarize_run
+from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
+from medimg_baseline_cls.report.labels import KIND_NAMES
+from medimg_baseline_cls.report.numbers import group_settings, replace_control
+from medimg_baseline_cls.report.performance import (
+    shown_classes,
+    tabulate_confusion,
+    tabulate_metrics,
+    tabulate_points,
+)
+from medimg_baseline_cls.report.pictures import list_errors, list_figures
+from medimg_baseline_cls.report.tables import (
+    tabulate_gain,
+    tabulate_rejected,
+    tabulate_split,
+    tabulate_stages,
+)
+from medimg_baseline_cls.utils.files import write_text_atomic
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write report.html into a run folder, from what the folder holds so far.
+
+    Stages that have not run yet are left out, and named at the top of the page.
+
+    Args:
+        run_dir: the run folder.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        RunError: config.json is missing, or a file of the run is garbled.
+    """
+    path = run_dir / "report.html"
+    write_text_atomic(path, render_report(read_run(run_dir)))
+    return path
+
+
+def render_report(content: RunContent) -> str:
+    """Return the page of a run as text."""
+    style = _read_resource("style.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_replace_control,
+    )
+    template = environment.from_string(_read_resource("template.html.j2"))
+    page = template.render(style=style, style_hash=digest, **_sections(content))
+    return page.lstrip().encode("utf-8", "replace").decode("utf-8")
+
+
+def _sections(content: RunContent) -> dict[str, Any]:
+    figures = list_figures(content.figures)
+    points = [tabulate_points(content, name) for name in shown_classes(content)]
+    return {
+        "run_name": content.name,
+        "answer": summarize_run(content),
+        "has_split": bool(content.split),
+        "has_rejected": bool(content.rejected),
+        "data_tables": _present(tabulate_split(content), tabulate_rejected(content)),
+        "data_figures": figures["data"],
+        "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
+        "training_figures": figures["training"],
+        "performance_tables": _present(tabulate_metrics(content), *points),
+        "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
+        "evaluation_figures": figures["evaluation"],
+        "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
+        "kind_names": KIND_NAMES,
+        "settings": group_settings(content.config),
+        "environment": group_settings(content.environment),
+    }
+
+
+def _replace_control(value: Any) -> Any:
+    """Return a text without control characters, which no browser may meet; escaping comes after."""
+    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return replace_control(value) if is_plain else value
+
+
+def _is_mined(content: RunContent) -> bool:
+    return bool(content.mistakes) or any(content.panels.values())
+
+
+def _present(*items: object) -> list[object]:
+    return [item for item in items if item is not None]
+
+
+def _read_resource(name: str) -> str:
+    folder = resources.files("medimg_baseline_cls.report")
+    return folder.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")

@@ -1,0 +1,99 @@
+"""The words of the report: how rules, metrics, stages and figures are called in it."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+RULES = {"max_f1": "Max-F1", "target_sensitivity": "Target sensitivity", "default": "Fixed 0.5"}
+STAGES = {"head": "Head only", "finetune": "Fine-tuning"}
+SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
+KIND_NAMES = {"FP": "False positives", "FN": "False negatives"}
+METRICS = {
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    "brier_score": "Brier",
+    "log_loss": "Log loss",
+}
+POINT_METRICS = {
+    "sensitivity": "Sens.",
+    "specificity": "Spec.",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1_score": "F1",
+    "accuracy": "Acc.",
+    "balanced_accuracy": "Bal. acc.",
+    "mcc": "MCC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFigure:
+    """A figure that a stage draws: which files it is, where it stands, what it says."""
+
+    pattern: re.Pattern[str]
+    section: Literal["data", "training", "evaluation"]
+    title: str
+    caption: str
+
+
+FIGURES = (
+    KnownFigure(
+        re.compile(r"train_batch"),
+        "data",
+        "First training batch",
+        "What the network saw first: preprocessed and augmented. Look for cut-off anatomy, "
+        "inverted grey values and burnt-in marks.",
+    ),
+    KnownFigure(
+        re.compile(r"training|training_curves"),
+        "training",
+        "Training curves",
+        "Loss and validation figures by epoch, both stages.",
+    ),
+    KnownFigure(
+        re.compile(r"roc(_curves?)?"),
+        "evaluation",
+        "ROC curve",
+        "Sensitivity against the false-positive rate; the operating points are marked.",
+    ),
+    KnownFigure(
+        re.compile(r"precision_recall(_curves?)?|pr(_curves?)?(?=[_.-])"),
+        "evaluation",
+        "Precision-recall curve",
+        "Its floor is the prevalence of the split.",
+    ),
+    KnownFigure(
+        re.compile(r"confusion(_matri(x|ces))?"),
+        "evaluation",
+        "Confusion matrix",
+        "Counts of images, reference standard against decision.",
+    ),
+    KnownFigure(
+        re.compile(r"(score_)?hist(ogram)?s?|scores?"),
+        "evaluation",
+        "Score histogram",
+        "Predicted probability by reference standard, with the thresholds.",
+    ),
+)
+
+
+def name_rule(rule: str, target_sensitivity: float | None) -> str:
+    """Return the name of an operating point.
+
+    >>> name_rule("target_sensitivity", 0.95), name_rule("by_hand", None)
+    ('Target sensitivity 0.95', 'By hand')
+    """
+    name = RULES.get(rule, rule.replace("_", " ").capitalize())
+    if rule == "target_sensitivity" and target_sensitivity is not None:
+        return f"{name} {target_sensitivity:g}"
+    return name
+
+
+def name_stage(stage: str) -> str:
+    """Return the name of a training stage."""
+    return STAGES.get(stage, stage)
+
+
+def name_split(split: str) -> str:
+    """Return the name of a split."""
+    return SPLITS.get(split, split)

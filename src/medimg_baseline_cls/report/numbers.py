@@ -1,0 +1,148 @@
+"""Numbers and settings as the report prints them: rounded one way, free of absolute paths.
+
+A score has three decimals everywhere. Rounding never turns "almost" into "exactly":
+0.9998 prints as >0.999, and a threshold gets more digits instead.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+UNDEFINED = "–"
+DECIMALS = 3
+_ROOT = r"(?:~[\w.-]*/|/|[A-Za-z]:[/\\])"
+_PATH = re.compile(rf"(?<![\w./\\]){_ROOT}(?:[^\s/\\'\"]+[/\\])*([^\s/\\'\":,;)]+)")
+_WHOLE_PATH = re.compile(rf"{_ROOT}[^/][^\n]*")
+_KEPT_AS_IS = frozenset({"group_regex"})
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def format_score(value: float | None) -> str:
+    """Return a score with three decimals; a dash where it is undefined.
+
+    >>> format_score(0.9684), format_score(1.0), format_score(0.9998), format_score(None)
+    ('0.968', '1.000', '>0.999', '–')
+    """
+    if value is None:
+        return UNDEFINED
+    text = f"{value:.{DECIMALS}f}"
+    if text == "1.000" and value < 1:
+        return ">0.999"
+    if float(text) == 0 and value != 0:
+        return "<0.001" if value > 0 else ">−0.001"
+    return text.replace("-", "−")
+
+
+def format_threshold(value: float | None) -> str:
+    """Return a probability that decides something: more digits where three would hide it.
+
+    >>> format_threshold(0.6134), format_threshold(0.99996), format_threshold(0.00021)
+    ('0.613', '0.99996', '0.0002')
+    """
+    if value is None:
+        return UNDEFINED
+    for decimals in range(DECIMALS, 10):
+        text = f"{value:.{decimals}f}"
+        if float(text) not in (0.0, 1.0) or float(text) == value:
+            return text
+    return f"{value:.3g}"
+
+
+def format_count(value: int | None) -> str:
+    """Return a count with thousands set apart.
+
+    >>> format_count(5216)
+    '5,216'
+    """
+    return UNDEFINED if value is None else f"{value:,}"
+
+
+def format_difference(after: float | None, before: float | None) -> str:
+    """Return `after - before` with its sign, three decimals.
+
+    >>> format_difference(0.981, 0.967), format_difference(0.9, 0.95)
+    ('+0.014', '−0.050')
+    """
+    if after is None or before is None:
+        return UNDEFINED
+    text = f"{after - before:+.{DECIMALS}f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")
+
+
+def format_duration(seconds: float) -> str:
+    r"""Return a duration in the two largest units.
+
+    >>> [format_duration(s).replace("\xa0", " ") for s in (42.4, 754, 8000)]
+    ['42 s', '12 min 34 s', '2 h 13 min']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}\u00a0s"
+    if whole < 3600:
+        return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
+    return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
+
+
+def hide_paths(text: str) -> str:
+    """Return the text with every absolute path cut down to its last name.
+
+    >>> hide_paths("/home/ada/films"), hide_paths("see /data/x/a.png twice"), hide_paths("a/b.png")
+    ('…/films', 'see …/a.png twice', 'a/b.png')
+    """
+    clean = text.replace("file://", "")
+    if _WHOLE_PATH.fullmatch(clean) and " -" not in clean:
+        return "…/" + re.split(r"[/\\]", clean.rstrip("/\\"))[-1]
+    return _PATH.sub(r"…/\1", clean)
+
+
+def replace_control(text: str) -> str:
+    r"""Return the text with a visible mark in place of each control character.
+
+    >>> replace_control("a\x00b")
+    'a�b'
+    """
+    return _CONTROL.sub("\ufffd", text)
+
+
+def format_setting(value: Any) -> str:
+    """Return a plain value of a JSON file as the report prints it.
+
+    >>> format_setting(True), format_setting(None), format_setting([1, "a"]), format_setting(0.001)
+    ('yes', 'not set', '1, a', '0.001')
+    """
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        items = cast(list[Any], value)
+        return ", ".join(format_setting(item) for item in items) or "none"
+    if isinstance(value, Mapping):
+        pairs = cast(Mapping[str, Any], value)
+        return ", ".join(f"{k}: {format_setting(v)}" for k, v in pairs.items()) or "none"
+    return hide_paths(str(value))
+
+
+def group_settings(content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return a JSON object as titled groups of (name, text): the nested ones apart.
+
+    >>> group_settings({"a": 1, "packages": {"torch": "2.10", "cuda": {"build": None}}})
+    {'': {'a': '1'}, 'packages': {'torch': '2.10', 'cuda.build': 'not set'}}
+    """
+    groups: dict[str, dict[str, str]] = {"": {}}
+    for name, value in content.items():
+        if isinstance(value, Mapping) and value:
+            groups[name] = _flatten(cast(Mapping[str, Any], value))
+        else:
+            groups[""][name] = str(value) if name in _KEPT_AS_IS else format_setting(value)
+    return {title: group for title, group in groups.items() if group}
+
+
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(cast(Mapping[str, Any], value), f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = format_setting(value)
+    return flat

@@ -1,0 +1,155 @@
+"""Tables of the report about performance: without a threshold, at each one, and the matrix."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, number_of, value_of
+from medimg_baseline_cls.report.labels import METRICS, POINT_METRICS, name_rule, name_split
+from medimg_baseline_cls.report.numbers import format_count, format_score, format_threshold
+from medimg_baseline_cls.report.tables import Row, Table
+
+COUNTS = ("tp", "fp", "fn", "tn")
+
+
+def shown_classes(content: RunContent) -> tuple[str, ...]:
+    """Return the classes whose figures are shown: the positive one, or all of more than two."""
+    positive = content.positive_class
+    return content.class_names if positive is None else (positive,)
+
+
+def class_block(content: RunContent, split: str, *, class_name: str) -> Json:
+    """Return the figures of one class on one split; empty before its evaluation."""
+    classes = as_mapping(as_mapping(content.summaries.get(split)).get("classes"))
+    return as_mapping(classes.get(class_name))
+
+
+def headline_metric(content: RunContent, split: str, *, metric: str) -> float | None:
+    """Return the one figure that stands for a split: of the positive class, or the macro mean."""
+    positive = content.positive_class
+    if positive is not None:
+        block = class_block(content, split, class_name=positive)
+        return value_of(as_mapping(block.get("metrics")).get(metric))
+    macro = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
+    return value_of(macro.get(metric, as_mapping(macro.get("metrics")).get(metric)))
+
+
+def list_rules(content: RunContent) -> list[str]:
+    """Return the operating points of the run, in the order in which they were written."""
+    rules: dict[str, None] = {}
+    for split in content.summaries:
+        for name in shown_classes(content):
+            rules |= dict.fromkeys(operating_points(content, split, class_name=name))
+    first = str(content.config.get("operating_point", ""))
+    return sorted(rules, key=lambda rule: rule != first)
+
+
+def operating_points(content: RunContent, split: str, *, class_name: str) -> Mapping[str, Any]:
+    """Return the operating points of one class on one split, by rule."""
+    return as_mapping(class_block(content, split, class_name=class_name).get("operating_points"))
+
+
+def rule_name(content: RunContent, rule: str) -> str:
+    """Return how a rule is called, with the run's own target sensitivity."""
+    return name_rule(rule, number_of(str(content.config.get("target_sensitivity", ""))))
+
+
+def tabulate_metrics(content: RunContent) -> Table | None:
+    """Return AUROC, AP with its baseline, Brier and log loss; None before any evaluation."""
+    if not content.summaries:
+        return None
+    classes, rows, notes = shown_classes(content), list[Row](), list[str]()
+    for name in classes:
+        for split in content.summaries:
+            block = class_block(content, split, class_name=name)
+            metrics = as_mapping(block.get("metrics"))
+            lead = (name, name_split(split)) if len(classes) > 1 else (name_split(split),)
+            cells = [format_score(value_of(metrics.get(key))) for key in METRICS]
+            cells.insert(2, format_score(value_of(block.get("prevalence"))))
+            is_first = split == next(iter(content.summaries)) and len(classes) > 1
+            rows.append(Row((*lead, *cells), "start" if is_first else ""))
+            notes += _reasons(metrics, METRICS, where=" ".join(lead))
+    rows += list(_macro_rows(content)) if len(classes) > 1 else []
+    lead_header = ("Class", "Split") if len(classes) > 1 else ("Split",)
+    of = classes[0] if len(classes) == 1 else "each class against the rest"
+    header = ("AUROC", "AP", "AP baseline", "Brier", "Log loss")
+    return Table(
+        title=f"Without a threshold, {of}",
+        header=(*lead_header, *header),
+        rows=tuple(rows),
+        num_text=len(lead_header),
+        notes=(
+            "AP: average precision; its baseline, what chance reaches, is the prevalence.",
+            *notes,
+        ),
+    )
+
+
+def tabulate_points(content: RunContent, class_name: str) -> Table | None:
+    """Return every figure of one class at every operating point, VAL and TEST."""
+    rows, notes = list[Row](), list[str]()
+    for rule in list_rules(content):
+        is_first = True
+        for split in content.summaries:
+            points = operating_points(content, split, class_name=class_name)
+            if rule not in points:
+                continue
+            point, where = as_mapping(points[rule]), f"{rule_name(content, rule)}"
+            cells = (
+                where if is_first else "",
+                name_split(split),
+                format_threshold(value_of(point.get("threshold"))),
+                *(format_count(_count(point.get(key))) for key in COUNTS),
+                *(format_score(value_of(point.get(key))) for key in POINT_METRICS),
+            )
+            rows.append(Row(cells, "start" if is_first else ""))
+            notes += _reasons(point, POINT_METRICS, where=f"{name_split(split)}, {where}")
+            is_first = False
+    if not rows:
+        return None
+    header = ("Operating point", "Split", "Threshold", *(key.upper() for key in COUNTS))
+    return Table(
+        title=f"Operating points, {class_name} positive",
+        header=(*header, *POINT_METRICS.values()),
+        rows=tuple(rows),
+        num_text=2,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def tabulate_confusion(content: RunContent, split: str) -> Table | None:
+    """Return the confusion matrix of the most probable class; None where none was written."""
+    matrix = as_mapping(content.summaries.get(split)).get("confusion_matrix")
+    names = content.class_names
+    if not isinstance(matrix, list) or len(matrix) != len(names):
+        return None
+    rows = [
+        Row((name, *(format_count(_count(n)) for n in line)))
+        for name, line in zip(names, matrix, strict=True)
+    ]
+    return Table(
+        title=f"Confusion matrix, {name_split(split)}",
+        header=("Reference ╲ predicted", *names),
+        rows=tuple(rows),
+        notes=("Predicted: the class with the highest probability, whatever the threshold.",),
+    )
+
+
+def _macro_rows(content: RunContent) -> Iterator[Row]:
+    for split in content.summaries:
+        values = [headline_metric(content, split, metric=key) for key in METRICS]
+        cells = [format_score(value) for value in values]
+        cells.insert(2, "")
+        if any(value is not None for value in values):
+            yield Row(("Macro mean", name_split(split), *cells), "total")
+
+
+def _reasons(metrics: Json, names: Mapping[str, str], *, where: str) -> Iterator[str]:
+    for key, name in names.items():
+        reason = as_mapping(metrics.get(key)).get("reason")
+        if reason:
+            yield f"{name} ({where}) is undefined: {reason}"
+
+
+def _count(value: Any) -> int | None:
+    number = value_of(value)
+    return None if number is None else int(number)
