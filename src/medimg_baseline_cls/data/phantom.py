@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from medimg_baseline_cls.data import phantom_anatomy, phantom_film, phantom_lesions
+from medimg_baseline_cls.data.phantom_chest import build_chest
+from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.utils.seed import derive_key, permutation, uniform_table
 
@@ -70,7 +71,7 @@ def make_phantom(
     technique = phantom_film.place_technique(
         _draw(seed, "film", index, count=phantom_film.NUM_DRAWS)
     )
-    chest = phantom_anatomy.build_chest(anatomy, image_size)
+    chest = build_chest(anatomy, image_size)
     attenuation, shape = chest.attenuation, None
     mask = np.zeros(attenuation.shape, dtype=np.bool_)
     if is_positive:
@@ -170,9 +171,8 @@ def _name_films(labels: NDArray[np.bool_], start: int) -> list[str]:
 def _write_phantom(folder: Path, name: str, phantom: Phantom) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Noise does not compress: the lowest level gives nearly the size of the highest.
-    Image.fromarray(phantom.pixels).save(path, compress_level=1)
+    path.write_bytes(encode_png(phantom.pixels))
     if phantom.shape is not None:
         mask_path = folder / MASK_FOLDER / name
         mask_path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(phantom.mask).save(mask_path, compress_level=1)
+        mask_path.write_bytes(encode_png(phantom.mask.astype(np.uint8) * 255))

@@ -11,12 +11,16 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from medimg_baseline_cls.data.phantom_anatomy import Anatomy, to_film
 from medimg_baseline_cls.data.phantom_textures import Field, load_textures
 
 _SUPERSAMPLING = 2
+_BRIGHTEST, _TONE_STEPS = 1.6, 2048  # range and entries of the tone curve
+_FINE = 4  # supersampling of the side marker
+_LEADS_SHARE = 0.22
+_TOP_SHARE = 0.5  # head, shoulders, leads and marker lie in this part of the film
 # Strokes of the side marker on a grid of 4 x 6.
 _LETTERS = {
     "R": [[(0, 6), (0, 0), (3, 0), (4, 1), (4, 2), (3, 3), (0, 3)], [(2, 3), (4, 6)]],
@@ -52,7 +56,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "brightness": (0.42, 0.58),
     "contrast": (0.86, 1.12),
     "toe": (0.0, 0.05),
-    "noise": (0.008, 0.026),
+    "noise": (0.008, 0.022),
     "grain_x": (0.0, 1.0),
     "grain_y": (0.0, 1.0),
     "grain_turn": (0.0, 8.0),
@@ -93,25 +97,36 @@ def expose_film(
         Grey values, shape (S, S).
     """
     size = len(attenuation)
-    attenuation += _draw_shoulders(anatomy, size)
+    shoulders = _draw_shoulders(anatomy, size)
+    attenuation[: len(shoulders)] += shoulders
     film = _expose(attenuation, technique)
-    film += _crop(load_textures(size).mottle, technique) * (technique.mottle * film)
-    film += _crop(load_textures(size).grain, technique) * (technique.noise * (0.35 + film))
+    blotches = _crop(load_textures(size).mottle, technique) * np.float32(technique.mottle)
+    grain = _crop(load_textures(size).grain, technique) * np.float32(technique.noise)
+    film += blotches * film + grain * (film + np.float32(0.35))
     film *= _open_collimator(technique.top, technique.bottom, size)[:, None]
     film *= _open_collimator(technique.left, technique.right, size)[None, :]
-    film += 0.6 * technique.toe
-    film = np.maximum(film, _draw_marks(technique, size, has_tag=has_tag))
-    return np.clip(film * 255 + 0.5, 0, 255).astype(np.uint8)
+    film += np.float32(0.6 * technique.toe)
+    _draw_marks(film, technique)
+    if has_tag:
+        corner, edge = round(0.97 * size), max(2, round(0.075 * size))
+        film[corner - edge : corner, corner - edge : corner] = 0.92
+    film *= 255
+    film += 0.5
+    return np.clip(film, 0, 255).astype(np.uint8)
 
 
 def _expose(attenuation: Field, technique: Technique) -> Field:
     """Stretch and bend the grey scale until the film has the drawn brightness."""
-    film = np.clip(attenuation * np.float32(technique.contrast), 0, 1.4)
-    film /= np.sqrt(1 + (film * np.float32(0.72)) ** 4)  # the shoulder of the film
-    body = film[film > 0.04]
-    mean = float(body.mean()) if body.size else 0.5
+    grey = np.linspace(0, _BRIGHTEST, _TONE_STEPS)
+    tone = technique.contrast * grey
+    tone /= np.sqrt(1 + (0.72 * tone) ** 4)  # the shoulder of the film
+    place = np.clip(attenuation, 0, _BRIGHTEST) * np.float32((_TONE_STEPS - 1) / _BRIGHTEST)
+    place = place.astype(np.intp)
+    # The automatic exposure measures on the patient, not on the air beside.
+    sample = tone[place[::4, ::4]]
+    mean = float(sample[sample > 0.04].mean())
     power = math.log(technique.brightness + 0.08) / math.log(min(max(mean, 0.05), 0.95))
-    return film ** np.float32(min(max(power, 0.5), 2.0))
+    return np.take((tone ** min(max(power, 0.5), 2.0)).astype(np.float32), place, mode="clip")
 
 
 def _crop(texture: Field, technique: Technique) -> Field:
@@ -129,52 +144,116 @@ def _open_collimator(first: float, last: float, size: int) -> Field:
 
 
 def _draw_shoulders(anatomy: Anatomy, size: int) -> Field:
-    """Draw clavicles, shoulder blades and upper arms; shape (S, S)."""
-    side = size * _SUPERSAMPLING
-    canvas = Image.new("L", (side, side))
-    pen = ImageDraw.Draw(canvas)
-
-    def trace(points: list[tuple[float, float]], sign: int) -> list[tuple[float, float]]:
-        placed = [to_film(anatomy, sign * x, y) for x, y in points]
-        return [(x * side, y * side) for x, y in placed]
-
-    y0, rise = anatomy.clavicle_y, anatomy.clavicle_rise
+    """Draw head, shoulder blades, upper arms (soft) and clavicles (sharp); shape (S / 2, S)."""
+    height = round(_TOP_SHARE * size)
+    # Drawn small and enlarged, what lies far from the detector is blurred, as it is there.
+    soft = Image.new("L", (size // 2, height // 2))
+    pen = ImageDraw.Draw(soft)
+    _draw_head(pen, anatomy, size // 2)
     for sign in (-1, 1):
-        blade = [(0.30, y0 + 0.02), (0.43, y0 - 0.01), (0.40, y0 + 0.10), (0.355, y0 + 0.24)]
-        pen.polygon(trace([*blade, (0.32, y0 + 0.12)], sign), fill=26)
-        pen.line(trace([blade[1], blade[2], blade[3]], sign), fill=60, width=side // 90)
-        arm = [(0.415, y0 + 0.005), (0.47, y0 + 0.03), (0.60, y0 + 0.16)]
-        pen.line(trace(arm, sign), fill=95, width=round(0.050 * side), joint="curve")
-        pen.line(trace(arm, sign), fill=70, width=round(0.030 * side), joint="curve")
-        clavicle = _curve_clavicle(y0, rise)
-        pen.line(trace(clavicle, sign), fill=110, width=round(0.026 * side), joint="curve")
-        pen.line(trace(clavicle, sign), fill=78, width=round(0.012 * side), joint="curve")
-    small = np.asarray(canvas.reduce(_SUPERSAMPLING), dtype=np.float32)
-    return small * np.float32(0.17 / 110)
+        _draw_arm(pen, anatomy, sign, size // 2)
+    sharp = Image.new("L", (size * _SUPERSAMPLING, height * _SUPERSAMPLING))
+    pen = ImageDraw.Draw(sharp)
+    for sign in (-1, 1):
+        _draw_clavicle(pen, anatomy, sign, size * _SUPERSAMPLING)
+    blurred = soft.resize((size, height), Image.Resampling.BILINEAR)
+    bones = ImageChops.add(blurred, sharp.reduce(_SUPERSAMPLING))
+    return np.asarray(bones, dtype=np.float32) * np.float32(1 / 640)
 
 
-def _curve_clavicle(y: float, rise: float) -> list[tuple[float, float]]:
-    """Return the S of a clavicle, from the breastbone to the shoulder."""
-    points: list[tuple[float, float]] = []
-    for step in range(13):
-        t = step / 12
-        points.append((0.030 + 0.345 * t, y - rise * t - 0.014 * math.sin(2 * math.pi * t)))
-    return points
+Points = list[tuple[float, float]]
 
 
-def _draw_marks(technique: Technique, size: int, *, has_tag: bool) -> Field:
-    """Draw what lies on the film, not in the patient: the side marker and the planted plate."""
-    side = size * _SUPERSAMPLING
-    canvas = Image.new("L", (side, side))
-    pen = ImageDraw.Draw(canvas)
+def _trace(anatomy: Anatomy, points: Points, *, sign: int, side: int) -> Points:
+    """Turn anatomical places of one side of the body into pixels of a canvas."""
+    placed = [to_film(anatomy, sign * x, y) for x, y in points]
+    return [(x * side, y * side) for x, y in placed]
+
+
+def _draw_head(pen: ImageDraw.ImageDraw, anatomy: Anatomy, side: int) -> None:
+    x, y = anatomy.chin_x, anatomy.chin_y
+    if y < -0.13:
+        return
+    angles = [2 * math.pi * step / 20 for step in range(20)]
+    for radius, shade in ((1.0, 105), (0.86, 80)):
+        oval = [
+            (x + 0.155 * radius * math.cos(t), y - 0.05 + 0.125 * radius * math.sin(t))
+            for t in angles
+        ]
+        pen.polygon(_trace(anatomy, oval, sign=1, side=side), fill=shade)
+
+
+def _draw_arm(pen: ImageDraw.ImageDraw, anatomy: Anatomy, sign: int, side: int) -> None:
+    y, turn = anatomy.clavicle_y - anatomy.clavicle_rise, anatomy.arm_angle
+    blade = [(0.29, y + 0.07), (0.40, y + 0.03), (0.415, y + 0.09), (0.37, y + 0.30)]
+    pen.polygon(_trace(anatomy, [*blade, (0.33, y + 0.24)], sign=sign, side=side), fill=22)
+    edge = _trace(anatomy, [blade[2], blade[3]], sign=sign, side=side)
+    pen.line(edge, fill=46, width=max(1, side // 55))
+    x, y = 0.445, y + 0.045
+    far = (x + 0.30 * math.cos(turn), y + 0.30 * math.sin(turn))
+    shaft = _trace(anatomy, [(x, y), far], sign=sign, side=side)
+    for width, shade in ((0.062, 72), (0.034, 50)):
+        pen.line(shaft, fill=shade, width=max(1, round(width * side)))
+    (head_x, head_y), radius = shaft[0], 0.043 * side
+    pen.ellipse((head_x - radius, head_y - radius, head_x + radius, head_y + radius), fill=66)
+
+
+def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, sign: int, side: int) -> None:
+    """Draw the S of a clavicle, from the breastbone to the shoulder: rim, then core."""
+    for half, shade in ((0.0145, 82), (0.0085, 56)):
+        upper: Points = []
+        lower: Points = []
+        for step in range(15):
+            t = step / 14
+            x = 0.036 + 0.345 * t
+            y = anatomy.clavicle_y - anatomy.clavicle_rise * t - 0.013 * math.sin(6.3 * t)
+            # Thick at the breastbone, thin in the middle, flat and fading at the shoulder.
+            thick = half * (0.85 + 0.55 * (t - 0.45) ** 2 / 0.2) * min(1.0, (1 - t) * 8 + 0.5)
+            upper.append((x, y - thick))
+            lower.append((x, y + thick))
+        outline = _trace(anatomy, upper + lower[::-1], sign=sign, side=side)
+        pen.polygon(outline, fill=shade)
+
+
+def _draw_marks(film: Field, technique: Technique) -> None:
+    """Draw what lies on the film, not in the patient: the side marker, at times leads."""
+    size = len(film)
     letter = "R" if technique.marker_side < 0.8 else "L"
-    x, y = technique.marker_x, technique.marker_y
-    x = x if letter == "R" else 1 - x - technique.marker_size
-    unit = technique.marker_size * side / 6
+    height = technique.marker_size
+    x = technique.marker_x if letter == "R" else 1 - technique.marker_x - height
+    top, left = round(technique.marker_y * size), round(x * size)
+    side = round(height * size) + 2
+    canvas = Image.new("L", (side * _FINE, side * _FINE))
+    pen = ImageDraw.Draw(canvas)
+    unit = height * size * _FINE / 6
     for stroke in _LETTERS[letter]:
-        points = [(x * side + px * unit, y * side + py * unit) for px, py in stroke]
-        pen.line(points, fill=238, width=max(1, round(0.8 * unit)), joint="curve")
-    if has_tag:
-        corner, edge = 0.97 * side, 0.075 * side
-        pen.rectangle((corner - edge, corner - edge, corner, corner), fill=235)
-    return np.asarray(canvas.reduce(_SUPERSAMPLING), dtype=np.float32) * np.float32(1 / 255)
+        points = [((px + 0.5) * unit, (py + 0.5) * unit) for px, py in stroke]
+        pen.line(points, fill=238, width=max(1, round(0.85 * unit)), joint="curve")
+    _overlay(film[top : top + side, left : left + side], canvas.reduce(_FINE))
+    if technique.leads < _LEADS_SHARE:
+        canvas = Image.new("L", (size * _SUPERSAMPLING, size * _SUPERSAMPLING))
+        _draw_leads(ImageDraw.Draw(canvas), technique, size * _SUPERSAMPLING)
+        _overlay(film, canvas.reduce(_SUPERSAMPLING))
+
+
+def _overlay(film: Field, drawing: Image.Image) -> None:
+    """Brighten a film, in place, where the drawing is brighter."""
+    height, width = film.shape
+    light = np.asarray(drawing, dtype=np.float32)[:height, :width] * np.float32(1 / 255)
+    np.maximum(film, light, out=film)
+
+
+def _draw_leads(pen: ImageDraw.ImageDraw, technique: Technique, side: int) -> None:
+    """Draw two electrodes of a monitor and their wires, on the skin of either class."""
+    lift = technique.leads / _LEADS_SHARE
+    for sign in (-1, 1):
+        x = (0.5 + sign * (0.27 + 0.08 * lift)) * side
+        y = (0.20 + 0.10 * technique.grain_x * lift + 0.03 * sign) * side
+        points = [
+            (x + sign * 0.30 * side * t * t, y + (0.55 - 0.3 * lift) * side * t)
+            for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+        ]
+        pen.line(points, fill=150, width=max(1, side // 220))
+        for radius, shade in ((0.021, 165), (0.011, 225)):
+            r = radius * side
+            pen.ellipse((x - r, y - 1.2 * r, x + r, y + 1.2 * r), fill=shade)

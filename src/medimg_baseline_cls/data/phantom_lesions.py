@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.phantom_anatomy import Chest
+from medimg_baseline_cls.data.phantom_chest import Chest
 from medimg_baseline_cls.data.phantom_textures import Field, load_textures
 
 SHAPES = ("round", "lobar", "bronchogram", "interstitial")
@@ -18,13 +18,13 @@ SHAPES = ("round", "lobar", "bronchogram", "interstitial")
 _RANGES: dict[str, tuple[float, float]] = {
     "shape": (0.0, len(SHAPES)),
     "side": (-1.0, 1.0),
-    "x": (0.15, 0.24),
+    "x": (0.15, 0.25),
     "y": (0.30, 0.60),
-    "width": (0.070, 0.120),
-    "height": (0.075, 0.135),
+    "width": (0.085, 0.140),
+    "height": (0.090, 0.160),
     "tilt": (-0.35, 0.35),
     "upward": (-1.0, 1.0),
-    "density": (0.17, 0.27),
+    "density": (0.20, 0.31),
     "spread": (-1.0, 1.0),
     "mottle_x": (0.0, 1.0),
     "mottle_y": (0.0, 1.0),
@@ -63,7 +63,7 @@ def _draw_round(chest: Chest, draw: dict[str, float]) -> Drawn:
     mottle = _crop_mottle(chest, draw)
     radius = np.sqrt((x / draw["width"]) ** 2 + (y / draw["height"]) ** 2)
     extent = np.clip((1.15 - radius - 0.16 * mottle) * np.float32(1 / 0.55), 0, 1)
-    return extent, 0.92 + 0.10 * mottle
+    return _as_drawn(extent, 0.92 + 0.10 * mottle)
 
 
 def _draw_lobar(chest: Chest, draw: dict[str, float]) -> Drawn:
@@ -78,14 +78,14 @@ def _draw_lobar(chest: Chest, draw: dict[str, float]) -> Drawn:
     extent = np.clip(distance * np.float32(1 / 0.012) + 0.5, 0, 1)
     extent *= np.clip((depth - distance + 0.025 * mottle) * np.float32(1 / 0.08), 0, 1)
     extent *= np.clip(lateral * np.float32(1 / 0.02), 0, 1)
-    return extent, 0.88 + 0.12 * mottle
+    return _as_drawn(extent, 0.88 + 0.12 * mottle)
 
 
 def _draw_bronchogram(chest: Chest, draw: dict[str, float]) -> Drawn:
     """Draw a consolidation in which the bronchi, still full of air, stay dark."""
     drawer = _draw_round if draw["spread"] > 0 else _draw_lobar
     extent, texture = drawer(chest, draw)
-    return extent, texture * (1.15 - 1.5 * np.minimum(2.0 * chest.vessels, 0.6))
+    return _as_drawn(extent, texture * (1.15 - 1.5 * np.minimum(2.0 * chest.vessels, 0.6)))
 
 
 def _draw_interstitial(chest: Chest, draw: dict[str, float]) -> Drawn:
@@ -96,7 +96,8 @@ def _draw_interstitial(chest: Chest, draw: dict[str, float]) -> Drawn:
     zone *= 1 + np.float32(0.5 * draw["side"]) * np.sign(chest.x)
     mottle = _crop_mottle(chest, draw)
     extent = np.clip((1.25 * zone + 0.28 * mottle - 0.35) * np.float32(1 / 0.55), 0, 1)
-    return extent, 0.38 + 0.95 * _crop(load_textures(len(extent)).mesh, draw)
+    mesh = _crop(load_textures(len(extent)).mesh, draw)
+    return _as_drawn(extent, 0.60 + 0.42 * mesh + 0.20 * chest.vessels)
 
 
 _SHAPE_DRAWERS: dict[str, Callable[[Chest, dict[str, float]], Drawn]] = {
@@ -105,6 +106,10 @@ _SHAPE_DRAWERS: dict[str, Callable[[Chest, dict[str, float]], Drawn]] = {
     "bronchogram": _draw_bronchogram,
     "interstitial": _draw_interstitial,
 }
+
+
+def _as_drawn(extent: NDArray[np.floating], texture: NDArray[np.floating]) -> Drawn:
+    return extent.astype(np.float32), texture.astype(np.float32)
 
 
 def _signed(draw: dict[str, float]) -> np.float32:

@@ -48,14 +48,14 @@ def load_textures(size: int) -> Textures:
     """Build the textures of one image size, once per process."""
     shape = (max(2, round(TREE_HEIGHT * size)), max(2, round(TREE_WIDTH * size)))
     trees = np.stack([_draw_tree(number, shape, size) for number in range(NUM_TREES)])
-    fine = _draw_noise("mesh", 2 * size, wavelengths=(0.030, 0.10), size=size)
+    fine = _draw_noise("mesh", 2 * size, wavelengths=(0.020, 0.07), size=size)
     grain = generator(0, "phantom", "grain").standard_normal((2 * size, 2 * size), np.float32)
     blurred = grain + 0.35 * (np.roll(grain, 1, 0) + np.roll(grain, 1, 1))
     return Textures(
         trees=np.ascontiguousarray(trees.reshape(-1)),
         tree_shape=shape,
         mottle=_draw_noise("mottle", 2 * size, wavelengths=(0.035, 0.4), size=size),
-        mesh=np.exp(-((fine / 0.55) ** 2)).astype(np.float32),
+        mesh=np.exp(-((fine / 0.7) ** 2)).astype(np.float32),
         grain=(blurred / blurred.std()).astype(np.float32),
     )
 
@@ -68,7 +68,7 @@ def _draw_noise(name: str, side: int, *, wavelengths: tuple[float, float], size:
     band = np.exp(-((frequency * shortest) ** 2)) * -np.expm1(-((frequency * longest) ** 2))
     pink = band / np.maximum(frequency, 1e-6) ** 1.3
     noise = np.fft.irfft2(np.fft.rfft2(white) * pink, s=(side, side))
-    return ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    return np.asarray((noise - noise.mean()) / noise.std(), dtype=np.float32)
 
 
 def _draw_tree(number: int, shape: tuple[int, int], size: int) -> Field:
@@ -83,7 +83,11 @@ def _draw_tree(number: int, shape: tuple[int, int], size: int) -> Field:
         pen.line(ends, fill=shade, width=max(1, round(width * scale)))
     softened = canvas.filter(ImageFilter.GaussianBlur(0.5 * _SUPERSAMPLING * max(1, size / 224)))
     small = softened.resize((shape[1], shape[0]), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) / 255
+    glow = canvas.resize((shape[1] // 4, shape[0] // 4), Image.Resampling.BOX)
+    glow = glow.filter(ImageFilter.GaussianBlur(size * 0.02 / 4))
+    glow = glow.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+    sharp, soft = np.asarray(small, dtype=np.float32), np.asarray(glow, dtype=np.float32)
+    return np.minimum((sharp + 0.9 * soft) / 255, 1).astype(np.float32)
 
 
 def _grow_tree(rng: np.random.Generator) -> list[tuple[float, float, float, float, float]]:
@@ -91,10 +95,10 @@ def _grow_tree(rng: np.random.Generator) -> list[tuple[float, float, float, floa
     segments: list[tuple[float, float, float, float, float]] = []
     # Angles: 0 is lateral, positive is caudal. The descending artery is the thickest.
     trunks = [(-75, 0.011), (-50, 0.010), (-22, 0.008), (12, 0.009), (40, 0.011), (66, 0.016)]
-    tips = [
-        (HILUM[0] + rng.uniform(-0.012, 0.012), HILUM[1] + rng.uniform(-0.03, 0.03), angle, width)
-        for angle, width in trunks
-    ]
+    tips: list[tuple[float, float, float, float]] = []
+    for angle, width in trunks:
+        x, y = HILUM[0] + rng.uniform(-0.012, 0.012), HILUM[1] + rng.uniform(-0.03, 0.03)
+        tips.append((x, y, float(angle), width))
     while tips:
         x, y, angle, width = tips.pop()
         angle += rng.normal(0, 7)

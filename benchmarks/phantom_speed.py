@@ -1,0 +1,37 @@
+"""Measure how many phantom radiographs one core draws and writes per second.
+
+python benchmarks/phantom_speed.py [--image-size 224] [--num-images 300]
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
+
+
+def main() -> None:
+    """Print the rate of drawing alone and of the whole data set on disk."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--num-images", type=int, default=300)
+    options = parser.parse_args()
+    size, count = options.image_size, options.num_images
+    start = time.perf_counter()
+    make_phantom(0, 0, is_positive=True, image_size=size)
+    print(f"textures and first image  {time.perf_counter() - start:8.3f} s, once per process")
+    start = time.perf_counter()
+    for index in range(count):
+        make_phantom(0, index, is_positive=index % 2 == 0, image_size=size)
+    print(f"drawing                   {count / (time.perf_counter() - start):8.0f} images/s")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        write_phantoms(
+            Path(folder) / "set", num_train=count - 20, num_test=20, image_size=size, seed=0
+        )
+        print(f"drawing and writing PNG   {count / (time.perf_counter() - start):8.0f} images/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Turns an anatomy into what the rays meet: a sum of layers, pixel by pixel.
+
+Attenuation is soft tissue, less the air of lungs, windpipe and stomach, plus heart,
+spine, vessels and ribs. The ribs are hoops round an elliptic cage seen from the front:
+one formula gives the flat posterior arcs, the steep anterior ones and the bright turn
+at the side. Every curve of the anatomy is tabulated once and looked up per pixel.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data import phantom_anatomy as curves
+from medimg_baseline_cls.data.phantom_anatomy import Anatomy, Line
+from medimg_baseline_cls.data.phantom_textures import TREE_TOP, Field, load_textures
+
+Places = NDArray[np.intp]
+Curve = Callable[[Anatomy, Line], Line]
+
+_STEPS = 1024  # entries of a table along x or y
+_X_RANGE, _Y_RANGE = (-0.75, 0.75), (-0.25, 1.25)
+_X_GRID, _Y_GRID = np.linspace(*_X_RANGE, _STEPS), np.linspace(*_Y_RANGE, _STEPS)
+_RIB_STEPS = 1024  # entries of a table across one rib and its gap; a power of two
+_RIB_GRID = np.linspace(0, 1, _RIB_STEPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Chest:
+    """What the rays meet, pixel by pixel; every field is (S, S) float32.
+
+    Attributes:
+        x, y: the anatomical place of each pixel.
+        lung: how much of the ray's thickness is air, in [0, 1]; 0 outside the lungs.
+        vessels: the branching of vessels and bronchi, in [0, 1], not cut to the lungs.
+        attenuation: the film's brightness before the tube and the detector have their say.
+    """
+
+    x: Field
+    y: Field
+    lung: Field
+    vessels: Field
+    attenuation: Field
+
+
+def build_chest(anatomy: Anatomy, size: int) -> Chest:
+    """Sum the layers of one chest on a film of size x size pixels."""
+    x, y = _place_pixels(anatomy, size)
+    ix, iy = _to_index(x, _X_RANGE), _to_index(y, _Y_RANGE)
+    distance = np.abs(x)
+    cage = _along_y(anatomy, curves.cage_half_width, iy)
+    across = np.minimum(distance / cage, 1.0)  # 0 at the midline, 1 at the lateral wall
+    wall = cage - distance
+    silhouette = np.maximum(
+        x - _along_y(anatomy, curves.left_border, iy),
+        -x - _along_y(anatomy, curves.right_border, iy),
+    )  # negative inside heart and mediastinum
+    below = y - _along_x(anatomy, curves.diaphragm, ix)  # positive below the diaphragm
+    lung = _round_corner(wall, silhouette) * _step(below, -0.016, 0.0)
+    lung *= 0.45 + 0.55 * np.sqrt(1.02 - across * across)
+    vessels = _lay_vessels(anatomy, ix, iy, size)
+    film = _soft_tissue(anatomy, distance, iy, below)
+    film += _mediastinum(anatomy, silhouette, ix, iy)
+    film += (np.float32(anatomy.vessel_contrast) * vessels - np.float32(anatomy.air)) * lung
+    if anatomy.gas > 0:
+        _add_gas(film, anatomy, x, below)
+    film += _ribs(anatomy, across, iy, wall)
+    return Chest(x, y, lung, vessels, film)
+
+
+def _place_pixels(anatomy: Anatomy, size: int) -> tuple[Field, Field]:
+    centres = (np.arange(size) + 0.5) / size - 0.5
+    right = (centres - anatomy.shift_x) / anatomy.scale
+    down = (centres - anatomy.shift_y) / anatomy.scale
+    cos, sin = math.cos(anatomy.rotation), math.sin(anatomy.rotation)
+    x = (right * cos).astype(np.float32)[None, :] + (down * sin).astype(np.float32)[:, None]
+    y = (down * cos + 0.5).astype(np.float32)[:, None] - (right * sin).astype(np.float32)[None, :]
+    return x, y
+
+
+def _soft_tissue(anatomy: Anatomy, distance: Field, iy: Places, below: Field) -> Field:
+    """Return muscle, fat and the organs below the diaphragm."""
+    inside = np.minimum(distance / _along_y(anatomy, curves.body_half_width, iy), 1)
+    tissue = np.sqrt(1 - inside * inside)
+    tissue *= np.float32(0.68) - np.float32(0.12) * np.minimum(distance * np.float32(3), 1)
+    first = _first_row(below, -0.04)
+    organs = np.clip(below[first:] * np.float32(1 / 0.10) + np.float32(0.30), 0, 1)
+    organs *= np.float32(anatomy.liver_contrast)
+    organs *= np.minimum((1 - inside[first:]) * 3, 1)
+    tissue[first:] += organs
+    return tissue
+
+
+def _mediastinum(anatomy: Anatomy, silhouette: Field, ix: Places, iy: Places) -> Field:
+    """Return the heart and great vessels, the spine seen through them, and the trachea."""
+    layer = np.sqrt(np.clip(silhouette * np.float32(-1 / 0.13), 0, 1))
+    layer *= np.float32(anatomy.heart_contrast) * _along_y(anatomy, curves.heart_fade, iy)
+    seen = np.flatnonzero((np.abs(_X_GRID[ix[[0, -1]]]) < 0.07).any(axis=0))
+    if seen.size:
+        middle = np.s_[:, seen[0] : seen[-1] + 1]  # spine and trachea lie nowhere else
+        ix, iy = ix[middle], iy[middle]
+        spine = _along_x(anatomy, curves.spine_across, ix)
+        layer[middle] += spine * _along_y(anatomy, curves.spine_along, iy)
+        air = _along_x(anatomy, curves.trachea_across, ix)
+        layer[middle] -= air * _along_y(anatomy, curves.trachea_along, iy)
+    return layer
+
+
+def _add_gas(film: Field, anatomy: Anatomy, x: Field, below: Field) -> None:
+    """Add the bubble of gas in the stomach, under the left dome."""
+    first = _first_row(below, 0.0)
+    width = np.float32(anatomy.gas_width)
+    right = (x[first:] - np.float32(anatomy.gas_x)) / width
+    down = (below[first:] - np.float32(0.045)) / (np.float32(0.45) * width)
+    bubble = np.clip(np.float32(1.2) - right * right - down * down, 0, np.float32(0.7))
+    film[first:] -= np.float32(anatomy.gas) * bubble
+
+
+def _first_row(below: Field, limit: float) -> int:
+    """Return the first row that reaches so far down; the number of rows if none does."""
+    rows = np.flatnonzero(below.max(axis=1) > limit)
+    return int(rows[0]) if rows.size else len(below)
+
+
+def _ribs(anatomy: Anatomy, across: Field, iy: Places, wall: Field) -> Field:
+    """Return both halves of every rib, summed where they cross."""
+    place = (across * np.float32(_RIB_STEPS - 1)).astype(np.intp)
+    turn = np.arcsin(_RIB_GRID) / math.pi  # round the cage: 0 at the spine, 0.5 at the side
+    drop = anatomy.rib_slope / anatomy.rib_spacing * _RIB_STEPS
+    # A posterior rib leaves the spine slightly upward, then sinks towards the side.
+    back = drop * (2.6 * turn**2 - 0.20 * np.sin(2 * math.pi * turn))
+    front = drop * (2.6 * 0.25 + 2.7 * (0.5 - turn))
+    edge = np.minimum(1 / np.sqrt(1.10 - _RIB_GRID**2), 2.5)
+    bone = np.clip((_RIB_GRID - 0.36) / 0.3, 0, 1)  # cartilage near the sternum is not seen
+    height = _along_y(anatomy, curves.rib_number, iy) * np.float32(_RIB_STEPS)
+    profile = _rib_profile(anatomy.rib_duty)
+    layer = _rib_half(height - _look_up(back, place), profile)
+    layer *= _look_up(0.80 * edge, place)
+    layer += _rib_half(height - _look_up(front, place), profile) * _look_up(
+        0.55 * edge * bone, place
+    )
+    layer *= _step(wall, 0.030, 0.35)
+    layer *= np.float32(anatomy.rib_contrast) * _along_y(anatomy, curves.rib_fade, iy)
+    return layer
+
+
+def _rib_half(phase: Field, profile: Field) -> Field:
+    return np.take(profile, phase.astype(np.intp) & (_RIB_STEPS - 1))
+
+
+def _rib_profile(duty: float) -> Field:
+    """Return the cross-section of one rib: dense rims, a lighter core, a sharper lower edge."""
+    place = (_RIB_GRID - 0.5) / (duty / 2)  # -1 .. 1 is the rib
+    body = np.clip((1 - np.abs(place)) / 0.30, 0, 1)
+    rim = np.exp(-(((place - 0.74) / 0.22) ** 2)) + 0.6 * np.exp(-(((place + 0.72) / 0.24) ** 2))
+    return (body * (0.70 + 0.10 * place) + 0.30 * rim * body).astype(np.float32)
+
+
+def _lay_vessels(anatomy: Anatomy, ix: Places, iy: Places, size: int) -> Field:
+    textures = load_textures(size)
+    rows, columns = textures.tree_shape
+    tree = np.where(_X_GRID < 0, int(anatomy.right_tree), int(anatomy.left_tree)) * rows * columns
+    column = (np.abs(_X_GRID - anatomy.midline) * size).astype(np.intp)
+    row = ((_Y_GRID - TREE_TOP) * size).astype(np.intp)
+    first = tree + np.clip(column, 0, columns - 1)
+    second = np.clip(row, 0, rows - 1) * columns
+    return np.take(
+        textures.trees, np.take(first, ix, mode="clip") + np.take(second, iy, mode="clip")
+    )
+
+
+def _step(distance: Field, width: float, offset: float) -> Field:
+    """Return a soft step from 0 to 1 where the distance passes offset * width."""
+    return np.clip(distance * np.float32(1 / width) + np.float32(0.5 - offset), 0, 1)
+
+
+def _round_corner(wall: Field, silhouette: Field) -> Field:
+    """Return a soft step inside both borders; where they meet, at the apex, it is round."""
+    outer = np.maximum(wall + np.float32(0.016), 1e-4)
+    inner = np.maximum(silhouette + np.float32(0.024), 1e-4)
+    together = outer * inner
+    together /= outer + inner
+    return _step(together, 0.017, 1.35)
+
+
+def _to_index(values: Field, bounds: tuple[float, float]) -> Places:
+    low, high = bounds
+    scale = (_STEPS - 1) / (high - low)
+    return (values * np.float32(scale) + np.float32(0.5 - low * scale)).astype(np.intp)
+
+
+def _look_up(table: Line, places: Places) -> Field:
+    return np.take(table.astype(np.float32), places, mode="clip")
+
+
+def _along_y(anatomy: Anatomy, curve: Curve, iy: Places) -> Field:
+    return _look_up(curve(anatomy, _Y_GRID), iy)
+
+
+def _along_x(anatomy: Anatomy, curve: Curve, ix: Places) -> Field:
+    return _look_up(curve(anatomy, _X_GRID), ix)
