@@ -198,6 +198,8 @@ def _draw_balanced(
         if size is not None:
             candidate = (abs(size - target), -number, size)
             best = candidate if best is None else min(best, candidate)
+        if best is not None and best[0] == 0:
+            break
     if best is None:
         raise DataError(
             "no balanced validation split exists: whole groups (patients) do not add up to the "

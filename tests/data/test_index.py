@@ -1,0 +1,395 @@
+"""Every image has its class and its patient; what is left out is counted and said."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.sparse.csgraph import connected_components
+
+from medimg_baseline_cls.data.cache import FileFacts, build_cache
+from medimg_baseline_cls.data.index import (
+    Listing,
+    find_groups,
+    index_images,
+    infer_positive_class,
+    list_images,
+)
+from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.errors import DataError
+
+SHARED = Path(__file__).resolve().parents[3] / "shared/data/chest_xray"
+
+
+def touch(data: Path, *paths: str) -> None:
+    for path in paths:
+        (data / path).parent.mkdir(parents=True, exist_ok=True)
+        (data / path).write_bytes(b"")
+
+
+def lay_out(data: Path) -> Path:
+    touch(
+        data,
+        *("train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/IM-0117-0001.JPG"),
+        *("train/PNEUMONIA/person1_bacteria_1.png", "train/PNEUMONIA/person1_bacteria_2.tiff"),
+        *("test/NORMAL/IM-0001-0001.jpeg", "test/PNEUMONIA/person9_virus_1.bmp"),
+    )
+    return data
+
+
+def make_facts(
+    listing: Listing, bad: Sequence[str] = (), twins: Sequence[str] = ()
+) -> list[FileFacts]:
+    return [
+        FileFacts(
+            path=file.path,
+            sha256="twin" if file.path in twins else f"sha{number}",
+            width=20 + number,
+            height=10,
+            mode="L",
+            error="the file is empty" if file.path in bad else None,
+            row=-1 if file.path in bad else 100 - number,
+        )
+        for number, file in enumerate(listing.files)
+    ]
+
+
+def test_listing_names_class_and_folder_of_each_image(tmp_path: Path) -> None:
+    listing = list_images(lay_out(tmp_path))
+    assert listing.class_names == ("NORMAL", "PNEUMONIA")
+    assert [(f.path, f.label, f.folder) for f in listing.files] == [
+        ("test/NORMAL/IM-0001-0001.jpeg", "NORMAL", "test"),
+        ("test/PNEUMONIA/person9_virus_1.bmp", "PNEUMONIA", "test"),
+        ("train/NORMAL/IM-0115-0001.jpeg", "NORMAL", "train"),
+        ("train/NORMAL/IM-0117-0001.JPG", "NORMAL", "train"),
+        ("train/PNEUMONIA/person1_bacteria_1.png", "PNEUMONIA", "train"),
+        ("train/PNEUMONIA/person1_bacteria_2.tiff", "PNEUMONIA", "train"),
+    ]
+    assert listing.num_ignored == 0 and listing.notes == ()
+
+
+def test_hidden_and_system_files_are_ignored_and_counted(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    touch(
+        tmp_path,
+        *("train/NORMAL/.DS_Store", "train/NORMAL/._IM-0115-0001.jpeg", "test/NORMAL/Thumbs.db"),
+        *("train/desktop.ini", "train/.hidden/x.png", "__MACOSX/train/NORMAL/._a.jpeg"),
+    )
+    listing = list_images(tmp_path)
+    assert len(listing.files) == 6
+    assert listing.num_ignored == 5
+    assert listing.notes == ("5 hidden or system files ignored",)
+
+
+def test_other_files_and_folders_are_counted_and_said(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    touch(
+        tmp_path,
+        *("train/NORMAL/notes.txt", "train/NORMAL/scan.dcm", "test/NORMAL/scan.dcm"),
+        *("train/NORMAL/README", "train/labels.csv", "masks/train/NORMAL/a.png", "LICENSE"),
+    )
+    notes = "\n".join(list_images(tmp_path).notes)
+    assert "4 files that are no images by suffix left out: .dcm (2), .txt (1), none (1)" in notes
+    assert "1 files outside the class folders left out" in notes
+    assert "folders beside train/ and test/ left out: masks/" in notes
+
+
+def test_images_in_subfolders_count_and_circular_links_do_not_hang(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    touch(tmp_path, "train/NORMAL/patient7/a.png", "train/NORMAL/odd.png/b.png")
+    (tmp_path / "train/NORMAL/circle").symlink_to(tmp_path / "train")
+    (tmp_path / "train/NORMAL/loop.png").symlink_to(tmp_path / "train/NORMAL/loop.png")
+    (tmp_path / "train/loop").symlink_to(tmp_path / "train/loop")
+    listing = list_images(tmp_path)
+    new = {f.path for f in listing.files if f.label == "NORMAL" and f.folder == "train"}
+    assert {"train/NORMAL/patient7/a.png", "train/NORMAL/odd.png/b.png"} <= new
+    assert "train/NORMAL/loop.png" in new  # the cache finds out that it cannot be read
+    notes = "\n".join(listing.notes)
+    assert "2 images lie in subfolders" in notes
+    assert "folders named like images: train/NORMAL/odd.png" in notes
+    assert "links to folders not followed: train/NORMAL/circle" in notes
+
+
+def test_linked_class_folder_and_linked_files_are_followed(tmp_path: Path) -> None:
+    lay_out(tmp_path / "real")
+    (tmp_path / "data/train").mkdir(parents=True)
+    (tmp_path / "data/test").symlink_to(tmp_path / "real/test")
+    for name in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "data/train" / name).symlink_to(tmp_path / "real/train" / name)
+    link = tmp_path / "real/train/NORMAL/link.png"
+    link.symlink_to(tmp_path / "real/train/PNEUMONIA/person1_bacteria_1.png")
+    assert len(list_images(tmp_path / "data").files) == 7
+
+
+@pytest.mark.parametrize("name", ["TRAIN", "Training"])
+def test_other_names_of_the_split_folders_are_understood_and_said(
+    tmp_path: Path, name: str
+) -> None:
+    lay_out(tmp_path)
+    touch(tmp_path, "valid/NORMAL/v.png")
+    (tmp_path / "train").rename(tmp_path / name)
+    listing = list_images(tmp_path)
+    assert {f.folder for f in listing.files} == {"train", "val", "test"}
+    assert f"{name}/ is taken as train/" in listing.notes
+    assert "valid/ is taken as val/" in listing.notes
+    assert "val/ holds no image of class PNEUMONIA" in listing.notes
+
+
+def test_given_class_order_is_kept_and_others_are_left_out(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    touch(tmp_path, "train/COVID/a.png", "test/COVID/a.png")
+    listing = list_images(tmp_path, class_names=["PNEUMONIA", "NORMAL"])
+    assert listing.class_names == ("PNEUMONIA", "NORMAL")
+    assert len(listing.files) == 6
+    assert "class folder COVID is not among class_names: 2 images left out" in listing.notes
+
+
+def remove_train(data: Path) -> None:
+    (data / "train").rename(data / "fold1")
+
+
+def remove_test(data: Path) -> None:
+    (data / "test").rename(data / "other")
+
+
+def empty_class_of_train(data: Path) -> None:
+    (data / "train/PNEUMONIA").rename(data / "train/.PNEUMONIA")
+
+
+def one_class(data: Path) -> None:
+    for split in ("train", "test"):
+        (data / split / "PNEUMONIA").rename(data / split / ".PNEUMONIA")
+
+
+def two_trains(data: Path) -> None:
+    (data / "Training").mkdir()
+
+
+def nothing_in_test(data: Path) -> None:
+    for name in ("NORMAL", "PNEUMONIA"):
+        (data / "test" / name).rename(data / "test" / f".{name}")
+
+
+def nest(data: Path) -> None:
+    (data / "chest_xray").mkdir()
+    for split in ("train", "test"):
+        (data / split).rename(data / "chest_xray" / split)
+
+
+BROKEN = {
+    "no train": (remove_train, r"no train/ folder, found fold1/, test/; expected train/<CLASS>/"),
+    "no test": (remove_test, r"no test/ folder"),
+    "unseen class": (empty_class_of_train, r"class PNEUMONIA has images in val/ or test/ but none"),
+    "one class": (one_class, r"1 class folder\(s\): NORMAL; expected two or more"),
+    "two trains": (two_trains, r"Training/ and train/, which both mean train"),
+    "empty test": (nothing_in_test, r"test/ holds no usable image"),
+    "one folder too high": (nest, r"did you mean .*chest_xray\?"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_wrong_layout_is_one_sentence_that_helps(tmp_path: Path, kind: str) -> None:
+    break_it, sentence = BROKEN[kind]
+    break_it(lay_out(tmp_path))
+    with pytest.raises(DataError, match=sentence) as caught:
+        list_images(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_data_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        list_images(tmp_path / "nowhere")
+
+
+def test_unknown_class_name_gets_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"PNEUMONA has no images .*did you mean PNEUMONIA\?"):
+        list_images(lay_out(tmp_path), class_names=["NORMAL", "PNEUMONA"])
+    with pytest.raises(DataError, match="twice"):
+        list_images(tmp_path, class_names=["NORMAL", "NORMAL"])
+
+
+def test_limit_keeps_every_class_and_is_independent_of_the_place(tmp_path: Path) -> None:
+    for place in ("a", "b/c"):
+        names = [f"{s}/{c}/{i}.png" for s in ("train", "test") for c in "XY" for i in range(40)]
+        touch(tmp_path / place, *names)
+    listing = list_images(tmp_path / "a", limit=20)
+    assert listing == list_images(tmp_path / "b/c", limit=20)
+    counts = {(f.folder, f.label): 0 for f in listing.files}
+    for file in listing.files:
+        counts[file.folder, file.label] += 1
+    assert set(counts.values()) == {5} and len(counts) == 4
+    assert "limited to 20 of 160 images" in listing.notes
+    assert len(list_images(tmp_path / "a", limit=160).files) == 160
+
+
+def test_records_join_listing_and_facts_in_the_order_of_the_paths(tmp_path: Path) -> None:
+    listing = list_images(lay_out(tmp_path))
+    facts = make_facts(listing)
+    index = index_images(listing, facts[::-1])
+    assert [r.path for r in index.records] == [f.path for f in listing.files]
+    assert index.cache_rows.dtype == np.int64
+    assert index.cache_rows.tolist() == [f.row for f in facts]
+    first = index.records[0]
+    assert (first.image_id, first.label, first.split) == (first.path, "NORMAL", "test")
+    assert (first.sha256, first.width, first.height, first.group) == ("sha0", 20, 10, "IM-0001")
+    assert index.rejected == ()
+    assert index.notes == ("6 images of 5 groups (patients) by the Kaggle file names",)
+
+
+def test_bad_images_stop_everything_with_a_list(tmp_path: Path) -> None:
+    touch(lay_out(tmp_path), *(f"train/NORMAL/{i:02d}.png" for i in range(13)))
+    listing = list_images(tmp_path)
+    bad = [f"train/NORMAL/{i:02d}.png" for i in range(13)]
+    with pytest.raises(DataError) as caught:
+        index_images(listing, make_facts(listing, bad))
+    text = str(caught.value)
+    assert text.startswith("13 image(s) cannot be decoded")
+    assert "train/NORMAL/09.png: the file is empty" in text and "09.png" in text
+    assert "10.png" not in text and "and 3 more" in text
+    assert 'on_bad_image="skip"' in text
+
+
+def test_skipped_images_are_rejected_with_their_reason(tmp_path: Path) -> None:
+    listing = list_images(lay_out(tmp_path))
+    bad = "train/NORMAL/IM-0117-0001.JPG"
+    index = index_images(listing, make_facts(listing, [bad]), on_bad_image="skip")
+    assert index.rejected == ((bad, "the file is empty"),)
+    assert len(index.records) == len(index.cache_rows) == 5
+    assert -1 not in index.cache_rows
+    assert "1 files that cannot be decoded were rejected" in index.notes
+
+
+def test_class_without_readable_images_is_an_error_even_when_skipping(tmp_path: Path) -> None:
+    listing = list_images(lay_out(tmp_path))
+    bad = [f.path for f in listing.files if f.label == "NORMAL" and f.folder == "train"]
+    with pytest.raises(DataError, match=r"no usable image of class NORMAL is left in train/"):
+        index_images(listing, make_facts(listing, bad), on_bad_image="skip")
+
+
+KAGGLE = {
+    "train/PNEUMONIA/person23_bacteria_77.jpeg": "person23_bacteria",
+    "train/PNEUMONIA/person23_bacteria_78.jpeg": "person23_bacteria",
+    "test/PNEUMONIA/person23_virus_1.jpeg": "person23_virus",
+    "train/NORMAL/IM-0115-0001.jpeg": "IM-0115",
+    "train/NORMAL/IM-0115-0001-0002.jpeg": "IM-0115",
+    "train/NORMAL/NORMAL2-IM-0381-0001.jpeg": "NORMAL2-IM-0381",
+    "test/NORMAL/NORMAL2-IM-0381.png": "NORMAL2-IM-0381",
+    "train/NORMAL/case.7/IM-0009-0001.jpeg": "IM-0009",
+    "train/NORMAL/IM-0009-notes/scan.png": "train/NORMAL/IM-0009-notes/scan.png",
+    "train/NORMAL/person7.png": "train/NORMAL/person7.png",
+    "train/NORMAL/xIM-0115-0001.jpeg": "train/NORMAL/xIM-0115-0001.jpeg",
+}
+
+
+def test_default_expression_knows_the_kaggle_names() -> None:
+    assert find_groups({path: path for path in KAGGLE}) == KAGGLE
+
+
+def test_own_expression_names_the_patient_by_its_capturing_groups() -> None:
+    paths = {p: p for p in ("train/A/p1_L_2.png", "train/B/p1_R_1.png", "test/A/p2/L.png")}
+    assert find_groups(paths, group_regex=r"^(p\d+)_") == {
+        "train/A/p1_L_2.png": "p1",
+        "train/B/p1_R_1.png": "p1",
+        "test/A/p2/L.png": "test/A/p2/L.png",
+    }
+    assert find_groups(paths, group_regex=r"^p\d+")["test/A/p2/L.png"] == "p2"
+    both = find_groups(paths, group_regex=r"(p\d+).*([LR])")
+    assert both["train/A/p1_L_2.png"] == "p1_L" and both["test/A/p2/L.png"] == "p2_L"
+
+
+def test_wrong_expression_is_a_data_error() -> None:
+    with pytest.raises(DataError, match=r"group_regex '\(' is no valid expression"):
+        find_groups({"train/A/a.png": "x"}, group_regex="(")
+
+
+@given(st.dictionaries(st.integers(0, 40), st.integers(0, 12), min_size=1), st.randoms())
+@settings(deadline=None, max_examples=60)
+def test_groups_are_the_connected_parts_whatever_the_order(
+    contents: dict[int, int], random: object
+) -> None:
+    sha256s = {f"train/A/p{n % 9}_{n}.png": f"sha{c}" for n, c in contents.items()}
+    groups = find_groups(sha256s, group_regex=r"^(p\d+)_")
+    items = list(sha256s.items())
+    random.shuffle(items)  # type: ignore[attr-defined]
+    assert find_groups(dict(items), group_regex=r"^(p\d+)_") == groups
+    paths = sorted(sha256s)
+    names = {path: path.split("/")[2].split("_")[0] for path in paths}
+    near = [[names[a] == names[b] or sha256s[a] == sha256s[b] for b in paths] for a in paths]
+    _, parts = connected_components(np.array(near))
+    for path, part in zip(paths, parts, strict=True):
+        held = [names[other] for other, its in zip(paths, parts, strict=True) if its == part]
+        assert groups[path] == min(held)
+
+
+def test_byte_identical_files_are_one_group_and_said(tmp_path: Path) -> None:
+    listing = list_images(lay_out(tmp_path))
+    twins = ["train/NORMAL/IM-0115-0001.jpeg", "train/PNEUMONIA/person1_bacteria_1.png"]
+    index = index_images(listing, make_facts(listing, twins=twins))
+    groups = {r.path: r.group for r in index.records}
+    assert groups[twins[0]] == groups[twins[1]] == "IM-0115"
+    assert groups["train/PNEUMONIA/person1_bacteria_2.tiff"] == "IM-0115"
+    assert "1 images are byte-identical copies of others" in index.notes
+    assert f"byte-identical images with different classes: {', '.join(twins)}" in index.notes
+
+
+def test_unknown_names_are_groups_of_their_own_and_said(tmp_path: Path) -> None:
+    listing = list_images(lay_out(tmp_path))
+    index = index_images(listing, make_facts(listing), group_regex=r"^(zzz)")
+    assert {r.group for r in index.records} == {r.path for r in index.records}
+    assert "no patient is known from the file names" in index.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "positive"),
+    [
+        (["NORMAL", "PNEUMONIA"], "PNEUMONIA"),
+        (["benign", "malignant"], "malignant"),
+        (["malignant", "Healthy"], "malignant"),
+        (["0", "1"], "1"),
+        (["COVID", "No Finding"], "COVID"),
+        (["cat", "dog"], "dog"),
+        (["normal", "healthy"], "healthy"),
+        (["a", "b", "c"], None),
+    ],
+)
+def test_positive_class_is_the_one_that_is_not_negative(
+    names: list[str], positive: str | None
+) -> None:
+    inferred, reason = infer_positive_class(names)
+    assert inferred == positive
+    assert reason
+
+
+def test_folder_to_records_works_from_end_to_end(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    lay_out(tmp_path / "data")
+    for path in sorted((tmp_path / "data").rglob("*.*")):
+        if path.is_file():
+            Image.fromarray(random.integers(0, 256, (9, 9)).astype(np.uint8)).save(path)
+    listing = list_images(tmp_path / "data")
+    cache = build_cache(
+        tmp_path / "data",
+        [file.path for file in listing.files],
+        settings=PixelSettings(image_size=9),
+        cache_dir=tmp_path / "cache",
+    )
+    index = index_images(listing, cache.facts)
+    for record, row in zip(index.records, index.cache_rows, strict=True):
+        with Image.open(tmp_path / "data" / record.path) as image:
+            np.testing.assert_array_equal(cache.pixels[row, 0], np.asarray(image))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the chest X-ray folder is not here")
+def test_real_folder_has_the_known_patients() -> None:
+    listing = list_images(SHARED)
+    assert listing.class_names == ("NORMAL", "PNEUMONIA")
+    groups = find_groups({f.path: f.path for f in listing.files})
+    sides: dict[str, set[str]] = {}
+    for file in listing.files:
+        sides.setdefault(groups[file.path], set()).add(file.folder)
+    assert len(sides) == 3654
+    assert all(len(folders) == 1 for folders in sides.values())
+    assert max(sum(g == name for g in groups.values()) for name in ["person23_bacteria"]) > 1
