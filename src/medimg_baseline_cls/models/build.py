@@ -1,0 +1,208 @@
+"""Turn the name of an architecture into a `Classifier` ready to train, or one from best.pt.
+
+Names are timm's ("resnet18", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"), or
+"monai:DenseNet121" for MONAI's own networks. This is the only file that imports timm's
+or MONAI's networks. Refuses unknown names (with the nearest ones), image sizes that a
+network cannot take, and networks whose logits are not one linear layer's output.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from timm.models import get_pretrained_cfg, split_model_name_tag
+from torch import Tensor, nn
+
+from medimg_baseline_cls.errors import ModelError, WeightsError
+from medimg_baseline_cls.models.classifier import Classifier, NetworkFacts, WeightsReport
+from medimg_baseline_cls.models.families import (
+    CAM_LAYERS,
+    LayerTrace,
+    check_cam_layer,
+    find_cam_layer,
+    trace_layers,
+)
+from medimg_baseline_cls.utils.seed import torch_randomness
+
+MONAI_PREFIX = "monai:"
+IN_CHANNELS = 3  # grey is copied to three channels, so that pretrained stems fit unchanged
+HALF = (0.5, 0.5, 0.5)  # MONAI's networks have no normalisation of their own
+
+# MONAI's classifiers -> what each calls its input channels and its classes.
+MONAI_NETWORKS: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("DenseNet121", "DenseNet169", "DenseNet201", "DenseNet264"),
+        ("in_channels", "out_channels"),
+    ),
+    **dict.fromkeys(
+        ("resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        ("n_input_channels", "num_classes"),
+    ),
+    **dict.fromkeys(
+        ("SEResNet50", "SEResNet101", "SEResNext50", "SEResNext101", "SENet154"),
+        ("in_channels", "num_classes"),
+    ),
+}
+
+
+def build_model(
+    arch: str,
+    *,
+    num_classes: int = 2,
+    seed: int = 0,
+    image_size: int = 224,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    cam_layer: str | None = None,
+) -> Classifier:
+    """Build a network, its classifier drawn from the seed.
+
+    Args:
+        arch: timm's name, or "monai:" and the name of one of MONAI's networks.
+        num_classes: number of logits, 2 or more.
+        seed: of the random initial weights; global generators are left as they were.
+        image_size: side of the square images, in pixels.
+        pretrained: take timm's weights from the hub, all but the classifier.
+        weights: take them from this file instead (.safetensors, .pth, .pt, .bin).
+        cam_layer: dotted name of the layer for Grad-CAM; None takes the family's.
+
+    Raises:
+        ModelError: if the name, the layer or the image size does not fit.
+        WeightsError: if the weights cannot be had or do not fit.
+    """
+    plan = _plan_network(arch, num_classes=num_classes, image_size=image_size)
+    with torch_randomness(seed, "model", arch):
+        net = plan.create()
+        trace = _trace(net, arch, image_size=image_size)
+    layer = find_cam_layer(net, trace)
+    if cam_layer:
+        layer = check_cam_layer(net, trace, layer=cam_layer)
+    facts = NetworkFacts(
+        arch=arch,
+        num_classes=num_classes,
+        image_size=image_size,
+        cam_layer=layer,
+        mean=plan.mean,
+        std=plan.std,
+    )
+    report = WeightsReport(kind="random")
+    return Classifier(net, facts, head_name=trace.head_name, report=report)
+
+
+def describe_model(model: Classifier) -> dict[str, Any]:
+    """Return what `rebuild_model` needs, as plain values that JSON and best.pt can hold."""
+    facts = model.facts
+    return {
+        "arch": facts.arch,
+        "num_classes": facts.num_classes,
+        "image_size": facts.image_size,
+        "cam_layer": facts.cam_layer,
+        "mean": list(facts.mean),
+        "std": list(facts.std),
+    }
+
+
+def rebuild_model(description: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Classifier:
+    """Build the network that a checkpoint describes and fill it with the checkpoint's tensors.
+
+    Raises:
+        WeightsError: if the tensors are not exactly those of the described network.
+    """
+    model = build_model(
+        description["arch"],
+        num_classes=description["num_classes"],
+        image_size=description["image_size"],
+        pretrained=False,
+        cam_layer=description["cam_layer"],
+    )
+    try:
+        model.net.load_state_dict(dict(state_dict), strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"The checkpoint does not fit {description['arch']}: {error}") from error
+    facts = NetworkFacts(
+        arch=model.arch,
+        num_classes=model.facts.num_classes,
+        image_size=model.facts.image_size,
+        cam_layer=model.cam_layer,
+        mean=tuple(description["mean"]),
+        std=tuple(description["std"]),
+    )
+    report = WeightsReport(kind="checkpoint")
+    return Classifier(model.net, facts, head_name=model.head_names[0], report=report)
+
+
+def list_families() -> dict[str, str]:
+    """Return the known families (class of the network) and their layer for Grad-CAM."""
+    return dict(CAM_LAYERS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How to create a network, and its normalisation."""
+
+    create: Callable[[], nn.Module]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _plan_network(arch: str, *, num_classes: int, image_size: int) -> _Plan:
+    if num_classes < 2:
+        raise ModelError(f"A classifier needs 2 classes or more, not {num_classes}.")
+    if arch.startswith(MONAI_PREFIX):
+        return _plan_monai(arch, num_classes=num_classes)
+    return _plan_timm(arch, num_classes=num_classes, image_size=image_size)
+
+
+def _plan_timm(arch: str, *, num_classes: int, image_size: int) -> _Plan:
+    name, tag = split_model_name_tag(arch)
+    known = timm.list_models(pretrained=bool(tag))
+    if not (arch in known if tag else timm.is_model(name)):
+        near = difflib.get_close_matches(
+            arch, [*known, *(MONAI_PREFIX + n for n in MONAI_NETWORKS)], n=5, cutoff=0.5
+        )
+        hint = f"nearest: {', '.join(near)}" if near else "see timm.list_models()"
+        raise ModelError(f"Unknown architecture {arch!r}; {hint}.")
+    config = get_pretrained_cfg(arch)
+    if config is None:
+        raise ModelError(f"timm knows no settings for {arch!r}; take another architecture.")
+    settings: dict[str, Any] = {"num_classes": num_classes}
+    if config.fixed_input_size:
+        settings["img_size"] = image_size
+    create = partial(timm.create_model, arch, pretrained=False, **settings)
+    return _Plan(create, tuple(config.mean), tuple(config.std))
+
+
+def _plan_monai(arch: str, *, num_classes: int) -> _Plan:
+    name = arch.removeprefix(MONAI_PREFIX)
+    if name not in MONAI_NETWORKS:
+        near = difflib.get_close_matches(name, MONAI_NETWORKS, n=5, cutoff=0.4) or MONAI_NETWORKS
+        raise ModelError(
+            f"Unknown architecture {arch!r}; nearest of MONAI's classifiers: "
+            f"{', '.join(MONAI_PREFIX + n for n in near)}."
+        )
+    import monai.networks.nets as nets  # slow to import: only for who asks for it
+
+    inputs, outputs = MONAI_NETWORKS[name]
+    settings = {"spatial_dims": 2, inputs: IN_CHANNELS, outputs: num_classes}
+    factory = cast(Callable[..., nn.Module], getattr(nets, name))
+    return _Plan(partial(factory, **settings), HALF, HALF)
+
+
+def _trace(net: nn.Module, arch: str, *, image_size: int) -> LayerTrace:
+    """Return what one image shows; a network that cannot take this size is refused here."""
+    pixels = torch.rand(1, IN_CHANNELS, image_size, image_size)
+    try:
+        trace = trace_layers(net, pixels)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ModelError(f"{arch} cannot take images of {image_size} px: {error}") from error
+    if not trace.head_name:
+        raise ModelError(
+            f"{arch} has no single last linear layer whose output is its logits "
+            "(it may average several classifiers); take another architecture."
+        )
+    return trace

@@ -1,0 +1,171 @@
+"""The wrapper around a plain network: pixels in [0, 1] in, float32 logits out.
+
+It owns what belongs to a network and is forgotten otherwise: the normalisation, grey
+copied to three channels, which layer is the classifier and which is looked at by
+Grad-CAM. The network inside stays plain: its state dict has its library's own names.
+It refuses pixels with another number of channels than 1 or 3, and networks whose
+logits are not the output of one linear layer.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medimg_baseline_cls.errors import ModelError
+
+WeightsKind = Literal["random", "file", "hub", "checkpoint"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsReport:
+    """Where the weights came from and how they fitted.
+
+    `source` is a file or repository name, never a path. `missing` and `unexpected` are
+    the keys of the classifier, which is always left out: a mismatch anywhere else is an
+    error. `adapted` names the tensors whose shape was fitted to the network.
+    """
+
+    kind: WeightsKind
+    source: str = ""
+    sha256: str = ""
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFacts:
+    """What must be known to build the same network again, as plain values."""
+
+    arch: str
+    num_classes: int
+    image_size: int
+    cam_layer: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Classifier(nn.Module):
+    """A network with its normalisation and a classifier that computes in float32.
+
+    Attributes:
+        net: the plain timm or MONAI network; its state dict keys are the library's own.
+        arch, cam_layer: names; `cam_layer` is dotted, inside `net`.
+        head_names: prefixes of the classifier inside `net`.
+        mean, std: buffers of shape (1, 3, 1, 1), not part of `net`.
+        weights_report: where the weights came from.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, net: nn.Module, facts: NetworkFacts, *, head_name: str, report: WeightsReport
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.facts = facts
+        self.arch = facts.arch
+        self.cam_layer = facts.cam_layer
+        self.head_names = (head_name,)
+        self.weights_report = report
+        self.is_backbone_frozen = False
+        self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1), persistent=False)
+        net.set_submodule(head_name, _in_full_precision(net.get_submodule(head_name)))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits, float32, of pixels in [0, 1].
+
+        Args:
+            pixels: shape (B, 1, S, S) or (B, 3, S, S), floating point.
+
+        Returns:
+            Shape (B, C).
+        """
+        return self.net(self.normalize(pixels)).flatten(1)  # (B, C)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return exactly what the last linear layer sees, float32, shape (B, D)."""
+        seen: list[Tensor] = []
+
+        def keep_input(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen.append(inputs[0])
+
+        handle = self.head_layer.register_forward_pre_hook(keep_input)
+        try:
+            self.net(self.normalize(pixels))
+        finally:
+            handle.remove()
+        return seen[-1].flatten(1).float()  # (B, D)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return the logits (B, C) of features (B, D): the last linear layer alone."""
+        if isinstance(self.head_layer, nn.Conv2d):
+            features = features[:, :, None, None]  # (B, D, 1, 1)
+        return self.head_layer(features).flatten(1)
+
+    @property
+    def head_layer(self) -> nn.Module:
+        """The last linear layer."""
+        return self.net.get_submodule(self.head_names[0])
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Return (pixels - mean) / std with grey copied to every channel, (B, 3, S, S).
+
+        Raises:
+            ModelError: if pixels are not (B, 1, S, S) or (B, 3, S, S).
+        """
+        channels = self.mean.shape[1]
+        if pixels.ndim != 4 or pixels.shape[1] not in (1, channels):
+            raise ModelError(
+                f"{self.arch} takes images of 1 or {channels} channels as (B, C, S, S), "
+                f"but got a tensor of shape {tuple(pixels.shape)}."
+            )
+        return (pixels - self.mean) / self.std  # broadcasting copies grey to every channel
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; a frozen backbone stays in eval mode, whoever asks."""
+        super().train(mode)
+        if self.is_backbone_frozen:
+            self.net.eval()
+            self.head_layer.train(mode)
+        return self
+
+
+class FullPrecisionLinear(nn.Linear):
+    """A linear layer that computes in float32, also under autocast.
+
+    In bfloat16 a logit has 8 bits: many images would share the same score.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return float32 logits."""
+        with torch.autocast(input.device.type, enabled=False):
+            return functional.linear(input.float(), self.weight, self.bias)
+
+
+class FullPrecisionConv(nn.Conv2d):
+    """A 1 x 1 convolution used as classifier, in float32 also under autocast."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return float32 logits, (B, C, 1, 1)."""
+        with torch.autocast(input.device.type, enabled=False):
+            return functional.conv2d(input.float(), self.weight, self.bias)
+
+
+def _in_full_precision(layer: nn.Module) -> nn.Module:
+    """Return a float32 twin that shares the layer's parameters, names and mode."""
+    if isinstance(layer, nn.Linear):
+        twin = FullPrecisionLinear(1, 1, device="meta")
+        twin.in_features, twin.out_features = layer.in_features, layer.out_features
+    else:
+        conv = cast(nn.Conv2d, layer)
+        twin = FullPrecisionConv(1, 1, 1, device="meta")
+        twin.in_channels, twin.out_channels = conv.in_channels, conv.out_channels
+    for name in ("weight", "bias"):
+        setattr(twin, name, getattr(layer, name))
+    return twin.train(layer.training)

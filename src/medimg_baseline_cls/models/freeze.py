@@ -1,0 +1,76 @@
+"""Freeze the backbone for a while, and sort parameters into optimiser groups.
+
+Freezing means parameters AND BatchNorm buffers: with `requires_grad` alone, a forward
+pass in training mode still moves the running means.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from medimg_baseline_cls.models.classifier import Classifier
+
+
+def head_parameters(model: Classifier) -> list[nn.Parameter]:
+    """Return the parameters of the last linear layer."""
+    return list(model.head_layer.parameters())
+
+
+@contextmanager
+def frozen_backbone(model: Classifier) -> Generator[Classifier, None, None]:
+    """Hold everything but the last linear layer still for a block, and restore it after.
+
+    Inside, `model.train()` reaches only the last layer: BatchNorm keeps its running
+    statistics and dropout stays off in the backbone.
+    """
+    gradients = [(p, p.requires_grad) for p in model.parameters()]
+    modes = [(module, module.training) for module in model.modules()]
+    was_frozen, training = model.is_backbone_frozen, model.training
+    head = {id(p) for p in head_parameters(model)}
+    try:
+        for parameter, _ in gradients:
+            parameter.requires_grad_(id(parameter) in head and parameter.requires_grad)
+        model.is_backbone_frozen = True
+        model.train(training)
+        yield model
+    finally:
+        model.is_backbone_frozen = was_frozen
+        for parameter, needs_gradient in gradients:
+            parameter.requires_grad_(needs_gradient)
+        for module, mode in modes:
+            module.training = mode
+
+
+def parameter_groups(
+    model: Classifier, *, head_lr: float, backbone_lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return optimiser groups of the parameters that take gradients.
+
+    Norms, biases and whatever the network itself exempts (position embeddings, class
+    tokens) get no weight decay. Groups that would be empty are left out.
+
+    Returns:
+        Dicts with "name", "params", "lr" and "weight_decay"; names are "head",
+        "head_no_decay", "backbone", "backbone_no_decay".
+    """
+    exempt = _names_without_decay(model.net)
+    head = {id(p) for p in head_parameters(model)}
+    groups: dict[str, dict[str, Any]] = {}
+    for part, rate in (("head", head_lr), ("backbone", backbone_lr)):
+        for suffix, decay in (("", weight_decay), ("_no_decay", 0.0)):
+            name = part + suffix
+            groups[name] = {"name": name, "params": [], "lr": rate, "weight_decay": decay}
+    for name, parameter in model.net.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = "head" if id(parameter) in head else "backbone"
+        is_exempt = parameter.ndim <= 1 or name.endswith(".bias") or name in exempt
+        groups[part + ("_no_decay" if is_exempt else "")]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]
+
+
+def _names_without_decay(net: nn.Module) -> set[str]:
+    ask: Callable[[], Iterable[str]] | None = getattr(net, "no_weight_decay", None)
+    return set(ask()) if ask is not None else set()
