@@ -1,0 +1,308 @@
+"""Draw one explained image: original, heat map and overlay side by side, with its numbers.
+
+A `PanelPainter` keeps one figure and only changes what differs between images. It touches
+no global state of matplotlib. Text that the font cannot show is replaced, never an error.
+"""
+
+import io
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from medimg_baseline_cls.utils.files import write_bytes_atomic
+
+_FAMILY: Final = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same
+_INK, _GREY, _PALE, _RULE = "#1b1f24", "#5f6b76", "#e9ecef", "#c9d0d6"
+_HEAT_COLORS: Final = "inferno"  # even steps of lightness, readable with any colour vision
+_OVERLAY_OPACITY: Final = 0.7
+_MAX_SIDE_PX: Final = 512
+
+# Okabe and Ito's palette: the two kinds of error differ for every colour vision.
+_KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "FP": ("FALSE POSITIVE", "#d55e00"),
+    "FN": ("FALSE NEGATIVE", "#0072b2"),
+    "TP": ("TRUE POSITIVE", "#00805e"),
+    "TN": ("TRUE NEGATIVE", "#00805e"),
+    "": ("PREDICTION", "#4b5560"),
+}
+
+# The figure in inches, on whole pixels so that the three pictures are drawn alike; every
+# place below is counted from its lower left corner.
+_DPI: Final = 110
+_WIDTH, _HEIGHT = 1186 / _DPI, 496 / _DPI
+_SIDE, _GAP, _LEFT, _BOTTOM = 348 / _DPI, 13 / _DPI, 28 / _DPI, 44 / _DPI
+_CAPTION_Y = _BOTTOM + _SIDE + 0.13
+_HEADER_Y = _BOTTOM + _SIDE + 0.59
+_FOOTER_Y = 0.19
+_RIGHT = _LEFT + 3 * _SIDE + 2 * _GAP
+_GAUGE_LEFT = _RIGHT - _SIDE
+_NOTE = "Attribution: what raised the score. Not a localisation, not a cause."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelText:
+    """What a panel says of its image.
+
+    `kind` is "FP", "FN", "TP", "TN" or "" (no reference standard); `class_name` the class
+    whose probability and map are shown; `label` the reference standard, None if unknown;
+    `rule` names how the threshold was chosen.
+    """
+
+    kind: str
+    class_name: str
+    probability: float
+    label: str | None
+    threshold: float
+    image_id: str
+    rule: str = ""
+    method: str = "Grad-CAM"
+
+
+class PanelPainter:
+    """Draws panels one after the other on one figure."""
+
+    def __init__(self) -> None:
+        self._figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
+        self._canvas = FigureCanvasAgg(self._figure)
+        self._pictures = [self._add_picture(i) for i in range(3)]
+        self._captions = [
+            self._add_text(_LEFT + i * (_SIDE + _GAP), _CAPTION_Y, size=9, color=_GREY)
+            for i in range(3)
+        ]
+        self._add_color_bar()
+        self._kind = self._add_text(
+            _LEFT + 0.055, _HEADER_Y, size=8.5, color="white", weight="bold"
+        )
+        self._kind.set_bbox({"boxstyle": "round,pad=0.45,rounding_size=0.3", "linewidth": 0})
+        self._score = self._add_text(0, _HEADER_Y, size=11, weight="bold")
+        self._label = self._add_text(0, _HEADER_Y, size=11, color=_GREY)
+        self._bar, self._tick = self._add_gauge()
+        self._threshold = self._add_text(0, _HEADER_Y + 0.17, size=8, color=_INK)
+        self._image_id = self._add_text(_LEFT, _FOOTER_Y, size=8, color=_GREY)
+        note = self._add_text(_RIGHT, _FOOTER_Y, size=8, color=_GREY)
+        note.set(text=_NOTE, ha="right", fontstyle="italic")
+
+    def draw(self, path: Path, *, image: ArrayLike, heat: ArrayLike, record: PanelText) -> None:
+        """Draw one panel and write it as a PNG.
+
+        Args:
+            path: the target, written whole or not at all.
+            image: grey or colour, channels first or last, uint8, uint16 (shown from its
+                darkest to its brightest value) or float in [0, 1]: shape (H, W), (1, H, W),
+                (3, H, W), (H, W, 1) or (H, W, 3).
+            heat: the map in [0, 1], shape (h, w), stretched over the image.
+            record: what the panel says.
+
+        Raises:
+            ValueError: The image or the map has another shape, or the kind is unknown.
+        """
+        if record.kind not in _KINDS:
+            raise ValueError(f"kind {record.kind!r} is none of {', '.join(filter(None, _KINDS))}")
+        original = _displayed(np.asarray(image))  # (H, W, 3)
+        height, width = original.shape[:2]
+        evidence = _fitted(np.asarray(heat, dtype=np.float32), (height, width))  # (H, W)
+        colors = np.asarray(colormaps[_HEAT_COLORS](evidence)[..., :3], dtype=np.float32)
+        overlay = _blend(original, colors, heat=evidence)
+        for shown, picture in zip(self._pictures, (original, colors, overlay), strict=True):
+            shown.set_data(picture)
+            shown.set_extent((0, width, height, 0))
+            _center(shown.axes, width=width, height=height)
+        self._write_texts(record)
+        with self._outlined(evidence):
+            write_bytes_atomic(path, self._render())
+
+    @contextmanager
+    def _outlined(self, evidence: NDArray[np.float32]) -> Generator[None, None, None]:
+        """Draw a line around what is at least half of the strongest evidence, for one panel."""
+        if not evidence.min() < 0.5 < evidence.max():
+            yield
+            return
+        axes = self._pictures[2].axes
+        line = axes.contour(evidence, levels=[0.5], colors="white", linewidths=0.9)
+        try:
+            yield
+        finally:
+            line.remove()
+
+    def _write_texts(self, record: PanelText) -> None:
+        word, color = _KINDS[record.kind]
+        for caption, text in zip(
+            self._captions, ("Original", f"{record.method} heat map", "Overlay"), strict=True
+        ):
+            caption.set_text(text)
+        self._kind.set_text(word)
+        self._kind.get_bbox_patch().set_facecolor(color)  # pyright: ignore[reportOptionalMemberAccess]
+        probability, threshold = _told_apart(record.probability, record.threshold)
+        left = self._right_end(self._kind) + 0.26
+        self._score.set_x(left)
+        self._fit(self._score, record.class_name, room=2.6, tail=f"  p = {probability}")
+        left = self._right_end(self._score) + 0.2
+        self._label.set_x(left)
+        label = "label unknown" if record.label is None else f"label {record.label}"
+        self._fit(self._label, label, room=_GAUGE_LEFT - 0.2 - left)
+        self._bar.set(width=record.probability * _SIDE, facecolor=color)
+        place = _GAUGE_LEFT + record.threshold * _SIDE
+        self._tick.set_x(place - self._tick.get_width() / 2)
+        rule = f" ({record.rule.replace('_', ' ').replace('f1', 'F1')})" if record.rule else ""
+        self._threshold.set_text(_drawable(f"threshold {threshold}{rule}"))
+        self._threshold.set_x(0)
+        half = self._right_end(self._threshold) / 2
+        self._threshold.set_x(min(max(place - half, _GAUGE_LEFT), _RIGHT - 2 * half))
+        # Names of files differ at their end.
+        self._fit(self._image_id, record.image_id, room=_GAUGE_LEFT - _LEFT - 0.8, start=0.3)
+
+    def _fit(
+        self, text: Text, words: str, *, room: float, tail: str = "", start: float = 0.75
+    ) -> None:
+        """Write words and a tail; elide the words until they fill `room` inches.
+
+        `start` is the share of what is kept that stands before the ellipsis.
+        """
+        words = _drawable(words)
+        text.set_text(words + tail)
+        kept, left = len(words), text.get_position()[0]
+        while kept > 3 and (width := self._right_end(text) - left) > room:
+            kept = min(kept - 1, int(kept * room / width) + 1)
+            first = round(kept * start)
+            ends = words[:first].rstrip(), words[len(words) - kept + first :].lstrip()
+            text.set_text("…".join(ends) + tail)
+
+    def _right_end(self, text: Text) -> float:
+        return text.get_window_extent(self._canvas.get_renderer()).x1 / _DPI
+
+    def _add_axes(self, left: float, bottom: float, *, width: float, height: float) -> Axes:
+        place = (left / _WIDTH, bottom / _HEIGHT, width / _WIDTH, height / _HEIGHT)
+        axes = self._figure.add_axes(place)
+        axes.xaxis.set_visible(False)
+        axes.spines[:].set_visible(False)
+        return axes
+
+    def _add_picture(self, number: int) -> AxesImage:
+        left = _LEFT + number * (_SIDE + _GAP)
+        axes = self._add_axes(left, _BOTTOM, width=_SIDE, height=_SIDE)
+        axes.yaxis.set_visible(False)
+        axes.set_facecolor("black")
+        return axes.imshow(np.zeros((2, 2, 3)), interpolation="bilinear", aspect="auto")
+
+    def _add_color_bar(self) -> None:
+        axes = self._add_axes(_RIGHT + 0.14, _BOTTOM, width=0.12, height=_SIDE)
+        ramp = np.linspace(0, 1, 256)[:, None]
+        axes.imshow(ramp, cmap=_HEAT_COLORS, origin="lower", extent=(0, 1, 0, 1), aspect="auto")
+        axes.yaxis.tick_right()
+        axes.set_yticks([0, 0.5, 1])
+        axes.tick_params(axis="y", length=2.5, width=0.6, color=_GREY, pad=2)
+        for number, label in zip(("0", "0.5", "1"), axes.get_yticklabels(), strict=True):
+            label.set(text=number, fontsize=8, color=_GREY, fontfamily=_FAMILY)
+        text = self._add_text(_RIGHT + 0.62, _BOTTOM + _SIDE / 2, size=8, color=_GREY)
+        text.set(text="relative evidence", rotation=90, ha="center", va="center")
+
+    def _add_gauge(self) -> tuple[Rectangle, Rectangle]:
+        """Add the bar of the probability from 0 to 1 and the tick of the threshold."""
+        height, y = 0.09, _HEADER_Y - 0.06
+        rail = Rectangle((_GAUGE_LEFT, y), _SIDE, height, facecolor=_PALE)
+        bar = Rectangle((_GAUGE_LEFT, y), 0, height)
+        tick = Rectangle((0, y - 0.05), 0.022, height + 0.1, facecolor=_INK)
+        for part in (rail, bar, tick):
+            part.set(transform=self._figure.dpi_scale_trans, linewidth=0)
+            self._figure.add_artist(part)
+        return bar, tick
+
+    def _add_text(
+        self, x: float, y: float, *, size: float, color: str = _INK, weight: str = "normal"
+    ) -> Text:
+        text = Text(x, y, "", color=color, verticalalignment="center_baseline")
+        text.set(fontsize=size, fontfamily=_FAMILY, fontweight=weight, parse_math=False)
+        text.set_transform(self._figure.dpi_scale_trans)
+        self._figure.add_artist(text)
+        return text
+
+    def _render(self) -> bytes:
+        self._canvas.draw()
+        pixels = np.asarray(self._canvas.buffer_rgba())[..., :3]
+        file = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", compress_level=4)
+        return file.getvalue()
+
+
+def draw_panel(path: Path, *, image: ArrayLike, heat: ArrayLike, record: PanelText) -> None:
+    """Draw a single panel; for many, keep one `PanelPainter`, whose `draw` says what is taken."""
+    PanelPainter().draw(path, image=image, heat=heat, record=record)
+
+
+def _displayed(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Return any image as RGB in [0, 1] at a size worth drawing, shape (H, W, 3)."""
+    if image.ndim == 3 and image.shape[0] in (1, 3):
+        image = np.moveaxis(image, 0, -1)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[-1] not in (1, 3) or image.size == 0:
+        raise ValueError(f"an image of shape {image.shape} is neither grey nor RGB")
+    values = np.repeat(_to_bytes(image), 3 // image.shape[-1], axis=-1)
+    picture = Image.fromarray(values)
+    picture.thumbnail((_MAX_SIDE_PX, _MAX_SIDE_PX), Image.Resampling.LANCZOS)
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+
+
+def _to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if image.dtype == np.uint8:
+        return image
+    values = image.astype(np.float32)
+    if image.dtype == np.uint16:
+        # Deep films use a part of the range: shown as it is, 12 bits in 16 would be black.
+        lowest, highest = values.min(), values.max()
+        values = (values - lowest) / max(highest - lowest, np.float32(1))
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _fitted(heat: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the map stretched to a picture of (height, width)."""
+    if heat.ndim != 2 or heat.size == 0:
+        raise ValueError(f"a map of shape {heat.shape} is no (h, w)")
+    if heat.shape != size:
+        stretched = Image.fromarray(heat).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        heat = np.asarray(stretched, dtype=np.float32)
+    return np.clip(heat, 0, 1)
+
+
+def _blend(
+    original: NDArray[np.float32], colors: NDArray[np.float32], *, heat: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the picture with the colours over it, the more opaque the stronger the evidence."""
+    opacity = np.float32(_OVERLAY_OPACITY) * heat[..., None]
+    return np.asarray(original * (1 - opacity) + colors * opacity, dtype=np.float32)
+
+
+def _center(axes: Axes, *, width: int, height: int) -> None:
+    """Set limits so that the picture stands whole and undistorted in its square."""
+    side = max(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    axes.set(xlim=(left, left + side), ylim=(top + side, top))
+
+
+def _told_apart(probability: float, threshold: float) -> tuple[str, str]:
+    """Return both numbers with the digits it takes to see which is larger, at least three."""
+    for digits in range(3, 10):
+        texts = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
+        if probability == threshold or texts[0] != texts[1]:
+            return texts
+    return repr(probability), repr(threshold)
+
+
+def _drawable(text: str) -> str:
+    """Return the text in one line, with what the font lacks replaced."""
+    known = get_font(findfont(FontProperties(family=[_FAMILY]))).get_charmap()
+    return "".join(char if ord(char) in known and char.isprintable() else "?" for char in text)
