@@ -1,0 +1,124 @@
+"""Turns rows and probabilities into predictions_<split>.csv, and reads them back unchanged.
+
+The file alone is enough to compute every figure again: its probabilities read back to the
+same float64. An image that is missing or counted twice is refused.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.schema import Predictions, Split
+from medimg_baseline_cls.utils.files import read_csv, write_csv
+
+_FIXED_COLUMNS = ("image_id", "path", "label", "group")
+_PREFIX = "prob_"
+
+
+def collect_predictions(
+    split: Split, name: str, *, rows: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> Predictions:
+    """Join probabilities with the images of one split, in the order of split.csv.
+
+    Args:
+        split: every image of the run.
+        name: "train", "val" or "test".
+        rows: position of each image in `split.records`, shape (N,), in any order.
+        probabilities: shape (N, C), in the same order.
+
+    Raises:
+        DataError: An image of the split is missing, counted twice or of another split.
+    """
+    expected = split.rows(name)
+    order = np.argsort(rows, kind="stable")
+    if not np.array_equal(rows[order], expected):
+        raise DataError(
+            f"Each of the {len(expected)} {name.upper()} images must be predicted exactly once, "
+            f"but {len(rows)} rows came, {len(np.intersect1d(rows, expected))} of them right."
+        )
+    records = [split.records[row] for row in expected]
+    return Predictions(
+        split=name,
+        class_names=split.class_names,
+        image_ids=tuple(record.image_id for record in records),
+        paths=tuple(record.path for record in records),
+        groups=tuple(record.group for record in records),
+        labels=split.labels(expected),
+        probabilities=probabilities[order],
+    )
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as image_id, path, label, group and one probability per class."""
+    columns = [f"{_PREFIX}{name}" for name in predictions.class_names]
+    names = (*predictions.class_names, "")  # an unknown label, -1, is an empty cell
+    rows = zip(
+        predictions.image_ids,
+        predictions.paths,
+        [names[label] for label in predictions.labels.tolist()],
+        predictions.groups,
+        *predictions.probabilities.T.tolist(),
+        strict=True,
+    )
+    write_csv(path, [*_FIXED_COLUMNS, *columns], rows=rows)
+
+
+def read_predictions(path: Path, *, split: str) -> Predictions:
+    """Read predictions, the class order from the header.
+
+    Args:
+        path: predictions_<split>.csv.
+        split: what the images are: "train", "val", "test" or "new".
+
+    Raises:
+        RunError: The file is missing or is no longer what was written.
+    """
+    table = read_csv(path)
+    if not table:
+        raise RunError(f"{path} holds no image; run `medimg evaluate` again.")
+    columns = [column for column in table[0] if column not in _FIXED_COLUMNS]
+    class_names = tuple(column.removeprefix(_PREFIX) for column in columns)
+    if not class_names or list(table[0]) != [*_FIXED_COLUMNS, *(_PREFIX + n for n in class_names)]:
+        raise RunError(
+            f"{path} must have the columns {', '.join(_FIXED_COLUMNS)} and {_PREFIX}<class> for "
+            f"each class, but has {', '.join(table[0])}; run `medimg evaluate` again."
+        )
+    image_ids = tuple(row["image_id"] for row in table)
+    if len(set(image_ids)) != len(image_ids):
+        raise RunError(f"{path} names an image twice; run `medimg evaluate` again.")
+    return Predictions(
+        split=split,
+        class_names=class_names,
+        image_ids=image_ids,
+        paths=tuple(row["path"] for row in table),
+        groups=tuple(row["group"] for row in table),
+        labels=_parse_labels(path, table, class_names=class_names),
+        probabilities=_parse_probabilities(path, table, columns=columns),
+    )
+
+
+def _parse_labels(
+    path: Path, table: list[dict[str, str]], *, class_names: tuple[str, ...]
+) -> NDArray[np.int64]:
+    index = {"": -1} | {name: i for i, name in enumerate(class_names)}
+    unknown = sorted({row["label"] for row in table} - set(index))
+    if unknown:
+        raise RunError(
+            f"{path} has the label {unknown[0]!r}, which is none of its classes "
+            f"({', '.join(class_names)}); run `medimg evaluate` again."
+        )
+    return np.array([index[row["label"]] for row in table], dtype=np.int64)
+
+
+def _parse_probabilities(
+    path: Path, table: list[dict[str, str]], *, columns: list[str]
+) -> NDArray[np.float64]:
+    try:
+        values = np.array([[float(row[c]) for c in columns] for row in table], dtype=np.float64)
+    except ValueError as error:
+        raise RunError(f"{path} holds a probability that is no number ({error}).") from error
+    if not ((values >= 0) & (values <= 1)).all():
+        raise RunError(f"{path} holds a probability outside [0, 1]; it was changed afterwards.")
+    return values

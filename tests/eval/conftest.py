@@ -1,0 +1,73 @@
+"""Small predictions, and an invented TEST that is not like VAL."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.schema import Predictions
+
+BINARY = ("NORMAL", "PNEUMONIA")
+MakePredictions = Callable[..., Predictions]
+
+
+def predictions_of(
+    split: str,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    *,
+    class_names: tuple[str, ...] = BINARY,
+) -> Predictions:
+    ids = tuple(f"{split}/image, {i:03d}.png" for i in range(len(labels)))
+    return Predictions(
+        split=split,
+        class_names=class_names,
+        image_ids=ids,
+        paths=ids,
+        groups=tuple(f"{split}-person{i // 2}" for i in range(len(labels))),
+        labels=np.asarray(labels, dtype=np.int64),
+        probabilities=probabilities,
+    )
+
+
+def draw_predictions(
+    split: str, *, class_names: tuple[str, ...] = BINARY, num_images: int = 80, seed: int = 0
+) -> Predictions:
+    """Draw a fair classifier's softmax; a tenth of the images share their logits."""
+    generator = np.random.default_rng([seed, len(split), split == "val"])
+    num_classes = len(class_names)
+    labels = generator.integers(0, num_classes, size=num_images)
+    labels[:num_classes] = np.arange(num_classes)
+    logits = generator.normal(size=(num_images, num_classes)) + 1.5 * np.eye(num_classes)[labels]
+    logits[-num_images // 10 :] = logits[0]
+    exponentials = np.exp(logits)
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return predictions_of(split, labels, probabilities, class_names=class_names)
+
+
+def binary_of(split: str, truth: list[bool], scores: list[float]) -> Predictions:
+    """Return predictions of the two classes with these scores for the positive one."""
+    positive = np.array(scores, dtype=np.float64)
+    both = np.stack([1 - positive, positive], axis=1)
+    return predictions_of(split, np.array(truth, dtype=np.int64), both)
+
+
+@pytest.fixture
+def draw() -> MakePredictions:
+    return draw_predictions
+
+
+@pytest.fixture
+def binary() -> MakePredictions:
+    return binary_of
+
+
+@pytest.fixture
+def val() -> Predictions:
+    return draw_predictions("val")
+
+
+@pytest.fixture
+def held_out() -> Predictions:
+    return draw_predictions("test", seed=1)
