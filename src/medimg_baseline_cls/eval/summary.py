@@ -1,0 +1,162 @@
+"""Turns predictions and thresholds into val_summary.json and test_summary.json.
+
+Two classes: the figures of the positive class. More: each class against the rest, and
+their macro averages. The confusion matrix always. A figure is {"value": x}, or
+{"value": null, "reason": ...} where the images do not define it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.eval.metrics import (
+    REASONS,
+    auroc_score,
+    average_precision_score,
+    brier_score,
+    count_confusion,
+    count_matrix,
+    cross_entropy_error,
+    log_loss_error,
+    operating_point_metrics,
+)
+from medimg_baseline_cls.eval.thresholds import Thresholds
+from medimg_baseline_cls.schema import Predictions, Threshold
+
+Summary = dict[str, Any]
+METRIC_NAMES = ("average_precision", "auroc", "brier_score", "log_loss")
+
+
+def evaluated_classes(class_names: Sequence[str], positive_class: str | None) -> tuple[str, ...]:
+    """Return the classes that have figures of their own.
+
+    >>> evaluated_classes(["NORMAL", "PNEUMONIA"], "PNEUMONIA")
+    ('PNEUMONIA',)
+    >>> evaluated_classes(["A", "B", "C"], None)
+    ('A', 'B', 'C')
+    """
+    if positive_class is None:
+        return tuple(class_names)
+    if positive_class not in class_names:
+        raise DataError(f"{positive_class} is not one of the classes: {', '.join(class_names)}.")
+    return (positive_class,)
+
+
+def summarize_predictions(
+    predictions: Predictions, thresholds: Thresholds, *, positive_class: str | None
+) -> Summary:
+    """Compute every figure of one split, at thresholds that are given.
+
+    Args:
+        predictions: of VAL or TEST, each image with its reference standard.
+        thresholds: operating points by class, from `choose_thresholds`.
+        positive_class: of two classes; None evaluates each class against the rest.
+
+    Returns:
+        The content of <split>_summary.json.
+
+    Raises:
+        DataError: An image has no reference standard, or there is no image.
+    """
+    names, labels = predictions.class_names, predictions.labels
+    classes = evaluated_classes(names, positive_class)
+    positive = None if positive_class is None else names.index(positive_class)
+    matrix = count_matrix(labels, predictions.probabilities, positive=positive)
+    blocks = {
+        name: _summarize_class(predictions, name, points=thresholds.get(name, ()))
+        for name in classes
+    }
+    every_class = blocks
+    if len(classes) < len(names):
+        every_class = {name: _summarize_class(predictions, name, points=()) for name in names}
+    return {
+        "split": predictions.split,
+        "num_images": len(labels),
+        "num_groups": len(set(predictions.groups)),
+        "class_names": list(names),
+        "positive_class": positive_class,
+        "classes": blocks,
+        "macro": _average_blocks(every_class),
+        "overall": {
+            "accuracy": {"value": int(np.trace(matrix)) / len(labels)},
+            "log_loss": {"value": cross_entropy_error(labels, predictions.probabilities)},
+        },
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def headline(summary: Mapping[str, Any]) -> Summary:
+    """Return the threshold-free figures of a split: of the positive class, or the averages."""
+    positive = summary["positive_class"]
+    source = summary["macro"] if positive is None else summary["classes"][positive]
+    return dict(source["metrics"])
+
+
+def _summarize_class(
+    predictions: Predictions, name: str, *, points: Sequence[Threshold]
+) -> Summary:
+    truth, scores = predictions.truth(name), predictions.scores(name)
+    prevalence = float(truth.mean())
+    return {
+        "prevalence": prevalence,
+        "num_positive": int(truth.sum()),
+        "num_negative": int((~truth).sum()),
+        "metrics": {
+            "average_precision": _figure(
+                "average_precision", average_precision_score(truth, scores)
+            )
+            | {"baseline": prevalence},
+            "auroc": _figure("auroc", auroc_score(truth, scores)),
+            "brier_score": _figure("brier_score", brier_score(truth, scores)),
+            "log_loss": _figure("log_loss", log_loss_error(truth, scores)),
+        },
+        "operating_points": {point.rule: _summarize_point(predictions, point) for point in points},
+    }
+
+
+def _summarize_point(predictions: Predictions, point: Threshold) -> Summary:
+    truth, scores = predictions.truth(point.class_name), predictions.scores(point.class_name)
+    counts = count_confusion(truth, scores, threshold=point.value)
+    figures = operating_point_metrics(counts)
+    return (
+        {"threshold": point.value}
+        | asdict(counts)
+        | {name: _figure(name, value) for name, value in figures.items()}
+    )
+
+
+def _figure(name: str, value: float | None) -> Summary:
+    return {"value": value} if value is not None else {"value": None, "reason": REASONS[name]}
+
+
+def _average_blocks(blocks: Mapping[str, Summary]) -> Summary:
+    """Return the plain means over classes; undefined as soon as one class's figure is."""
+    baseline = math.fsum(block["prevalence"] for block in blocks.values()) / len(blocks)
+    metrics = _average_figures({name: block["metrics"] for name, block in blocks.items()})
+    metrics["average_precision"]["baseline"] = baseline
+    first = next(iter(blocks.values()))["operating_points"]
+    shared = [r for r in first if all(r in b["operating_points"] for b in blocks.values())]
+    points = {
+        rule: _average_figures({n: b["operating_points"][rule] for n, b in blocks.items()})
+        for rule in shared
+    }
+    return {"metrics": metrics, "operating_points": points}
+
+
+def _average_figures(figures: Mapping[str, Summary]) -> Summary:
+    """Return the mean of each {"value": ...} entry over classes."""
+    averages: Summary = {}
+    for key, example in next(iter(figures.values())).items():
+        if not isinstance(example, dict):
+            continue
+        values = {name: entry[key]["value"] for name, entry in figures.items()}
+        missing = [name for name, value in values.items() if value is None]
+        if missing:
+            averages[key] = {"value": None, "reason": f"undefined for {', '.join(missing)}"}
+        else:
+            averages[key] = {"value": math.fsum(values.values()) / len(values)}
+    return averages
