@@ -1,0 +1,191 @@
+"""Turns the summaries of VAL and TEST into eval_summary.json, warnings and the end table.
+
+Warnings say what a reader could overlook: an inverted class order, a threshold that does
+not transfer, a split too small to choose on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from medimg_baseline_cls.eval.summary import Summary, headline
+from medimg_baseline_cls.eval.thresholds import Thresholds, describe_thresholds
+from medimg_baseline_cls.schema import Mistake
+
+RULE_NAMES = {
+    "max_f1": "Max-F1",
+    "target_sensitivity": "Target sensitivity",
+    "default": "Fixed 0.5",
+}
+FEW_IMAGES = 20
+LARGE_SHIFT = 0.1
+
+_POINT_COLUMNS = ("sensitivity", "specificity", "ppv", "npv", "f1_score")
+_UNDEFINED = "–"
+
+
+def summarize_evaluation(
+    val: Mapping[str, Any],
+    test: Mapping[str, Any],
+    *,
+    checkpoint: Mapping[str, Any],
+    thresholds: Thresholds,
+    mistakes: Sequence[Mistake],
+    head_only: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Summary:
+    """Return the content of eval_summary.json.
+
+    Args:
+        val: summary of VAL.
+        test: summary of TEST.
+        checkpoint: stage, epoch and sha256 of what was evaluated.
+        thresholds: the operating points, from VAL.
+        mistakes: the mined mistakes.
+        head_only: summaries "val" and "test" of the head-only model, where there is one.
+    """
+    content: Summary = {
+        "checkpoint": dict(checkpoint),
+        "class_names": val["class_names"],
+        "positive_class": val["positive_class"],
+        "thresholds": describe_thresholds(thresholds),
+        "headline": {"val": headline(val), "test": headline(test)},
+        "num_mistakes": _count_mistakes(mistakes),
+        "warnings": find_warnings(val, test),
+    }
+    if head_only is not None:
+        content["head_only"] = {split: headline(summary) for split, summary in head_only.items()}
+    return content
+
+
+def find_warnings(val: Mapping[str, Any], test: Mapping[str, Any] | None = None) -> list[str]:
+    """Return one sentence for each thing that a reader of the figures could overlook."""
+    warnings: list[str] = []
+    for name, block in val["classes"].items():
+        warnings += _warn_of_val(name, block, class_names=val["class_names"])
+        if test is not None:
+            warnings += _warn_of_shift(name, block, test=test["classes"][name])
+    return warnings
+
+
+def tabulate_summaries(summaries: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return the end table of the command line: its header, and rows of text.
+
+    A row is one operating point; what belongs to the whole split stands in its first row.
+
+    Args:
+        summaries: of VAL and TEST, in the order in which they shall be shown.
+    """
+    listed = list(summaries)
+    is_binary = all(summary["positive_class"] is not None for summary in listed)
+    head = ["split", "n", "prevalence", "AUROC", "AP (baseline)"]
+    tail = ["operating point", "threshold", "sensitivity", "specificity", "PPV", "NPV", "F1"]
+    header = head + tail if is_binary else [head[0], "class", *head[1:], *tail]
+    rows: list[list[str]] = []
+    for summary in listed:
+        for name, block in summary["classes"].items():
+            lead = [summary["split"].upper(), *([] if is_binary else [name])]
+            rows += _tabulate_block(block, lead=[*lead, str(summary["num_images"])])
+        if not is_binary:
+            rows.append(_tabulate_macro(summary, width=len(header)))
+    return header, rows
+
+
+def name_rule(rule: str) -> str:
+    """Return the name of an operating point in words."""
+    return RULE_NAMES.get(rule, rule)
+
+
+def _count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, dict[str, dict[str, int]]]:
+    """Count the mined mistakes by class, operating point and kind."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for mistake in mistakes:
+        points = counts.setdefault(mistake.class_name, {})
+        point = points.setdefault(mistake.rule, {"FP": 0, "FN": 0})
+        point[mistake.kind] += 1
+    return counts
+
+
+def _warn_of_val(name: str, block: Summary, *, class_names: Sequence[str]) -> Iterator[str]:
+    auroc = block["metrics"]["auroc"]["value"]
+    if auroc is not None and auroc < 0.5:
+        yield (
+            f"The AUROC of {name} on VAL is {auroc:.3f}, below 0.5: the class order may be "
+            f"inverted. It is {', '.join(class_names)}; check class_names and positive_class."
+        )
+    for count, kind in ((block["num_positive"], name), (block["num_negative"], f"non-{name}")):
+        if count == 0:
+            yield f"VAL holds no {kind} image, so that some figures and thresholds are undefined."
+        elif count < FEW_IMAGES:
+            plural = "s" if count > 1 else ""
+            yield f"VAL holds only {count} {kind} image{plural}: its thresholds are uncertain."
+    point = block["operating_points"].get("max_f1")
+    if point is not None and point["tn"] + point["fn"] == 0 and point["fp"] > 0:
+        yield (
+            f"The Max-F1 threshold of {name} calls every VAL image positive: the scores "
+            f"separate the classes too little for this rule."
+        )
+
+
+def _warn_of_shift(name: str, val: Summary, *, test: Summary) -> Iterator[str]:
+    if abs(val["prevalence"] - test["prevalence"]) > LARGE_SHIFT:
+        yield (
+            f"The prevalence of {name} is {val['prevalence']:.3f} on VAL and "
+            f"{test['prevalence']:.3f} on TEST: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
+            f"to the prevalence that they were computed at."
+        )
+    for rule, point in val["operating_points"].items():
+        for metric in ("sensitivity", "specificity"):
+            before = point[metric]["value"]
+            after = test["operating_points"][rule][metric]["value"]
+            if before is None or after is None or before - after <= LARGE_SHIFT:
+                continue
+            yield (
+                f"At {name_rule(rule)}, the {metric} of {name} falls from "
+                f"{before:.3f} on VAL to {after:.3f} on TEST: this threshold transfers badly. "
+                f"Report both figures; never tune on TEST."
+            )
+
+
+def _tabulate_block(block: Summary, *, lead: list[str]) -> list[list[str]]:
+    metrics = block["metrics"]
+    precision = metrics["average_precision"]
+    first = [
+        *lead,
+        _text(block["prevalence"]),
+        _text(metrics["auroc"]["value"]),
+        f"{_text(precision['value'])} ({_text(precision['baseline'])})",
+    ]
+    blank = [""] * len(first)
+    rows: list[list[str]] = []
+    for rule, point in block["operating_points"].items():
+        cells = [name_rule(rule), _threshold_text(point["threshold"])]
+        cells += [_text(point[column]["value"]) for column in _POINT_COLUMNS]
+        rows.append([*(blank if rows else first), *cells])
+    return rows
+
+
+def _tabulate_macro(summary: Mapping[str, Any], *, width: int) -> list[str]:
+    metrics = summary["macro"]["metrics"]
+    precision = metrics["average_precision"]
+    cells = [
+        summary["split"].upper(),
+        "macro mean",
+        str(summary["num_images"]),
+        "",
+        _text(metrics["auroc"]["value"]),
+        f"{_text(precision['value'])} ({_text(precision['baseline'])})",
+    ]
+    return cells + [""] * (width - len(cells))
+
+
+def _text(value: float | None) -> str:
+    return _UNDEFINED if value is None else f"{value:.3f}"
+
+
+def _threshold_text(value: float) -> str:
+    """Return a threshold such that only 0 and 1 themselves look like 0 and 1.
+
+    >>> _threshold_text(0.61234), _threshold_text(1.0), _threshold_text(0.99999123)
+    ('0.612', '1.000', '0.9999912')
+    """
+    short = f"{value:.3f}"
+    return short if 0 < float(short) < 1 or float(short) == value else f"{value:.7g}"

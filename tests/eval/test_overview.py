@@ -1,0 +1,156 @@
+"""Warnings appear when they must and only then; the table says what the summaries say."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medimg_baseline_cls.eval.mistakes import mine_mistakes
+from medimg_baseline_cls.eval.overview import (
+    find_warnings,
+    summarize_evaluation,
+    tabulate_summaries,
+)
+from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.eval.thresholds import choose_thresholds
+from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.files import write_json
+
+MakePredictions = Callable[..., Predictions]
+TERNARY = ("bacteria", "normal", "virus")
+
+
+def summarize_both(
+    val: Predictions, other: Predictions, positive: str | None = "PNEUMONIA"
+) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    classes = evaluated_classes(val.class_names, positive)
+    thresholds = choose_thresholds(val, classes=classes, target_sensitivity=0.95)
+    val_summary, test_summary = (
+        summarize_predictions(p, thresholds, positive_class=positive) for p in (val, other)
+    )
+    return val_summary, test_summary, thresholds
+
+
+def scored(binary: MakePredictions, split: str, *, prevalence: float, gap: float) -> Predictions:
+    """Return 400 images whose positive scores lie `gap` above the negative ones."""
+    num_positive = round(400 * prevalence)
+    low = np.linspace(0.1, 0.5, 400 - num_positive)
+    high = np.linspace(0.1, 0.5, num_positive) + gap
+    truth = [False] * len(low) + [True] * len(high)
+    return binary(split, truth, [*low.tolist(), *high.tolist()])
+
+
+def test_two_alike_splits_give_no_warning(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=0.45)
+    other = scored(binary, "test", prevalence=0.5, gap=0.45)
+    assert find_warnings(*summarize_both(val, other)[:2]) == []
+
+
+def test_an_inverted_class_order_is_told(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=-0.1)
+    other = scored(binary, "test", prevalence=0.5, gap=-0.1)
+    warnings = find_warnings(summarize_both(val, other)[0])
+    assert "class order may be inverted. It is NORMAL, PNEUMONIA" in warnings[0]
+
+
+def test_constant_scores_are_told(binary: MakePredictions) -> None:
+    val = binary("val", [True, False] * 30, [0.4] * 60)
+    warnings = find_warnings(summarize_both(val, val)[0])
+    assert len(warnings) == 1 and "calls every VAL image positive" in warnings[0]
+
+
+def test_a_prevalence_shift_is_told(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=0.45)
+    other = scored(binary, "test", prevalence=0.75, gap=0.45)
+    warnings = find_warnings(*summarize_both(val, other)[:2])
+    assert len(warnings) == 1
+    assert "0.500 on VAL and 0.750 on TEST" in warnings[0]
+
+
+def test_a_threshold_that_does_not_transfer_is_told(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=0.45)
+    low, high = np.linspace(0.3, 0.7, 200), np.linspace(0.5, 0.95, 200)
+    other = binary("test", [False] * 200 + [True] * 200, [*low.tolist(), *high.tolist()])
+    warnings = find_warnings(*summarize_both(val, other)[:2])
+    assert warnings and all("never tune on TEST" in w for w in warnings)
+    assert any("At Max-F1, the specificity of PNEUMONIA falls from 1.000" in w for w in warnings)
+
+
+def test_a_small_or_one_sided_val_is_told(binary: MakePredictions) -> None:
+    small = binary("val", [True] * 3 + [False] * 30, [0.9] * 3 + [0.1] * 30)
+    assert any(
+        "only 3 PNEUMONIA images" in w for w in find_warnings(summarize_both(small, small)[0])
+    )
+    empty = binary("val", [False] * 30, [0.1] * 30)
+    assert any("no PNEUMONIA image" in w for w in find_warnings(summarize_both(empty, empty)[0]))
+
+
+@pytest.mark.parametrize("positive", ["PNEUMONIA", None])
+def test_evaluation_holds_both_splits_and_the_head(
+    tmp_path: Path, draw: MakePredictions, positive: str | None
+) -> None:
+    names = ("NORMAL", "PNEUMONIA") if positive else TERNARY
+    val, other = draw("val", class_names=names), draw("test", class_names=names)
+    val_summary, test_summary, thresholds = summarize_both(val, other, positive)
+    mistakes = mine_mistakes(other, thresholds, num_hard_examples=4)
+    content = summarize_evaluation(
+        val_summary,
+        test_summary,
+        checkpoint={"stage": "finetune", "epoch": 3, "sha256": "ab" * 32},
+        thresholds=thresholds,
+        mistakes=mistakes,
+        head_only={"val": val_summary},
+    )
+    write_json(tmp_path / "eval_summary.json", content)
+    source = val_summary["classes"][positive] if positive else val_summary["macro"]
+    assert content["headline"]["val"] == source["metrics"]
+    assert content["head_only"] == {"val": source["metrics"]}
+    assert content["class_names"] == list(names)
+    counted = [
+        number
+        for rules in content["num_mistakes"].values()
+        for kinds in rules.values()
+        for number in kinds.values()
+    ]
+    assert sum(counted) == len(mistakes)
+    for name, points in thresholds.items():
+        for point in points:
+            assert content["thresholds"][name][point.rule]["threshold"] == point.value
+
+
+def test_table_of_two_classes_has_a_row_per_operating_point(
+    val: Predictions, held_out: Predictions
+) -> None:
+    val_summary, test_summary, _ = summarize_both(val, held_out)
+    header, rows = tabulate_summaries([val_summary, test_summary])
+    assert all(len(row) == len(header) for row in rows)
+    assert [row[0] for row in rows] == ["VAL", "", "", "TEST", "", ""]
+    column = header.index("operating point")
+    assert [row[column] for row in rows[:3]] == ["Max-F1", "Target sensitivity", "Fixed 0.5"]
+    block = test_summary["classes"]["PNEUMONIA"]
+    shown = dict(zip(header, rows[3], strict=True))
+    point = block["operating_points"]["max_f1"]
+    assert shown["n"] == "80"
+    assert shown["prevalence"] == f"{block['prevalence']:.3f}"
+    assert shown["AUROC"] == f"{block['metrics']['auroc']['value']:.3f}"
+    assert shown["AP (baseline)"].endswith(f"({block['prevalence']:.3f})")
+    for name, key in (("sensitivity", "sensitivity"), ("PPV", "ppv"), ("F1", "f1_score")):
+        assert shown[name] == f"{point[key]['value']:.3f}"
+
+
+def test_table_of_many_classes_ends_each_split_with_the_mean(draw: MakePredictions) -> None:
+    val, other = (draw(split, class_names=TERNARY) for split in ("val", "test"))
+    header, rows = tabulate_summaries(summarize_both(val, other, None)[:2])
+    assert header[1] == "class"
+    assert all(len(row) == len(header) for row in rows)
+    assert len(rows) == 2 * (3 * 3 + 1)
+    assert rows[9][:2] == ["VAL", "macro mean"]
+
+
+def test_undefined_figures_are_dashes(binary: MakePredictions) -> None:
+    val = binary("val", [True, False], [0.8, 0.2])
+    summaries = summarize_both(val, binary("test", [False], [0.1]))[:2]
+    header, rows = tabulate_summaries(summaries)
+    assert dict(zip(header, rows[3], strict=True))["AUROC"] == "–"
