@@ -1,6 +1,7 @@
 """Settings: keywords, files and flags in, one frozen and checked `Config` out."""
 
 from medimg_baseline_cls.config.files import build_config, config_to_dict, load_config_file
+from medimg_baseline_cls.config.messages import show_value, suggest_fields
 from medimg_baseline_cls.config.settings import FIELD_GROUPS, FLAG_ALIASES, Config, field_facts
 
 __all__ = [
@@ -11,4 +12,6 @@ __all__ = [
     "config_to_dict",
     "field_facts",
     "load_config_file",
+    "show_value",
+    "suggest_fields",
 ]

@@ -86,11 +86,11 @@ def describe_mistakes(
                 f"{name} = {show_value(value)}: expected {describe_field(facts[name])}."
             )
         elif item["type"] == "unexpected_positional_argument":
-            sentences[name] = "Settings are given by name, for example Config(image_size=224)."
+            sentences[name] = "settings are given by name, for example Config(image_size=224)."
         else:
             near = suggest_fields(name, facts, aliases)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            sentences[name] = f"There is no setting {name!r}.{hint}"
+            hint = f"did you mean {' or '.join(near)}?" if near else "see medimg train --help."
+            sentences[name] = f"no setting is called {name!r}: {hint}"
     return tuple(sentences.values())
 
 

@@ -57,7 +57,8 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "augmentation": ("augment", "horizontal_flip", "head_augment"),
     "evaluation": ("target_sensitivity", "operating_point", "num_hard_examples"),
-    "machine": ("project", "output_dir", "cache_dir", "seed", "device", "precision", "num_workers"),
+    "results": ("project", "output_dir", "cache_dir", "seed"),
+    "machine": ("device", "precision", "num_workers"),
 }
 
 FLAG_ALIASES: dict[str, tuple[str, ...]] = {
@@ -92,11 +93,11 @@ class Config:
     project: Annotated[
         str,
         Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-            title="a name of letters, digits, . _ or -",
+            pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?$",
+            title="letters, digits, and - _ . between them",
         ),
     ] = "medimg"
-    """Name in front of the run folder's date (letters, digits, . _ -; at most 64)."""
+    """Name in front of the run folder's date (letters, digits, and - _ . between)."""
 
     data_dir: Path | None = None
     """Folder that holds train/CLASS/*, test/CLASS/* and maybe val/CLASS/*."""
@@ -111,10 +112,10 @@ class Config:
     """Class folders to use, in class order (none: all of them, sorted)."""
 
     positive_class: Annotated[str | None, Field(examples=["PNEUMONIA"])] = None
-    """Class that counts as positive, of two (none: the one not called normal, healthy ...)."""
+    """Class that counts as positive, of two (none: the one not called normal ...)."""
 
     limit: Annotated[int | None, Field(ge=1, examples=[100])] = None
-    """Images per class and folder at most, for a quick trial (1 or more; none: all)."""
+    """Images of each class in each folder (1 or more; none: all)."""
 
     image_size: Annotated[int, Field(ge=32, le=1024)] = 224
     """Side of the square images, in pixels (32 to 1024)."""
@@ -123,30 +124,30 @@ class Config:
     """Pad to a square instead of stretching."""
 
     intensity: Literal["full_range", "min_max", "percentile"] = "full_range"
-    """Grey scale: the file's full range, each image's extremes, or its outer percentiles."""
+    """What black and white are: the file format's range, or the image's own."""
 
     color: Literal["auto", "grey", "rgb"] = "auto"
-    """Read as grey or colour (auto: as the files are)."""
+    """Read the files as (auto: as they are)."""
 
     val_strategy: Literal["auto", "folder", "balanced", "stratified"] = "auto"
-    """Validation images: val/ folder, equal number per class cut from train, or as frequent
-    as in train (auto: folder if it has 50 images, else balanced)."""
+    """Images to validate on: the val/ folder, or cut from train, the same number of each class
+    or each class at its share (auto: folder if it holds 50 images, else balanced)."""
 
     val_fraction: Annotated[float, Field(ge=0.02, le=0.5)] = 0.1
-    """Share of the training images to validate on, where VAL is cut from train (0.02 to 0.5)."""
+    """Share of train that is cut out to validate on (0.02 to 0.5)."""
 
     group_regex: Annotated[str, Field(examples=[r"^(patient\d+)_"])] = "auto"
     r"""Patient in the file name: auto (Kaggle names), none (each file alone), or a regular
-    expression whose first group, or group named "group", is the patient, as in ^(p\d+)_."""
+    expression whose groups (or whole match) name the patient, as in ^(patient\d+)_."""
 
     on_bad_image: Literal["error", "skip"] = "error"
-    """At unreadable files: stop with a list, or go on and list them in rejected.csv."""
+    """Unreadable files: stop with a list, or list them in rejected.csv."""
 
     arch: str = "resnet18"
     """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
 
     pretrained: bool = True
-    """Start from pretrained weights; without, from random ones."""
+    """Start from pretrained weights; --no-pretrained: from random ones."""
 
     weights: Annotated[Path | None, Field(examples=["resnet18.safetensors"])] = None
     """File of pretrained weights, .safetensors or .pth (none: from the timm hub)."""
@@ -167,7 +168,7 @@ class Config:
     """Peak learning rate while the head trains alone (above 0, at most 1)."""
 
     finetune_lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """Peak learning rate of the backbone while everything trains (above 0, at most 1)."""
+    """Peak learning rate while everything trains (above 0, at most 1)."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """AdamW's weight decay; norms and biases have none (0 to 1)."""
@@ -182,10 +183,10 @@ class Config:
     """Random changes of the training images."""
 
     horizontal_flip: bool = False
-    """Flip at random too; wrong for chest films: the heart stands left."""
+    """Mirror at random too; not for chest films, where the heart is left."""
 
     head_augment: bool = False
-    """Augment while the head trains alone too: slower, as its features are then not kept."""
+    """Augment while the head trains alone too, which is slower."""
 
     ema_decay: Annotated[float, Field(ge=0, lt=1, examples=[0.999])] = 0.0
     """Moving average of the weights (0: off, else below 1, such as 0.999)."""
@@ -194,16 +195,16 @@ class Config:
     """Largest norm of the gradient (0: no limit)."""
 
     patience: Annotated[int, Field(ge=0)] = 0
-    """Epochs without a better VAL average precision before a stage stops (0: never)."""
+    """Epochs without a better VAL score until a stage stops early (0: never)."""
 
     target_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Sensitivity on VAL that the target_sensitivity threshold must reach (above 0, at most 1)."""
+    """Sensitivity to reach on VAL by the rule of this name (above 0, at most 1)."""
 
     operating_point: Literal["max_f1", "target_sensitivity", "default"] = "max_f1"
-    """Threshold that is shown first and that predict decides by (default: 0.5)."""
+    """Rule that predict decides by, where "default" is 0.5."""
 
     num_hard_examples: Annotated[int, Field(ge=0, le=1000)] = 8
-    """Most confident FP, and FN, on TEST to list and explain (0 to 1000 of each)."""
+    """Worst FP, and worst FN, on TEST to list and explain (0 to 1000)."""
 
     device: Annotated[
         str,
@@ -213,13 +214,13 @@ class Config:
             examples=["cuda:1"],
         ),
     ] = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Where to compute: auto, cpu, cuda, cuda:1 or mps."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic (auto: bf16 where the hardware is fast at it)."""
+    """Arithmetic (auto: bf16 where the hardware has it)."""
 
     num_workers: Annotated[int | None, Field(ge=0, le=256, examples=[4])] = None
-    """Processes that decode images (0 to 256; 0: none but this one; none: one per CPU)."""
+    """Processes that decode images (0 to 256; 0: this one; none: one per CPU)."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Every random number follows from it (0 to 4294967295)."""
@@ -305,18 +306,13 @@ def _check_group_regex(group_regex: str) -> list[str]:
     if group_regex in ("auto", "none"):
         return []
     try:
-        num_groups = re.compile(group_regex).groups
+        re.compile(group_regex)
     except re.error as error:
         return [
             f"group_regex = {group_regex!r} is no regular expression ({error}): "
             r"expected auto, none, or one such as ^(patient\d+)_."
         ]
-    if num_groups:
-        return []
-    return [
-        f"group_regex = {group_regex!r} has no group in parentheses that names the patient: "
-        r"expected auto, none, or an expression such as ^(patient\d+)_."
-    ]
+    return []
 
 
 def _check_training(config: Config) -> list[str]:

@@ -1,0 +1,91 @@
+"""The command line: one word picks a command; errors of our family end as one sentence.
+
+`medimg --help` must answer at once, so this file imports nothing heavy: flags, settings
+and the pipeline are loaded by the command that needs them.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from medimg_baseline_cls import __version__
+from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "the whole pipeline on phantom radiographs; no data needed"),
+    "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
+    "train": ("train --data-dir DIR", "train the head, then the whole network"),
+    "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
+    "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
+    "report": ("report RUN", "write report.html"),
+    "predict": ("predict RUN PATH...", "decide on new images"),
+}
+EXIT_OK, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 2 for a mistake, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except MedimgError as error:
+        sys.stderr.write(f"medimg: {error}\n")
+        return EXIT_MISTAKE
+    except RunInterrupted as stop:
+        sys.stderr.write(f"medimg: {stop}\n")
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        sys.stderr.write("medimg: interrupted.\n")
+        return EXIT_INTERRUPTED
+    except SystemExit as end:  # the flag parser has printed its help or its complaint
+        return end.code if isinstance(end.code, int) else EXIT_OK
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        sys.stderr.write(describe_commands())
+        return EXIT_MISTAKE
+    word, *rest = arguments
+    if word == "help" and rest:
+        word, rest = rest[0], ["--help"]
+    if word in ("-h", "--help", "help"):
+        sys.stdout.write(describe_commands())
+    elif word in ("-V", "--version"):
+        sys.stdout.write(f"medimg {__version__}\n")
+    else:
+        _find_command(word)(rest)
+    return EXIT_OK
+
+
+def describe_commands() -> str:
+    """Return the text of `medimg --help`."""
+    width = max(len(usage) for usage, _ in COMMANDS.values())
+    lines = [f"  {usage:<{width}}   {purpose}" for usage, purpose in COMMANDS.values()]
+    return "\n".join(
+        [
+            "usage: medimg COMMAND ...",
+            "",
+            "Folders of medical images in, a run folder with locked thresholds and explained",
+            "errors out. Research use only.",
+            "",
+            *lines,
+            "",
+            "RUN is a run folder, or latest. Settings come from defaults, then --config FILE,",
+            "then flags; the later wins.",
+            "",
+            "  medimg COMMAND --help   every flag of a command",
+            "  medimg --version        the version",
+            "",
+        ]
+    )
+
+
+def _find_command(word: str) -> Callable[[Sequence[str]], None]:
+    if word not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(word, COMMANDS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}."
+        raise ConfigError(f"no command is called {word!r}: {hint}")
+    from medimg_baseline_cls.cli import commands
+
+    return commands.TABLE[word]

@@ -1,0 +1,139 @@
+"""One function per command: parse the flags, call its Python twin once. No logic."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from medimg_baseline_cls.cli.flags import parse_call
+from medimg_baseline_cls.cli.request import print_settings, read_request
+
+RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or latest.")]
+OutputDir = Annotated[
+    Path, arg(metavar="DIR", help="Folder that holds runs/, where latest is looked up.")
+]
+Seed = Annotated[int, arg(metavar="N", help="Every random number follows from it.")]
+
+
+def train(argv: Sequence[str]) -> None:
+    """Train in two stages: the head on a frozen backbone, then the whole network."""
+    request = read_request(argv, command="train", summary=train.__doc__ or "")
+    if request.is_printed:
+        print_settings(request)
+    elif request.is_resumed:
+        from medimg_baseline_cls.pipeline import resume
+
+        resume(request.run, output_dir=request.config.output_dir)
+    else:
+        from medimg_baseline_cls.pipeline import train as train_network
+
+        train_network(request.config)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Train, evaluate, explain and report: everything in a row."""
+    request = read_request(argv, command="run", summary=run.__doc__ or "")
+    if request.is_printed:
+        print_settings(request)
+    else:
+        from medimg_baseline_cls.pipeline import run as run_all
+
+        run_all(request.config)
+
+
+def demo(
+    *,
+    output_dir: Annotated[
+        Path, arg(metavar="DIR", help="Folder for phantoms, image cache and run.")
+    ] = Path("outputs"),
+    seed: Seed = 0,
+    shortcut: Annotated[
+        bool, arg(help="Plant a corner marker that betrays the class.", help_behavior_hint="")
+    ] = False,
+) -> None:
+    """Draw phantom radiographs, train from random weights, evaluate, explain and report."""
+    from medimg_baseline_cls.pipeline import demo as run_demo
+
+    run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
+
+
+def evaluate(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+    """Choose thresholds on VAL, then score VAL and TEST with the best checkpoint.
+
+    The run remembers its data, classes and settings.
+    """
+    from medimg_baseline_cls.pipeline import evaluate as evaluate_run
+
+    evaluate_run(run, output_dir=output_dir)
+
+
+def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+    """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
+    from medimg_baseline_cls.pipeline import explain as explain_run
+
+    explain_run(run, output_dir=output_dir)
+
+
+def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+    """Write report.html, one self-contained page, from what the run folder holds."""
+    from medimg_baseline_cls.pipeline import report as report_run
+
+    report_run(run, output_dir=output_dir)
+
+
+def predict(
+    run: RunArgument,
+    paths: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="PATH...",
+            help="Image files, folders, or patterns in quotes.",
+            help_behavior_hint="(required)",
+        ),
+    ],
+    /,
+    *,
+    output: Annotated[
+        Path | None,
+        arg(metavar="FILE", help="CSV to write (none: in the run folder).", help_behavior_hint=""),
+    ] = None,
+    explain: Annotated[
+        bool, arg(help="Draw a Grad-CAM panel of each image too.", help_behavior_hint="")
+    ] = False,
+    operating_point: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="Threshold to decide by: max_f1, target_sensitivity, default "
+            "(none: the run's own).",
+            help_behavior_hint="",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Decide on new images with a run's network and thresholds; one CSV row per image."""
+    from medimg_baseline_cls.pipeline import predict as predict_images
+
+    predict_images(
+        run,
+        paths,
+        output=output,
+        output_dir=output_dir,
+        explain=explain,
+        operating_point=operating_point,
+    )
+
+
+def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:
+    def call(argv: Sequence[str]) -> None:
+        parse_call(function, argv)
+
+    return call
+
+
+TABLE: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": train,
+    "run": run,
+    **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, predict)},
+}

@@ -1,0 +1,92 @@
+"""Flags: names as people type them in, canonical names out, or the nearest name that exists.
+
+tyro parses values and writes the help; this file sees to what tyro cannot know: other
+tools' names for our settings, and which setting belongs to which command.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import tyro
+
+from medimg_baseline_cls.errors import ConfigError
+
+TYRO_MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+COMMON_FLAGS = ("--help", "-h")
+
+
+def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
+    """Call a command's function with what the flags say.
+
+    Raises:
+        ConfigError: a flag is unknown.
+    """
+    command = function.__name__
+    parameters = inspect.signature(function).parameters.values()
+    names = [f"--{to_dashes(p.name)}" for p in parameters if p.kind is p.KEYWORD_ONLY]
+    tokens = canonical_tokens(argv, aliases={})
+    check_flags(tokens, [*names, *COMMON_FLAGS], command=command)
+    tyro.cli(function, prog=f"medimg {command}", args=tokens, config=TYRO_MARKERS)
+
+
+def canonical_tokens(argv: Iterable[str], *, aliases: Mapping[str, str]) -> list[str]:
+    """Return the arguments with flags under their own names: dashes, no aliases."""
+    tokens: list[str] = []
+    for token in argv:
+        name, equals, value = token.partition("=")
+        if is_flag(name):
+            name = to_dashes(name)
+            name = aliases.get(name, name)
+            tokens.append(f"{name}{equals}{value}")
+        else:
+            tokens.append(token)
+    return tokens
+
+
+def check_flags(
+    tokens: Iterable[str],
+    known: Sequence[str],
+    *,
+    command: str,
+    suggest: Callable[[str], Sequence[str]] | None = None,
+) -> None:
+    """Refuse flags that the command does not have.
+
+    Args:
+        tokens: canonical arguments.
+        known: the flags that there are.
+        command: for the message.
+        suggest: finds the nearest flags to an unknown one; None goes by spelling alone.
+
+    Raises:
+        ConfigError: names every unknown flag and what may be meant.
+    """
+    mistakes: list[str] = []
+    for name in flag_names(tokens):
+        if name in known:
+            continue
+        if suggest is None:
+            near = difflib.get_close_matches(name, known, n=3)
+        else:
+            near = suggest(name)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see medimg {command} --help."
+        mistakes.append(f"{command} has no flag {name}: {hint}")
+    if mistakes:
+        raise ConfigError("\n  ".join(mistakes))
+
+
+def flag_names(tokens: Iterable[str]) -> list[str]:
+    """Return the names of the flags among the arguments, in order, without their values."""
+    return [token.partition("=")[0] for token in tokens if is_flag(token)]
+
+
+def is_flag(token: str) -> bool:
+    """Tell a flag from a value; a negative number is a value."""
+    return token.startswith("-") and token != "-" and not token[1:2].isdigit()
+
+
+def to_dashes(name: str) -> str:
+    """Return `image_size` as `image-size`, and `--image_size` as `--image-size`."""
+    return name.replace("_", "-")

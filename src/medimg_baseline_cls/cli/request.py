@@ -1,0 +1,261 @@
+"""What `medimg train` and `medimg run` were asked for: the settings, and where each is from.
+
+Every setting is a flag; the help is grouped as the Config is. Values stay text until the
+Config reads them, so that a flag and a file are checked by the same rules and in the same
+words.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+from medimg_baseline_cls.cli.flags import (
+    COMMON_FLAGS,
+    TYRO_MARKERS,
+    canonical_tokens,
+    check_flags,
+    flag_names,
+    to_dashes,
+)
+from medimg_baseline_cls.config import (
+    FIELD_GROUPS,
+    FLAG_ALIASES,
+    Config,
+    build_config,
+    config_to_dict,
+    field_facts,
+    load_config_file,
+    show_value,
+    suggest_fields,
+)
+from medimg_baseline_cls.errors import ConfigError
+
+_METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH", tuple: "NAME...", str: "TEXT"}
+_OWN_METAVARS = {"data_dir": "DIR", "output_dir": "DIR", "cache_dir": "DIR", "weights": "FILE"}
+_PRECEDENCE = (
+    "Settings come from the defaults, then --config FILE, then flags; the later wins.\n"
+    "Paths are relative to the current folder, in files too."
+)
+_CHANGED_BY_RESUME = {"output_dir"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The settings with the source of each, and what is to be done with them."""
+
+    config: Config
+    sources: Mapping[str, str]
+    is_printed: bool
+    is_resumed: bool
+    run: str | None
+
+
+def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
+    """Return what the flags and the settings file ask for.
+
+    Raises:
+        ConfigError: with every unknown flag, or every mistaken value.
+    """
+    aliases = {flag: f"--{to_dashes(name)}" for name in FLAG_ALIASES for flag in FLAG_ALIASES[name]}
+    tokens = canonical_tokens(argv, aliases=aliases)
+    own = ["--config", "--print-config", *(["--resume"] if command == "train" else [])]
+    known = [*COMMON_FLAGS, *own, *(flag for name in field_facts() for flag in _spellings(name))]
+    check_flags(tokens, known, command=command, suggest=partial(_suggest_flags, own=own))
+
+    file = _find_file(tokens)
+    file_values = {} if file is None else load_config_file(file)
+    parser = _make_parser(file_values, file=file, can_resume=command == "train")
+    switches, rest = _take_switches(tokens)
+    parsed = tyro.cli(
+        parser,
+        prog=f"medimg {command}",
+        description=f"{summary}\n\n{_PRECEDENCE}",
+        args=rest,
+        config=TYRO_MARKERS,
+    )
+    flags = _given_values(parsed, tokens) | switches
+    is_resumed = "--resume" in flag_names(tokens)
+    if is_resumed:
+        _check_resume(flags, parsed)
+    return Request(
+        config=build_config(file, **flags),
+        sources=_find_sources(file, file_values, flags),
+        is_printed=parsed.print_config,
+        is_resumed=is_resumed,
+        run=parsed.resume[0] if is_resumed and parsed.resume else None,
+    )
+
+
+def print_settings(request: Request) -> None:
+    """Write the settings to standard output, as a YAML file that --config takes."""
+    sys.stdout.write(format_settings(request.config, request.sources))
+
+
+def format_settings(config: Config, sources: Mapping[str, str]) -> str:
+    """Return the settings as commented YAML: group by group, each with its source."""
+    values = config_to_dict(config)
+    lines = {name: _yaml_line(name, values[name]) for name in values}
+    width = min(40, max(map(len, lines.values())))
+    text = ["# Settings of medimg; each line ends with where its value is from."]
+    for title, names in FIELD_GROUPS.items():
+        text += ["", f"# {title}"]
+        text += [f"{lines[name]:<{width}}  # {sources[name]}" for name in names]
+    return "\n".join(text) + "\n"
+
+
+def _yaml_line(name: str, value: Any) -> str:
+    return yaml.safe_dump({name: value}, default_flow_style=None, width=10**6).rstrip("\n")
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    flag = to_dashes(name)
+    if field_facts()[name].kind is bool:
+        return f"--{flag}", f"--no-{flag}"
+    return (f"--{flag}",)
+
+
+def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:
+    """Return the nearest flags; `--no-` is kept where it makes sense."""
+    bare = name.lstrip("-")
+    is_negated = bare.startswith("no-")
+    facts = field_facts()
+    others = {flag.lstrip("-").replace("-", "_"): flag for flag in own}
+    found: list[str] = []
+    for near in suggest_fields(bare.removeprefix("no-"), [*facts, *others], FLAG_ALIASES):
+        is_switch = near in facts and facts[near].kind is bool
+        found.append(others.get(near) or _spellings(near)[-1 if is_switch and is_negated else 0])
+    return found
+
+
+def _find_file(tokens: Sequence[str]) -> Path | None:
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        name, equals, value = token.partition("=")
+        if name == "--config":
+            text = value if equals else following
+            return Path(text) if text else None
+    return None
+
+
+def _take_switches(tokens: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the switches that are given, as settings, and the other arguments.
+
+    tyro shows each switch in the help only as the flag that changes it.
+    """
+    meanings = {
+        spelling: (name, not spelling.startswith("--no-"))
+        for name, facts in field_facts().items()
+        if facts.kind is bool
+        for spelling in _spellings(name)
+    }
+    switches: dict[str, Any] = {}
+    rest: list[str] = []
+    for token in tokens:
+        spelling, equals, value = token.partition("=")
+        if spelling in meanings:
+            name, is_on = meanings[spelling]
+            switches[name] = value if equals and is_on else is_on
+        else:
+            rest.append(token)
+    return switches, rest
+
+
+def _given_values(parsed: Any, tokens: Sequence[str]) -> dict[str, Any]:
+    given = set(flag_names(tokens))
+    groups = [getattr(parsed, title) for title in FIELD_GROUPS]
+    values = {item.name: getattr(group, item.name) for group in groups for item in fields(group)}
+    found = {name: values[name] for name in field_facts() if f"--{to_dashes(name)}" in given}
+    return {name: _one_none(value) for name, value in found.items()}
+
+
+def _one_none(value: Any) -> Any:
+    return "none" if value == ("none",) else value
+
+
+def _check_resume(flags: Mapping[str, Any], parsed: Any) -> None:
+    if len(parsed.resume) > 1:
+        raise ConfigError(f"--resume takes one run, but got {' and '.join(parsed.resume)}.")
+    others = [f"--{to_dashes(name)}" for name in flags if name not in _CHANGED_BY_RESUME]
+    others += ["--config"] if parsed.config is not None else []
+    if others:
+        raise ConfigError(
+            f"--resume goes on with the run's own settings: leave out {', '.join(others)}."
+        )
+
+
+def _find_sources(
+    file: Path | None, file_values: Mapping[str, Any], flags: Mapping[str, Any]
+) -> dict[str, str]:
+    from_file = dict.fromkeys(file_values, str(file))
+    from_flags = dict.fromkeys(flags, "flag")
+    return dict.fromkeys(field_facts(), "default") | from_file | from_flags
+
+
+def _make_parser(
+    file_values: Mapping[str, Any], *, file: Path | None, can_resume: bool
+) -> type[Any]:
+    """Return a dataclass whose help is the command's: own flags first, then a box per group."""
+    config = _option("Settings in a YAML, TOML or JSON file; a run's config.json is one.", "FILE")
+    printed = _option("Print the settings and the source of each, as YAML, and stop.")
+    resumed = _option("Go on with a run (the newest interrupted one), to the same end.", "[RUN]")
+    parts: list[tuple[str, Any, Any]] = [
+        ("config", Annotated[Path | None, config], field(default=None)),
+        ("print_config", Annotated[bool, printed], field(default=False)),
+        (
+            "resume",
+            Annotated[tuple[str, ...], resumed if can_resume else tyro.conf.Suppress],
+            field(default=()),
+        ),
+    ]
+    for title, names in FIELD_GROUPS.items():
+        group = make_dataclass(title, [_make_option(n, file_values, file=file) for n in names])
+        group.__doc__ = None
+        parts.append((title, group, field(default_factory=group)))
+    return make_dataclass("Settings", parts)
+
+
+def _option(text: str, metavar: str | None = None) -> Any:
+    return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint="")
+
+
+def _make_option(
+    name: str, file_values: Mapping[str, Any], *, file: Path | None
+) -> tuple[str, Any, Any]:
+    facts = field_facts()[name]
+    is_from_file = name in file_values
+    option = tyro.conf.arg(
+        help=_describe_flag(
+            name, file_values.get(name, facts.default), file if is_from_file else None
+        ),
+        metavar=_OWN_METAVARS.get(name) or ("NAME" if facts.choices else _METAVARS.get(facts.kind)),
+        help_behavior_hint="",
+    )
+    if facts.kind is bool:
+        is_on = file_values.get(name, facts.default) is True
+        return name, Annotated[bool, option], field(default=is_on)
+    kind = tuple[str, ...] if facts.kind is tuple else str
+    return name, Annotated[kind, option], field(default=() if facts.kind is tuple else "")
+
+
+def _describe_flag(name: str, current: Any, file: Path | None) -> str:
+    """Return a setting's help with all its facts in one closing parenthesis.
+
+    These are the choices, the range, the value that holds without the flag, the aliases.
+    """
+    facts = field_facts()[name]
+    text, _, closing = facts.help.removesuffix(".").removesuffix(")").rpartition(" (")
+    if not facts.help.endswith(")."):
+        text, closing = facts.help.removesuffix("."), ""
+    notes = [", ".join(facts.choices), closing]
+    if file is not None:
+        notes.append(f"{file.name} {show_value(current)}")
+    elif current is not None and facts.kind is not bool:
+        notes.append(f"default {current:g}" if isinstance(current, float) else f"default {current}")
+    notes += [f"also {flag}" for flag in FLAG_ALIASES.get(name, ())]
+    shown = "; ".join(note for note in notes if note)
+    return f"{text} ({shown})." if shown else f"{text}."
