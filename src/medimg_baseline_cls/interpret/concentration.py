@@ -1,0 +1,49 @@
+"""How much of a map lies where the finding is: needs a reference mask.
+
+A number between 0 (nothing inside) and 1 / (area of the mask): 1 is what a uniform map
+reaches. It measures maps on phantoms, whose masks are known by construction.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+
+def dilate_masks(masks: Tensor, radius_px: int) -> Tensor:
+    """Grow each mask by a square neighbourhood.
+
+    Args:
+        masks: shape (B, H, W), bool.
+        radius_px: how far, in pixels, 0 or more.
+
+    Returns:
+        The same shape and type.
+
+    >>> int(dilate_masks(torch.eye(5, dtype=torch.bool)[None, :1], 1).sum())
+    2
+    """
+    if radius_px == 0:
+        return masks
+    side = 2 * radius_px + 1
+    grown = max_pool2d(masks[:, None].float(), side, stride=1, padding=radius_px)
+    return grown[:, 0] > 0
+
+
+def measure_concentration(maps: Tensor, masks: Tensor) -> tuple[float, float]:
+    """Return the mean share of the maps' mass inside the masks, and that of uniform maps.
+
+    Args:
+        maps: shape (B, H, W), not negative. A map of zeros has no mass and counts as 0.
+        masks: shape (B, H, W), bool, each with at least one pixel.
+
+    Returns:
+        (mean share inside, mean area of the masks), both in [0, 1]; their ratio is 1 for
+        uniform maps.
+
+    >>> measure_concentration(torch.eye(2)[None], torch.tensor([[[True, False], [False, False]]]))
+    (0.5, 0.25)
+    """
+    mass = maps.sum(dim=(1, 2))
+    inside = (maps * masks).sum(dim=(1, 2)) / mass.clamp_min(torch.finfo(maps.dtype).tiny)
+    area = masks.float().mean(dim=(1, 2))
+    return float(inside.mean()), float(area.mean())

@@ -1,0 +1,32 @@
+"""The commands as functions: the only room that sees the Config and all other rooms.
+
+train     prepare -> build -> fit            training.py, prepare.py
+evaluate  VAL -> thresholds -> TEST          evaluation.py
+explain   mistakes -> maps -> panels         explanation.py
+report    run folder -> page                 commands.py
+predict   new files -> probabilities         prediction.py
+run       the first four in a row            commands.py
+demo      phantoms -> run -> check of maps   demo.py
+"""
+
+from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.pipeline.commands import report, run
+from medimg_baseline_cls.pipeline.demo import demo
+from medimg_baseline_cls.pipeline.evaluation import evaluate
+from medimg_baseline_cls.pipeline.explanation import explain
+from medimg_baseline_cls.pipeline.prediction import predict
+from medimg_baseline_cls.pipeline.session import RunResult
+from medimg_baseline_cls.pipeline.training import resume, train
+
+__all__ = [
+    "RunResult",
+    "demo",
+    "evaluate",
+    "explain",
+    "predict",
+    "report",
+    "resume",
+    "run",
+    "train",
+    "write_phantoms",
+]

@@ -1,0 +1,191 @@
+"""The evaluation command: thresholds from VAL, then TEST scored with them, then mistakes.
+
+The order is the point: thresholds.json is on disk before the first test image is scored.
+All figures are computed from the predictions as they read back from their CSV files.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
+from medimg_baseline_cls.eval.mistakes import mine_mistakes, write_mistakes
+from medimg_baseline_cls.eval.overview import summarize_evaluation, tabulate_summaries
+from medimg_baseline_cls.eval.plots import draw_evaluation
+from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE, predict_probabilities
+from medimg_baseline_cls.eval.predictions import (
+    collect_predictions,
+    read_predictions,
+    write_predictions,
+)
+from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
+from medimg_baseline_cls.pipeline.session import (
+    RunResult,
+    Session,
+    read_provenance,
+    reopen_session,
+)
+from medimg_baseline_cls.schema import Predictions, Threshold
+from medimg_baseline_cls.utils.files import sha256_file, write_json
+from medimg_baseline_cls.utils.runs import mark_latest, write_status
+
+Thresholds = Mapping[str, tuple[Threshold, ...]]
+Summary = dict[str, Any]
+
+
+def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
+    """Choose operating points on VAL, score TEST with them, and mine the worst mistakes.
+
+    Args:
+        run: a run folder, or "latest".
+        output_dir: where `latest` is looked up.
+
+    Returns:
+        The run folder and the content of eval_summary.json.
+
+    Raises:
+        RunError: the run has no checkpoint, or its data have changed.
+    """
+    session = reopen_session(run, output_dir=output_dir)
+    run_dir, log = session.run_dir, session.log
+    data = reopen_data(session, read_provenance(run_dir))
+    model, checkpoint = load_model(session, "best.pt")
+    if (run_dir / "test_summary.json").is_file():
+        log.info("evaluated again: the files of the earlier evaluation are replaced")
+
+    val = _write_and_read(run_dir, _predict_split(session, data, model, split="val"))
+    thresholds = _settle_thresholds(session, val, data.positive_class)
+    test = _write_and_read(run_dir, _predict_split(session, data, model, split="test"))
+    summaries = _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
+    for name, summary in summaries.items():
+        write_json(run_dir / f"{name}_summary.json", summary)
+    mistakes = mine_mistakes(test, thresholds, num_hard_examples=session.config.num_hard_examples)
+    write_mistakes(run_dir / "mistakes.csv", mistakes)
+    draw_evaluation(
+        run_dir / "figures", val, test, thresholds=thresholds, positive_class=data.positive_class
+    )
+
+    overview = summarize_evaluation(
+        summaries["val"],
+        summaries["test"],
+        checkpoint={
+            "stage": checkpoint["stage"],
+            "epoch": checkpoint["epoch"],
+            "sha256": sha256_file(run_dir / "best.pt"),
+        },
+        thresholds=thresholds,
+        mistakes=mistakes,
+        head_only=_evaluate_head_only(session, data),
+    )
+    write_json(run_dir / "eval_summary.json", overview)
+    write_status(run_dir, "finished")
+    mark_latest(run_dir)
+    _print_results(session, summaries, overview)
+    return RunResult(run_dir, overview)
+
+
+def score_images(
+    session: Session, model: Classifier, images: ImageSet
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return (rows, probabilities) of a set of images by the one inference path."""
+    loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
+    return predict_probabilities(
+        model,
+        loader.ordered(),
+        to_unit_range=to_unit_range,
+        device=session.device,
+        precision=session.precision,
+    )
+
+
+def _predict_split(
+    session: Session, data: PreparedData, model: Classifier, *, split: str
+) -> Predictions:
+    rows, probabilities = score_images(session, model, data.image_set(split))
+    return collect_predictions(data.split, split, rows=rows, probabilities=probabilities)
+
+
+def _write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
+    """Write the CSV of a split, and return what it reads back to."""
+    path = run_dir / f"predictions_{predictions.split}.csv"
+    write_predictions(path, predictions)
+    return read_predictions(path, split=predictions.split)
+
+
+def _settle_thresholds(
+    session: Session, val: Predictions, positive_class: str | None
+) -> Thresholds:
+    """Choose the operating points on VAL and write them, before TEST is touched."""
+    thresholds = _choose(session, val, positive_class)
+    run_dir = session.run_dir
+    write_thresholds(
+        run_dir / "thresholds.json",
+        thresholds,
+        positive_class=positive_class,
+        predictions_sha256=sha256_file(run_dir / "predictions_val.csv"),
+        checkpoint_sha256=sha256_file(run_dir / "best.pt"),
+    )
+    return thresholds
+
+
+def _choose(session: Session, val: Predictions, positive_class: str | None) -> Thresholds:
+    return choose_thresholds(
+        val,
+        classes=evaluated_classes(val.class_names, positive_class),
+        target_sensitivity=session.config.target_sensitivity,
+    )
+
+
+def _summarize(
+    val: Predictions, test: Predictions, *, thresholds: Thresholds, positive_class: str | None
+) -> dict[str, Summary]:
+    return {
+        p.split: summarize_predictions(p, thresholds, positive_class=positive_class)
+        for p in (val, test)
+    }
+
+
+def _evaluate_head_only(session: Session, data: PreparedData) -> dict[str, Summary] | None:
+    """Summarise the best model of the head-only stage, where there was one."""
+    if not (session.run_dir / "best_head.pt").is_file():
+        return None
+    model, _ = load_model(session, "best_head.pt")
+    val = _predict_split(session, data, model, split="val")
+    thresholds = _choose(session, val, data.positive_class)
+    test = _predict_split(session, data, model, split="test")
+    return _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
+
+
+def _print_results(
+    session: Session, summaries: Mapping[str, Summary], overview: Mapping[str, Any]
+) -> None:
+    """Print one compact table, what to mind, and what to type next."""
+    log, run_dir = session.log, session.run_dir
+    header, rows = tabulate_summaries(summaries.values())
+    log.table("Results (thresholds from VAL)", header=header, rows=rows)
+    if "head_only" in overview:
+        log.info(_compare_with_head_only(overview))
+    for warning in overview["warnings"]:
+        log.warn(warning)
+    log.info(f"results: {run_dir}")
+
+
+def _compare_with_head_only(overview: Mapping[str, Any]) -> str:
+    """Say what fine-tuning brought over the head-only model it started from."""
+
+    def figures(headline: Mapping[str, Any]) -> str:
+        ap, auroc = headline["average_precision"]["value"], headline["auroc"]["value"]
+        return "AP undefined" if ap is None or auroc is None else f"AP {ap:.3f}, AUROC {auroc:.3f}"
+
+    before, after = overview["head_only"], overview["headline"]
+    return "; ".join(
+        f"{name.upper()}: head only {figures(before[name])}, final {figures(after[name])}"
+        for name in ("val", "test")
+    )

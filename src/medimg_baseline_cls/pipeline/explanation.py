@@ -1,0 +1,154 @@
+"""The explanation command: Grad-CAM for exactly the mistakes that were mined, or any image.
+
+One map per image and kind, whichever operating points it was mistaken at; the panels sort
+by confidence, the worst first.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.loaders import ImageSet, to_unit_range
+from medimg_baseline_cls.eval.mistakes import read_mistakes
+from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
+from medimg_baseline_cls.eval.thresholds import read_thresholds
+from medimg_baseline_cls.interpret.cam import compute_gradcam
+from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
+from medimg_baseline_cls.pipeline.session import (
+    RunResult,
+    Session,
+    read_provenance,
+    reopen_session,
+)
+from medimg_baseline_cls.schema import Mistake
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An image whose map is wanted: where it lies in a set, and what its panel says."""
+
+    position: int
+    target: int
+    path: Path
+    text: PanelText
+
+
+def explain(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
+    """Draw a Grad-CAM panel for each mined mistake into gradcam/FP and gradcam/FN.
+
+    Args:
+        run: an evaluated run folder, or "latest".
+        output_dir: where `latest` is looked up.
+
+    Raises:
+        RunError: the run was not evaluated yet.
+    """
+    session = reopen_session(run, output_dir=output_dir)
+    mistakes = read_mistakes(session.run_dir / "mistakes.csv")
+    data = reopen_data(session, read_provenance(session.run_dir))
+    model, _ = load_model(session, "best.pt")
+    folder = session.run_dir / "gradcam"
+    for kind in ("FP", "FN"):
+        # Panels of an earlier evaluation may show images that are no mistakes any more.
+        shutil.rmtree(folder / kind, ignore_errors=True)
+        (folder / kind).mkdir(parents=True)
+    wanted = list(_plan_panels(session, data, mistakes))
+    draw_panels(session, model, data.image_set("test"), wanted)
+    session.log.info(f"explained {len(wanted)} mistakes: {folder}")
+    return RunResult(session.run_dir, {"num_panels": len(wanted)})
+
+
+def draw_panels(
+    session: Session, model: Classifier, images: ImageSet, wanted: Sequence[Explained]
+) -> None:
+    """Compute the maps in batches and draw one panel each."""
+    painter = PanelPainter()
+    with session.log.progress("drawing panels", len(wanted)) as bar:
+        for start in range(0, len(wanted), INFERENCE_BATCH_SIZE):
+            chunk = wanted[start : start + INFERENCE_BATCH_SIZE]
+            positions = np.array([item.position for item in chunk], dtype=np.int64)
+            pixels, heats = compute_maps(
+                session, model, images, positions=positions, targets=[i.target for i in chunk]
+            )
+            for item, image, heat in zip(chunk, pixels, heats, strict=True):
+                painter.draw(item.path, image=image, heat=heat, record=item.text)
+                bar.advance()
+
+
+def compute_maps(
+    session: Session,
+    model: Classifier,
+    images: ImageSet,
+    *,
+    positions: NDArray[np.int64],
+    targets: Sequence[int],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the pixels (n, C, S, S) of some images of a set and their maps (n, S, S)."""
+    pixels = to_unit_range(images.batch(positions).pixels, session.device)
+    layer = f"net.{model.cam_layer}"
+    heats = compute_gradcam(model, pixels, targets=torch.tensor(targets), layer=layer)
+    return pixels.cpu().numpy(), heats
+
+
+def safe_name(text: str) -> str:
+    """Return a text as a part of a file name: its last path component, plain characters.
+
+    >>> safe_name("test/NORMAL/IM 0001.jpeg")
+    'IM_0001'
+    """
+    stem = Path(text.replace("\\", "/")).stem
+    return re.sub(r"[^\w.-]+", "_", stem)[:80] or "image"
+
+
+def _plan_panels(
+    session: Session, data: PreparedData, mistakes: Sequence[Mistake]
+) -> Iterator[Explained]:
+    """Yield one panel per (class, kind, image), numbered by confidence within its kind."""
+    rows = data.split.rows("test")
+    position_of = {data.split.records[row].image_id: i for i, row in enumerate(rows)}
+    thresholds = read_thresholds(session.run_dir / "thresholds.json")
+    shown = {
+        name: next(t for t in points if t.rule == session.config.operating_point)
+        for name, points in thresholds.items()
+    }
+    for kind in ("FP", "FN"):
+        ranked = _rank_images([m for m in mistakes if m.kind == kind])
+        for rank, mistake in enumerate(ranked, start=1):
+            record = data.split.records[rows[position_of[mistake.image_id]]]
+            is_binary = len(data.split.class_names) == 2
+            prefix = "" if is_binary else f"{safe_name(mistake.class_name)}_"
+            name = f"{rank:02d}_p{mistake.probability:.3f}_{prefix}{safe_name(record.image_id)}"
+            yield Explained(
+                position_of[mistake.image_id],
+                data.split.class_names.index(mistake.class_name),
+                session.run_dir / "gradcam" / kind / f"{name}.png",
+                PanelText(
+                    kind=kind,
+                    image_id=record.image_id,
+                    class_name=mistake.class_name,
+                    probability=mistake.probability,
+                    label=record.label,
+                    threshold=shown[mistake.class_name].value,
+                    rule=shown[mistake.class_name].rule,
+                ),
+            )
+
+
+def _rank_images(mistakes: Sequence[Mistake]) -> list[Mistake]:
+    """Return one mistake per (class, image), whatever the rule, the most confident first."""
+
+    def confidence(mistake: Mistake) -> tuple[float, str, str]:
+        sign = -1.0 if mistake.kind == "FP" else 1.0
+        return sign * mistake.probability, mistake.class_name, mistake.image_id
+
+    first = {(m.class_name, m.image_id): m for m in mistakes}
+    return sorted(first.values(), key=confidence)

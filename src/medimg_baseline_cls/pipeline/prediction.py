@@ -1,0 +1,230 @@
+"""The prediction command: new files through a run's network, one row each.
+
+Files go through the same decoding, preprocessing and inference as in evaluation, so the
+same file gets the same probability to the bit.
+"""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.cache import ImageCache, build_cache
+from medimg_baseline_cls.data.loaders import ImageSet
+from medimg_baseline_cls.data.read import SUFFIXES
+from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.eval.thresholds import read_thresholds
+from medimg_baseline_cls.interpret.panels import PanelText
+from medimg_baseline_cls.pipeline.evaluation import score_images
+from medimg_baseline_cls.pipeline.explanation import Explained, draw_panels, safe_name
+from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
+from medimg_baseline_cls.pipeline.session import (
+    RunResult,
+    Session,
+    read_provenance,
+    reopen_session,
+)
+from medimg_baseline_cls.schema import Threshold
+from medimg_baseline_cls.utils.files import write_csv
+
+MAX_TABLE_ROWS = 20
+
+
+def predict(
+    run: Path | str,
+    paths: Sequence[Path | str],
+    *,
+    output: Path | None = None,
+    output_dir: Path = Path("outputs"),
+    explain: bool = False,
+    operating_point: str | None = None,
+) -> RunResult:
+    """Predict files, folders or patterns, and write one CSV row per image.
+
+    Args:
+        run: an evaluated run folder, or "latest".
+        paths: image files, folders (searched below) or glob patterns.
+        output: the CSV file; None writes predictions_new.csv into the run folder.
+        output_dir: where `latest` is looked up.
+        explain: draw a Grad-CAM panel of each image into a folder beside the CSV.
+        operating_point: the rule to decide by; None takes the run's own.
+
+    Raises:
+        DataError: a path holds no image, or a file cannot be decoded.
+        RunError: the run has no thresholds yet, or not this operating point.
+    """
+    session = reopen_session(run, output_dir=output_dir)
+    provenance = read_provenance(session.run_dir)
+    rule = operating_point or session.config.operating_point
+    thresholds = _pick_thresholds(session.run_dir, rule)
+    files = find_files(paths)
+    cache = _decode(session, files, provenance["color"])
+    images = _as_image_set(cache)
+    model, checkpoint = load_model(session, "best.pt")
+    _, probabilities = score_images(session, model, images)
+
+    target = output or session.run_dir / "predictions_new.csv"
+    class_names: list[str] = checkpoint["class_names"]
+    header = ["path", *(f"prob_{name}" for name in class_names), "decision", "threshold", "rule"]
+    rows = [
+        [
+            str(file),
+            *map(float, p),
+            *_decide(p, class_names=class_names, thresholds=thresholds),
+            rule,
+        ]
+        for file, p in zip(files, probabilities, strict=True)
+    ]
+    write_csv(target, header, rows=rows)
+    _print_predictions(session, header, rows, target=target)
+    if explain:
+        wanted = _plan_panels(
+            files,
+            probabilities,
+            class_names=class_names,
+            thresholds=thresholds,
+            folder=target.with_suffix(""),
+        )
+        draw_panels(session, model, images, wanted)
+        session.log.info(f"panels: {target.with_suffix('')}")
+    return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
+
+
+def find_files(paths: Iterable[Path | str]) -> list[Path]:
+    """Return the image files that paths, folders and patterns name, in order, each once.
+
+    Raises:
+        DataError: a path names nothing, or no image.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        matches = _expand(Path(path))
+        if not matches:
+            raise DataError(
+                f"{path} names no image: expected a file, a folder that holds some, or a "
+                f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
+            )
+        found.update(dict.fromkeys(matches))
+    if not found:
+        raise DataError("no path was given: name image files, folders or patterns.")
+    return list(found)
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if _is_image(p))
+    return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if _is_image(p))
+
+
+def _is_image(path: Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return path.is_file() and not is_hidden and path.suffix.lower() in SUFFIXES
+
+
+def _decode(session: Session, files: Sequence[Path], color: str) -> ImageCache:
+    """Decode the files as the run's images were; refuse those that cannot be."""
+    cache = build_cache(
+        Path(),
+        [str(file) for file in files],
+        settings=pixel_settings(session.config, color),
+        cache_dir=session.cache_dir,
+        num_workers=count_workers(session.config.num_workers),
+        progress=session.log.progress,
+    )
+    bad = [f"{fact.path} ({fact.error})" for fact in cache.facts if fact.error is not None]
+    if bad:
+        raise DataError(
+            f"{len(bad)} of {len(files)} files cannot be decoded: {'; '.join(bad[:10])}. "
+            f"Leave them out, or mend them; nothing was predicted."
+        )
+    return cache
+
+
+def _as_image_set(cache: ImageCache) -> ImageSet:
+    count = len(cache.facts)
+    return ImageSet(
+        cache.pixels,
+        np.array([fact.row for fact in cache.facts], dtype=np.int64),
+        np.arange(count, dtype=np.int64),
+        np.full(count, -1, dtype=np.int64),
+    )
+
+
+def _pick_thresholds(run_dir: Path, rule: str) -> dict[str, Threshold]:
+    """Return the threshold of each class at one operating point."""
+    if not (run_dir / "thresholds.json").is_file():
+        raise RunError(
+            f"{run_dir} has no thresholds.json, so no decision can be made: "
+            f"run `medimg evaluate {run_dir}` first."
+        )
+    points = read_thresholds(run_dir / "thresholds.json")
+    picked = {n: t for n, ts in points.items() for t in ts if t.rule == rule}
+    if not picked:
+        known = sorted({t.rule for ts in points.values() for t in ts})
+        raise RunError(f"{rule} is no operating point of this run; it has {', '.join(known)}.")
+    return picked
+
+
+def _decide(
+    probabilities: NDArray[np.float64],
+    *,
+    class_names: Sequence[str],
+    thresholds: dict[str, Threshold],
+) -> tuple[str, float | None]:
+    """Return the decision and the threshold it was made at.
+
+    Two classes: positive at or above the threshold. More: every class that reaches its own,
+    joined by "|", and no single threshold.
+    """
+    called = [
+        name for name, t in thresholds.items() if probabilities[class_names.index(name)] >= t.value
+    ]
+    if len(class_names) > 2:
+        return "|".join(called), None
+    positive, threshold = next(iter(thresholds.items()))
+    negative = next(name for name in class_names if name != positive)
+    return (positive if called else negative), threshold.value
+
+
+def _plan_panels(
+    files: Sequence[Path],
+    probabilities: NDArray[np.float64],
+    *,
+    class_names: Sequence[str],
+    thresholds: dict[str, Threshold],
+    folder: Path,
+) -> list[Explained]:
+    """Return one panel per image, for the positive class or the likeliest one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted: list[Explained] = []
+    for position, (file, p) in enumerate(zip(files, probabilities, strict=True)):
+        is_binary = len(class_names) == 2
+        name = next(iter(thresholds)) if is_binary else class_names[int(p.argmax())]
+        target = class_names.index(name)
+        text = PanelText(
+            kind="",
+            image_id=file.name,
+            class_name=name,
+            probability=float(p[target]),
+            label=None,
+            threshold=thresholds[name].value,
+            rule=thresholds[name].rule,
+        )
+        path = folder / f"{position + 1:04d}_p{p[target]:.3f}_{safe_name(file.name)}.png"
+        wanted.append(Explained(position, target, path, text))
+    return wanted
+
+
+def _print_predictions(
+    session: Session, header: Sequence[str], rows: Sequence[Sequence[object]], *, target: Path
+) -> None:
+    """Print a table if it is short, and where the file is."""
+    if len(rows) <= MAX_TABLE_ROWS:
+        cells = [[f"{c:.3f}" if isinstance(c, float) else c or "" for c in row] for row in rows]
+        session.log.table("", header=header, rows=cells)
+    session.log.info(f"{len(rows)} images: {target}")

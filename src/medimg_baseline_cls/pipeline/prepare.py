@@ -1,0 +1,212 @@
+"""From the data folder to arrays: list, decode once, index, split; and the same again later.
+
+`prepare_data` does it for a new run and writes split.csv and rejected.csv.
+`reopen_data` finds the images of an old run again, and refuses if a file has changed.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
+from medimg_baseline_cls.data.index import (
+    Index,
+    Listing,
+    index_images,
+    infer_positive_class,
+    list_images,
+)
+from medimg_baseline_cls.data.loaders import ImageSet, Loader
+from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.data.split import (
+    check_leakage,
+    read_split,
+    split_images,
+    summarize_split,
+    write_split,
+)
+from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.utils.files import write_csv
+
+# "auto" is the indexer's own expression; "none" one that matches nothing.
+_GROUP_REGEX: dict[str, str | None] = {"auto": None, "none": "(?!)"}
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Every image as pixels, with its split; what was inferred on the way.
+
+    Attributes:
+        split: the images in the order of split.csv.
+        pixels: shape (N, C, S, S), uint8 or uint16, memory-mapped.
+        cache_rows: for each row of split.csv, its row in `pixels`.
+        settings: how files became pixels.
+        provenance: plain values for config.json.
+    """
+
+    split: Split
+    pixels: NDArray[Any]
+    cache_rows: NDArray[np.int64]
+    settings: PixelSettings
+    provenance: Mapping[str, Any]
+
+    @property
+    def positive_class(self) -> str | None:
+        """Return the positive class; None for more than two classes."""
+        return self.provenance["positive_class"]
+
+    def image_set(self, split: str) -> ImageSet:
+        """Return the images of one split."""
+        rows = self.split.rows(split)
+        return ImageSet(self.pixels, self.cache_rows[rows], rows, self.split.labels(rows))
+
+    def loader(self, split: str, session: Session, *, sampling: str = "permute") -> Loader:
+        """Return batches of one split, in this process's share."""
+        return Loader(
+            self.image_set(split),
+            batch_size=session.config.batch_size,
+            seed=session.config.seed,
+            sampling="balanced" if sampling == "balanced" else "permute",
+            shard=session.shard,
+        )
+
+
+def prepare_data(session: Session) -> PreparedData:
+    """Index, decode and split the images of a new run.
+
+    Raises:
+        ConfigError: no data folder is set.
+        DataError: the folder, a file or a split is not as it must be.
+    """
+    config, log = session.config, session.log
+    if config.data_dir is None:
+        raise ConfigError(
+            "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
+            "test/<CLASS>/, or try `medimg demo`."
+        )
+    data_dir = config.data_dir.expanduser().resolve()
+    listing = list_images(data_dir, class_names=config.class_names, limit=config.limit)
+    settings, color_reason = _choose_pixels(config, data_dir, listing)
+    cache = _open_cache(session, data_dir, [f.path for f in listing.files], settings)
+    index = index_images(
+        listing,
+        cache.facts,
+        group_regex=_GROUP_REGEX.get(config.group_regex, config.group_regex),
+        on_bad_image=config.on_bad_image,
+    )
+    result = split_images(
+        index.records,
+        strategy=config.val_strategy,
+        val_fraction=config.val_fraction,
+        seed=config.seed,
+        class_names=listing.class_names,
+    )
+    check_leakage(result.split)
+    positive, positive_reason = _choose_positive_class(config, listing.class_names)
+    if session.is_main:
+        write_split(session.run_dir / "split.csv", result.split)
+        write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
+    log.info(f"classes: {', '.join(listing.class_names)}; {positive_reason}")
+    log.info(f"pixels: {settings.color}, {color_reason}")
+    for note in (*listing.notes, *index.notes, *result.notes):
+        log.info(note)
+    header, rows = summarize_split(result.split)
+    log.table("Split", header=header, rows=rows)
+    provenance = {
+        "class_names": list(listing.class_names),
+        "positive_class": positive,
+        "color": settings.color,
+        "val_strategy": result.strategy,
+        "num_rejected": len(index.rejected),
+    }
+    return PreparedData(
+        result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance
+    )
+
+
+def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData:
+    """Open the images of an existing run again.
+
+    Raises:
+        RunError: the data folder is gone, or a file is not the one that was split.
+    """
+    config = session.config
+    split = read_split(session.run_dir / "split.csv", tuple(provenance["class_names"]))
+    if config.data_dir is None or not config.data_dir.is_dir():
+        raise RunError(
+            f"the data folder of this run, {config.data_dir}, is not there; "
+            f"mount it at the same place, or correct data_dir in {session.run_dir}/config.json."
+        )
+    settings = pixel_settings(config, provenance["color"])
+    cache = _open_cache(session, config.data_dir, [r.path for r in split.records], settings)
+    for record, fact in zip(split.records, cache.facts, strict=True):
+        if record.sha256 != fact.sha256:
+            raise RunError(
+                f"{record.path} is not the file that was split: its sha256 has changed. "
+                f"Restore it, or train anew; nothing was evaluated."
+            )
+    rows = np.array([fact.row for fact in cache.facts], dtype=np.int64)
+    return PreparedData(split, cache.pixels, rows, settings, provenance)
+
+
+def pixel_settings(config: Config, color: str) -> PixelSettings:
+    """Return how files become pixels, with the colour that was settled for the run."""
+    return PixelSettings(
+        image_size=config.image_size,
+        keep_aspect=config.keep_aspect,
+        intensity=config.intensity,
+        color="rgb" if color == "rgb" else "grey",
+    )
+
+
+def count_workers(num_workers: int | None) -> int:
+    """Return the number of decoding threads: as set, or one per processor."""
+    return (os.cpu_count() or 1) if num_workers is None else num_workers
+
+
+def _choose_pixels(config: Config, data_dir: Path, listing: Listing) -> tuple[PixelSettings, str]:
+    if config.color != "auto":
+        return pixel_settings(config, config.color), "as set"
+    color, reason = infer_color(data_dir, [f.path for f in listing.files])
+    return pixel_settings(config, color), reason
+
+
+def _open_cache(
+    session: Session, data_dir: Path, paths: list[str], settings: PixelSettings
+) -> ImageCache:
+    """Build the array on rank 0, then open it everywhere."""
+    config = session.config
+    with nullcontext() if session.is_alone else session.accelerator.main_process_first():
+        return build_cache(
+            data_dir,
+            paths,
+            settings=settings,
+            cache_dir=session.cache_dir,
+            num_workers=count_workers(config.num_workers),
+            progress=session.log.progress,
+        )
+
+
+def _choose_positive_class(config: Config, class_names: tuple[str, ...]) -> tuple[str | None, str]:
+    if config.positive_class is None:
+        return infer_positive_class(class_names)
+    if config.positive_class not in class_names:
+        raise ConfigError(
+            f"positive_class is {config.positive_class!r}, but the classes found are "
+            f"{', '.join(class_names)}; name one of them."
+        )
+    return config.positive_class, f"positive class {config.positive_class}, as set"
+
+
+def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:
+    row_of = {r.image_id: int(row) for r, row in zip(index.records, index.cache_rows, strict=True)}
+    return np.array([row_of[r.image_id] for r in split.records], dtype=np.int64)

@@ -1,0 +1,146 @@
+"""What every command needs before its first step: device, precision, run folder, log.
+
+A run folder is opened either new (`open_session`) or again (`reopen_session`); in both
+cases the settings come from one Config, and what the first stages inferred from the data
+(classes, colour, weights) stands in config.json under "provenance".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from medimg_baseline_cls.config import Config, build_config, config_to_dict
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.utils.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    make_accelerator,
+    tune_allocator,
+)
+from medimg_baseline_cls.utils.files import read_json, write_json
+from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.runs import create_run_folder, find_run
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a command returns: where its files lie, and the figures it printed.
+
+    Attributes:
+        run_dir: the run folder.
+        summary: the content of the JSON file that the command wrote, if any.
+    """
+
+    run_dir: Path
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open run folder on a device."""
+
+    config: Config
+    run_dir: Path
+    accelerator: Accelerator
+    precision: Precision
+    log: RunLog
+    is_alone: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device that models and batches are moved to."""
+        return self.accelerator.device
+
+    @property
+    def is_main(self) -> bool:
+        """Return whether this process writes files (rank 0)."""
+        return self.accelerator.is_main_process
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Return (rank, number of processes) among those that work together."""
+        if self.is_alone:
+            return 0, 1
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+    @property
+    def cache_dir(self) -> Path:
+        """Return the folder of decoded pixels, shared by all runs of one output folder."""
+        return self.config.cache_dir or self.config.output_dir / "cache"
+
+
+def open_session(config: Config) -> Session:
+    """Make a new run folder (on rank 0 alone) and open it."""
+    accelerator, precision = _open_device(config)
+    box: list[Path | None] = [None]
+    if accelerator.is_main_process:
+        box[0] = create_run_folder(config.output_dir, config.project)
+    broadcast_object_list(box)
+    assert box[0] is not None
+    return _open(config, box[0], accelerator, precision=precision, is_alone=False)
+
+
+def reopen_session(
+    run: Path | str, *, output_dir: Path = Path("outputs"), is_alone: bool = True
+) -> Session:
+    """Open an existing run folder with the settings that it remembers.
+
+    Args:
+        run: a run folder or "latest".
+        output_dir: where `latest` is looked up.
+        is_alone: this process works by itself, even where torchrun has started several.
+
+    Raises:
+        RunError: `run` is not a run folder.
+    """
+    run_dir = find_run(run, output_dir)
+    if not (run_dir / "config.json").is_file():
+        raise RunError(
+            f"{run_dir} holds no config.json, so it is not a finished start of a run; "
+            f"name a folder that `medimg train` or `medimg run` has made."
+        )
+    config = build_config(run_dir / "config.json")
+    accelerator, precision = _open_device(config)
+    return _open(config, run_dir, accelerator, precision=precision, is_alone=is_alone)
+
+
+def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:
+    """Write config.json: every setting, and what was inferred from the data."""
+    settings = config_to_dict(session.config) | {"provenance": dict(provenance)}
+    write_json(session.run_dir / "config.json", settings)
+
+
+def read_provenance(run_dir: Path) -> dict[str, Any]:
+    """Return what the first stages inferred: classes, colour, split strategy, weights."""
+    settings = cast(dict[str, Any], read_json(run_dir / "config.json"))
+    if "provenance" not in settings:
+        raise RunError(
+            f"{run_dir / 'config.json'} has no provenance: the run stopped before its data "
+            f"were prepared; start it again with `medimg train --config {run_dir}/config.json`."
+        )
+    return cast(dict[str, Any], settings["provenance"])
+
+
+def _open_device(config: Config) -> tuple[Accelerator, Precision]:
+    tune_allocator()
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    return make_accelerator(device, precision), precision
+
+
+def _open(
+    config: Config,
+    run_dir: Path,
+    accelerator: Accelerator,
+    *,
+    precision: Precision,
+    is_alone: bool,
+) -> Session:
+    log = open_log(run_dir / "log.txt" if accelerator.is_main_process else None)
+    return Session(config, run_dir, accelerator, precision, log, is_alone)

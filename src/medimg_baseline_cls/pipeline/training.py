@@ -1,0 +1,227 @@
+"""The training command: prepare the data, build the network, fit it in two stages.
+
+A new run writes its settings before the first step, so that whatever stops it later, the
+folder alone says how to go on. `resume` refuses anything but the run it was.
+"""
+
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augmenter
+from medimg_baseline_cls.data.loaders import to_unit_range
+from medimg_baseline_cls.errors import RunError, RunInterrupted
+from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
+from medimg_baseline_cls.models.build import build_model
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.prepare import PreparedData, prepare_data, reopen_data
+from medimg_baseline_cls.pipeline.session import (
+    RunResult,
+    Session,
+    open_session,
+    read_provenance,
+    reopen_session,
+    write_settings,
+)
+from medimg_baseline_cls.schema import Stage, TrainSettings
+from medimg_baseline_cls.train.fit import fit
+from medimg_baseline_cls.train.sources import TrainData
+from medimg_baseline_cls.utils.device import describe_device
+from medimg_baseline_cls.utils.env import collect_environment
+from medimg_baseline_cls.utils.files import read_csv, write_json
+from medimg_baseline_cls.utils.runs import newest_interrupted, write_status
+
+NUM_BATCH_PICTURES = 16
+
+
+def train(config: Config, *, transform: Any = None) -> RunResult:
+    """Train a network in two stages and keep the best checkpoint by validation AP.
+
+    Args:
+        config: every setting; `data_dir` is required.
+        transform: a MONAI Compose applied to each training image, (C, S, S) float32 in
+            [0, 1], instead of the built-in augmentation; Python only.
+
+    Returns:
+        The run folder and the best epoch's figures.
+
+    Raises:
+        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C or SIGTERM.
+    """
+    session = open_session(config)
+    data = prepare_data(session)
+    model = _build(config, len(data.split.class_names))
+    if session.is_main:
+        write_settings(session, {**data.provenance, "weights": asdict(model.weights_report)})
+        write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
+    return _fit(session, data, model, augment=_make_augmenter(config, transform))
+
+
+def resume(
+    run: Path | str | None = None, *, output_dir: Path = Path("outputs"), transform: Any = None
+) -> RunResult:
+    """Go on with an interrupted run from its last finished epoch, to the same end.
+
+    Args:
+        run: the run folder; None takes the newest interrupted one under `output_dir`.
+        output_dir: where runs are looked for.
+        transform: the same MONAI Compose that the run was started with, if any.
+
+    Raises:
+        RunError: there is nothing to resume, or the run has already finished training.
+    """
+    folder = newest_interrupted(output_dir) if run is None else run
+    if folder is None:
+        raise RunError(
+            f"no interrupted run lies under {output_dir}/runs; name one: medimg train --resume RUN."
+        )
+    session = reopen_session(folder, output_dir=output_dir, is_alone=False)
+    provenance = read_provenance(session.run_dir)
+    data = reopen_data(session, provenance)
+    model = _build(session.config, len(data.split.class_names))
+    augment = _make_augmenter(session.config, transform)
+    return _fit(session, data, model, augment=augment, is_resumed=True)
+
+
+def _build(config: Config, num_classes: int) -> Classifier:
+    return build_model(
+        config.arch,
+        num_classes=num_classes,
+        seed=config.seed,
+        image_size=config.image_size,
+        pretrained=config.pretrained,
+        weights=config.weights,
+        cam_layer=config.cam_layer,
+    )
+
+
+def _fit(
+    session: Session,
+    data: PreparedData,
+    model: Classifier,
+    *,
+    augment: Augmenter | None,
+    is_resumed: bool = False,
+) -> RunResult:
+    """Fit the network and mark the run according to how that ended."""
+    run_dir, log = session.run_dir, session.log
+    _announce(session, data, model)
+    train_data = _make_train_data(session, data, augment)
+    if session.is_main:
+        write_status(run_dir, "training")
+        _draw_first_batch(session, data, augment)
+    try:
+        result = fit(
+            model,
+            train_data,
+            settings=_make_settings(session.config, data),
+            run_dir=run_dir,
+            accelerator=session.accelerator,
+            log=log,
+            resume=is_resumed,
+        )
+    except RunInterrupted:
+        if session.is_main:
+            write_status(run_dir, "interrupted")
+        raise
+    if session.is_main:
+        write_status(run_dir, "trained")
+    return RunResult(run_dir, asdict(result))
+
+
+def _make_train_data(session: Session, data: PreparedData, augment: Augmenter | None) -> TrainData:
+    sampling = "balanced" if session.config.imbalance == "balanced_sampler" else "permute"
+    counts = data.split.class_counts("train")
+    return TrainData(
+        train=data.loader("train", session, sampling=sampling),
+        val=data.loader("val", session),
+        to_unit_range=to_unit_range,
+        augment=augment,
+        class_counts=tuple(counts.values()),
+        image_ids=[record.image_id for record in data.split.records],
+        on_epoch=partial(_draw_curves, session.run_dir),
+    )
+
+
+def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
+    head = Stage(
+        name="head",
+        epochs=config.head_epochs,
+        head_lr=config.head_lr,
+        augmented=config.head_augment,
+    )
+    finetune = Stage(
+        name="finetune",
+        epochs=config.finetune_epochs,
+        head_lr=config.finetune_lr,
+        backbone_lr=config.finetune_lr,
+        augmented=True,
+    )
+    return TrainSettings(
+        stages=(head, finetune),
+        class_names=data.split.class_names,
+        positive_class=data.positive_class,
+        seed=config.seed,
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        imbalance=config.imbalance,
+        ema_decay=config.ema_decay,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        checkpoint_header={
+            "class_names": list(data.split.class_names),
+            "positive_class": data.positive_class,
+            "pixels": asdict(data.settings),
+        },
+    )
+
+
+def _make_augmenter(config: Config, transform: Any) -> Augmenter | None:
+    if transform is not None:
+        return from_compose(transform, seed=config.seed)
+    return make_augmenter(config.augment, horizontal_flip=config.horizontal_flip, seed=config.seed)
+
+
+def _announce(session: Session, data: PreparedData, model: Classifier) -> None:
+    """Say what is about to be trained on what, and where the results go."""
+    config, log = session.config, session.log
+    report = model.weights_report
+    num_parameters = sum(p.numel() for p in model.parameters())
+    origin = "random weights" if report.kind == "random" else f"{report.kind} {report.source}"
+    log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}")
+    log.info(f"device: {describe_device(session.device, session.precision)}")
+    log.info(
+        f"training: {config.head_epochs} epochs head only, {config.finetune_epochs} epochs "
+        f"everything, batches of {config.batch_size}, seed {config.seed}"
+    )
+    log.info(f"results: {session.run_dir}")
+    if report.kind == "random" and config.head_epochs:
+        log.hint(
+            "the head-only stage learns on random features",
+            fix="use pretrained weights, or add --head-epochs 0",
+        )
+
+
+def _draw_first_batch(session: Session, data: PreparedData, augment: Augmenter | None) -> None:
+    """Write figures/train_batch.png: what the network will see of the first batch."""
+    batch = next(iter(data.loader("train", session).epoch("finetune", 0)))
+    pixels = to_unit_range(batch.pixels[:NUM_BATCH_PICTURES], session.device)
+    rows: NDArray[np.int64] = batch.rows[:NUM_BATCH_PICTURES]
+    if augment is not None:
+        pixels = augment(pixels, rows, "finetune", 0)
+    captions = [data.split.records[row].label for row in rows]
+    figures = session.run_dir / "figures"
+    figures.mkdir(exist_ok=True)
+    draw_batch_grid(pixels.cpu().numpy(), captions, figures / "train_batch.png")
+
+
+def _draw_curves(run_dir: Path) -> None:
+    history = read_csv(run_dir / "history.csv")
+    if history:
+        draw_training_curves(history, run_dir / "figures" / "training.png")

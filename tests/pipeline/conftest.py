@@ -1,0 +1,46 @@
+"""A tiny data set of phantoms and a finished run on it, made once for all tests here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.pipeline import run
+
+TINY = {
+    "image_size": 64,
+    "batch_size": 16,
+    "head_epochs": 1,
+    "finetune_epochs": 2,
+    "finetune_lr": 1e-3,
+    "val_fraction": 0.25,
+    "num_hard_examples": 3,
+    "pretrained": False,
+}
+
+
+ConfigMaker = Callable[..., Config]
+
+
+@pytest.fixture(scope="session")
+def make_config() -> ConfigMaker:
+    def make(data_dir: Path, output_dir: Path, **changes: object) -> Config:
+        return Config(data_dir=data_dir, output_dir=output_dir, **{**TINY, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    write_phantoms(folder, num_train=72, num_test=30, image_size=64, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    phantoms: Path, tmp_path_factory: pytest.TempPathFactory, make_config: ConfigMaker
+) -> Path:
+    return run(make_config(phantoms, tmp_path_factory.mktemp("outputs"))).run_dir
