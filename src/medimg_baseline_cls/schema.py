@@ -123,7 +123,13 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage of training: "head" (backbone frozen) or "finetune" (everything)."""
+    """One stage of training: "head" (backbone frozen) or "finetune" (everything).
+
+    `batchnorm` says what stage "finetune" does with BatchNorm's running statistics: "train"
+    uses and moves them with every batch (a must from random weights); "frozen" keeps the
+    pretrained ones, so that the features the head was fitted to do not jump at the first
+    step. In stage "head" they are always frozen.
+    """
 
     name: Literal["head", "finetune"]
     epochs: int
@@ -131,6 +137,7 @@ class Stage:
     backbone_lr: float = 0.0
     warmup_fraction: float = 0.1
     augmented: bool = True
+    batchnorm: Literal["train", "frozen"] = "train"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

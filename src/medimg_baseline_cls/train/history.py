@@ -1,0 +1,117 @@
+"""How far training has come: the epochs so far, the best of them, and when to stop.
+
+Turns one epoch's figures into a row of history.csv (no clock times, so that equal runs
+give equal files) and of timings.csv (nothing but clock times).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medimg_baseline_cls.schema import Stage
+from medimg_baseline_cls.utils.files import read_csv, write_csv
+
+HISTORY_HEADER = ("stage", "epoch", "lr", "train_loss", "val_loss", "val_ap", "val_auroc")
+TIMINGS_HEADER = ("stage", "epoch", "seconds", "images_per_second")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """One finished epoch: a row of history.csv.
+
+    Attributes:
+        stage, epoch: which; epochs count from 1 in each stage.
+        lr: mean learning rate of the epoch, the head's in "head", else the backbone's.
+        train_loss: mean of what was minimised, over the epoch's images.
+        val_loss: plain cross-entropy on the validation images, in nats.
+        val_ap, val_auroc: None where the validation images do not define them.
+    """
+
+    stage: str
+    epoch: int
+    lr: float
+    train_loss: float
+    val_loss: float
+    val_ap: float | None
+    val_auroc: float | None
+
+    def is_better_than(self, other: "EpochRow | None") -> bool:
+        """Return whether its AP is higher, or as high at a lower loss. The earlier wins a tie."""
+        return other is None or self._merit() > other._merit()
+
+    def _merit(self) -> tuple[float, float]:
+        return (-1.0 if self.val_ap is None else self.val_ap, -self.val_loss)
+
+
+@dataclass(slots=True)
+class Progress:
+    """The finished epochs and what follows from them."""
+
+    rows: list[EpochRow] = field(default_factory=list[EpochRow])
+
+    def in_stage(self, stage: str) -> list[EpochRow]:
+        """Return the finished epochs of a stage."""
+        return [row for row in self.rows if row.stage == stage]
+
+    def best(self, stage: str | None = None) -> EpochRow | None:
+        """Return the best epoch so far, of a stage or of all."""
+        best: EpochRow | None = None
+        for row in self.rows if stage is None else self.in_stage(stage):
+            if row.is_better_than(best):
+                best = row
+        return best
+
+    def is_last_best(self, stage: str | None = None) -> bool:
+        """Return whether the epoch finished last is the best so far, of its stage or of all."""
+        return bool(self.rows) and self.best(stage) is self.rows[-1]
+
+    def num_stale(self, stage: str) -> int:
+        """Return how many epochs of a stage have passed since its best."""
+        best = self.best(stage)
+        return 0 if best is None else self.in_stage(stage)[-1].epoch - best.epoch
+
+    def is_done(self, stage: Stage, *, patience: int) -> bool:
+        """Return whether a stage is over: all its epochs, or too many without a better one."""
+        num_epochs = len(self.in_stage(stage.name))
+        has_lost_patience = patience > 0 and self.num_stale(stage.name) >= patience
+        return num_epochs >= stage.epochs or has_lost_patience
+
+    def to_plain(self) -> list[dict[str, Any]]:
+        """Return the rows as plain values, for last.pt."""
+        return [asdict(row) for row in self.rows]
+
+    @classmethod
+    def from_plain(cls, rows: Sequence[Mapping[str, Any]]) -> "Progress":
+        """Return the progress that `to_plain` described."""
+        return cls([EpochRow(**row) for row in rows])
+
+
+def write_history(run_dir: Path, progress: Progress) -> None:
+    """Write history.csv: one row per finished epoch."""
+    rows = [astuple(row) for row in progress.rows]
+    write_csv(run_dir / "history.csv", HISTORY_HEADER, rows=rows)
+
+
+class Timings:
+    """The rows of timings.csv, each written before its epoch counts as finished."""
+
+    def __init__(self, run_dir: Path, progress: Progress) -> None:
+        """Take over the times of the epochs that an interrupted run has finished."""
+        self._path = run_dir / "timings.csv"
+        finished = {(row.stage, str(row.epoch)) for row in progress.rows}
+        old = read_csv(self._path) if finished and self._path.is_file() else []
+        kept = [row for row in old if (row["stage"], row["epoch"]) in finished]
+        self._rows: list[Sequence[object]] = [tuple(row.values()) for row in kept]
+
+    def add(self, stage: str, epoch: int, *, seconds: float, images_per_second: float) -> None:
+        """Write the file with one more row.
+
+        Args:
+            stage: its name.
+            epoch: from 1.
+            seconds: of the whole epoch, validation included.
+            images_per_second: training images over the time of training alone.
+        """
+        self._rows.append((stage, epoch, round(seconds, 3), round(images_per_second, 1)))
+        write_csv(self._path, TIMINGS_HEADER, rows=self._rows)
