@@ -117,13 +117,16 @@ def summary_of(run: FakeRun, split: str, rules: Mapping[str, float]) -> dict[str
         key: metric(float(np.mean([b["metrics"][key]["value"] for b in blocks.values()])))
         for key in names
     }
+    prevalences = [block["prevalence"] for block in blocks.values()]
+    macro["average_precision"]["baseline"] = float(np.mean(prevalences))
     return {
         "split": split,
+        "class_names": list(run.class_names),
         "num_images": len(labels),
         "num_groups": len({i.split("/")[-1].split("_")[0] for i in run.ids[split]}),
         "positive_class": run.positive_class,
         "classes": blocks,
-        "macro": macro,
+        "macro": {"metrics": macro, "operating_points": {}},
         "confusion_matrix": oracle.confusion_matrix(labels, scores.argmax(1)).tolist(),
     }
 
@@ -198,7 +201,7 @@ def write_mistakes(run: FakeRun, rules: Mapping[str, float]) -> int:
         sign = -1 if kind == "FP" else 1
         mine = sorted((p for p in panels if p[0] == kind), key=lambda p: sign * probability[p])
         for number, panel in enumerate(mine, start=1):
-            safe = panel[2].replace("/", "_").rsplit(".", 1)[0]
+            safe = Path(panel[2]).stem[:80]
             part = "" if run.positive_class else f"{panel[1]}_"
             name = f"{number:02d}_p{probability[panel]:.3f}_{part}{safe}.png"
             draw_png(run.folder / "gradcam" / kind / name, (780, 300))
@@ -211,7 +214,9 @@ def write_evaluation(run: FakeRun) -> None:
     for split, summary in summaries.items():
         write_predictions(run, split)
         run.write_json(f"{split}_summary.json", summary)
-    fixed = {rule: {"threshold": value, "rule": rule} for rule, value in rules.items()}
+    fixed = {
+        rule: {"threshold": value, "rule": f"how {rule} is chosen"} for rule, value in rules.items()
+    }
     thresholds = dict.fromkeys(summaries["val"]["classes"], fixed)
     digest = hashlib.sha256(b"weights").hexdigest()
     run.write_json(
@@ -228,7 +233,7 @@ def write_evaluation(run: FakeRun) -> None:
     headline = {
         split: summary["classes"][run.positive_class]["metrics"]
         if run.positive_class
-        else summary["macro"]
+        else summary["macro"]["metrics"]
         for split, summary in summaries.items()
     }
     head_only = {"val": {"auroc": 0.861, "average_precision": 0.903}}

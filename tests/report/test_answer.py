@@ -43,9 +43,23 @@ def test_answer_of_three_classes(make_run: Callable[..., Any]) -> None:
     assert [s.label for s in answer.statistics] == [
         *("TEST macro AUROC", "TEST macro average precision")
     ]
+    assert answer.statistics[1].detail.startswith("baseline 0.333 (mean prevalence); VAL ")
     assert answer.points is not None
     assert [row.cells[0] for row in answer.points.rows] == list(MULTI)
     assert answer.points.notes[0].startswith("Thresholds: Max-F1")
+
+
+def test_one_class_of_three_may_be_the_positive_one(make_run: Callable[..., Any]) -> None:
+    run = make_run(MULTI)
+    for split in ("val", "test"):
+        summary = run.json(f"{split}_summary.json")
+        summary["classes"] = {"COVID": summary["classes"]["COVID"]}
+        run.write_json(f"{split}_summary.json", summary | {"positive_class": "COVID"})
+    run.write_json("eval_summary.json", run.json("eval_summary.json") | {"positive_class": "COVID"})
+    answer = summarize_run(read_run(run.folder))
+    truth, scores = run.labels["test"] == 0, run.probabilities["test"][:, 0]
+    assert answer.lede == "resnet18, trained to tell COVID from 2 other classes."
+    assert answer.statistics[0].text == f"{oracle.roc_auc_score(truth, scores):.3f}"
 
 
 @pytest.mark.parametrize(

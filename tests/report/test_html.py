@@ -256,6 +256,15 @@ def test_limits_and_research_use_are_said(make_run: Callable[..., Any]) -> None:
     assert text.count("Research use only") >= 2
 
 
+def test_many_warnings_fold_and_none_is_lost(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    warnings = [f"warning number {i}." for i in range(30)]
+    run.write_json("eval_summary.json", run.json("eval_summary.json") | {"warnings": warnings})
+    page = read_page(run.folder)
+    assert all(page.count(text) == 1 for text in warnings)
+    assert "<summary>26 more</summary>" in page
+
+
 def test_warnings_are_on_the_first_screen(make_run: Callable[..., Any]) -> None:
     run = make_run()
     page = read_page(run.folder)

@@ -118,7 +118,8 @@ def test_undefined_figure_is_a_dash_with_its_reason(make_run: Callable[..., Any]
     points = tabulate_points(content, "PNEUMONIA")
     assert points is not None
     assert cells(points)[1]["NPV"] == "–"
-    assert points.notes == ("NPV (TEST, Max-F1) is undefined: no negative call",)
+    assert points.notes[0] == "Max-F1: how max_f1 is chosen"
+    assert points.notes[-1] == "NPV (TEST, Max-F1) is undefined: no negative call"
 
 
 def test_chosen_operating_point_comes_first(make_run: Callable[..., Any]) -> None:

@@ -88,6 +88,8 @@ def _describe_task(content: RunContent) -> str:
     if positive is not None and len(names) == 2:
         other = names[1 - names.index(positive)]
         return f"{arch}, trained to tell {positive} from {other}."
+    if positive is not None:
+        return f"{arch}, trained to tell {positive} from {len(names) - 1} other classes."
     listed = ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "its classes"
     return f"{arch}, trained to tell {listed} apart."
 
@@ -98,11 +100,10 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     auroc = headline_metric(content, split, metric="auroc")
     yield _statistic(f"{name}AUROC", auroc, floor=0.5, detail=_beside(content, split, "auroc"))
     precision = headline_metric(content, split, metric="average_precision")
-    detail, floor = _beside(content, split, "average_precision"), None
-    if is_binary:
-        block = class_block(content, split, class_name=str(content.positive_class))
-        floor = value_of(block.get("prevalence"))
-        detail = f"baseline {format_score(floor)} (prevalence){'; ' if detail else ''}{detail}"
+    detail, floor = _beside(content, split, "average_precision"), _precision_floor(content, split)
+    if floor is not None:
+        reason = "prevalence" if is_binary else "mean prevalence"
+        detail = f"baseline {format_score(floor)} ({reason}){'; ' if detail else ''}{detail}"
     yield _statistic(f"{name}average precision", precision, floor=floor, detail=detail)
 
 
@@ -114,6 +115,16 @@ def _statistic(label: str, value: float | None, *, floor: float | None, detail: 
         position=None if value is None else round(100 * value, 2),
         floor=None if floor is None else round(100 * floor, 2),
     )
+
+
+def _precision_floor(content: RunContent, split: str) -> float | None:
+    """Return the average precision that chance reaches."""
+    if content.positive_class is not None:
+        block = class_block(content, split, class_name=content.positive_class)
+        return value_of(block.get("prevalence"))
+    macro = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
+    precision = as_mapping(as_mapping(macro.get("metrics")).get("average_precision"))
+    return value_of(precision.get("baseline"))
 
 
 def _beside(content: RunContent, split: str, metric: str) -> str:

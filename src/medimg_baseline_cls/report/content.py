@@ -58,13 +58,10 @@ class RunContent:
 
     @property
     def positive_class(self) -> str | None:
-        """Return the positive class; None for more than two classes."""
-        if len(self.class_names) > 2:
-            return None
-        for source in (self.evaluation, self.provenance, self.config, *self.summaries.values()):
-            name = source.get("positive_class")
-            if name:
-                return str(name)
+        """Return the positive class; None where each class stands against the rest."""
+        for source in (self.evaluation, *self.summaries.values(), self.provenance, self.config):
+            if source.get("positive_class") in self.class_names:
+                return str(source["positive_class"])
         return None
 
 

@@ -30,7 +30,7 @@ def headline_metric(content: RunContent, split: str, *, metric: str) -> float | 
         block = class_block(content, split, class_name=positive)
         return value_of(as_mapping(block.get("metrics")).get(metric))
     macro = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
-    return value_of(macro.get(metric, as_mapping(macro.get("metrics")).get(metric)))
+    return value_of(as_mapping(macro.get("metrics")).get(metric))
 
 
 def list_rules(content: RunContent) -> list[str]:
@@ -106,6 +106,7 @@ def tabulate_points(content: RunContent, class_name: str) -> Table | None:
             is_first = False
     if not rows:
         return None
+    notes = [*_describe_rules(content, class_name), *notes]
     header = ("Operating point", "Split", "Threshold", *(key.upper() for key in COUNTS))
     return Table(
         title=f"Operating points, {class_name} positive",
@@ -141,6 +142,15 @@ def _macro_rows(content: RunContent) -> Iterator[Row]:
         cells.insert(2, "")
         if any(value is not None for value in values):
             yield Row(("Macro mean", name_split(split), *cells), "total")
+
+
+def _describe_rules(content: RunContent, class_name: str) -> Iterator[str]:
+    """Say how each threshold was chosen, as the evaluation wrote it down."""
+    thresholds = as_mapping(as_mapping(content.evaluation.get("thresholds")).get(class_name))
+    for rule in list_rules(content):
+        description = as_mapping(thresholds.get(rule)).get("rule")
+        if description:
+            yield f"{rule_name(content, rule)}: {description}"
 
 
 def _reasons(metrics: Json, names: Mapping[str, str], *, where: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from medimg_baseline_cls.report.labels import FIGURES, name_rule
 from medimg_baseline_cls.report.numbers import format_threshold
 
 MAX_PANELS = 40
+CUT_LENGTH = 80  # longer names are cut to this in the file names of panels
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PANEL = re.compile(r"(?P<rank>\d+)_p(?P<probability>[01]\.\d+)_(?P<rest>.+)", re.DOTALL)
 
@@ -177,9 +178,7 @@ def _match_panel(path: Path, mistakes: Iterable[_Merged]) -> _Merged:
     for mistake in mistakes:
         if f"{mistake.probability or 0.0:.{decimals}f}" != found["probability"]:
             continue
-        length = max(
-            len(form) if _bare(rest).endswith(form) else 0 for form in _forms(mistake.image_id)
-        )
+        length = max(_agreement(rest, form) for form in _forms(mistake.image_id))
         has_class = int(_bare(rest).startswith(_bare(mistake.class_name)))
         if length and (has_class, length) > best:
             best, match = (has_class, length), mistake
@@ -195,6 +194,14 @@ def _forms(image_id: str) -> tuple[str, ...]:
         for bare in (_bare(name), _bare(name.rpartition(".")[0]))
         if bare
     )
+
+
+def _agreement(rest: str, form: str) -> int:
+    """Return how many letters of an image's name stand in that of a panel; 0 for another image."""
+    if _bare(rest).endswith(form):
+        return len(form)
+    kept = _bare(rest[-CUT_LENGTH:])
+    return len(kept) if len(rest) >= CUT_LENGTH and form.startswith(kept) else 0
 
 
 def _bare(text: str) -> str:
