@@ -8,10 +8,11 @@ network cannot take, and networks whose logits are not one linear layer's output
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import timm
 import torch
@@ -26,6 +27,14 @@ from medimg_baseline_cls.models.families import (
     check_cam_layer,
     find_cam_layer,
     trace_layers,
+)
+from medimg_baseline_cls.models.weights import (
+    HUB_FILES,
+    StateDict,
+    Translate,
+    load_hub_weights,
+    load_weights_file,
+    ways_out,
 )
 from medimg_baseline_cls.utils.seed import torch_randomness
 
@@ -77,8 +86,7 @@ def build_model(
     """
     plan = _plan_network(arch, num_classes=num_classes, image_size=image_size)
     with torch_randomness(seed, "model", arch):
-        net = plan.create()
-        trace = _trace(net, arch, image_size=image_size)
+        net, trace = _create(plan, arch, image_size=image_size)
     layer = find_cam_layer(net, trace)
     if cam_layer:
         layer = check_cam_layer(net, trace, layer=cam_layer)
@@ -91,6 +99,12 @@ def build_model(
         std=plan.std,
     )
     report = WeightsReport(kind="random")
+    if weights is not None:
+        report = load_weights_file(
+            net, weights, head_names=(trace.head_name,), translate=plan.translate
+        )
+    elif pretrained:
+        report = _load_pretrained(net, plan, head_name=trace.head_name)
     return Classifier(net, facts, head_name=trace.head_name, report=report)
 
 
@@ -124,14 +138,8 @@ def rebuild_model(description: Mapping[str, Any], state_dict: Mapping[str, Tenso
         model.net.load_state_dict(dict(state_dict), strict=True)
     except RuntimeError as error:
         raise WeightsError(f"The checkpoint does not fit {description['arch']}: {error}") from error
-    facts = NetworkFacts(
-        arch=model.arch,
-        num_classes=model.facts.num_classes,
-        image_size=model.facts.image_size,
-        cam_layer=model.cam_layer,
-        mean=tuple(description["mean"]),
-        std=tuple(description["std"]),
-    )
+    mean, std = tuple(description["mean"]), tuple(description["std"])
+    facts = replace(model.facts, mean=mean, std=std)
     report = WeightsReport(kind="checkpoint")
     return Classifier(model.net, facts, head_name=model.head_names[0], report=report)
 
@@ -143,11 +151,18 @@ def list_families() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How to create a network, and its normalisation."""
+    """How to create a network, its normalisation, and where its pretrained weights are.
+
+    `hub_files` has the address and the file names on the hub; `no_hub` says why there is none.
+    """
 
     create: Callable[[], nn.Module]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    translate: Translate | None = None
+    hub_id: str | None = None
+    hub_files: tuple[str, ...] = HUB_FILES
+    no_hub: str = ""
 
 
 def _plan_network(arch: str, *, num_classes: int, image_size: int) -> _Plan:
@@ -161,20 +176,34 @@ def _plan_network(arch: str, *, num_classes: int, image_size: int) -> _Plan:
 def _plan_timm(arch: str, *, num_classes: int, image_size: int) -> _Plan:
     name, tag = split_model_name_tag(arch)
     known = timm.list_models(pretrained=bool(tag))
-    if not (arch in known if tag else timm.is_model(name)):
-        near = difflib.get_close_matches(
-            arch, [*known, *(MONAI_PREFIX + n for n in MONAI_NETWORKS)], n=5, cutoff=0.5
-        )
+    is_known = timm.is_model(name) and (not tag or arch in known)
+    config = get_pretrained_cfg(arch) if is_known else None
+    if config is None:
+        names = [*known, *(MONAI_PREFIX + monai_name for monai_name in MONAI_NETWORKS)]
+        near = difflib.get_close_matches(arch, names, n=5, cutoff=0.6)
         hint = f"nearest: {', '.join(near)}" if near else "see timm.list_models()"
         raise ModelError(f"Unknown architecture {arch!r}; {hint}.")
-    config = get_pretrained_cfg(arch)
-    if config is None:
-        raise ModelError(f"timm knows no settings for {arch!r}; take another architecture.")
     settings: dict[str, Any] = {"num_classes": num_classes}
     if config.fixed_input_size:
         settings["img_size"] = image_size
-    create = partial(timm.create_model, arch, pretrained=False, **settings)
-    return _Plan(create, tuple(config.mean), tuple(config.std))
+    address = f"; download {config.url} and give it with --weights" if config.url else ""
+    return _Plan(
+        partial(timm.create_model, arch, pretrained=False, **settings),
+        tuple(config.mean),
+        tuple(config.std),
+        translate=partial(_translate_as_timm, arch, settings),
+        hub_id=config.hf_hub_id,
+        hub_files=_hub_files(config.hf_hub_filename),
+        no_hub=f"timm's hub has no weights for {arch}{address}",
+    )
+
+
+def _hub_files(filename: str | None) -> tuple[str, ...]:
+    """Return the names to try on the hub, the safe format first."""
+    if not filename:
+        return HUB_FILES
+    safe = filename.replace("pytorch_model.bin", "model.safetensors")
+    return tuple(dict.fromkeys((safe, filename)))
 
 
 def _plan_monai(arch: str, *, num_classes: int) -> _Plan:
@@ -190,19 +219,82 @@ def _plan_monai(arch: str, *, num_classes: int) -> _Plan:
     inputs, outputs = MONAI_NETWORKS[name]
     settings = {"spatial_dims": 2, inputs: IN_CHANNELS, outputs: num_classes}
     factory = cast(Callable[..., nn.Module], getattr(nets, name))
-    return _Plan(partial(factory, **settings), HALF, HALF)
+    no_hub = f"MONAI's {name} has no weights on the hub"
+    return _Plan(partial(factory, **settings), HALF, HALF, no_hub=no_hub)
 
 
-def _trace(net: nn.Module, arch: str, *, image_size: int) -> LayerTrace:
-    """Return what one image shows; a network that cannot take this size is refused here."""
-    pixels = torch.rand(1, IN_CHANNELS, image_size, image_size)
+def _create(plan: _Plan, arch: str, *, image_size: int) -> tuple[nn.Module, LayerTrace]:
+    """Return the network and what one image shows; refuse a size that it cannot take."""
     try:
-        trace = trace_layers(net, pixels)
-    except (RuntimeError, AssertionError, ValueError) as error:
+        net = plan.create()
+        _check_patches(net, arch, image_size=image_size)
+        trace = trace_layers(net, torch.rand(1, IN_CHANNELS, image_size, image_size))
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         raise ModelError(f"{arch} cannot take images of {image_size} px: {error}") from error
     if not trace.head_name:
         raise ModelError(
             f"{arch} has no single last linear layer whose output is its logits "
             "(it may average several classifiers); take another architecture."
         )
-    return trace
+    return net, trace
+
+
+def _check_patches(net: nn.Module, arch: str, *, image_size: int) -> None:
+    """Refuse a size that patches do not tile: the network would drop the border in silence."""
+    size = getattr(getattr(net, "patch_embed", None), "patch_size", None)
+    patch = size[0] if isinstance(size, tuple) else size
+    if isinstance(patch, int) and image_size % patch:
+        lower = image_size // patch * patch
+        raise ModelError(
+            f"{arch} sees patches of {patch} px and would ignore {image_size - lower} px of "
+            f"every image of {image_size} px; take image_size {lower or patch} or {lower + patch}."
+        )
+
+
+def _load_pretrained(net: nn.Module, plan: _Plan, *, head_name: str) -> WeightsReport:
+    if plan.hub_id is None:
+        raise WeightsError(f"{plan.no_hub}. {ways_out(None)}")
+    return load_hub_weights(
+        net,
+        plan.hub_id,
+        head_names=(head_name,),
+        translate=plan.translate,
+        filenames=plan.hub_files,
+    )
+
+
+class _CaughtError(Exception):
+    """Carries a state dict out of timm's loader."""
+
+    def __init__(self, state: StateDict) -> None:
+        super().__init__()
+        self.state = state
+
+
+def _translate_as_timm(arch: str, settings: Mapping[str, Any], state: StateDict) -> StateDict:
+    """Return a foreign state dict as timm itself would load it into this network.
+
+    timm renames keys and resamples embeddings inside `create_model`, by a function that
+    only the entry point of the architecture knows. So timm is asked to load, and the
+    state dict is caught at the moment when timm hands it to the network. This keeps the
+    check of missing and unexpected keys ours: timm only logs them.
+    """
+    config = get_pretrained_cfg(arch)
+    assert config is not None, "only called for architectures that were found"
+    overlay: dict[str, Any] = {"state_dict": state, "custom_load": False}
+    stems = (config.first_conv,) if isinstance(config.first_conv, str) else config.first_conv or ()
+    channels = {state[f"{s}.weight"].shape[1] for s in stems if f"{s}.weight" in state}
+    if len(channels) == 1 and channels != {IN_CHANNELS}:
+        overlay["input_size"] = (channels.pop(), *config.input_size[1:])
+
+    def catch(_net: nn.Module, state_dict: Mapping[str, Tensor], *_: Any, **__: Any) -> None:
+        raise _CaughtError(dict(state_dict))
+
+    kind = type(timm.create_model(arch, pretrained=False, **settings))
+    settings = {**settings, "in_chans": IN_CHANNELS, "pretrained_cfg_overlay": overlay}
+    try:
+        with mock.patch.object(kind, "load_state_dict", catch):
+            timm.create_model(arch, pretrained=True, **settings)
+    except _CaughtError as caught:
+        return caught.state
+    raise ValueError(f"timm did not load the state dict of {arch}")
