@@ -4,6 +4,7 @@
 and the pipeline are loaded by the command that needs them.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,7 @@ from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "the whole pipeline on phantom radiographs; no data needed"),
+    "demo": ("demo", "the whole pipeline, on phantom radiographs"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
@@ -19,14 +20,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report RUN", "write report.html"),
     "predict": ("predict RUN PATH...", "decide on new images"),
 }
-EXIT_OK, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 2, 130
+EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 2 for a mistake, 130 when interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except MedimgError as error:
         sys.stderr.write(f"medimg: {error}\n")
         return EXIT_MISTAKE
@@ -36,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("medimg: interrupted.\n")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # as in `medimg train --help | head`: nobody reads on
+        # Python flushes at its end once more, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNREAD
     except SystemExit as end:  # the flag parser has printed its help or its complaint
         return end.code if isinstance(end.code, int) else EXIT_OK
 

@@ -52,7 +52,7 @@ def demo(
         bool, arg(help="Plant a corner marker that betrays the class.", help_behavior_hint="")
     ] = False,
 ) -> None:
-    """Draw phantom radiographs, train from random weights, evaluate, explain and report."""
+    """Draw phantom radiographs, then train from random weights and do all the rest."""
     from medimg_baseline_cls.pipeline import demo as run_demo
 
     run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
@@ -112,7 +112,7 @@ def predict(
     ] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Decide on new images with a run's network and thresholds; one CSV row per image."""
+    """Decide on new images by a run's network and thresholds, one CSV row each."""
     from medimg_baseline_cls.pipeline import predict as predict_images
 
     predict_images(

@@ -39,7 +39,7 @@ from medimg_baseline_cls.errors import ConfigError
 _METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH", tuple: "NAME...", str: "TEXT"}
 _OWN_METAVARS = {"data_dir": "DIR", "output_dir": "DIR", "cache_dir": "DIR", "weights": "FILE"}
 _PRECEDENCE = (
-    "Settings come from the defaults, then --config FILE, then flags; the later wins.\n"
+    "Settings come from the defaults, then --config FILE, then flags; the later wins.\n\n"
     "Paths are relative to the current folder, in files too."
 )
 _CHANGED_BY_RESUME = {"output_dir"}
@@ -85,7 +85,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         _check_resume(flags, parsed)
     return Request(
         config=build_config(file, **flags),
-        sources=_find_sources(file, file_values, flags),
+        sources=_find_sources(file, file_values=file_values, flags=flags),
         is_printed=parsed.print_config,
         is_resumed=is_resumed,
         run=parsed.resume[0] if is_resumed and parsed.resume else None,
@@ -110,7 +110,9 @@ def format_settings(config: Config, sources: Mapping[str, str]) -> str:
 
 
 def _yaml_line(name: str, value: Any) -> str:
-    return yaml.safe_dump({name: value}, default_flow_style=None, width=10**6).rstrip("\n")
+    dumped = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    # A lone scalar ends with "...", the mark of a document's end.
+    return f"{name}: " + dumped.rstrip("\n").removesuffix("...").rstrip("\n")
 
 
 def _spellings(name: str) -> tuple[str, ...]:
@@ -127,19 +129,19 @@ def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:
     facts = field_facts()
     others = {flag.lstrip("-").replace("-", "_"): flag for flag in own}
     found: list[str] = []
-    for near in suggest_fields(bare.removeprefix("no-"), [*facts, *others], FLAG_ALIASES):
+    for near in suggest_fields(bare.removeprefix("no-"), [*facts, *others], aliases=FLAG_ALIASES):
         is_switch = near in facts and facts[near].kind is bool
         found.append(others.get(near) or _spellings(near)[-1 if is_switch and is_negated else 0])
     return found
 
 
 def _find_file(tokens: Sequence[str]) -> Path | None:
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+    found = ""
+    for token, following in zip(tokens, [*tokens, ""][1:], strict=True):
         name, equals, value = token.partition("=")
         if name == "--config":
-            text = value if equals else following
-            return Path(text) if text else None
-    return None
+            found = value if equals else following
+    return Path(found) if found else None
 
 
 def _take_switches(tokens: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -189,7 +191,7 @@ def _check_resume(flags: Mapping[str, Any], parsed: Any) -> None:
 
 
 def _find_sources(
-    file: Path | None, file_values: Mapping[str, Any], flags: Mapping[str, Any]
+    file: Path | None, *, file_values: Mapping[str, Any], flags: Mapping[str, Any]
 ) -> dict[str, str]:
     from_file = dict.fromkeys(file_values, str(file))
     from_flags = dict.fromkeys(flags, "flag")
@@ -230,7 +232,9 @@ def _make_option(
     is_from_file = name in file_values
     option = tyro.conf.arg(
         help=_describe_flag(
-            name, file_values.get(name, facts.default), file if is_from_file else None
+            name,
+            current=file_values.get(name, facts.default),
+            file=file if is_from_file else None,
         ),
         metavar=_OWN_METAVARS.get(name) or ("NAME" if facts.choices else _METAVARS.get(facts.kind)),
         help_behavior_hint="",
@@ -242,7 +246,7 @@ def _make_option(
     return name, Annotated[kind, option], field(default=() if facts.kind is tuple else "")
 
 
-def _describe_flag(name: str, current: Any, file: Path | None) -> str:
+def _describe_flag(name: str, *, current: Any, file: Path | None) -> str:
     """Return a setting's help with all its facts in one closing parenthesis.
 
     These are the choices, the range, the value that holds without the flag, the aliases.

@@ -40,7 +40,7 @@ _FOREIGN_NAMES: dict[str, str] = {
 class SettingsError(ConfigError):
     """A ConfigError that holds each mistake as a sentence; its text is all of them."""
 
-    def __init__(self, mistakes: Sequence[str], *, file: Path | None = None):
+    def __init__(self, mistakes: Sequence[str], *, file: Path | None = None) -> None:
         self.mistakes = tuple(mistakes)
         where = "" if file is None else f"{file}: "
         if len(self.mistakes) == 1:
@@ -72,7 +72,10 @@ def read_field_facts(config_class: type[Any]) -> dict[str, FieldFacts]:
 
 
 def describe_mistakes(
-    error: ValidationError, facts: Mapping[str, FieldFacts], aliases: Mapping[str, Sequence[str]]
+    error: ValidationError,
+    facts: Mapping[str, FieldFacts],
+    *,
+    aliases: Mapping[str, Sequence[str]],
 ) -> tuple[str, ...]:
     """Return one sentence per field that pydantic refused, in the order of the report."""
     sentences: dict[str, str] = {}
@@ -88,7 +91,7 @@ def describe_mistakes(
         elif item["type"] == "unexpected_positional_argument":
             sentences[name] = "settings are given by name, for example Config(image_size=224)."
         else:
-            near = suggest_fields(name, facts, aliases)
+            near = suggest_fields(name, facts, aliases=aliases)
             hint = f"did you mean {' or '.join(near)}?" if near else "see medimg train --help."
             sentences[name] = f"no setting is called {name!r}: {hint}"
     return tuple(sentences.values())
@@ -108,10 +111,10 @@ def describe_field(facts: FieldFacts) -> str:
 
 
 def suggest_fields(
-    name: str, facts: Iterable[str], aliases: Mapping[str, Sequence[str]]
+    name: str, names: Iterable[str], *, aliases: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """Return the fields whose names, or other tools' names for them, come nearest."""
-    meanings = {field: field for field in facts}
+    meanings = {field: field for field in names}
     for field, flags in aliases.items():
         meanings |= {flag.lstrip("-").replace("-", "_"): field for flag in flags}
     meanings |= {foreign: field for foreign, field in _FOREIGN_NAMES.items() if field in meanings}
@@ -130,7 +133,8 @@ def show_value(value: Any) -> str:
         return "none"
     if isinstance(value, list | tuple):
         return f"[{', '.join(str(item) for item in value)}]"
-    return repr(value) if isinstance(value, str) else str(value)
+    text = str(value)
+    return repr(text) if not text or any(map(str.isspace, text)) else text
 
 
 def _read_facts(info: Any) -> FieldFacts:

@@ -234,7 +234,7 @@ class Config:
         try:
             config = handler(values)
         except ValidationError as error:
-            mistakes = describe_mistakes(error, field_facts(), FLAG_ALIASES)
+            mistakes = describe_mistakes(error, field_facts(), aliases=FLAG_ALIASES)
             broken = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
             given = values.kwargs or {}
             sound = {name: given[name] for name in given if name not in broken}
@@ -289,14 +289,14 @@ def _check_classes(config: Config) -> list[str]:
     if names is None:
         return []
     mistakes: list[str] = []
-    if len(set(names)) < max(2, len(names)):
+    if len(set(names)) < max(2, len(names)) or not all(map(str.strip, names)):
         mistakes.append(
             f"class_names = {show_value(names)}: expected two or more different names, "
             "for example [NORMAL, PNEUMONIA]."
         )
     if config.positive_class is not None and config.positive_class not in names:
         mistakes.append(
-            f"positive_class = {config.positive_class!r} is not one of "
+            f"positive_class = {show_value(config.positive_class)} is not one of "
             f"class_names = {show_value(names)}: name one of them, or leave it out."
         )
     return mistakes
@@ -309,7 +309,7 @@ def _check_group_regex(group_regex: str) -> list[str]:
         re.compile(group_regex)
     except re.error as error:
         return [
-            f"group_regex = {group_regex!r} is no regular expression ({error}): "
+            f"group_regex = {group_regex} is no regular expression ({error}): "
             r"expected auto, none, or one such as ^(patient\d+)_."
         ]
     return []

@@ -1,0 +1,365 @@
+"""The command line: each word makes one call, each mistake is one sentence and exit code 2."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medimg_baseline_cls import __version__
+from medimg_baseline_cls.cli import COMMANDS, main
+from medimg_baseline_cls.cli.commands import TABLE
+from medimg_baseline_cls.config import FIELD_GROUPS, FLAG_ALIASES, Config, field_facts
+from medimg_baseline_cls.errors import DataError, RunInterrupted
+
+Calls = list[tuple[str, tuple[object, ...], dict[str, object]]]
+Capture = pytest.CaptureFixture[str]
+
+
+def configured(calls: Calls, line: str) -> Config:
+    """Return the Config that `medimg train LINE` trains with."""
+    assert main(["train", *shlex.split(line)]) == 0
+    ((name, (config,), keywords),) = calls
+    assert (name, keywords) == ("train", {})
+    assert isinstance(config, Config)
+    return config
+
+
+def complaint(capsys: Capture, line: str) -> str:
+    """Return what `medimg LINE` says on stderr when it is refused."""
+    assert main(shlex.split(line)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "settings"),
+    [
+        ("", {}),
+        ("--data-dir films --seed 4", {"data_dir": "films", "seed": 4}),
+        (
+            "--data films --img-size 96 --model vit",
+            {"data_dir": "films", "image_size": 96, "arch": "vit"},
+        ),
+        ("--epochs 3 --lr 1e-5 -b 8", {"finetune_epochs": 3, "finetune_lr": 1e-5, "batch_size": 8}),
+        ("-j 0", {"num_workers": 0}),
+        ("--workers=2 --image_size=64", {"num_workers": 2, "image_size": 64}),
+        ("--no-pretrained", {"pretrained": False}),
+        ("--pretrained --keep-aspect", {"keep_aspect": True}),
+        ("--keep-aspect --no-keep-aspect", {"keep_aspect": False}),
+        (
+            "--class-names B A --positive-class A",
+            {"class_names": ("B", "A"), "positive_class": "A"},
+        ),
+        ("--group-regex '^(p\\d+)' --limit none", {"group_regex": r"^(p\d+)"}),
+    ],
+)
+def test_flags_become_settings(calls: Calls, line: str, settings: dict[str, object]):
+    assert configured(calls, line) == Config(**settings)  # type: ignore[arg-type]
+
+
+def test_every_setting_is_a_flag(calls: Calls):
+    values = {
+        name: facts.choices[-1] if facts.choices else facts.example
+        for name, facts in field_facts().items()
+        if facts.example is not None and facts.kind not in (bool, tuple)
+    }
+    line = " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(str(v))}"
+        for name, v in values.items()
+        if name != "positive_class"
+    )
+    values.pop("positive_class")
+    assert configured(calls, line) == Config(**values)
+
+
+def test_defaults_give_way_to_the_file_and_the_file_to_flags(calls: Calls, tmp_path: Path):
+    file = tmp_path / "s.yaml"
+    file.write_text("image_size: 96\nkeep_aspect: true\nclass_names: [A, B]\nlimit: 9\n")
+    line = f"--config {file} --img-size 128 --no-keep-aspect --class-names none --limit none"
+    assert configured(calls, line) == Config(image_size=128)
+
+
+def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path: Path):
+    file = tmp_path / "s.toml"
+    file.write_text('image_size = 96\nhorizontal_flip = true\nclass_names = ["A", "B"]\n')
+    expected = Config(image_size=96, horizontal_flip=True, class_names=("A", "B"), seed=3)
+    assert configured(calls, f"--config={file} --seed 3") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("evaluate latest", ("evaluate", ("latest",), {"output_dir": Path("outputs")})),
+        ("explain a/b --output-dir o", ("explain", ("a/b",), {"output_dir": Path("o")})),
+        ("report --output_dir=o r", ("report", ("r",), {"output_dir": Path("o")})),
+        (
+            "demo --seed 3 --shortcut",
+            ("demo", (), {"output_dir": Path("outputs"), "seed": 3, "shortcut": True}),
+        ),
+        (
+            "predict r a.png 'b/*.png' --explain --output p.csv --operating-point default",
+            (
+                "predict",
+                ("r", ("a.png", "b/*.png")),
+                {
+                    "output": Path("p.csv"),
+                    "output_dir": Path("outputs"),
+                    "explain": True,
+                    "operating_point": "default",
+                },
+            ),
+        ),
+        ("run --data d", ("run", (Config(data_dir=Path("d")),), {})),
+        ("train --resume", ("resume", (None,), {"output_dir": Path("outputs")})),
+        ("train --resume --output-dir o", ("resume", (None,), {"output_dir": Path("o")})),
+        ("train --output-dir o --resume r", ("resume", ("r",), {"output_dir": Path("o")})),
+        ("train --resume=r", ("resume", ("r",), {"output_dir": Path("outputs")})),
+    ],
+)
+def test_each_command_is_one_call(calls: Calls, line: str, call: tuple[object, ...]):
+    assert main(shlex.split(line)) == 0
+    assert calls == [call]
+
+
+def test_resume_takes_no_other_settings(calls: Calls, capsys: Capture):
+    said = complaint(capsys, "train --resume r --image-size 96 --no-pretrained")
+    assert "--image-size" in said
+    assert "--pretrained" in said
+    assert "one run" in complaint(capsys, "train --resume a b")
+    assert "no flag --resume" in complaint(capsys, "run --resume a")
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train --image-siz 3", "--image-size"),
+        ("train --imgsz 3", "--image-size"),
+        ("train --epoch 3", "--finetune-epochs"),
+        ("train --no-pretraind", "--no-pretrained"),
+        ("train --confg x", "--config"),
+        ("train --rsume", "--resume"),
+        ("run --colour grey", "--color"),
+        ("evaluate latest --outputdir x", "--output-dir"),
+        ("predict r p --explian", "--explain"),
+        ("demo --short-cut", "--shortcut"),
+        ("train -x", "train --help"),
+        ("trian", "train"),
+        ("xyz", "predict"),
+        ("help trian", "train"),
+    ],
+)
+def test_an_unknown_word_or_flag_brings_the_nearest(
+    calls: Calls, capsys: Capture, line: str, words: str
+):
+    said = complaint(capsys, line)
+    assert words in said
+    assert said.startswith("medimg: ")
+    assert calls == []
+
+
+def test_all_unknown_flags_are_reported_together(capsys: Capture):
+    said = complaint(capsys, "train --imgsz 3 --seeed 4")
+    assert "--image-size" in said
+    assert "--seed" in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train --image-size abc",
+        "train --image-size 5000",
+        "train --color gray",
+        "train --image-size",
+        "train films",
+        "train --pretrained --weights a --no-pretrained",
+        "train --config missing.yaml",
+        "train --config",
+        "evaluate",
+        "evaluate a b",
+        "demo --seed x",
+    ],
+)
+def test_every_mistake_ends_with_code_2_and_no_traceback(calls: Calls, capsys: Capture, line: str):
+    assert complaint(capsys, line).strip()
+    assert calls == []
+
+
+def test_mistakes_of_flags_and_file_are_told_in_the_same_words(
+    calls: Calls, capsys: Capture, tmp_path: Path
+):
+    (tmp_path / "s.yaml").write_text("image_size: 5000\nepochs: 3\n")
+    said = complaint(capsys, f"train --config {tmp_path / 's.yaml'} --head-lr 7")
+    assert "image_size = 5000: expected a whole number from 32 to 1024, for example 224." in said
+    assert "head_lr = 7: expected a number above 0 and at most 1, for example 0.001." in said
+    assert "finetune_epochs" in said
+
+
+def test_errors_of_the_pipeline_end_as_one_sentence(calls: Calls, capsys: Capture):
+    calls.error = DataError("no train/ folder.")  # type: ignore[attr-defined]
+    assert complaint(capsys, "train") == "medimg: no train/ folder.\n"
+
+
+def test_an_interrupted_run_ends_with_130_and_the_command_that_resumes(
+    calls: Calls, capsys: Capture
+):
+    calls.error = RunInterrupted("go on with: medimg train --resume r")  # type: ignore[attr-defined]
+    assert main(["train"]) == 130
+    assert "medimg train --resume r" in capsys.readouterr().err
+    calls.error = KeyboardInterrupt()  # type: ignore[attr-defined]
+    assert main(["evaluate", "latest"]) == 130
+    assert capsys.readouterr().err == "medimg: interrupted.\n"
+
+
+def test_other_errors_are_ours_to_mend_and_keep_their_traceback(calls: Calls):
+    calls.error = ZeroDivisionError()  # type: ignore[attr-defined]
+    with pytest.raises(ZeroDivisionError):
+        main(["train"])
+
+
+def test_print_config_shows_sources_trains_nothing_and_can_be_fed_back(
+    calls: Calls, capsys: Capture, tmp_path: Path
+):
+    file = tmp_path / "s.yaml"
+    file.write_text("image_size: 96\nkeep_aspect: true\nprovenance: {a: 1}\n")
+    flags = [
+        "--class-names",
+        "no",
+        "a, b: c",
+        "--no-pretrained",
+        "-b",
+        "8",
+        "--group-regex",
+        "(x#): '",
+    ]
+    assert main(["train", "--config", str(file), *flags, "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert calls == []
+    assert re.search(rf"^image_size: 96 +# {re.escape(str(file))}$", printed, re.MULTILINE)
+    assert re.search(r"^batch_size: 8 +# flag$", printed, re.MULTILINE)
+    assert re.search(r"^pretrained: false +# flag$", printed, re.MULTILINE)
+    assert re.search(r"^seed: 0 +# default$", printed, re.MULTILINE)
+    assert list(yaml.safe_load(printed)) == [n for names in FIELD_GROUPS.values() for n in names]
+
+    again = tmp_path / "again.yaml"
+    again.write_text(printed)
+    expected = Config(
+        image_size=96,
+        keep_aspect=True,
+        class_names=("no", "a, b: c"),
+        pretrained=False,
+        batch_size=8,
+        group_regex="(x#): '",
+    )
+    assert configured(calls, f"--config {again}") == expected
+    assert main(["run", "--print-config", "--config", str(again)]) == 0
+    assert "# default" not in capsys.readouterr().out
+
+
+def test_help_shows_each_setting_with_range_default_and_aliases(calls: Calls, capsys: Capture):
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    flat = " ".join(re.sub(r"[│╭╮╰╯─]", " ", shown).split())
+    for name, facts in field_facts().items():
+        flag = name.replace("_", "-")
+        assert f"--{flag} " in flat or f"--no-{flag} " in flat
+        assert all(choice in flat for choice in facts.choices)
+        assert all(f"also {alias}" in flat for alias in FLAG_ALIASES.get(name, ()))
+    assert "in pixels (32 to 1024; default 224; also --img-size)." in flat
+    assert "--resume" in shown
+    assert "None" not in shown
+    assert max(map(len, shown.splitlines())) <= 100
+    assert len(shown.splitlines()) <= 120
+    assert calls == []
+
+
+def test_help_shows_the_values_of_the_settings_file(calls: Calls, capsys: Capture, tmp_path: Path):
+    (tmp_path / "my.yaml").write_text("seed: 7\nkeep_aspect: true\n")
+    assert main(["run", "--config", str(tmp_path / "my.yaml"), "-h"]) == 0
+    shown = capsys.readouterr().out
+    assert "my.yaml 7" in shown
+    assert "--no-keep-aspect" in shown
+    assert "--resume" not in shown
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_every_command_has_help_that_fits_80_columns(
+    calls: Calls, capsys: Capture, monkeypatch: pytest.MonkeyPatch, word: str
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([word, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: medimg {word}")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "None" not in shown
+    assert main(["help", word]) == 0
+    assert capsys.readouterr().out == shown
+    assert calls == []
+
+
+def test_top_level_help_lists_every_command_and_fits_80_columns(capsys: Capture):
+    assert set(COMMANDS) == set(TABLE)
+    for line in (["--help"], ["-h"], ["help"]):
+        assert main(line) == 0
+        shown = capsys.readouterr().out
+        assert all(f"\n  {word} " in shown for word in COMMANDS)
+        assert max(map(len, shown.splitlines())) <= 80
+    assert main([]) == 2
+    assert capsys.readouterr().err == shown
+
+
+def test_version_is_the_packages(capsys: Capture):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"medimg {__version__}\n"
+
+
+def test_help_answers_at_once_and_loads_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", "-m", "medimg_baseline_cls", "--help"]
+    times: list[float] = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    for heavy in ("torch", "numpy", "pydantic", "tyro", "rich", "yaml"):
+        assert f" {heavy}\n" not in done.stderr
+    # The best of five: how fast it can be, whatever else the machine is doing.
+    assert min(times) < 0.3
+
+
+def test_flags_are_read_without_torch():
+    code = (
+        "import sys; from medimg_baseline_cls.cli import main;"
+        "main(['train', '--print-config', '--seed', '3']); print('# torch', 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("# torch False\n")
+
+
+def test_a_reader_that_leaves_early_causes_no_traceback():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "medimg_baseline_cls", "train", "--help"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write_end)
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+def test_the_module_and_the_command_are_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "medimg_baseline_cls", "trian"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "medimg: no command is called 'trian': did you mean train?\n"

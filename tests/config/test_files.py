@@ -1,0 +1,107 @@
+"""Settings files: the three formats say the same; what they cannot say is an error."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medimg_baseline_cls.config import Config, build_config, config_to_dict, load_config_file
+from medimg_baseline_cls.errors import ConfigError
+
+SETTINGS = {"image_size": 96, "head_lr": 0.001, "class_names": ["A", "B"], "keep_aspect": True}
+TEXTS = {
+    "s.yaml": "image_size: 96\nhead_lr: 1e-3\nclass_names: [A, B]\nkeep_aspect: true\n",
+    "s.yml": "image_size: 96\nhead_lr: 0.001\nclass_names:\n- A\n- B\nkeep_aspect: yes\n",
+    "s.toml": 'image_size = 96\nhead_lr = 1e-3\nclass_names = ["A", "B"]\nkeep_aspect = true\n',
+    "s.json": json.dumps(SETTINGS),
+}
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_format_says_the_same(tmp_path: Path, name: str):
+    assert build_config(write(tmp_path, name, TEXTS[name])) == Config(**SETTINGS)
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
+    file = write(tmp_path, "s.yaml", "image_size: 96\nseed: 3\n")
+    config = build_config(file, image_size=128)
+    assert (config.image_size, config.seed, config.batch_size) == (128, 3, Config().batch_size)
+
+
+def test_a_flag_mends_a_mistake_of_the_file(tmp_path: Path):
+    assert build_config(write(tmp_path, "s.yaml", "image_size: 5"), image_size=96).image_size == 96
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, SETTINGS, {"data_dir": "films", "limit": 3, "weights": "w.pth", "group_regex": r"(p\d+)"}],
+)
+def test_settings_survive_json_and_yaml(tmp_path: Path, settings: dict[str, object]):
+    config = Config(**settings)  # type: ignore[arg-type]
+    values = config_to_dict(config)
+    assert list(values) == list(config.__dataclass_fields__)
+    as_json = write(tmp_path, "config.json", json.dumps(values, allow_nan=False))
+    as_yaml = write(tmp_path, "config.yaml", yaml.safe_dump(values))
+    assert build_config(as_json) == build_config(as_yaml) == config
+
+
+def test_what_a_run_inferred_is_no_setting(tmp_path: Path):
+    values = config_to_dict(Config(seed=5)) | {"provenance": {"classes": ["A", "B"]}}
+    assert build_config(write(tmp_path, "config.json", json.dumps(values))) == Config(seed=5)
+
+
+def test_all_mistakes_of_a_file_are_reported_together_with_its_name(tmp_path: Path):
+    file = write(tmp_path, "s.yaml", "image_siz: 96\nbatch_size: 0\nhead_epochs: 0\nepochs: 3\n")
+    with pytest.raises(ConfigError) as caught:
+        build_config(file, finetune_epochs=0)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{file}: 4 mistakes in the settings:"
+    assert "image_size" in str(caught.value)
+    assert "batch_size = 0" in str(caught.value)
+    assert "leave nothing to train" in str(caught.value)
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path):
+    for name in ("s.yaml", "s.toml"):
+        assert build_config(write(tmp_path, name, "# nothing\n")) == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("s.ini", "", "ends in .yaml, .toml or .json"),
+        ("s.json", "{", "cannot be understood"),
+        ("s.json", '{"seed": 1, "seed": 2}', "seed is given twice"),
+        ("s.yaml", "seed: 1\nseed: 2\n", "seed is given twice"),
+        ("s.toml", "seed = 1\nseed = 2\n", "cannot be understood"),
+        ("s.yaml", "a: [", "cannot be understood"),
+        ("s.yaml", "- seed\n- 3\n", "expected settings"),
+        ("s.json", "3", "expected settings"),
+        ("s.yaml", "data: !!python/name:os.system\n", "cannot be understood"),
+    ],
+)
+def test_a_garbled_file_is_refused_in_one_sentence(
+    tmp_path: Path, name: str, text: str, words: str
+):
+    file = write(tmp_path, name, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config_file(file)
+    assert str(file) in str(caught.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config_file(tmp_path / "none.yaml")
+    file = tmp_path / "s.yaml"
+    file.write_bytes(b"\xff\xfe\x00seed")
+    with pytest.raises(ConfigError, match="cannot be understood"):
+        load_config_file(file)

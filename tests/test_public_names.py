@@ -1,0 +1,60 @@
+"""The public surface: these names and no others, whatever was imported before."""
+
+import subprocess
+import sys
+
+import pytest
+
+import medimg_baseline_cls
+
+PUBLIC = ["Config", "demo", "evaluate", "explain", "predict", "report", "run", "train"]
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these():
+    assert sorted(medimg_baseline_cls.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(medimg_baseline_cls))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="tarin"):
+        medimg_baseline_cls.tarin  # noqa: B018
+
+
+def test_importing_the_package_costs_nothing():
+    code = (
+        "import sys; before = set(sys.modules); import medimg_baseline_cls;"
+        "print(*(set(sys.modules) - before))"
+    )
+    loaded = {name.split(".")[0] for name in run_python(code).split()}
+    assert loaded <= {
+        "medimg_baseline_cls",
+        "typing",
+        "collections",
+        "types",
+        *sys.stdlib_module_names,
+    }
+
+
+def test_the_command_names_mean_commands_even_when_the_rooms_came_first():
+    code = """
+import sys
+from types import ModuleType
+rooms = ("train", "report")
+import medimg_baseline_cls.train
+import medimg_baseline_cls.report
+from medimg_baseline_cls.train import __doc__
+pipeline = ModuleType("medimg_baseline_cls.pipeline")
+for name in ("demo", "evaluate", "explain", "predict", "report", "run", "train"):
+    setattr(pipeline, name, f"the command {name}")
+sys.modules[pipeline.__name__] = pipeline
+import medimg_baseline_cls
+medimg_baseline_cls.pipeline = pipeline
+from medimg_baseline_cls import report, train, evaluate
+print(report, "|", train, "|", evaluate)
+"""
+    assert run_python(code) == "the command report | the command train | the command evaluate"
