@@ -69,7 +69,10 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     mistakes = mine_mistakes(test, thresholds, num_hard_examples=session.config.num_hard_examples)
     write_mistakes(run_dir / "mistakes.csv", mistakes)
     draw_evaluation(
-        run_dir / "figures", val, test, thresholds=thresholds, positive_class=data.positive_class
+        (val, test),
+        run_dir / "figures",
+        thresholds=thresholds,
+        positive_class=data.positive_class,
     )
 
     overview = summarize_evaluation(

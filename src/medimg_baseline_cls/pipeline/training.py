@@ -35,7 +35,7 @@ from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.utils.device import describe_device
 from medimg_baseline_cls.utils.env import collect_environment
 from medimg_baseline_cls.utils.files import read_csv, write_json
-from medimg_baseline_cls.utils.runs import newest_interrupted, write_status
+from medimg_baseline_cls.utils.runs import mark_latest, newest_interrupted, write_status
 
 NUM_BATCH_PICTURES = 16
 
@@ -132,6 +132,8 @@ def _fit(
         raise
     if session.is_main:
         write_status(run_dir, "trained")
+        mark_latest(run_dir)
+        log.info(f"next: medimg evaluate {run_dir}")
     return RunResult(run_dir, asdict(result))
 
 
@@ -210,15 +212,15 @@ def _announce(session: Session, data: PreparedData, model: Classifier) -> None:
 
 def _draw_first_batch(session: Session, data: PreparedData, augment: Augmenter | None) -> None:
     """Write figures/train_batch.png: what the network will see of the first batch."""
-    batch = next(iter(data.loader("train", session).epoch("finetune", 0)))
+    batch = next(iter(data.loader("train", session).epoch("finetune", 1)))
     pixels = to_unit_range(batch.pixels[:NUM_BATCH_PICTURES], session.device)
     rows: NDArray[np.int64] = batch.rows[:NUM_BATCH_PICTURES]
     if augment is not None:
-        pixels = augment(pixels, rows, "finetune", 0)
+        pixels = augment(pixels, rows, "finetune", 1)
     captions = [data.split.records[row].label for row in rows]
     figures = session.run_dir / "figures"
     figures.mkdir(exist_ok=True)
-    draw_batch_grid(pixels.cpu().numpy(), captions, figures / "train_batch.png")
+    draw_batch_grid(pixels.cpu().numpy(), captions, path=figures / "train_batch.png")
 
 
 def _draw_curves(run_dir: Path) -> None:
