@@ -416,6 +416,27 @@ def test_reading_needs_no_write_permission_in_the_cache(tmp_path: Path) -> None:
     }
 
 
+FITTING = """
+import sys
+from pathlib import Path
+from medimg_baseline_cls.data.cache import build_cache
+from medimg_baseline_cls.data.preprocess import PixelSettings
+data = Path(sys.argv[1])
+paths = sorted(path.name for path in data.iterdir())
+for side in (16, 15):
+    assert "monai" not in sys.modules
+    settings = PixelSettings(image_size=side)
+    build_cache(data, paths, settings=settings, cache_dir=Path(sys.argv[2]), num_workers=2)
+assert "monai" in sys.modules
+"""
+
+
+def test_films_that_fit_need_no_monai(tmp_path: Path) -> None:
+    write_films(tmp_path / "data", 3)
+    command = [sys.executable, "-c", FITTING, str(tmp_path / "data"), str(tmp_path / "cache")]
+    subprocess.run(command, check=True, timeout=120)
+
+
 def test_progress_counts_every_file(tmp_path: Path) -> None:
     paths = write_films(tmp_path / "data", 7)
     counted: dict[str, list[int]] = {}

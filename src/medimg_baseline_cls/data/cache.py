@@ -26,7 +26,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.preprocess import PixelSettings, preprocess
+from medimg_baseline_cls.data.preprocess import (
+    PixelSettings,
+    fits,
+    load_transforms,
+    preprocess,
+)
 from medimg_baseline_cls.data.read import (
     Color,
     Header,
@@ -115,6 +120,8 @@ def build_cache(
     folder = cache_dir / plan.name
     found = _open_array(folder, plan)
     if found is None:
+        if not all(_fits(scan.header, settings) for scan in plan.contents):
+            load_transforms(settings)
         decode = partial(_decode_content, data_dir=data_dir, settings=settings, plan=plan)
         with progress("decoding images", len(plan.contents)) as bar:
             results = _map_in_threads(decode, plan.contents, num_workers=num_workers, bar=bar)
@@ -166,6 +173,10 @@ class _ArrayPlan:
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.uint16 if self.is_deep else np.uint8)
+
+
+def _fits(header: Header | None, settings: PixelSettings) -> bool:
+    return header is None or fits(settings, width=header.width, height=header.height)
 
 
 def _scan_file(path: str, *, data_dir: Path) -> _Scan:

@@ -72,13 +72,23 @@ def preprocess(pixels: Pixels, settings: PixelSettings, *, deep: bool) -> Pixels
     image = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)  # (C, H, W)
     if image.shape[0] != settings.num_channels:
         raise ValueError(f"{image.shape[0]} channels given, settings say {settings.color}")
-    side = settings.image_size
-    if settings.intensity == "full_range" and image.shape[1:] == (side, side):
+    if fits(settings, width=image.shape[2], height=image.shape[1]):
         return _change_depth(image, deep=deep)
     unit = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
     scaled = np.asarray(_make_chain(settings)(unit))
     top, dtype = (65535, np.uint16) if deep else (255, np.uint8)
     return np.rint(scaled.astype(np.float64) * top).astype(dtype)
+
+
+def fits(settings: PixelSettings, *, width: int, height: int) -> bool:
+    """Return whether an image of this size passes through `preprocess` untouched."""
+    side = settings.image_size
+    return settings.intensity == "full_range" and (width, height) == (side, side)
+
+
+def load_transforms(settings: PixelSettings) -> None:
+    """Import MONAI now (seconds), rather than in the first thread that resizes an image."""
+    _make_chain(settings)
 
 
 def _change_depth(image: Pixels, *, deep: bool) -> Pixels:
