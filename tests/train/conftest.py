@@ -1,6 +1,8 @@
 """Lends the tests a tiny classifier and synthetic images on which an epoch takes milliseconds."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +11,10 @@ import pytest
 import torch
 
 TOY = Path(__file__).with_name("toy.py")
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+
+# Scripts that start processes; --doctest-modules would import them.
+collect_ignore = ["killed_runs.py", "process_groups.py"]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +38,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def run_script(tmp_path_factory):
+    """Run a script of this folder once per session; returns the folder it filled."""
+
+    def run(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name.removesuffix(".py"))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCES)}
+        command = [sys.executable, str(TOY.with_name(name)), str(folder)]
+        subprocess.run(command, check=True, env=environment, timeout=300)
+        return folder
+
+    return run

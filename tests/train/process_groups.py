@@ -1,0 +1,171 @@
+"""A script of process groups on CPU (gloo), as torchrun would start them; writes what they find.
+
+torch is imported once and every member forked, so that a group costs a second.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from toy import (
+    build_toy,
+    fork,
+    free_port,
+    make_data,
+    make_settings,
+    open_accelerator,
+    train_toy,
+    wait_for,
+)
+
+from medimg_baseline_cls.errors import RunInterrupted, TrainingError
+from medimg_baseline_cls.train.interrupts import StopRequest
+from medimg_baseline_cls.train.processes import average_buffers
+from medimg_baseline_cls.train.stages import open_stage
+from medimg_baseline_cls.train.steps import Workplace, run_epoch, train_step
+from medimg_baseline_cls.train.validate import validate
+from medimg_baseline_cls.utils.log import SILENT
+
+VAL_SIZES = (1, 7, 13, 64)
+
+
+def open_place(folder: Path) -> Workplace:
+    return Workplace(
+        run_dir=folder,
+        accelerator=open_accelerator(),
+        log=SILENT,
+        stop=StopRequest(),
+        seed=0,
+        clip_norm=0.0,
+        image_ids=(),
+    )
+
+
+def find_scores(folder: Path, shard: tuple[int, int]) -> list:
+    """Validate sets of several sizes in both stages; each must count every image once."""
+    place, model, scores = open_place(folder), build_toy(), []
+    for size in VAL_SIZES:
+        data, settings = make_data(num_val=size, shard=shard), make_settings()
+        for stage in settings.stages:
+            with open_stage(place, model, stage=stage, data=data, settings=settings) as lesson:
+                found = validate(place, lesson, positive=1)
+            scores.append([found.average_precision, found.auroc, found.log_loss])
+    return scores
+
+
+def find_gradients(folder: Path, shard: tuple[int, int]) -> list:
+    """Return the gradients of a full step and of one with fewer images than processes."""
+    place, model = open_place(folder), build_toy(has_norm=False, dropout=0.0)
+    settings = make_settings(imbalance="class_weights", stage={"head_lr": 0.0, "backbone_lr": 0.0})
+    data = replace(make_data(num_train=10, shard=shard), class_counts=(3, 7))
+    gradients = []
+    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
+        for step, batch in enumerate(lesson.train.epoch("finetune", 1)):
+            outcome = train_step(place, lesson, batch=batch, epoch=1, step=step)
+            parts = [p.grad.flatten() for p in lesson.parameters]
+            gradients.append(torch.cat([*parts, outcome.loss_sum[None], outcome.weight_sum[None]]))
+    return gradients
+
+
+def train_together(folder: Path, shard: tuple[int, int]) -> dict:
+    """Return the weights after the head stage and after a whole training."""
+    states = {}
+    for name, epochs in (("head", 0), ("both", 2)):
+        settings = make_settings(finetune_epochs=epochs, ema_decay=0.5)
+        model = build_toy(has_norm=False, dropout=0.0)
+        run_dir = folder / f"run_{name}_{shard[1]}"
+        train_toy(run_dir, data=make_data(shard=shard), model=model, settings=settings)
+        states[name] = model.net.state_dict()
+    return states
+
+
+def train_last_weights(folder: Path, shard: tuple[int, int]) -> dict:
+    """Return the learning weights that each process holds after epochs with BatchNorm."""
+    place, model, settings = open_place(folder), build_toy(), make_settings()
+    data = make_data(shard=shard)
+    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
+        run_epoch(place, lesson, epoch=1)
+        average_buffers(model.net, place.accelerator)
+    return {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+
+
+def share_buffers(folder: Path, shard: tuple[int, int]) -> list[float]:
+    """Return what becomes of BatchNorm statistics that are 0, 1, 2 ... by process."""
+    place, model = open_place(folder), build_toy()
+    model.net.norm.running_mean.fill_(float(shard[0]))
+    average_buffers(model.net, place.accelerator)
+    return model.net.norm.running_mean.tolist()
+
+
+def stop_one(folder: Path, shard: tuple[int, int]) -> str:
+    """Send SIGTERM to the last process alone, in its twelfth batch."""
+    data, calls = make_data(shard=shard), iter(range(1000))
+
+    def tick() -> None:
+        if next(calls) == 11 and shard[0] == shard[1] - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    data.train.on_batch = tick
+    try:
+        train_toy(folder / f"stopped_{shard[1]}", data=data)
+    except RunInterrupted as error:
+        return str(error)
+    return "not stopped"
+
+
+def poison_one(folder: Path, shard: tuple[int, int]) -> str:
+    """Let one image of one process have no finite loss."""
+    data, bad_row = make_data(shard=shard), 3 * 4 + 5
+
+    def poison(pixels: torch.Tensor, rows: np.ndarray, stage: str, epoch: int) -> torch.Tensor:
+        is_bad = torch.from_numpy(rows == bad_row)[:, None, None, None]
+        return torch.where(is_bad, torch.nan, pixels)
+
+    try:
+        train_toy(folder / f"poisoned_{shard[1]}", data=replace(data, augment=poison))
+    except TrainingError as error:
+        return str(error)
+    return "not refused"
+
+
+TASKS = (
+    find_scores,
+    find_gradients,
+    train_together,
+    train_last_weights,
+    share_buffers,
+    stop_one,
+    poison_one,
+)
+
+
+def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
+    """Run a task in a group of processes as torchrun would start it."""
+    port = str(free_port())
+
+    def member(rank: int) -> None:
+        places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+        os.environ.update({name: str(value) for name, value in places.items()})
+        os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port})
+        task((rank, world))
+        torch.distributed.destroy_process_group()
+
+    pids = [fork(lambda rank=rank: member(rank)) for rank in range(world)]
+    codes = wait_for(*pids)
+    assert codes == [0] * world, f"processes ended with {codes}"
+
+
+def run_tasks(folder: Path, shard: tuple[int, int]) -> None:
+    rank, world = shard
+    found = {task.__name__: task(folder, shard) for task in TASKS}
+    torch.save(found, folder / f"found_{world}_{rank}.pt")
+
+
+if __name__ == "__main__":
+    for size in (1, 2, 3):
+        run_group(size, lambda shard: run_tasks(Path(sys.argv[1]), shard))

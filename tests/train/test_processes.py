@@ -1,0 +1,85 @@
+"""Several processes are one process that shares its work: see process_groups.py."""
+
+import pytest
+import torch
+
+WORLDS = (2, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(run_script):
+    return run_script("process_groups.py")
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    """What each process found, by number of processes and rank."""
+    return {
+        (world, rank): torch.load(folder / f"found_{world}_{rank}.pt", weights_only=False)
+        for world in (1, 2, 3)
+        for rank in range(world)
+    }
+
+
+def members(found, world, task):
+    return [found[world, rank][task] for rank in range(world)]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_validation_counts_every_image_once(found, world):
+    # Set sizes of 1, 7, 13 and 64, in both stages; a set that is counted wrongly raises.
+    for scores in members(found, world, "find_scores"):
+        assert scores == found[1, 0]["find_scores"]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_gradients_are_those_of_one_process(found, world):
+    # The second step has two images: with three processes, one has none.
+    for gradients in members(found, world, "find_gradients"):
+        assert len(gradients) == 2
+        for mine, expected in zip(gradients, found[1, 0]["find_gradients"], strict=True):
+            torch.testing.assert_close(mine, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("stages", ["head", "both"])
+def test_weights_are_identical_everywhere_and_close_to_those_of_one_process(found, world, stages):
+    first, *others = [states[stages] for states in members(found, world, "train_together")]
+    for name, expected in found[1, 0]["train_together"][stages].items():
+        assert all(torch.equal(other[name], first[name]) for other in others)
+        torch.testing.assert_close(first[name], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_learning_weights_and_statistics_do_not_drift_apart(found, world):
+    first, *others = members(found, world, "train_last_weights")
+    for name, tensor in first.items():
+        assert all(torch.equal(other[name], tensor) for other in others), name
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_batchnorm_statistics_are_averaged(found, world):
+    expected = sum(range(world)) / world
+    assert members(found, world, "share_buffers") == [[expected] * 6] * world
+
+
+@pytest.mark.parametrize("world", [1, *WORLDS])
+def test_a_signal_to_one_process_stops_all(found, folder, world):
+    messages = members(found, world, "stop_one")
+    assert all("stopped in stage head, epoch 3" in message for message in messages)
+    history = (folder / f"stopped_{world}" / "history.csv").read_text().splitlines()
+    assert len(history) == 1 + 2
+
+
+@pytest.mark.parametrize("world", [1, *WORLDS])
+def test_a_loss_that_is_not_finite_in_one_process_stops_all(found, folder, world):
+    messages = members(found, world, "poison_one")
+    assert all("stage finetune" in message for message in messages)
+    named = (folder / f"poisoned_{world}" / "nonfinite_batch.json").read_text()
+    assert "17" in named
+
+
+@pytest.mark.parametrize("world", [1, *WORLDS])
+def test_one_process_writes(folder, world):
+    names = sorted(path.name for path in (folder / f"run_both_{world}").iterdir())
+    assert names == ["best.pt", "best_head.pt", "history.csv", "last.pt", "timings.csv"]

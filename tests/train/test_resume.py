@@ -1,0 +1,122 @@
+"""A run that was killed ends as one that was not. The kills are real: see killed_runs.py."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from medimg_baseline_cls.errors import TrainingError
+
+POINTS = [
+    *("head_first", "head_middle", "tune_first", "tune_middle", "last_of_head"),
+    *("best_of_head", "best_of_tune", "between", "before_history"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(run_script):
+    return run_script("killed_runs.py")
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_same(found, expected, where=""):
+    if isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype and torch.equal(found, expected), where
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected), where
+        for key in expected:
+            assert_same(found[key], expected[key], f"{where}.{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), where
+        for number, pair in enumerate(zip(found, expected, strict=True)):
+            assert_same(*pair, f"{where}[{number}]")
+    else:
+        assert found == expected, where
+
+
+def test_every_run_was_killed_and_then_ended(folder):
+    codes = json.loads((folder / "codes.json").read_text())
+    assert codes == {"whole": [0], **{point: [-9, 0] for point in POINTS}}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(folder, point):
+    whole, killed = folder / "whole", folder / point
+    assert (killed / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+    for name in ("best.pt", "best_head.pt", "last.pt"):
+        assert_same(load(killed / name), load(whole / name), name)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_has_one_time_for_each_epoch(folder, point):
+    def epochs_of(name):
+        with (folder / point / name).open() as file:
+            return [(row["stage"], row["epoch"]) for row in csv.DictReader(file)]
+
+    assert epochs_of("timings.csv") == epochs_of("history.csv")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_no_half_written_file_stays(folder, point):
+    expected = {"best.pt", "best_head.pt", "last.pt", "history.csv", "timings.csv"}
+    assert {path.name for path in (folder / point).iterdir()} == expected
+
+
+def test_resuming_a_finished_run_changes_nothing(toy, tmp_path):
+    first, model = toy.train_toy(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.name != "timings.csv"}
+    again, twin = toy.train_toy(tmp_path, model=toy.build_toy(seed=5), resume=True)
+    assert again == first
+    assert_same(twin.net.state_dict(), model.net.state_dict())
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_run_without_a_finished_epoch_starts_at_the_first(toy, tmp_path):
+    whole, _ = toy.train_toy(tmp_path / "whole")
+    (tmp_path / "resumed").mkdir()
+    resumed, _ = toy.train_toy(tmp_path / "resumed", resume=True)
+    assert resumed == whole
+    names = ("history.csv", "best.pt")
+    for name in names:
+        found = (tmp_path / "resumed" / name).read_bytes()
+        assert found == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_run_that_lost_its_last_checkpoint_is_no_fresh_start(toy, tmp_path):
+    toy.train_toy(tmp_path)
+    (tmp_path / "last.pt").unlink()
+    with pytest.raises(TrainingError, match=r"last\.pt is missing"):
+        toy.train_toy(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 8}, "seed was 7 and is 8"),
+        ({"weight_decay": 0.5}, "weight_decay was 0.01 and is 0.5"),
+        ({"finetune_epochs": 9}, "stages was"),
+    ],
+)
+def test_other_settings_are_refused_by_name(toy, tmp_path, changes, named):
+    toy.train_toy(tmp_path)
+    with pytest.raises(TrainingError, match=named):
+        toy.train_toy(tmp_path, settings=toy.make_settings(**changes), resume=True)
+
+
+def test_other_images_are_refused(toy, tmp_path):
+    toy.train_toy(tmp_path)
+    with pytest.raises(TrainingError, match="num_train was 40 and is 48"):
+        toy.train_toy(tmp_path, data=toy.make_data(num_train=48), resume=True)
+
+
+def test_patience_may_change_without_reopening_a_stage_that_is_over(toy, tmp_path):
+    settings = {"head_epochs": 6, "finetune_epochs": 1}
+    impatient = toy.make_settings(**settings, patience=1)
+    first, _ = toy.train_toy(tmp_path, settings=impatient)
+    assert first.stopped_early
+    again, _ = toy.train_toy(tmp_path, settings=toy.make_settings(**settings), resume=True)
+    assert again == first
