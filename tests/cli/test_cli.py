@@ -229,7 +229,7 @@ def test_print_config_shows_sources_trains_nothing_and_can_be_fed_back(
     calls: Calls, capsys: Capture, tmp_path: Path
 ):
     file = tmp_path / "s.yaml"
-    file.write_text("image_size: 96\nkeep_aspect: true\nprovenance: {a: 1}\n")
+    file.write_text("image_size: 96\nkeep_aspect: true\nbatch_size: 4\nprovenance: {a: 1}\n")
     flags = [
         "--class-names",
         "no",

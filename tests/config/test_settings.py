@@ -113,6 +113,10 @@ def test_an_unknown_name_brings_the_nearest_one(wrong: str, meant: str):
     assert meant in message
 
 
+def test_another_tools_name_brings_one_setting_and_no_lookalike():
+    assert message_of(epochs=3) == ("no setting is called 'epochs': did you mean finetune_epochs?")
+
+
 def test_an_unknown_name_like_no_other_brings_the_way_to_the_list():
     assert "medimg train --help" in message_of(zzz=1)
 
