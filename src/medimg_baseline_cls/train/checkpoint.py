@@ -141,7 +141,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} is missing: restore it, or start a new run.")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path} is not a readable checkpoint ({error}).") from error
     if not isinstance(content, dict) or "format" not in content:
         raise TrainingError(f"{path} is a file of torch, but not a checkpoint of this program.")

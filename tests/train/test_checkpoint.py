@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.train.checkpoint import copy_weights, read_checkpoint, write_best
+from medimg_baseline_cls.train.history import EpochRow
+
+ROW = EpochRow(
+    stage="head", epoch=2, lr=0.1, train_loss=0.5, val_loss=0.25, val_ap=0.75, val_auroc=None
+)
+
+
+def test_best_holds_the_given_weights_and_says_what_they_are(toy, tmp_path):
+    model = toy.build_toy()
+    weights = {name: tensor + 1 for name, tensor in copy_weights(model.net).items()}
+    header = {"class_names": ["A", "B"], "pixels": {"image_size": 8}}
+    write_best(tmp_path / "best.pt", model, weights=weights, row=ROW, header=header)
+    content = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert content["description"]["arch"] == "toy"
+    assert content["class_names"] == ["A", "B"] and content["format"] == 1
+    found = {name: content[name] for name in ("stage", "epoch", "val_ap", "val_loss")}
+    assert found == {"stage": "head", "epoch": 2, "val_ap": 0.75, "val_loss": 0.25}
+    assert content["model"].keys() == model.net.state_dict().keys()
+    assert all(torch.equal(content["model"][name], weights[name]) for name in weights)
+
+
+def test_a_copy_of_the_weights_does_not_follow_them(toy):
+    model = toy.build_toy().to(memory_format=torch.channels_last)
+    weights = copy_weights(model.net)
+    before = {name: tensor.clone() for name, tensor in weights.items()}
+    with torch.no_grad():
+        for tensor in model.net.state_dict().values():
+            tensor += 1
+    assert all(torch.equal(weights[name], before[name]) for name in before)
+    assert all(tensor.is_contiguous() for tensor in weights.values())
+
+
+def test_a_failing_write_leaves_the_old_file(toy, tmp_path):
+    model, path = toy.build_toy(), tmp_path / "best.pt"
+    write_best(path, model, weights={}, row=ROW, header={})
+    before = path.read_bytes()
+    with pytest.raises(Exception, match=r"pickle|local"):
+        write_best(path, model, weights={}, row=ROW, header={"bad": lambda: None})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["best.pt"]
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "x.pt"
+    with pytest.raises(TrainingError, match="is missing"):
+        read_checkpoint(path)
+    for garbage in (b"", b"not a zip file", b"PK\x03\x04 cut"):
+        path.write_bytes(garbage)
+        with pytest.raises(TrainingError, match="not a readable checkpoint"):
+            read_checkpoint(path)
+    torch.save([1, 2], path)
+    with pytest.raises(TrainingError, match="not a checkpoint of this program"):
+        read_checkpoint(path)
+    torch.save({"format": 99}, path)
+    with pytest.raises(TrainingError, match="has format 99, but this version reads 1"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"format": 1, "model": torch.nn.Linear(1, 1)}, path)
+    with pytest.raises(TrainingError, match="not a readable checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_cut_file_is_refused(toy, tmp_path):
+    path = tmp_path / "best.pt"
+    model = toy.build_toy()
+    write_best(path, model, weights=copy_weights(model.net), row=ROW, header={})
+    whole = path.read_bytes()
+    for share in (0.3, 0.6, 0.95):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(TrainingError, match="not a readable checkpoint"):
+            read_checkpoint(path)
