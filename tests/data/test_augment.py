@@ -218,6 +218,18 @@ def test_noise_has_the_drawn_strength_and_differs_between_places() -> None:
     assert abs(correlation) < 0.05
 
 
+def test_grain_is_cut_where_it_was_drawn() -> None:
+    tile = torch.arange(80 * 80, dtype=torch.float32).reshape(80, 80) / 6400 - 0.5
+    changes = replace(
+        leave_alone(1),
+        noise=np.array([0.5]),
+        grain_x=np.array([0.25]),
+        grain_y=np.array([0.75]),
+    )
+    result = apply_changes(torch.full((1, 1, 40, 40), 0.5), changes, grain=tile)
+    assert torch.allclose(result[0, 0], 0.5 + 0.5 * tile[30:70, 10:50], atol=1e-6)
+
+
 def test_no_policy_is_no_augmenter_but_a_flip_alone_is_one() -> None:
     assert make_augmenter("none", horizontal_flip=False, seed=0) is None
     only_flips = make_augmenter("none", horizontal_flip=True, seed=0)

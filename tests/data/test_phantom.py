@@ -91,6 +91,15 @@ def test_trivial_features_hardly_tell_the_class(crowd) -> None:
     }
 
 
+def test_automatic_exposure_hides_the_disease_from_the_mean() -> None:
+    changes = [
+        make_phantom(3, i, is_positive=True, image_size=64).pixels.mean()
+        - make_phantom(3, i, is_positive=False, image_size=64).pixels.mean()
+        for i in range(20)
+    ]
+    assert abs(np.mean(changes)) < 1.0
+
+
 def test_the_lesion_itself_tells_the_class(crowd) -> None:
     pixels, masks, truth = crowd
     inside = [film[mask].mean() for film, mask in zip(pixels[truth], masks[truth], strict=True)]

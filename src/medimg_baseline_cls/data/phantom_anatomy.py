@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.phantom_textures import NUM_TREES
 
-Line = NDArray[np.float64]
+Line = NDArray[np.floating]  # float32 in practice: fast
+Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +120,12 @@ def place_anatomy(uniform: NDArray[np.float64]) -> Anatomy:
     return Anatomy(**dict(zip(RANGES, values, strict=True)))
 
 
-def to_film(anatomy: Anatomy, x: float, y: float) -> tuple[float, float]:
-    """Turn an anatomical place into film coordinates, both in [0, 1] on the film."""
-    cos, sin = math.cos(anatomy.rotation), math.sin(anatomy.rotation)
-    right, down = x * cos - (y - 0.5) * sin, x * sin + (y - 0.5) * cos
-    return (
-        right * anatomy.scale + anatomy.shift_x + 0.5,
-        down * anatomy.scale + anatomy.shift_y + 0.5,
-    )
+def to_film(anatomy: Anatomy, points: Points) -> Points:
+    """Turn anatomical places into film coordinates, both in [0, 1] on the film."""
+    cos = anatomy.scale * math.cos(anatomy.rotation)
+    sin = anatomy.scale * math.sin(anatomy.rotation)
+    left, top = anatomy.shift_x + 0.5, anatomy.shift_y + 0.5
+    return [(x * cos - (y - 0.5) * sin + left, x * sin + (y - 0.5) * cos + top) for x, y in points]
 
 
 def cage_half_width(a: Anatomy, y: Line) -> Line:
@@ -140,17 +139,14 @@ def left_border(a: Anatomy, y: Line) -> Line:
     upper = a.upper_width + a.knob * _bump(y, 0.305, 0.035) + _inlet(y)
     ventricle = a.heart_left * _arc(y, a.heart_y, a.heart_length)
     waist = a.upper_width * 0.9 + 0.24 * np.clip(y - 0.34, 0, 0.3)
-    # The body's own way to join arcs is a smooth maximum.
-    return (
-        np.logaddexp(np.logaddexp(upper * 80, ventricle * 80), waist * 80) / 80 - 0.011 + a.midline
-    )
+    return _smooth_max(_smooth_max(upper, ventricle), waist) - 0.013 + a.midline
 
 
 def right_border(a: Anatomy, y: Line) -> Line:
     """Return the right edge of the mediastinum: upper vena cava, right atrium."""
     upper = a.upper_width - 0.006 + _inlet(y)
     atrium = a.heart_right * _arc(y, a.heart_y, a.heart_length * 0.85)
-    return np.logaddexp(upper * 80, atrium * 80) / 80 - 0.008 - a.midline
+    return _smooth_max(upper, atrium) - 0.008 - a.midline
 
 
 def diaphragm(a: Anatomy, x: Line) -> Line:
@@ -214,6 +210,12 @@ def rib_fade(a: Anatomy, y: Line) -> Line:
 
 def _inlet(y: Line) -> Line:
     return 0.55 * np.maximum(0.19 - y, 0) ** 1.4
+
+
+def _smooth_max(first: Line, second: Line) -> Line:
+    """Return the larger of two curves, with a round corner where they cross."""
+    difference = first - second
+    return 0.5 * (first + second + np.sqrt(difference * difference + 0.0006))
 
 
 def _bump(values: Line, centre: float, width: float) -> Line:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from medimg_baseline_cls.data import phantom_anatomy as curves
 from medimg_baseline_cls.data.phantom_anatomy import Anatomy, Line
@@ -22,9 +23,11 @@ Curve = Callable[[Anatomy, Line], Line]
 
 _STEPS = 1024  # entries of a table along x or y
 _X_RANGE, _Y_RANGE = (-0.75, 0.75), (-0.25, 1.25)
-_X_GRID, _Y_GRID = np.linspace(*_X_RANGE, _STEPS), np.linspace(*_Y_RANGE, _STEPS)
+_X_GRID = np.linspace(*_X_RANGE, _STEPS, dtype=np.float32)
+_Y_GRID = np.linspace(*_Y_RANGE, _STEPS, dtype=np.float32)
 _RIB_STEPS = 1024  # entries of a table across one rib and its gap; a power of two
-_RIB_GRID = np.linspace(0, 1, _RIB_STEPS)
+_RIB_GRID = np.linspace(0, 1, _RIB_STEPS, dtype=np.float32)
+_RIB_TURN = np.arcsin(_RIB_GRID) / np.float32(math.pi)  # round the cage: 0.5 at the side
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,12 @@ def build_chest(anatomy: Anatomy, size: int) -> Chest:
     cage = _along_y(anatomy, curves.cage_half_width, iy)
     across = np.minimum(distance / cage, 1.0)  # 0 at the midline, 1 at the lateral wall
     wall = cage - distance
-    silhouette = np.maximum(
-        x - _along_y(anatomy, curves.left_border, iy),
-        -x - _along_y(anatomy, curves.right_border, iy),
-    )  # negative inside heart and mediastinum
     below = y - _along_x(anatomy, curves.diaphragm, ix)  # positive below the diaphragm
-    lung = _round_corner(wall, silhouette) * _step(below, -0.016, 0.0)
-    lung *= 0.45 + 0.55 * np.sqrt(1.02 - across * across)
+    lung = _round_corner(wall, _silhouette(anatomy, x, iy)) * _step(below, -0.016, 0.0)
+    lung *= np.float32(0.45) + np.float32(0.55) * np.sqrt(np.float32(1.02) - across * across)
     vessels = _lay_vessels(anatomy, ix, iy, size)
-    film = _soft_tissue(anatomy, distance, iy, below)
-    film += _mediastinum(anatomy, silhouette, ix, iy)
+    film = _soft_layers(anatomy, size)
     film += (np.float32(anatomy.vessel_contrast) * vessels - np.float32(anatomy.air)) * lung
-    if anatomy.gas > 0:
-        _add_gas(film, anatomy, x, below)
     film += _ribs(anatomy, across, iy, wall)
     return Chest(x, y, lung, vessels, film)
 
@@ -78,6 +74,25 @@ def _place_pixels(anatomy: Anatomy, size: int) -> tuple[Field, Field]:
     x = (right * cos).astype(np.float32)[None, :] + (down * sin).astype(np.float32)[:, None]
     y = (down * cos + 0.5).astype(np.float32)[:, None] - (right * sin).astype(np.float32)[None, :]
     return x, y
+
+
+def _silhouette(anatomy: Anatomy, x: Field, iy: Places) -> Field:
+    """Return the distance from the mediastinum, negative inside."""
+    left = x - _along_y(anatomy, curves.left_border, iy)
+    return np.maximum(left, -x - _along_y(anatomy, curves.right_border, iy))
+
+
+def _soft_layers(anatomy: Anatomy, size: int) -> Field:
+    """Return all that has no fine detail, drawn at half the size and enlarged: a third faster."""
+    x, y = _place_pixels(anatomy, (size + 1) // 2)
+    ix, iy = _to_index(x, _X_RANGE), _to_index(y, _Y_RANGE)
+    below = y - _along_x(anatomy, curves.diaphragm, ix)
+    layers = _soft_tissue(anatomy, np.abs(x), iy, below)
+    layers += _mediastinum(anatomy, _silhouette(anatomy, x, iy), ix, iy)
+    if anatomy.gas > 0:
+        _add_gas(layers, anatomy, x, below)
+    enlarged = Image.fromarray(layers).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(enlarged)
 
 
 def _soft_tissue(anatomy: Anatomy, distance: Field, iy: Places, below: Field) -> Field:
@@ -127,7 +142,7 @@ def _first_row(below: Field, limit: float) -> int:
 def _ribs(anatomy: Anatomy, across: Field, iy: Places, wall: Field) -> Field:
     """Return both halves of every rib, summed where they cross."""
     place = (across * np.float32(_RIB_STEPS - 1)).astype(np.intp)
-    turn = np.arcsin(_RIB_GRID) / math.pi  # round the cage: 0 at the spine, 0.5 at the side
+    turn = _RIB_TURN
     drop = anatomy.rib_slope / anatomy.rib_spacing * _RIB_STEPS
     # A posterior rib leaves the spine slightly upward, then sinks towards the side.
     back = drop * (2.6 * turn**2 - 0.20 * np.sin(2 * math.pi * turn))
@@ -191,8 +206,8 @@ def _to_index(values: Field, bounds: tuple[float, float]) -> Places:
     return (values * np.float32(scale) + np.float32(0.5 - low * scale)).astype(np.intp)
 
 
-def _look_up(table: Line, places: Places) -> Field:
-    return np.take(table.astype(np.float32), places, mode="clip")
+def _look_up(table: NDArray[np.floating], places: Places) -> Field:
+    return np.take(table.astype(np.float32, copy=False), places, mode="clip")
 
 
 def _along_y(anatomy: Anatomy, curve: Curve, iy: Places) -> Field:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw
 
-from medimg_baseline_cls.data.phantom_anatomy import Anatomy, to_film
+from medimg_baseline_cls.data.phantom_anatomy import Anatomy, Points, to_film
 from medimg_baseline_cls.data.phantom_textures import Field, load_textures
 
 _SUPERSAMPLING = 2
@@ -59,7 +59,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "noise": (0.008, 0.022),
     "grain_x": (0.0, 1.0),
     "grain_y": (0.0, 1.0),
-    "grain_turn": (0.0, 8.0),
+    "grain_turn": (0.0, 4.0),
     "left": (-0.10, 0.035),
     "right": (-0.10, 0.035),
     "top": (-0.10, 0.025),
@@ -125,7 +125,7 @@ def _expose(attenuation: Field, technique: Technique) -> Field:
     # The automatic exposure measures on the patient, not on the air beside.
     sample = tone[place[::4, ::4]]
     mean = float(sample[sample > 0.04].mean())
-    power = math.log(technique.brightness + 0.08) / math.log(min(max(mean, 0.05), 0.95))
+    power = math.log(technique.brightness + 0.02) / math.log(min(max(mean, 0.05), 0.95))
     return np.take((tone ** min(max(power, 0.5), 2.0)).astype(np.float32), place, mode="clip")
 
 
@@ -134,7 +134,7 @@ def _crop(texture: Field, technique: Technique) -> Field:
     top, left = int(technique.grain_y * size), int(technique.grain_x * size)
     crop = texture[top : top + size, left : left + size]
     crop = crop[::-1] if int(technique.grain_turn) & 1 else crop
-    return crop.T if int(technique.grain_turn) & 2 else crop
+    return crop[:, ::-1] if int(technique.grain_turn) & 2 else crop
 
 
 def _open_collimator(first: float, last: float, size: int) -> Field:
@@ -161,12 +161,9 @@ def _draw_shoulders(anatomy: Anatomy, size: int) -> Field:
     return np.asarray(bones, dtype=np.float32) * np.float32(1 / 640)
 
 
-Points = list[tuple[float, float]]
-
-
 def _trace(anatomy: Anatomy, points: Points, *, sign: int, side: int) -> Points:
     """Turn anatomical places of one side of the body into pixels of a canvas."""
-    placed = [to_film(anatomy, sign * x, y) for x, y in points]
+    placed = to_film(anatomy, [(sign * x, y) for x, y in points])
     return [(x * side, y * side) for x, y in placed]
 
 
@@ -203,8 +200,8 @@ def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, sign: int, side: 
     for half, shade in ((0.0145, 82), (0.0085, 56)):
         upper: Points = []
         lower: Points = []
-        for step in range(15):
-            t = step / 14
+        for step in range(11):
+            t = step / 10
             x = 0.036 + 0.345 * t
             y = anatomy.clavicle_y - anatomy.clavicle_rise * t - 0.013 * math.sin(6.3 * t)
             # Thick at the breastbone, thin in the middle, flat and fading at the shoulder.
@@ -228,7 +225,7 @@ def _draw_marks(film: Field, technique: Technique) -> None:
     unit = height * size * _FINE / 6
     for stroke in _LETTERS[letter]:
         points = [((px + 0.5) * unit, (py + 0.5) * unit) for px, py in stroke]
-        pen.line(points, fill=238, width=max(1, round(0.85 * unit)), joint="curve")
+        pen.line(points, fill=238, width=max(1, round(0.9 * unit)))
     _overlay(film[top : top + side, left : left + side], canvas.reduce(_FINE))
     if technique.leads < _LEADS_SHARE:
         canvas = Image.new("L", (size * _SUPERSAMPLING, size * _SUPERSAMPLING))
