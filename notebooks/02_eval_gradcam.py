@@ -36,7 +36,7 @@ result.summary["headline"]
 # %%
 from IPython.display import Image, display
 
-for name in ("roc", "precision_recall", "confusion", "score_histograms"):
+for name in ("roc", "precision_recall", "confusion", "score_histogram"):
     display(Image(result.run_dir / "figures" / f"{name}.png"))
 
 # %% [markdown]

@@ -7,7 +7,18 @@ import pytest
 
 import medimg_baseline_cls
 
-PUBLIC = ["Config", "demo", "evaluate", "explain", "predict", "report", "run", "train"]
+PUBLIC = [
+    "Config",
+    "demo",
+    "evaluate",
+    "explain",
+    "predict",
+    "report",
+    "resume",
+    "run",
+    "train",
+    "write_phantoms",
+]
 
 
 def run_python(code: str) -> str:

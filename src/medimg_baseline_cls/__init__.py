@@ -15,10 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.config import Config
-    from medimg_baseline_cls.pipeline import demo, evaluate, explain, predict, report, run, train
+    from medimg_baseline_cls.pipeline import (
+        demo,
+        evaluate,
+        explain,
+        predict,
+        report,
+        resume,
+        run,
+        train,
+        write_phantoms,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Config", "demo", "evaluate", "explain", "predict", "report", "run", "train"]
+__all__ = [
+    "Config",
+    "demo",
+    "evaluate",
+    "explain",
+    "predict",
+    "report",
+    "resume",
+    "run",
+    "train",
+    "write_phantoms",
+]
 
 
 def __getattr__(name: str) -> Any:
