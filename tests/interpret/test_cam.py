@@ -251,3 +251,26 @@ def test_foreign_transformer_without_a_word_on_its_tokens_is_understood() -> Non
     found = compute_gradcam(Foreign(), planted_pixels(), targets=targets, layer="layer")
     expected = compute_gradcam(PlantedNet(), planted_pixels(), targets=targets, layer="layer")
     assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_tokens_before_the_patches_are_dropped_even_where_all_would_fill_a_grid() -> None:
+    class Registers(nn.Module):
+        """Four patches after five other tokens: nine would fill a grid of 3 x 3."""
+
+        num_prefix_tokens = 5
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.layer = nn.AvgPool2d(8), nn.Identity()
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            tokens = self.pool(pixels).flatten(2).mT
+            tokens = torch.cat([torch.full((len(pixels), 5, 1), 100.0), tokens], dim=1)
+            return self.layer(tokens)[:, 5:].mean(dim=1)
+
+    pixels = torch.zeros(1, 1, 16, 16)
+    pixels[:, :, 8:, :8] = 1.0
+    (heat,) = compute_gradcam(Registers(), pixels, targets=torch.tensor([0]), layer="layer")
+    assert heat[-1, 0] == 1.0
+    assert heat[0].max() < 0.1
+    assert heat[-1, -1] == 0.0

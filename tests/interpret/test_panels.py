@@ -171,11 +171,13 @@ def test_numbers_show_which_side_of_the_threshold_they_are_on(
 
 
 def test_letters_that_the_font_lacks_and_formulas_are_no_error(tmp_path: Path) -> None:
-    record = replace(RECORD, image_id="bild_$x^2$\n_肺\udcff.png", class_name="肺炎", label="$_")
+    record = replace(
+        RECORD, image_id="bild_$x^2$\n_肺\udcff.png", class_name="肺炎", label="$\\frac$"
+    )
     painter = PanelPainter()
     painter.draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)
     assert painter._image_id.get_text() == "bild_$x^2$?_??.png"
-    assert painter._label.get_text() == "label $_"
+    assert painter._label.get_text() == "label $\\frac$"
 
 
 def test_drawing_leaves_matplotlib_and_its_settings_alone(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_environment_names_no_user_and_no_host(monkeypatch: pytest.MonkeyPatch) 
         ("--data-dir=/home/jane/data", "--data-dir=~/data"),
         ("'/home/jane/my data'", "'~/my data'"),
         ("/home/jane", "~"),
+        ("/home/meadow/x", "~/x"),
         ("/srv/data/home/x", "/srv/data/home/x"),
         ("--data-dir data --model-root x", "--data-dir data --model-root x"),
     ],

@@ -150,6 +150,21 @@ def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
     assert path.read_bytes() == b"new"
 
 
+def test_file_that_cannot_reach_the_disk_never_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(handle: int) -> None:
+        raise OSError("no space left on device")
+
+    path = tmp_path / "last.pt"
+    write_bytes_atomic(path, b"old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_bytes_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 def test_written_file_has_the_users_usual_mode(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
