@@ -131,22 +131,7 @@ def from_compose(compose: RandomTransform, *, seed: int) -> Augmenter:
     Returns:
         An augmenter; it raises DataError when the transform changes an image's shape.
     """
-    own = copy.deepcopy(compose)
-
-    def augment(pixels: Tensor, rows: NDArray[np.int64], stage: str, epoch: int) -> Tensor:
-        images: list[Tensor] = []
-        for image, row in zip(pixels, rows.tolist(), strict=True):
-            own.set_random_state(seed=derive_key(seed, "augment", stage, epoch, row) % 2**32)
-            result = torch.as_tensor(own(image.clone())).as_subclass(torch.Tensor)
-            if result.shape != image.shape:
-                raise DataError(
-                    f"The given transforms turn an image of {tuple(image.shape)} into "
-                    f"{tuple(result.shape)}; an augmentation must keep the shape."
-                )
-            images.append(result.to(pixels.device, pixels.dtype))
-        return torch.stack(images).clamp_(0, 1)
-
-    return augment
+    return _ComposeAugmenter(copy.deepcopy(compose), seed)
 
 
 def draw_changes(
@@ -202,7 +187,7 @@ def apply_changes(pixels: Tensor, changes: Changes, *, grain: Tensor) -> Tensor:
     exposed.add_(_per_image(changes.brightness + 0.5 * (1 - changes.contrast), pixels))
     grainy = np.flatnonzero(changes.noise)
     if grainy.size:
-        exposed[grainy] += _cut_grain(grain, changes, grainy, pixels)
+        exposed[grainy] += _cut_grain(grain, changes, images=grainy, like=pixels)
     return exposed.clamp_(0, 1)
 
 
@@ -224,6 +209,28 @@ class _PolicyAugmenter:
             drawn = generator(self._seed, "augment", "grain").standard_normal((side, side))
             self._grain[side, device] = torch.from_numpy(drawn).to(device, torch.float32)
         return self._grain[side, device]
+
+
+class _ComposeAugmenter:
+    """Applies a random transform image by image, seeded anew for each."""
+
+    def __init__(self, transform: RandomTransform, seed: int) -> None:
+        self._transform = transform
+        self._seed = seed
+
+    def __call__(self, pixels: Tensor, rows: NDArray[np.int64], stage: str, epoch: int) -> Tensor:
+        images: list[Tensor] = []
+        for image, row in zip(pixels, rows.tolist(), strict=True):
+            key = derive_key(self._seed, "augment", stage, epoch, row)
+            self._transform.set_random_state(seed=key % 2**32)
+            result = torch.as_tensor(self._transform(image.clone())).as_subclass(torch.Tensor)
+            if result.shape != image.shape:
+                raise DataError(
+                    f"The given transforms turn an image of {tuple(image.shape)} into "
+                    f"{tuple(result.shape)}; an augmentation must keep the shape."
+                )
+            images.append(result.to(pixels.device, pixels.dtype))
+        return torch.stack(images).clamp_(0, 1)
 
 
 def _move(pixels: Tensor, changes: Changes) -> Tensor:
@@ -254,14 +261,16 @@ def _blur(pixels: Tensor, share: Tensor) -> Tensor:
     return both.mul_(share / 4).add_(pixels * (1 - share))
 
 
-def _cut_grain(grain: Tensor, changes: Changes, images: NDArray[np.intp], pixels: Tensor) -> Tensor:
+def _cut_grain(
+    grain: Tensor, changes: Changes, *, images: NDArray[np.intp], like: Tensor
+) -> Tensor:
     """Cut the grain of some images out of the tile, as strong as drawn; shape (n, 1, S, S)."""
-    size = pixels.shape[-1]
+    size = like.shape[-1]
     room = len(grain) - size
     top = torch.from_numpy((changes.grain_y[images] * room).astype(np.int64)).to(grain.device)
     left = torch.from_numpy((changes.grain_x[images] * room).astype(np.int64)).to(grain.device)
     windows = grain.unfold(0, size, 1).unfold(1, size, 1)  # a view of all crops
-    return windows[top, left][:, None].mul_(_per_image(changes.noise[images], pixels))
+    return windows[top, left][:, None].mul_(_per_image(changes.noise[images], like))
 
 
 def _per_image(values: NDArray[np.float64], like: Tensor) -> Tensor:

@@ -66,20 +66,22 @@ def make_phantom(
     if image_size < _SMALLEST:
         raise DataError(f"A phantom of {image_size} px shows nothing; ask for {_SMALLEST} or more.")
     anatomy = phantom_anatomy.place_anatomy(
-        _draw(seed, "anatomy", index, count=phantom_anatomy.NUM_DRAWS)
+        _draw(seed, "anatomy", index=index, count=phantom_anatomy.NUM_DRAWS)
     )
     technique = phantom_film.place_technique(
-        _draw(seed, "film", index, count=phantom_film.NUM_DRAWS)
+        _draw(seed, "film", index=index, count=phantom_film.NUM_DRAWS)
     )
     chest = build_chest(anatomy, image_size)
     attenuation, shape = chest.attenuation, None
     mask = np.zeros(attenuation.shape, dtype=np.bool_)
     if is_positive:
-        draws = _draw(seed, "opacity", index, count=phantom_lesions.NUM_DRAWS)
+        draws = _draw(seed, "opacity", index=index, count=phantom_lesions.NUM_DRAWS)
         opacity = phantom_lesions.draw_opacity(chest, draws)
         attenuation, mask, shape = attenuation + opacity.attenuation, opacity.mask, opacity.shape
     has_tag = shortcut and ((technique.tag < _SHORTCUT_AGREEMENT) == is_positive)
-    pixels = phantom_film.expose_film(attenuation, anatomy, technique, has_tag=has_tag)
+    pixels = phantom_film.expose_film(
+        attenuation, anatomy=anatomy, technique=technique, has_tag=has_tag
+    )
     return Phantom(pixels, mask, shape)
 
 
@@ -123,7 +125,7 @@ def write_phantoms(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantoms-") as temporary:
         work = Path(temporary) / "set"
         for split, start, count in (("train", 0, num_train), ("test", num_train, num_test)):
-            labels = _draw_labels(seed, split, count, positive_fraction)
+            labels = _draw_labels(seed, split, count=count, fraction=positive_fraction)
             names = _name_films(labels, start)
             for place in range(count):
                 is_positive = bool(labels[place])
@@ -134,19 +136,19 @@ def write_phantoms(
                     image_size=image_size,
                     shortcut=shortcut,
                 )
-                _write_phantom(work, f"{split}/{names[place]}", phantom)
+                _write_phantom(work, f"{split}/{names[place]}", phantom=phantom)
         if folder.exists():
             folder.rmdir()
         work.rename(folder)
     return folder
 
 
-def _draw(seed: int, purpose: str, index: int, *, count: int) -> NDArray[np.float64]:
+def _draw(seed: int, purpose: str, *, index: int, count: int) -> NDArray[np.float64]:
     rows = np.array([index], dtype=np.int64)
     return uniform_table(derive_key(seed, "phantom", purpose), rows, count=count)[0]
 
 
-def _draw_labels(seed: int, split: str, count: int, fraction: float) -> NDArray[np.bool_]:
+def _draw_labels(seed: int, split: str, *, count: int, fraction: float) -> NDArray[np.bool_]:
     num_positive = min(max(round(count * fraction), 1), count - 1)
     return permutation(seed, "phantom", "labels", split, size=count) < num_positive
 
@@ -168,7 +170,7 @@ def _name_films(labels: NDArray[np.bool_], start: int) -> list[str]:
     return names
 
 
-def _write_phantom(folder: Path, name: str, phantom: Phantom) -> None:
+def _write_phantom(folder: Path, name: str, *, phantom: Phantom) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(phantom.pixels))

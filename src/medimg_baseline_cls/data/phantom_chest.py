@@ -50,87 +50,107 @@ class Chest:
 
 def build_chest(anatomy: Anatomy, size: int) -> Chest:
     """Sum the layers of one chest on a film of size x size pixels."""
-    x, y = _place_pixels(anatomy, size)
-    ix, iy = _to_index(x, _X_RANGE), _to_index(y, _Y_RANGE)
-    distance = np.abs(x)
-    cage = _along_y(anatomy, curves.cage_half_width, iy)
+    frame = _lay_frame(anatomy, size)
+    distance = np.abs(frame.x)
+    cage = frame.along_y(curves.cage_half_width)
     across = np.minimum(distance / cage, 1.0)  # 0 at the midline, 1 at the lateral wall
     wall = cage - distance
-    below = y - _along_x(anatomy, curves.diaphragm, ix)  # positive below the diaphragm
-    lung = _round_corner(wall, _silhouette(anatomy, x, iy)) * _step(below, -0.016, 0.0)
+    below = frame.y - frame.along_x(curves.diaphragm)  # positive below the diaphragm
+    lung = _round_corner(wall, _silhouette(frame)) * _step(below, width=-0.016, offset=0.0)
     lung *= np.float32(0.45) + np.float32(0.55) * np.sqrt(np.float32(1.02) - across * across)
-    vessels = _lay_vessels(anatomy, ix, iy, size)
+    vessels = _lay_vessels(frame, size)
     film = _soft_layers(anatomy, size)
     film += (np.float32(anatomy.vessel_contrast) * vessels - np.float32(anatomy.air)) * lung
-    film += _ribs(anatomy, across, iy, wall)
-    return Chest(x, y, lung, vessels, film)
+    film += _ribs(frame, across) * _step(wall, width=0.030, offset=0.35)
+    return Chest(frame.x, frame.y, lung, vessels, film)
 
 
-def _place_pixels(anatomy: Anatomy, size: int) -> tuple[Field, Field]:
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The pixels of a film laid over an anatomy, ready to look up its curves."""
+
+    anatomy: Anatomy
+    x: Field
+    y: Field
+    ix: Places
+    iy: Places
+
+    def along_x(self, curve: Curve) -> Field:
+        return _look_up(curve(self.anatomy, _X_GRID), self.ix)
+
+    def along_y(self, curve: Curve) -> Field:
+        return _look_up(curve(self.anatomy, _Y_GRID), self.iy)
+
+    def part(self, window: tuple[slice, slice]) -> "_Frame":
+        x, y = self.x[window], self.y[window]
+        return _Frame(self.anatomy, x, y, self.ix[window], self.iy[window])
+
+
+def _lay_frame(anatomy: Anatomy, size: int) -> _Frame:
     centres = (np.arange(size) + 0.5) / size - 0.5
     right = (centres - anatomy.shift_x) / anatomy.scale
     down = (centres - anatomy.shift_y) / anatomy.scale
     cos, sin = math.cos(anatomy.rotation), math.sin(anatomy.rotation)
     x = (right * cos).astype(np.float32)[None, :] + (down * sin).astype(np.float32)[:, None]
     y = (down * cos + 0.5).astype(np.float32)[:, None] - (right * sin).astype(np.float32)[None, :]
-    return x, y
+    return _Frame(anatomy, x, y, _to_index(x, _X_RANGE), _to_index(y, _Y_RANGE))
 
 
-def _silhouette(anatomy: Anatomy, x: Field, iy: Places) -> Field:
+def _silhouette(frame: _Frame) -> Field:
     """Return the distance from the mediastinum, negative inside."""
-    left = x - _along_y(anatomy, curves.left_border, iy)
-    return np.maximum(left, -x - _along_y(anatomy, curves.right_border, iy))
+    left = frame.x - frame.along_y(curves.left_border)
+    return np.maximum(left, -frame.x - frame.along_y(curves.right_border))
 
 
 def _soft_layers(anatomy: Anatomy, size: int) -> Field:
     """Return all that has no fine detail, drawn at half the size and enlarged: a third faster."""
-    x, y = _place_pixels(anatomy, (size + 1) // 2)
-    ix, iy = _to_index(x, _X_RANGE), _to_index(y, _Y_RANGE)
-    below = y - _along_x(anatomy, curves.diaphragm, ix)
-    layers = _soft_tissue(anatomy, np.abs(x), iy, below)
-    layers += _mediastinum(anatomy, _silhouette(anatomy, x, iy), ix, iy)
+    frame = _lay_frame(anatomy, (size + 1) // 2)
+    below = frame.y - frame.along_x(curves.diaphragm)
+    layers = _soft_tissue(frame, below)
+    layers += _mediastinum(frame)
     if anatomy.gas > 0:
-        _add_gas(layers, anatomy, x, below)
+        first = _first_row(below, 0.0)
+        layers[first:] -= _gas(anatomy, frame.x[first:], below=below[first:])
     enlarged = Image.fromarray(layers).resize((size, size), Image.Resampling.BILINEAR)
     return np.array(enlarged)
 
 
-def _soft_tissue(anatomy: Anatomy, distance: Field, iy: Places, below: Field) -> Field:
+def _soft_tissue(frame: _Frame, below: Field) -> Field:
     """Return muscle, fat and the organs below the diaphragm."""
-    inside = np.minimum(distance / _along_y(anatomy, curves.body_half_width, iy), 1)
+    distance = np.abs(frame.x)
+    inside = np.minimum(distance / frame.along_y(curves.body_half_width), 1)
     tissue = np.sqrt(1 - inside * inside)
     tissue *= np.float32(0.68) - np.float32(0.12) * np.minimum(distance * np.float32(3), 1)
     first = _first_row(below, -0.04)
     organs = np.clip(below[first:] * np.float32(1 / 0.10) + np.float32(0.30), 0, 1)
-    organs *= np.float32(anatomy.liver_contrast)
+    organs *= np.float32(frame.anatomy.liver_contrast)
     organs *= np.minimum((1 - inside[first:]) * 3, 1)
     tissue[first:] += organs
     return tissue
 
 
-def _mediastinum(anatomy: Anatomy, silhouette: Field, ix: Places, iy: Places) -> Field:
+def _mediastinum(frame: _Frame) -> Field:
     """Return the heart and great vessels, the spine seen through them, and the trachea."""
-    layer = np.sqrt(np.clip(silhouette * np.float32(-1 / 0.13), 0, 1))
-    layer *= np.float32(anatomy.heart_contrast) * _along_y(anatomy, curves.heart_fade, iy)
-    seen = np.flatnonzero((np.abs(_X_GRID[ix[[0, -1]]]) < 0.07).any(axis=0))
+    layer = np.sqrt(np.clip(_silhouette(frame) * np.float32(-1 / 0.13), 0, 1))
+    layer *= np.float32(frame.anatomy.heart_contrast) * frame.along_y(curves.heart_fade)
+    seen = np.flatnonzero((np.abs(frame.x[[0, -1]]) < 0.07).any(axis=0))
     if seen.size:
-        middle = np.s_[:, seen[0] : seen[-1] + 1]  # spine and trachea lie nowhere else
-        ix, iy = ix[middle], iy[middle]
-        spine = _along_x(anatomy, curves.spine_across, ix)
-        layer[middle] += spine * _along_y(anatomy, curves.spine_along, iy)
-        air = _along_x(anatomy, curves.trachea_across, ix)
-        layer[middle] -= air * _along_y(anatomy, curves.trachea_along, iy)
+        # Spine and trachea lie nowhere else.
+        middle = np.s_[:, int(seen[0]) : int(seen[-1]) + 1]
+        part = frame.part(middle)
+        layer[middle] += part.along_x(curves.spine_across) * part.along_y(curves.spine_along)
+        layer[middle] -= part.along_x(curves.trachea_across) * part.along_y(curves.trachea_along)
     return layer
 
 
-def _add_gas(film: Field, anatomy: Anatomy, x: Field, below: Field) -> None:
-    """Add the bubble of gas in the stomach, under the left dome."""
-    first = _first_row(below, 0.0)
+def _gas(anatomy: Anatomy, x: Field, *, below: Field) -> Field:
+    """Return the bubble of gas in the stomach, under the left dome."""
     width = np.float32(anatomy.gas_width)
-    right = (x[first:] - np.float32(anatomy.gas_x)) / width
-    down = (below[first:] - np.float32(0.045)) / (np.float32(0.45) * width)
+    right = (x - np.float32(anatomy.gas_x)) / width
+    down = (below - np.float32(0.045)) / (np.float32(0.45) * width)
     bubble = np.clip(np.float32(1.2) - right * right - down * down, 0, np.float32(0.7))
-    film[first:] -= np.float32(anatomy.gas) * bubble
+    bubble *= np.float32(anatomy.gas)
+    return bubble
 
 
 def _first_row(below: Field, limit: float) -> int:
@@ -139,25 +159,23 @@ def _first_row(below: Field, limit: float) -> int:
     return int(rows[0]) if rows.size else len(below)
 
 
-def _ribs(anatomy: Anatomy, across: Field, iy: Places, wall: Field) -> Field:
+def _ribs(frame: _Frame, across: Field) -> Field:
     """Return both halves of every rib, summed where they cross."""
+    anatomy, turn = frame.anatomy, _RIB_TURN
     place = (across * np.float32(_RIB_STEPS - 1)).astype(np.intp)
-    turn = _RIB_TURN
     drop = anatomy.rib_slope / anatomy.rib_spacing * _RIB_STEPS
     # A posterior rib leaves the spine slightly upward, then sinks towards the side.
     back = drop * (2.6 * turn**2 - 0.20 * np.sin(2 * math.pi * turn))
     front = drop * (2.6 * 0.25 + 2.7 * (0.5 - turn))
     edge = np.minimum(1 / np.sqrt(1.10 - _RIB_GRID**2), 2.5)
     bone = np.clip((_RIB_GRID - 0.36) / 0.3, 0, 1)  # cartilage near the sternum is not seen
-    height = _along_y(anatomy, curves.rib_number, iy) * np.float32(_RIB_STEPS)
+    height = frame.along_y(curves.rib_number) * np.float32(_RIB_STEPS)
     profile = _rib_profile(anatomy.rib_duty)
     layer = _rib_half(height - _look_up(back, place), profile)
     layer *= _look_up(0.80 * edge, place)
-    layer += _rib_half(height - _look_up(front, place), profile) * _look_up(
-        0.55 * edge * bone, place
-    )
-    layer *= _step(wall, 0.030, 0.35)
-    layer *= np.float32(anatomy.rib_contrast) * _along_y(anatomy, curves.rib_fade, iy)
+    anterior = _rib_half(height - _look_up(front, place), profile)
+    layer += anterior * _look_up(0.55 * edge * bone, place)
+    layer *= np.float32(anatomy.rib_contrast) * frame.along_y(curves.rib_fade)
     return layer
 
 
@@ -173,7 +191,8 @@ def _rib_profile(duty: float) -> Field:
     return (body * (0.70 + 0.10 * place) + 0.30 * rim * body).astype(np.float32)
 
 
-def _lay_vessels(anatomy: Anatomy, ix: Places, iy: Places, size: int) -> Field:
+def _lay_vessels(frame: _Frame, size: int) -> Field:
+    anatomy = frame.anatomy
     textures = load_textures(size)
     rows, columns = textures.tree_shape
     tree = np.where(_X_GRID < 0, int(anatomy.right_tree), int(anatomy.left_tree)) * rows * columns
@@ -182,11 +201,12 @@ def _lay_vessels(anatomy: Anatomy, ix: Places, iy: Places, size: int) -> Field:
     first = tree + np.clip(column, 0, columns - 1)
     second = np.clip(row, 0, rows - 1) * columns
     return np.take(
-        textures.trees, np.take(first, ix, mode="clip") + np.take(second, iy, mode="clip")
+        textures.trees,
+        np.take(first, frame.ix, mode="clip") + np.take(second, frame.iy, mode="clip"),
     )
 
 
-def _step(distance: Field, width: float, offset: float) -> Field:
+def _step(distance: Field, *, width: float, offset: float) -> Field:
     """Return a soft step from 0 to 1 where the distance passes offset * width."""
     return np.clip(distance * np.float32(1 / width) + np.float32(0.5 - offset), 0, 1)
 
@@ -197,7 +217,7 @@ def _round_corner(wall: Field, silhouette: Field) -> Field:
     inner = np.maximum(silhouette + np.float32(0.024), 1e-4)
     together = outer * inner
     together /= outer + inner
-    return _step(together, 0.017, 1.35)
+    return _step(together, width=0.017, offset=1.35)
 
 
 def _to_index(values: Field, bounds: tuple[float, float]) -> Places:
@@ -208,11 +228,3 @@ def _to_index(values: Field, bounds: tuple[float, float]) -> Places:
 
 def _look_up(table: NDArray[np.floating], places: Places) -> Field:
     return np.take(table.astype(np.float32, copy=False), places, mode="clip")
-
-
-def _along_y(anatomy: Anatomy, curve: Curve, iy: Places) -> Field:
-    return _look_up(curve(anatomy, _Y_GRID), iy)
-
-
-def _along_x(anatomy: Anatomy, curve: Curve, ix: Places) -> Field:
-    return _look_up(curve(anatomy, _X_GRID), ix)

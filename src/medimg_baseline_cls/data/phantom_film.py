@@ -84,7 +84,7 @@ def place_technique(uniform: NDArray[np.float64]) -> Technique:
 
 
 def expose_film(
-    attenuation: Field, anatomy: Anatomy, technique: Technique, *, has_tag: bool
+    attenuation: Field, *, anatomy: Anatomy, technique: Technique, has_tag: bool
 ) -> NDArray[np.uint8]:
     """Turn attenuation into a finished film.
 
@@ -103,8 +103,8 @@ def expose_film(
     blotches = _crop(load_textures(size).mottle, technique) * np.float32(technique.mottle)
     grain = _crop(load_textures(size).grain, technique) * np.float32(technique.noise)
     film += blotches * film + grain * (film + np.float32(0.35))
-    film *= _open_collimator(technique.top, technique.bottom, size)[:, None]
-    film *= _open_collimator(technique.left, technique.right, size)[None, :]
+    film *= _open_collimator(technique.top, technique.bottom, size=size)[:, None]
+    film *= _open_collimator(technique.left, technique.right, size=size)[None, :]
     film += np.float32(0.6 * technique.toe)
     _draw_marks(film, technique)
     if has_tag:
@@ -137,7 +137,7 @@ def _crop(texture: Field, technique: Technique) -> Field:
     return crop[:, ::-1] if int(technique.grain_turn) & 2 else crop
 
 
-def _open_collimator(first: float, last: float, size: int) -> Field:
+def _open_collimator(first: float, last: float, *, size: int) -> Field:
     place = (np.arange(size, dtype=np.float32) + 0.5) / size
     edge = np.minimum(place - np.float32(first), np.float32(1 - last) - place)
     return np.clip(edge * np.float32(1 / 0.008) + 0.5, 0, 1)
@@ -149,13 +149,13 @@ def _draw_shoulders(anatomy: Anatomy, size: int) -> Field:
     # Drawn small and enlarged, what lies far from the detector is blurred, as it is there.
     soft = Image.new("L", (size // 2, height // 2))
     pen = ImageDraw.Draw(soft)
-    _draw_head(pen, anatomy, size // 2)
+    _draw_head(pen, anatomy, side=size // 2)
     for sign in (-1, 1):
-        _draw_arm(pen, anatomy, sign, size // 2)
+        _draw_arm(pen, anatomy, sign=sign, side=size // 2)
     sharp = Image.new("L", (size * _SUPERSAMPLING, height * _SUPERSAMPLING))
     pen = ImageDraw.Draw(sharp)
     for sign in (-1, 1):
-        _draw_clavicle(pen, anatomy, sign, size * _SUPERSAMPLING)
+        _draw_clavicle(pen, anatomy, sign=sign, side=size * _SUPERSAMPLING)
     blurred = soft.resize((size, height), Image.Resampling.BILINEAR)
     bones = ImageChops.add(blurred, sharp.reduce(_SUPERSAMPLING))
     return np.asarray(bones, dtype=np.float32) * np.float32(1 / 640)
@@ -167,7 +167,7 @@ def _trace(anatomy: Anatomy, points: Points, *, sign: int, side: int) -> Points:
     return [(x * side, y * side) for x, y in placed]
 
 
-def _draw_head(pen: ImageDraw.ImageDraw, anatomy: Anatomy, side: int) -> None:
+def _draw_head(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, side: int) -> None:
     x, y = anatomy.chin_x, anatomy.chin_y
     if y < -0.13:
         return
@@ -180,7 +180,7 @@ def _draw_head(pen: ImageDraw.ImageDraw, anatomy: Anatomy, side: int) -> None:
         pen.polygon(_trace(anatomy, oval, sign=1, side=side), fill=shade)
 
 
-def _draw_arm(pen: ImageDraw.ImageDraw, anatomy: Anatomy, sign: int, side: int) -> None:
+def _draw_arm(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, sign: int, side: int) -> None:
     y, turn = anatomy.clavicle_y - anatomy.clavicle_rise, anatomy.arm_angle
     blade = [(0.29, y + 0.07), (0.40, y + 0.03), (0.415, y + 0.09), (0.37, y + 0.30)]
     pen.polygon(_trace(anatomy, [*blade, (0.33, y + 0.24)], sign=sign, side=side), fill=22)
@@ -195,7 +195,7 @@ def _draw_arm(pen: ImageDraw.ImageDraw, anatomy: Anatomy, sign: int, side: int) 
     pen.ellipse((head_x - radius, head_y - radius, head_x + radius, head_y + radius), fill=66)
 
 
-def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, sign: int, side: int) -> None:
+def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, sign: int, side: int) -> None:
     """Draw the S of a clavicle, from the breastbone to the shoulder: rim, then core."""
     for half, shade in ((0.0145, 82), (0.0085, 56)):
         upper: Points = []
@@ -229,7 +229,7 @@ def _draw_marks(film: Field, technique: Technique) -> None:
     _overlay(film[top : top + side, left : left + side], canvas.reduce(_FINE))
     if technique.leads < _LEADS_SHARE:
         canvas = Image.new("L", (size * _SUPERSAMPLING, size * _SUPERSAMPLING))
-        _draw_leads(ImageDraw.Draw(canvas), technique, size * _SUPERSAMPLING)
+        _draw_leads(ImageDraw.Draw(canvas), technique, side=size * _SUPERSAMPLING)
         _overlay(film, canvas.reduce(_SUPERSAMPLING))
 
 
@@ -240,7 +240,7 @@ def _overlay(film: Field, drawing: Image.Image) -> None:
     np.maximum(film, light, out=film)
 
 
-def _draw_leads(pen: ImageDraw.ImageDraw, technique: Technique, side: int) -> None:
+def _draw_leads(pen: ImageDraw.ImageDraw, technique: Technique, *, side: int) -> None:
     """Draw two electrodes of a monitor and their wires, on the skin of either class."""
     lift = technique.leads / _LEADS_SHARE
     for sign in (-1, 1):

@@ -47,20 +47,20 @@ class Textures:
 def load_textures(size: int) -> Textures:
     """Build the textures of one image size, once per process."""
     shape = (max(2, round(TREE_HEIGHT * size)), max(2, round(TREE_WIDTH * size)))
-    trees = np.stack([_draw_tree(number, shape, size) for number in range(NUM_TREES)])
-    fine = _draw_noise("mesh", 2 * size, wavelengths=(0.020, 0.07), size=size)
+    trees = np.stack([_draw_tree(number, shape=shape, size=size) for number in range(NUM_TREES)])
+    fine = _draw_noise("mesh", side=2 * size, wavelengths=(0.020, 0.07), size=size)
     grain = generator(0, "phantom", "grain").standard_normal((2 * size, 2 * size), np.float32)
     blurred = grain + 0.35 * (np.roll(grain, 1, 0) + np.roll(grain, 1, 1))
     return Textures(
         trees=np.ascontiguousarray(trees.reshape(-1)),
         tree_shape=shape,
-        mottle=_draw_noise("mottle", 2 * size, wavelengths=(0.035, 0.4), size=size),
+        mottle=_draw_noise("mottle", side=2 * size, wavelengths=(0.035, 0.4), size=size),
         mesh=np.exp(-((fine / 0.7) ** 2)).astype(np.float32),
         grain=(blurred / blurred.std()).astype(np.float32),
     )
 
 
-def _draw_noise(name: str, side: int, *, wavelengths: tuple[float, float], size: int) -> Field:
+def _draw_noise(name: str, *, side: int, wavelengths: tuple[float, float], size: int) -> Field:
     """Draw periodic noise whose wavelengths, in image widths, lie in a band; pink inside it."""
     white = generator(0, "phantom", name).standard_normal((side, side))
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]) * size
@@ -71,7 +71,7 @@ def _draw_noise(name: str, side: int, *, wavelengths: tuple[float, float], size:
     return np.asarray((noise - noise.mean()) / noise.std(), dtype=np.float32)
 
 
-def _draw_tree(number: int, shape: tuple[int, int], size: int) -> Field:
+def _draw_tree(number: int, *, shape: tuple[int, int], size: int) -> Field:
     """Draw the vessels of one lung, branching from the hilum; shape as given, in [0, 1]."""
     rng = generator(0, "phantom", "tree", number)
     scale = size * _SUPERSAMPLING
