@@ -69,13 +69,19 @@ def test_a_prevalence_shift_is_told(binary: MakePredictions) -> None:
     assert "0.500 on VAL and 0.750 on TEST" in warnings[0]
 
 
-def test_a_threshold_that_does_not_transfer_is_told(binary: MakePredictions) -> None:
+@pytest.mark.parametrize(("share", "is_told"), [(0.05, False), (0.15, True), (0.5, True)])
+def test_a_threshold_that_does_not_transfer_is_told(
+    binary: MakePredictions, share: float, is_told: bool
+) -> None:
     val = scored(binary, "val", prevalence=0.5, gap=0.45)
-    low, high = np.linspace(0.3, 0.7, 200), np.linspace(0.5, 0.95, 200)
-    other = binary("test", [False] * 200 + [True] * 200, [*low.tolist(), *high.tolist()])
+    num_wrong = round(200 * share)
+    low = [0.1] * (200 - num_wrong) + [0.9] * num_wrong
+    other = binary("test", [False] * 200 + [True] * 200, [*low, *[0.95] * 200])
     warnings = find_warnings(*summarize_both(val, other)[:2])
-    assert warnings and all("never tune on TEST" in w for w in warnings)
-    assert any("At Max-F1, the specificity of PNEUMONIA falls from 1.000" in w for w in warnings)
+    found = [w for w in warnings if "At Max-F1, the specificity of PNEUMONIA falls" in w]
+    assert len(found) == is_told
+    assert all(f"from 1.000 on VAL to {1 - share:.3f} on TEST" in w for w in found)
+    assert all("never tune on TEST" in w for w in found)
 
 
 def test_a_small_or_one_sided_val_is_told(binary: MakePredictions) -> None:

@@ -157,7 +157,7 @@ def _tabulate_block(block: Summary, *, lead: list[str]) -> list[list[str]]:
     blank = [""] * len(first)
     rows: list[list[str]] = []
     for rule, point in block["operating_points"].items():
-        cells = [name_rule(rule), _threshold_text(point["threshold"])]
+        cells = [name_rule(rule), format_threshold(point["threshold"])]
         cells += [_text(point[column]["value"]) for column in _POINT_COLUMNS]
         rows.append([*(blank if rows else first), *cells])
     return rows
@@ -181,10 +181,10 @@ def _text(value: float | None) -> str:
     return _UNDEFINED if value is None else f"{value:.3f}"
 
 
-def _threshold_text(value: float) -> str:
+def format_threshold(value: float) -> str:
     """Return a threshold such that only 0 and 1 themselves look like 0 and 1.
 
-    >>> _threshold_text(0.61234), _threshold_text(1.0), _threshold_text(0.99999123)
+    >>> format_threshold(0.61234), format_threshold(1.0), format_threshold(0.99999123)
     ('0.612', '1.000', '0.9999912')
     """
     short = f"{value:.3f}"

@@ -1,0 +1,40 @@
+"""Draws the four figures of an evaluation under the names that the report knows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medimg_baseline_cls.eval.plots.confusion import draw_confusion
+from medimg_baseline_cls.eval.plots.curves import draw_precision_recall, draw_roc
+from medimg_baseline_cls.eval.plots.histograms import draw_score_histograms
+from medimg_baseline_cls.eval.thresholds import Thresholds
+from medimg_baseline_cls.schema import Predictions
+
+FIGURES = {
+    "roc.png": draw_roc,
+    "precision_recall.png": draw_precision_recall,
+    "confusion.png": draw_confusion,
+    "score_histogram.png": draw_score_histograms,
+}
+
+
+def draw_evaluation(
+    splits: Sequence[Predictions],
+    folder: Path,
+    *,
+    thresholds: Thresholds,
+    positive_class: str | None,
+) -> tuple[Path, ...]:
+    """Draw ROC, precision-recall, confusion matrices and score histograms.
+
+    Args:
+        splits: predictions of VAL and TEST, in the order in which they are shown.
+        folder: the figures/ of a run.
+        thresholds: operating points by class.
+        positive_class: of two classes; None draws each class against the rest.
+
+    Returns:
+        The files that were written.
+    """
+    for name, draw in FIGURES.items():
+        draw(splits, folder / name, thresholds=thresholds, positive_class=positive_class)
+    return tuple(folder / name for name in FIGURES)
