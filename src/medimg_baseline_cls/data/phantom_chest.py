@@ -145,10 +145,9 @@ def _mediastinum(frame: _Frame) -> Field:
 
 def _gas(anatomy: Anatomy, x: Field, *, below: Field) -> Field:
     """Return the bubble of gas in the stomach, under the left dome."""
-    width = np.float32(anatomy.gas_width)
-    right = (x - np.float32(anatomy.gas_x)) / width
-    down = (below - np.float32(0.045)) / (np.float32(0.45) * width)
-    bubble = np.clip(np.float32(1.2) - right * right - down * down, 0, np.float32(0.7))
+    right = (x - np.float32(anatomy.gas_x)) / np.float32(anatomy.gas_width)
+    down = (below - np.float32(0.045)) / np.float32(0.45 * anatomy.gas_width)
+    bubble: Field = np.clip(np.float32(1.2) - right * right - down * down, 0, np.float32(0.7))
     bubble *= np.float32(anatomy.gas)
     return bubble
 
