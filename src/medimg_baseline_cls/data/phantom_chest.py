@@ -147,8 +147,8 @@ def _gas(anatomy: Anatomy, x: Field, *, below: Field) -> Field:
     """Return the bubble of gas in the stomach, under the left dome."""
     right = (x - np.float32(anatomy.gas_x)) / np.float32(anatomy.gas_width)
     down = (below - np.float32(0.045)) / np.float32(0.45 * anatomy.gas_width)
-    bubble = np.float32(1.2) - right * right - down * down
-    return np.clip(bubble, 0, 0.7) * np.float32(anatomy.gas)
+    bubble = np.clip(np.float32(1.2) - right**2 - down**2, 0, 0.7) * np.float32(anatomy.gas)
+    return bubble.astype(np.float32, copy=False)
 
 
 def _first_row(below: Field, limit: float) -> int:
