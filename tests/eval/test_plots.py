@@ -53,7 +53,7 @@ def count_color(path: Path, color: str) -> int:
     return int((np.abs(pixels_of(path).astype(int) - wanted).max(axis=2) <= 2).sum())
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 7, 18])
+@pytest.mark.parametrize("num_classes", [2, 3, 10, 18])
 def test_all_figures_of_an_evaluation(
     tmp_path: Path, draw: MakePredictions, num_classes: int
 ) -> None:
@@ -73,6 +73,17 @@ def test_all_figures_of_an_evaluation(
         assert min(pixels.shape[:2]) > 600
         assert pixels.min() < 60 and pixels.max() == 255
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(expected)
+
+
+@pytest.mark.parametrize("drawer", DRAWERS)
+def test_a_positive_class_of_many_does_not_hide_the_others(
+    tmp_path: Path, draw: MakePredictions, drawer: Callable[..., None]
+) -> None:
+    val = draw("val", class_names=("a", "b", "c"))
+    thresholds = thresholds_of(val, None)
+    drawer([val], tmp_path / "a.png", thresholds=thresholds, positive_class=None)
+    drawer([val], tmp_path / "b.png", thresholds=thresholds, positive_class="b")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 @pytest.mark.parametrize("drawer", DRAWERS)

@@ -186,3 +186,11 @@ def test_images_without_reference_standard_are_refused(val: Predictions) -> None
 def test_an_unknown_positive_class_is_refused() -> None:
     with pytest.raises(DataError, match="COVID is not one of the classes: A, B"):
         evaluated_classes(("A", "B"), "COVID")
+
+
+def test_a_positive_class_of_many_does_not_hide_the_others(draw: MakePredictions) -> None:
+    val = draw("val", class_names=TERNARY)
+    assert evaluated_classes(TERNARY, "virus") == TERNARY
+    summary = summarize(val, val, "virus")
+    assert summary["positive_class"] is None
+    assert summary == summarize(val, val, None)

@@ -39,11 +39,19 @@ def evaluated_classes(class_names: Sequence[str], positive_class: str | None) ->
     >>> evaluated_classes(["A", "B", "C"], None)
     ('A', 'B', 'C')
     """
-    if positive_class is None:
-        return tuple(class_names)
-    if positive_class not in class_names:
+    positive = positive_of(class_names, positive_class)
+    return tuple(class_names) if positive is None else (positive,)
+
+
+def positive_of(class_names: Sequence[str], positive_class: str | None) -> str | None:
+    """Return the positive one of two classes; None for more: each stands against the rest.
+
+    Raises:
+        DataError: It is not one of the classes.
+    """
+    if positive_class is not None and positive_class not in class_names:
         raise DataError(f"{positive_class} is not one of the classes: {', '.join(class_names)}.")
-    return (positive_class,)
+    return positive_class if len(class_names) == 2 else None
 
 
 def summarize_predictions(
@@ -54,7 +62,7 @@ def summarize_predictions(
     Args:
         predictions: of VAL or TEST, each image with its reference standard.
         thresholds: operating points by class, from `choose_thresholds`.
-        positive_class: of two classes; None evaluates each class against the rest.
+        positive_class: of two classes; None, or more classes, evaluates each against the rest.
 
     Returns:
         The content of <split>_summary.json.
@@ -63,6 +71,7 @@ def summarize_predictions(
         DataError: An image has no reference standard, or there is no image.
     """
     names, labels = predictions.class_names, predictions.labels
+    positive_class = positive_of(names, positive_class)
     classes = evaluated_classes(names, positive_class)
     positive = None if positive_class is None else names.index(positive_class)
     matrix = count_matrix(labels, predictions.probabilities, positive=positive)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.eval.metrics import count_confusion, count_matrix
 from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.plots.style import INK, SQUARE, WIDE, drawing, shorten
+from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
 
@@ -34,6 +35,7 @@ def draw_confusion(
         positive_class: of two classes, at each of its operating points; None draws the most
             probable of all classes.
     """
+    positive_class = positive_of(splits[0].class_names, positive_class)
     if positive_class is None:
         _draw_classes(splits, path)
     else:

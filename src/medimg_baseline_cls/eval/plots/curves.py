@@ -38,6 +38,7 @@ from medimg_baseline_cls.eval.plots.style import (
     shorten,
     span_unit_square,
 )
+from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
 
@@ -145,6 +146,7 @@ def _draw(
     thresholds: Thresholds,
     positive_class: str | None,
 ) -> None:
+    positive_class = positive_of(splits[0].class_names, positive_class)
     if positive_class is not None:
         with drawing(path, width=SQUARE, height=SQUARE) as figure:
             _draw_binary(figure, kind, splits=splits, name=positive_class, thresholds=thresholds)

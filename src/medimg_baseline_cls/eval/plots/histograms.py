@@ -25,6 +25,7 @@ from medimg_baseline_cls.eval.plots.style import (
     drawing,
     shorten,
 )
+from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
 
@@ -50,6 +51,7 @@ def draw_score_histograms(
         positive_class: of two classes; None draws a row for each class.
     """
     names = splits[0].class_names
+    positive_class = positive_of(names, positive_class)
     many = 0.9 + max(0.45, 1.1 - 0.06 * len(names)) * len(names)
     height = 3.7 if positive_class is not None else many
     with drawing(path, width=WIDE, height=height) as figure:
