@@ -31,7 +31,6 @@ from medimg_baseline_cls.models.families import (
 from medimg_baseline_cls.models.weights import (
     HUB_FILES,
     StateDict,
-    Translate,
     load_hub_weights,
     load_weights_file,
     ways_out,
@@ -98,14 +97,9 @@ def build_model(
         mean=plan.mean,
         std=plan.std,
     )
-    report = WeightsReport(kind="random")
-    if weights is not None:
-        report = load_weights_file(
-            net, weights, head_names=(trace.head_name,), translate=plan.translate
-        )
-    elif pretrained:
-        report = _load_pretrained(net, plan, head_name=trace.head_name)
-    return Classifier(net, facts, head_name=trace.head_name, report=report)
+    head = trace.head_name
+    report = _load_weights(net, plan, head_name=head, pretrained=pretrained, weights=weights)
+    return Classifier(net, facts, head_name=head, report=report)
 
 
 def describe_model(model: Classifier) -> dict[str, Any]:
@@ -159,7 +153,7 @@ class _Plan:
     create: Callable[[], nn.Module]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    translate: Translate | None = None
+    translate: Callable[[type[nn.Module], StateDict], StateDict] | None = None
     hub_id: str | None = None
     hub_files: tuple[str, ...] = HUB_FILES
     no_hub: str = ""
@@ -251,15 +245,20 @@ def _check_patches(net: nn.Module, arch: str, *, image_size: int) -> None:
         )
 
 
-def _load_pretrained(net: nn.Module, plan: _Plan, *, head_name: str) -> WeightsReport:
+def _load_weights(
+    net: nn.Module, plan: _Plan, *, head_name: str, pretrained: bool, weights: Path | None
+) -> WeightsReport:
+    """Fill the network from the file, else from the hub, else leave it random."""
+    heads = (head_name,)
+    translate = partial(plan.translate, type(net)) if plan.translate else None
+    if weights is not None:
+        return load_weights_file(net, weights, head_names=heads, translate=translate)
+    if not pretrained:
+        return WeightsReport(kind="random")
     if plan.hub_id is None:
         raise WeightsError(f"{plan.no_hub}. {ways_out(None)}")
     return load_hub_weights(
-        net,
-        plan.hub_id,
-        head_names=(head_name,),
-        translate=plan.translate,
-        filenames=plan.hub_files,
+        net, plan.hub_id, head_names=heads, translate=translate, filenames=plan.hub_files
     )
 
 
@@ -271,7 +270,9 @@ class _CaughtError(Exception):
         self.state = state
 
 
-def _translate_as_timm(arch: str, settings: Mapping[str, Any], state: StateDict) -> StateDict:
+def _translate_as_timm(
+    arch: str, settings: Mapping[str, Any], kind: type[nn.Module], state: StateDict
+) -> StateDict:
     """Return a foreign state dict as timm itself would load it into this network.
 
     timm renames keys and resamples embeddings inside `create_model`, by a function that
@@ -290,10 +291,10 @@ def _translate_as_timm(arch: str, settings: Mapping[str, Any], state: StateDict)
     def catch(_net: nn.Module, state_dict: Mapping[str, Tensor], *_: Any, **__: Any) -> None:
         raise _CaughtError(dict(state_dict))
 
-    kind = type(timm.create_model(arch, pretrained=False, **settings))
     settings = {**settings, "in_chans": IN_CHANNELS, "pretrained_cfg_overlay": overlay}
     try:
-        with mock.patch.object(kind, "load_state_dict", catch):
+        # Random numbers for the throw-away network must not come from the user's generators.
+        with torch_randomness(0, "translate"), mock.patch.object(kind, "load_state_dict", catch):
             timm.create_model(arch, pretrained=True, **settings)
     except _CaughtError as caught:
         return caught.state

@@ -23,9 +23,11 @@ WeightsKind = Literal["random", "file", "hub", "checkpoint"]
 class WeightsReport:
     """Where the weights came from and how they fitted.
 
-    `source` is a file or repository name, never a path. `missing` and `unexpected` are
-    the keys of the classifier, which is always left out: a mismatch anywhere else is an
-    error. `adapted` names the tensors whose shape was fitted to the network.
+    `source` is a file or repository name, never a path. `missing` are the keys of the
+    network that were not filled: its classifier, which is always left out, and nothing
+    else. `unexpected` are the keys of the file that were not used: its classifier, and
+    for a file of the hub whatever else the network has no place for. `adapted` are the
+    tensors whose shape was fitted (position embedding, input channels).
     """
 
     kind: WeightsKind

@@ -42,6 +42,7 @@ def load_weights_file(
     *,
     head_names: Sequence[str],
     translate: Translate | None = None,
+    allow_extra: bool = False,
 ) -> WeightsReport:
     """Fill a network from a file, all but its classifier, and report how the file fitted.
 
@@ -51,6 +52,7 @@ def load_weights_file(
         head_names: prefixes of the classifier, left out.
         translate: the library's own way to turn a foreign state dict into the network's;
             asked only where the file does not fit as it is.
+        allow_extra: accept tensors that the network has no place for; they are reported.
 
     Raises:
         WeightsError: if the file cannot be read, or if anything but the classifier is
@@ -60,17 +62,19 @@ def load_weights_file(
     state, fit = found, compare_state_dicts(net.state_dict(), found, head_names=head_names)
     if not fit.is_exact and translate is not None:
         state, fit = _translated(net, found, head_names=head_names, translate=translate)
-    if not fit.is_exact:
+    if not (fit.is_exact or (allow_extra and fit.is_complete)):
         raise WeightsError(f"{path.name} does not fit {type(net).__name__}: {fit.describe()}.")
-    net.load_state_dict({k: v for k, v in state.items() if not _is_under(k, head_names)}, False)
+    own = net.state_dict()
+    net.load_state_dict({k: v for k, v in state.items() if _is_used(k, own, head_names)}, False)
     changed = [k for k in state if k in found and state[k].shape != found[k].shape]
+    left_out = sorted(k for k in found if _is_under(k, head_names))
     return WeightsReport(
         kind="file",
         source=path.name,
         sha256=sha256_file(path),
-        missing=tuple(k for k in net.state_dict() if _is_under(k, head_names)),
-        unexpected=tuple(k for k in found if _is_under(k, head_names)),
-        adapted=tuple(k for k in changed if not _is_under(k, head_names)),
+        missing=tuple(sorted(k for k in own if _is_under(k, head_names))),
+        unexpected=(*left_out, *sorted(fit.unexpected)),
+        adapted=tuple(k for k in changed if _is_used(k, own, head_names)),
     )
 
 
@@ -82,9 +86,15 @@ def load_hub_weights(
     translate: Translate | None = None,
     filenames: Sequence[str] = HUB_FILES,
 ) -> WeightsReport:
-    """Fill a network from the hub's cache, or from the hub; see `load_weights_file`."""
+    """Fill a network from the hub's cache, or from the hub; see `load_weights_file`.
+
+    The library's own file may hold more than the network asks for, such as a second
+    classifier for distillation: that is reported, and no error.
+    """
     path = fetch_hub_weights(hub_id, filenames=filenames)
-    report = load_weights_file(net, path, head_names=head_names, translate=translate)
+    report = load_weights_file(
+        net, path, head_names=head_names, translate=translate, allow_extra=True
+    )
     return replace(report, kind="hub", source=f"{hub_id}/{path.name}")
 
 
@@ -176,7 +186,12 @@ class Fit:
     @property
     def is_exact(self) -> bool:
         """Whether every tensor has its place."""
-        return not (self.missing or self.unexpected or self.mismatched)
+        return self.is_complete and not self.unexpected
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tensor of the network is filled."""
+        return not (self.missing or self.mismatched)
 
     def describe(self) -> str:
         """Return the three lists as one sentence."""
@@ -193,11 +208,11 @@ def compare_state_dicts(
 ) -> Fit:
     """Return which keys are missing, unexpected, or of another shape.
 
-    BatchNorm's `num_batches_tracked` may be missing: old files lack it and nothing reads it.
+    BatchNorm's `num_batches_tracked` is left aside: old files lack it and nothing reads it.
     """
-    wanted = {k: v for k, v in wanted.items() if not _is_under(k, head_names)}
-    found = {k: v for k, v in found.items() if not _is_under(k, head_names)}
-    missing = [k for k in wanted if k not in found and not k.endswith("num_batches_tracked")]
+    wanted = {k: v for k, v in wanted.items() if not _is_aside(k, head_names)}
+    found = {k: v for k, v in found.items() if not _is_aside(k, head_names)}
+    missing = [k for k in wanted if k not in found]
     shapes = [
         f"{k} {tuple(found[k].shape)} instead of {tuple(v.shape)}"
         for k, v in wanted.items()
@@ -266,6 +281,14 @@ def _without_prefixes(state: StateDict) -> StateDict:
 
 def _is_under(key: str, prefixes: Iterable[str]) -> bool:
     return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
+
+
+def _is_aside(key: str, head_names: Iterable[str]) -> bool:
+    return _is_under(key, head_names) or key.endswith("num_batches_tracked")
+
+
+def _is_used(key: str, own: Mapping[str, Tensor], head_names: Iterable[str]) -> bool:
+    return key in own and not _is_under(key, head_names)
 
 
 def _shorten(keys: Sequence[str]) -> str:
