@@ -185,7 +185,7 @@ def _plan_timm(arch: str, *, num_classes: int, image_size: int) -> _Plan:
         partial(timm.create_model, arch, pretrained=False, **settings),
         tuple(config.mean),
         tuple(config.std),
-        translate=partial(_translate_as_timm, arch, settings),
+        translate=partial(_translate_as_timm, arch=arch, settings=settings),
         hub_id=config.hf_hub_id,
         hub_files=_hub_files(config.hf_hub_filename),
         no_hub=f"timm's hub has no weights for {arch}{address}",
@@ -271,7 +271,7 @@ class _CaughtError(Exception):
 
 
 def _translate_as_timm(
-    arch: str, settings: Mapping[str, Any], kind: type[nn.Module], state: StateDict
+    kind: type[nn.Module], state: StateDict, *, arch: str, settings: Mapping[str, Any]
 ) -> StateDict:
     """Return a foreign state dict as timm itself would load it into this network.
 

@@ -55,8 +55,9 @@ def trace_layers(net: nn.Module, pixels: Tensor) -> LayerTrace:
     shapes: dict[str, tuple[int, ...]] = {}
     outputs: dict[str, Tensor] = {}
 
-    def make_hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(module: nn.Module, _inputs: Any, output: Any) -> None:
+    def make_hook(name: str) -> Callable[..., None]:
+        def keep(module: nn.Module, *call: Any) -> None:
+            output = call[-1]
             if not isinstance(output, Tensor):
                 return
             shapes.pop(name, None)

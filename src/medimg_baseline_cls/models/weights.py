@@ -65,8 +65,8 @@ def load_weights_file(
     if not (fit.is_exact or (allow_extra and fit.is_complete)):
         raise WeightsError(f"{path.name} does not fit {type(net).__name__}: {fit.describe()}.")
     own = net.state_dict()
-    net.load_state_dict({k: v for k, v in state.items() if _is_used(k, own, head_names)}, False)
-    changed = [k for k in state if k in found and state[k].shape != found[k].shape]
+    used = {k: v for k, v in state.items() if k in own and not _is_under(k, head_names)}
+    net.load_state_dict(used, strict=False)
     left_out = sorted(k for k in found if _is_under(k, head_names))
     return WeightsReport(
         kind="file",
@@ -74,7 +74,7 @@ def load_weights_file(
         sha256=sha256_file(path),
         missing=tuple(sorted(k for k in own if _is_under(k, head_names))),
         unexpected=(*left_out, *sorted(fit.unexpected)),
-        adapted=tuple(k for k in changed if _is_used(k, own, head_names)),
+        adapted=tuple(k for k, v in used.items() if k in found and found[k].shape != v.shape),
     )
 
 
@@ -285,10 +285,6 @@ def _is_under(key: str, prefixes: Iterable[str]) -> bool:
 
 def _is_aside(key: str, head_names: Iterable[str]) -> bool:
     return _is_under(key, head_names) or key.endswith("num_batches_tracked")
-
-
-def _is_used(key: str, own: Mapping[str, Tensor], head_names: Iterable[str]) -> bool:
-    return key in own and not _is_under(key, head_names)
 
 
 def _shorten(keys: Sequence[str]) -> str:
