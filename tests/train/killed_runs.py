@@ -17,7 +17,7 @@ KILLS_AT_BATCH = {"head_first": 3, "head_middle": 9, "tune_first": 17, "tune_mid
 KILLS_AT_WRITE = {
     "last_of_head": ("write_last", 3),  # the last epoch of the head is trained, not written
     "best_of_head": ("write_best", "head"),  # last.pt is written, what follows is not
-    "best_of_tune": ("write_best", "finetune"),
+    "best_of_tune": ("write_best", "finetune"),  # of the epoch that stays the best
     "between": ("write_history", 3),  # all files of the head are written
     "before_history": ("write_history", 5),
 }
@@ -51,7 +51,7 @@ def kill_at_write(writer: str, when: int | str) -> None:
             kill_self()
         if writer == "write_last" and len(second.progress.rows) == when:
             kill_self()
-        if writer == "write_best" and keywords["row"].stage == when and keywords["row"].epoch > 1:
+        if writer == "write_best" and keywords["row"].stage == when and keywords["row"].epoch == 3:
             kill_self()
         return genuine(first, second, *rest, **keywords)
 

@@ -90,8 +90,18 @@ def train_last_weights(folder: Path, shard: tuple[int, int]) -> dict:
     data = make_data(shard=shard)
     with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
         run_epoch(place, lesson, epoch=1)
-        average_buffers(model.net, place.accelerator)
     return {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+
+
+def find_changed(folder: Path, shard: tuple[int, int]) -> list[str]:
+    """Return which tensors a head stage changes bit for bit."""
+    place, model, settings = open_place(folder), build_toy(), make_settings()
+    data, draw = make_data(shard=shard), torch.Generator().manual_seed(0)
+    model.net.norm.running_mean.copy_(torch.rand(6, generator=draw))
+    before = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+    with open_stage(place, model, stage=settings.stages[0], data=data, settings=settings) as lesson:
+        run_epoch(place, lesson, epoch=1)
+    return [n for n, t in model.net.state_dict().items() if not torch.equal(t, before[n])]
 
 
 def share_buffers(folder: Path, shard: tuple[int, int]) -> list[float]:
@@ -99,7 +109,11 @@ def share_buffers(folder: Path, shard: tuple[int, int]) -> list[float]:
     place, model = open_place(folder), build_toy()
     model.net.norm.running_mean.fill_(float(shard[0]))
     average_buffers(model.net, place.accelerator)
-    return model.net.norm.running_mean.tolist()
+    training = model.net.norm.running_mean.tolist()
+    model.eval()
+    model.net.norm.running_mean.fill_(float(shard[0]))
+    average_buffers(model.net, place.accelerator)
+    return training + model.net.norm.running_mean.tolist()
 
 
 def stop_one(folder: Path, shard: tuple[int, int]) -> str:
@@ -138,6 +152,7 @@ TASKS = (
     find_gradients,
     train_together,
     train_last_weights,
+    find_changed,
     share_buffers,
     stop_one,
     poison_one,

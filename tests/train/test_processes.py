@@ -60,7 +60,14 @@ def test_learning_weights_and_statistics_do_not_drift_apart(found, world):
 @pytest.mark.parametrize("world", WORLDS)
 def test_batchnorm_statistics_are_averaged(found, world):
     expected = sum(range(world)) / world
-    assert members(found, world, "share_buffers") == [[expected] * 6] * world
+    for rank, statistics in enumerate(members(found, world, "share_buffers")):
+        assert statistics[:6] == [expected] * 6
+        assert statistics[6:] == [rank] * 6, "frozen ones are left alone"
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_head_stage_changes_the_head_alone_to_the_bit(found, world):
+    assert members(found, world, "find_changed") == [["fc.weight", "fc.bias"]] * world
 
 
 @pytest.mark.parametrize("world", [1, *WORLDS])

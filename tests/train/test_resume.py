@@ -43,6 +43,11 @@ def test_every_run_was_killed_and_then_ended(folder):
     assert codes == {"whole": [0], **{point: [-9, 0] for point in POINTS}}
 
 
+def test_the_kills_at_a_best_hit_the_epoch_that_stays_the_best(folder):
+    epochs = [load(folder / "whole" / name)["epoch"] for name in ("best_head.pt", "best.pt")]
+    assert epochs == [3, 3]
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(folder, point):
     whole, killed = folder / "whole", folder / point

@@ -6,6 +6,7 @@ import torch
 from medimg_baseline_cls.train.interrupts import StopRequest
 from medimg_baseline_cls.train.stages import open_stage
 from medimg_baseline_cls.train.steps import Workplace, run_epoch
+from medimg_baseline_cls.train.validate import validate
 from medimg_baseline_cls.utils.log import SILENT
 
 
@@ -114,15 +115,20 @@ def test_augmentation_is_asked_for_rows_stage_and_epoch(toy, place):
 
 def test_pixels_come_channels_last(toy, place):
     model, layouts = toy.build_toy(), []
-    model.to(memory_format=torch.channels_last)
-    model.net.conv2.register_forward_hook(
-        lambda module, inputs, output: layouts.append(
-            output.is_contiguous(memory_format=torch.channels_last)
+    model.register_forward_pre_hook(
+        lambda module, inputs: layouts.append(
+            inputs[0].is_contiguous(memory_format=torch.channels_last)
         )
     )
-    settings = toy.make_settings()
-    run_stage(place, model, settings.stages[1], data=toy.make_data(), settings=settings)
-    assert layouts and all(layouts)
+
+    def to_color(pixels, device):
+        return toy.to_unit_range(pixels, device).repeat(1, 3, 1, 1)
+
+    data, settings = replace(toy.make_data(), to_unit_range=to_color), toy.make_settings()
+    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
+        run_epoch(place, lesson, epoch=1)
+        validate(place, lesson, positive=1)
+    assert len(layouts) == 5 + 3 and all(layouts)
 
 
 def test_the_real_loader_and_augmenter_fit(toy, place):

@@ -31,7 +31,7 @@ from medimg_baseline_cls.train.checkpoint import (
 from medimg_baseline_cls.train.history import EpochRow, Progress, Timings, write_history
 from medimg_baseline_cls.train.interrupts import catch_stop_signals
 from medimg_baseline_cls.train.optim import mean_rate
-from medimg_baseline_cls.train.processes import average_buffers, is_any, share_weights
+from medimg_baseline_cls.train.processes import is_any, share_weights
 from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.train.stages import open_stage
 from medimg_baseline_cls.train.steps import Lesson, Workplace, run_epoch, stop_message
@@ -218,7 +218,6 @@ def _train_epoch(job: _Job, lesson: Lesson, *, epoch: int) -> None:
     start = time.perf_counter()
     train_loss = run_epoch(place, lesson, epoch=epoch)
     training_seconds = time.perf_counter() - start
-    average_buffers(job.model.net, place.accelerator)
     with nullcontext() if lesson.average is None else lesson.average.applied():
         scores = validate(place, lesson, positive=positive_index(job.settings))
         judged = copy_weights(job.model.net) if job.is_main else {}

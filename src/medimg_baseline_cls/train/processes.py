@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 Item = TypeVar("Item")
 
@@ -40,10 +41,15 @@ def sum_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerator) 
 
 @torch.no_grad()
 def average_buffers(net: nn.Module, accelerator: Accelerator) -> None:
-    """Give every process the mean of BatchNorm's statistics: each saw other images."""
+    """Give every process the mean of the statistics that BatchNorm has learnt.
+
+    Each process saw other images. Statistics of modules in eval mode are left alone: they
+    are equal already, and a mean of equal numbers can differ in the last bit.
+    """
     if accelerator.num_processes == 1:
         return
-    for buffer in net.buffers():
+    learning = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.training]
+    for buffer in (buffer for module in learning for buffer in module.buffers()):
         if buffer.is_floating_point():
             buffer.copy_(sum_over_processes(buffer, accelerator) / accelerator.num_processes)
 

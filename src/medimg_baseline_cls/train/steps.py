@@ -29,7 +29,12 @@ from medimg_baseline_cls.train.optim import (
     learning_rate_factor,
     set_learning_rates,
 )
-from medimg_baseline_cls.train.processes import gather_items, sum_gradients, sum_over_processes
+from medimg_baseline_cls.train.processes import (
+    average_buffers,
+    gather_items,
+    sum_gradients,
+    sum_over_processes,
+)
 from medimg_baseline_cls.train.sources import BatchSource
 from medimg_baseline_cls.utils.device import Precision, autocast
 from medimg_baseline_cls.utils.files import write_json
@@ -131,6 +136,7 @@ def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int) -> float:
             if outcome.stop:
                 raise RunInterrupted(stop_message(place, f"stage {name}, epoch {epoch}"))
     _check_finite(place, lesson, outcomes=outcomes, rows=previous)
+    average_buffers(lesson.module, place.accelerator)
     return _mean_loss(outcomes)
 
 
