@@ -74,7 +74,7 @@ def test_device_that_is_not_there_is_refused_not_replaced(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("avx2", "avx512_bf16"), "bf16"),
+        (("avx2", "avx512_bf16"), "fp32"),
         (("avx512f", "amx_bf16"), "bf16"),
         (("avx2", "avx512f"), "fp32"),
         ((), "fp32"),

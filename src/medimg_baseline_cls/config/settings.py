@@ -53,6 +53,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "imbalance",
         "ema_decay",
         "clip_norm",
+        "batchnorm",
         "patience",
     ),
     "augmentation": ("augment", "horizontal_flip", "head_augment"),
@@ -165,7 +166,7 @@ class Config:
     """Images per training step, over all processes (2 to 4096)."""
 
     head_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Peak learning rate while the head trains alone (above 0, at most 1)."""
+    """Peak learning rate of the classifier, in both stages (above 0, at most 1)."""
 
     finetune_lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Peak learning rate while everything trains (above 0, at most 1)."""
@@ -193,6 +194,10 @@ class Config:
 
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient (0: no limit)."""
+
+    batchnorm: Literal["auto", "train", "frozen"] = "auto"
+    """BatchNorm statistics while everything trains: moved with every batch, or kept
+    (auto: kept if pretrained)."""
 
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without a better VAL score until a stage stops early (0: never)."""

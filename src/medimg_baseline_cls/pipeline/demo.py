@@ -112,7 +112,7 @@ def _measure_maps(session: Session) -> tuple[float, float]:
     _, maps = compute_maps(
         session,
         model,
-        data.image_set("test"),
+        images=data.image_set("test"),
         positions=positions,
         targets=[target] * len(positions),
     )

@@ -60,9 +60,9 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     if (run_dir / "test_summary.json").is_file():
         log.info("evaluated again: the files of the earlier evaluation are replaced")
 
-    val = _write_and_read(run_dir, _predict_split(session, data, model, split="val"))
-    thresholds = _settle_thresholds(session, val, data.positive_class)
-    test = _write_and_read(run_dir, _predict_split(session, data, model, split="test"))
+    val = _write_and_read(run_dir, _predict_split(session, data, model=model, split="val"))
+    thresholds = _settle_thresholds(session, val, positive_class=data.positive_class)
+    test = _write_and_read(run_dir, _predict_split(session, data, model=model, split="test"))
     summaries = _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
     for name, summary in summaries.items():
         write_json(run_dir / f"{name}_summary.json", summary)
@@ -90,12 +90,12 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     write_json(run_dir / "eval_summary.json", overview)
     write_status(run_dir, "finished")
     mark_latest(run_dir)
-    _print_results(session, summaries, overview)
+    _print_results(session, summaries, overview=overview)
     return RunResult(run_dir, overview)
 
 
 def score_images(
-    session: Session, model: Classifier, images: ImageSet
+    session: Session, model: Classifier, *, images: ImageSet
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (rows, probabilities) of a set of images by the one inference path."""
     loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
@@ -109,9 +109,9 @@ def score_images(
 
 
 def _predict_split(
-    session: Session, data: PreparedData, model: Classifier, *, split: str
+    session: Session, data: PreparedData, *, model: Classifier, split: str
 ) -> Predictions:
-    rows, probabilities = score_images(session, model, data.image_set(split))
+    rows, probabilities = score_images(session, model, images=data.image_set(split))
     return collect_predictions(data.split, split, rows=rows, probabilities=probabilities)
 
 
@@ -123,10 +123,10 @@ def _write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
 
 
 def _settle_thresholds(
-    session: Session, val: Predictions, positive_class: str | None
+    session: Session, val: Predictions, *, positive_class: str | None
 ) -> Thresholds:
     """Choose the operating points on VAL and write them, before TEST is touched."""
-    thresholds = _choose(session, val, positive_class)
+    thresholds = _choose(session, val, positive_class=positive_class)
     run_dir = session.run_dir
     write_thresholds(
         run_dir / "thresholds.json",
@@ -138,7 +138,7 @@ def _settle_thresholds(
     return thresholds
 
 
-def _choose(session: Session, val: Predictions, positive_class: str | None) -> Thresholds:
+def _choose(session: Session, val: Predictions, *, positive_class: str | None) -> Thresholds:
     return choose_thresholds(
         val,
         classes=evaluated_classes(val.class_names, positive_class),
@@ -160,14 +160,14 @@ def _evaluate_head_only(session: Session, data: PreparedData) -> dict[str, Summa
     if not (session.run_dir / "best_head.pt").is_file():
         return None
     model, _ = load_model(session, "best_head.pt")
-    val = _predict_split(session, data, model, split="val")
-    thresholds = _choose(session, val, data.positive_class)
-    test = _predict_split(session, data, model, split="test")
+    val = _predict_split(session, data, model=model, split="val")
+    thresholds = _choose(session, val, positive_class=data.positive_class)
+    test = _predict_split(session, data, model=model, split="test")
     return _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
 
 
 def _print_results(
-    session: Session, summaries: Mapping[str, Summary], overview: Mapping[str, Any]
+    session: Session, summaries: Mapping[str, Summary], *, overview: Mapping[str, Any]
 ) -> None:
     """Print one compact table, what to mind, and what to type next."""
     log, run_dir = session.log, session.run_dir

@@ -61,14 +61,14 @@ def explain(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -
         # Panels of an earlier evaluation may show images that are no mistakes any more.
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
-    wanted = list(_plan_panels(session, data, mistakes))
-    draw_panels(session, model, data.image_set("test"), wanted)
+    wanted = list(_plan_panels(session, data, mistakes=mistakes))
+    draw_panels(session, model, images=data.image_set("test"), wanted=wanted)
     session.log.info(f"explained {len(wanted)} mistakes: {folder}")
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
 
 
 def draw_panels(
-    session: Session, model: Classifier, images: ImageSet, wanted: Sequence[Explained]
+    session: Session, model: Classifier, *, images: ImageSet, wanted: Sequence[Explained]
 ) -> None:
     """Compute the maps in batches and draw one panel each."""
     painter = PanelPainter()
@@ -77,7 +77,11 @@ def draw_panels(
             chunk = wanted[start : start + INFERENCE_BATCH_SIZE]
             positions = np.array([item.position for item in chunk], dtype=np.int64)
             pixels, heats = compute_maps(
-                session, model, images, positions=positions, targets=[i.target for i in chunk]
+                session,
+                model,
+                images=images,
+                positions=positions,
+                targets=[i.target for i in chunk],
             )
             for item, image, heat in zip(chunk, pixels, heats, strict=True):
                 painter.draw(item.path, image=image, heat=heat, record=item.text)
@@ -87,8 +91,8 @@ def draw_panels(
 def compute_maps(
     session: Session,
     model: Classifier,
-    images: ImageSet,
     *,
+    images: ImageSet,
     positions: NDArray[np.int64],
     targets: Sequence[int],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -110,7 +114,7 @@ def safe_name(text: str) -> str:
 
 
 def _plan_panels(
-    session: Session, data: PreparedData, mistakes: Sequence[Mistake]
+    session: Session, data: PreparedData, *, mistakes: Sequence[Mistake]
 ) -> Iterator[Explained]:
     """Yield one panel per (class, kind, image), numbered by confidence within its kind."""
     rows = data.split.rows("test")

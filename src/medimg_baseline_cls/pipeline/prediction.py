@@ -61,10 +61,10 @@ def predict(
     rule = operating_point or session.config.operating_point
     thresholds = _pick_thresholds(session.run_dir, rule)
     files = find_files(paths)
-    cache = _decode(session, files, provenance["color"])
+    cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
     model, checkpoint = load_model(session, "best.pt")
-    _, probabilities = score_images(session, model, images)
+    _, probabilities = score_images(session, model, images=images)
 
     target = output or session.run_dir / "predictions_new.csv"
     class_names: list[str] = checkpoint["class_names"]
@@ -79,7 +79,7 @@ def predict(
         for file, p in zip(files, probabilities, strict=True)
     ]
     write_csv(target, header, rows=rows)
-    _print_predictions(session, header, rows, target=target)
+    _print_predictions(session, header, rows=rows, target=target)
     if explain:
         wanted = _plan_panels(
             files,
@@ -88,7 +88,7 @@ def predict(
             thresholds=thresholds,
             folder=target.with_suffix(""),
         )
-        draw_panels(session, model, images, wanted)
+        draw_panels(session, model, images=images, wanted=wanted)
         session.log.info(f"panels: {target.with_suffix('')}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
 
@@ -126,7 +126,7 @@ def _is_image(path: Path) -> bool:
     return path.is_file() and not is_hidden and path.suffix.lower() in SUFFIXES
 
 
-def _decode(session: Session, files: Sequence[Path], color: str) -> ImageCache:
+def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:
     """Decode the files as the run's images were; refuse those that cannot be."""
     cache = build_cache(
         Path(),
@@ -221,7 +221,7 @@ def _plan_panels(
 
 
 def _print_predictions(
-    session: Session, header: Sequence[str], rows: Sequence[Sequence[object]], *, target: Path
+    session: Session, header: Sequence[str], *, rows: Sequence[Sequence[object]], target: Path
 ) -> None:
     """Print a table if it is short, and where the file is."""
     if len(rows) <= MAX_TABLE_ROWS:

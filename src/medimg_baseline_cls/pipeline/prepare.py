@@ -33,6 +33,7 @@ from medimg_baseline_cls.data.split import (
     write_split,
 )
 from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import write_csv
@@ -73,7 +74,7 @@ class PreparedData:
         """Return batches of one split, in this process's share."""
         return Loader(
             self.image_set(split),
-            batch_size=session.config.batch_size,
+            batch_size=session.config.batch_size if split == "train" else INFERENCE_BATCH_SIZE,
             seed=session.config.seed,
             sampling="balanced" if sampling == "balanced" else "permute",
             shard=session.shard,
@@ -95,8 +96,8 @@ def prepare_data(session: Session) -> PreparedData:
         )
     data_dir = config.data_dir.expanduser().resolve()
     listing = list_images(data_dir, class_names=config.class_names, limit=config.limit)
-    settings, color_reason = _choose_pixels(config, data_dir, listing)
-    cache = _open_cache(session, data_dir, [f.path for f in listing.files], settings)
+    settings, color_reason = _choose_pixels(config, data_dir, listing=listing)
+    cache = _open_cache(session, data_dir, paths=[f.path for f in listing.files], settings=settings)
     index = index_images(
         listing,
         cache.facts,
@@ -147,7 +148,9 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
             f"mount it at the same place, or correct data_dir in {session.run_dir}/config.json."
         )
     settings = pixel_settings(config, provenance["color"])
-    cache = _open_cache(session, config.data_dir, [r.path for r in split.records], settings)
+    cache = _open_cache(
+        session, config.data_dir, paths=[r.path for r in split.records], settings=settings
+    )
     for record, fact in zip(split.records, cache.facts, strict=True):
         if record.sha256 != fact.sha256:
             raise RunError(
@@ -173,7 +176,9 @@ def count_workers(num_workers: int | None) -> int:
     return (os.cpu_count() or 1) if num_workers is None else num_workers
 
 
-def _choose_pixels(config: Config, data_dir: Path, listing: Listing) -> tuple[PixelSettings, str]:
+def _choose_pixels(
+    config: Config, data_dir: Path, *, listing: Listing
+) -> tuple[PixelSettings, str]:
     if config.color != "auto":
         return pixel_settings(config, config.color), "as set"
     color, reason = infer_color(data_dir, [f.path for f in listing.files])
@@ -181,7 +186,7 @@ def _choose_pixels(config: Config, data_dir: Path, listing: Listing) -> tuple[Pi
 
 
 def _open_cache(
-    session: Session, data_dir: Path, paths: list[str], settings: PixelSettings
+    session: Session, data_dir: Path, *, paths: list[str], settings: PixelSettings
 ) -> ImageCache:
     """Build the array on rank 0, then open it everywhere."""
     config = session.config

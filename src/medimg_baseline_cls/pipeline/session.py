@@ -24,7 +24,7 @@ from medimg_baseline_cls.utils.device import (
     tune_allocator,
 )
 from medimg_baseline_cls.utils.files import read_json, write_json
-from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder, find_run
 
 
@@ -83,7 +83,7 @@ def open_session(config: Config) -> Session:
         box[0] = create_run_folder(config.output_dir, config.project)
     broadcast_object_list(box)
     assert box[0] is not None
-    return _open(config, box[0], accelerator, precision=precision, is_alone=False)
+    return _open(config, box[0], accelerator=accelerator, precision=precision, is_alone=False)
 
 
 def reopen_session(
@@ -107,7 +107,7 @@ def reopen_session(
         )
     config = build_config(run_dir / "config.json")
     accelerator, precision = _open_device(config)
-    return _open(config, run_dir, accelerator, precision=precision, is_alone=is_alone)
+    return _open(config, run_dir, accelerator=accelerator, precision=precision, is_alone=is_alone)
 
 
 def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:
@@ -137,10 +137,10 @@ def _open_device(config: Config) -> tuple[Accelerator, Precision]:
 def _open(
     config: Config,
     run_dir: Path,
-    accelerator: Accelerator,
     *,
+    accelerator: Accelerator,
     precision: Precision,
     is_alone: bool,
 ) -> Session:
-    log = open_log(run_dir / "log.txt" if accelerator.is_main_process else None)
+    log = open_log(run_dir / "log.txt") if accelerator.is_main_process else SILENT
     return Session(config, run_dir, accelerator, precision, log, is_alone)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     if session.is_main:
         write_settings(session, {**data.provenance, "weights": asdict(model.weights_report)})
         write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
-    return _fit(session, data, model, augment=_make_augmenter(config, transform))
+    return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
 
 
 def resume(
@@ -86,7 +86,7 @@ def resume(
     data = reopen_data(session, provenance)
     model = _build(session.config, len(data.split.class_names))
     augment = _make_augmenter(session.config, transform)
-    return _fit(session, data, model, augment=augment, is_resumed=True)
+    return _fit(session, data, model=model, augment=augment, is_resumed=True)
 
 
 def _build(config: Config, num_classes: int) -> Classifier:
@@ -104,18 +104,18 @@ def _build(config: Config, num_classes: int) -> Classifier:
 def _fit(
     session: Session,
     data: PreparedData,
-    model: Classifier,
     *,
+    model: Classifier,
     augment: Augmenter | None,
     is_resumed: bool = False,
 ) -> RunResult:
     """Fit the network and mark the run according to how that ended."""
     run_dir, log = session.run_dir, session.log
-    _announce(session, data, model)
-    train_data = _make_train_data(session, data, augment)
+    _announce(session, model)
+    train_data = _make_train_data(session, data, augment=augment)
     if session.is_main:
         write_status(run_dir, "training")
-        _draw_first_batch(session, data, augment)
+        _draw_first_batch(session, data, augment=augment)
     try:
         result = fit(
             model,
@@ -137,7 +137,9 @@ def _fit(
     return RunResult(run_dir, asdict(result))
 
 
-def _make_train_data(session: Session, data: PreparedData, augment: Augmenter | None) -> TrainData:
+def _make_train_data(
+    session: Session, data: PreparedData, *, augment: Augmenter | None
+) -> TrainData:
     sampling = "balanced" if session.config.imbalance == "balanced_sampler" else "permute"
     counts = data.split.class_counts("train")
     return TrainData(
@@ -161,9 +163,10 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
     finetune = Stage(
         name="finetune",
         epochs=config.finetune_epochs,
-        head_lr=config.finetune_lr,
+        head_lr=config.head_lr,
         backbone_lr=config.finetune_lr,
         augmented=True,
+        batchnorm=_choose_batchnorm(config),
     )
     return TrainSettings(
         stages=(head, finetune),
@@ -184,13 +187,20 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
     )
 
 
+def _choose_batchnorm(config: Config) -> Literal["train", "frozen"]:
+    """Return what fine-tuning does with BatchNorm's statistics; random ones must move."""
+    if config.batchnorm == "auto":
+        return "frozen" if config.pretrained else "train"
+    return config.batchnorm
+
+
 def _make_augmenter(config: Config, transform: Any) -> Augmenter | None:
     if transform is not None:
         return from_compose(transform, seed=config.seed)
     return make_augmenter(config.augment, horizontal_flip=config.horizontal_flip, seed=config.seed)
 
 
-def _announce(session: Session, data: PreparedData, model: Classifier) -> None:
+def _announce(session: Session, model: Classifier) -> None:
     """Say what is about to be trained on what, and where the results go."""
     config, log = session.config, session.log
     report = model.weights_report
@@ -210,7 +220,7 @@ def _announce(session: Session, data: PreparedData, model: Classifier) -> None:
         )
 
 
-def _draw_first_batch(session: Session, data: PreparedData, augment: Augmenter | None) -> None:
+def _draw_first_batch(session: Session, data: PreparedData, *, augment: Augmenter | None) -> None:
     """Write figures/train_batch.png: what the network will see of the first batch."""
     batch = next(iter(data.loader("train", session).epoch("finetune", 1)))
     pixels = to_unit_range(batch.pixels[:NUM_BATCH_PICTURES], session.device)

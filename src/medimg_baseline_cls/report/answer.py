@@ -98,9 +98,14 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     is_binary = content.positive_class is not None
     name = f"{name_split(split)} {'' if is_binary else 'macro '}"
     auroc = headline_metric(content, split, metric="auroc")
-    yield _statistic(f"{name}AUROC", auroc, floor=0.5, detail=_beside(content, split, "auroc"))
+    yield _statistic(
+        f"{name}AUROC", auroc, floor=0.5, detail=_beside(content, split, metric="auroc")
+    )
     precision = headline_metric(content, split, metric="average_precision")
-    detail, floor = _beside(content, split, "average_precision"), _precision_floor(content, split)
+    detail, floor = (
+        _beside(content, split, metric="average_precision"),
+        _precision_floor(content, split),
+    )
     if floor is not None:
         reason = "prevalence" if is_binary else "mean prevalence"
         detail = f"baseline {format_score(floor)} ({reason}){'; ' if detail else ''}{detail}"
@@ -127,7 +132,7 @@ def _precision_floor(content: RunContent, split: str) -> float | None:
     return value_of(precision.get("baseline"))
 
 
-def _beside(content: RunContent, split: str, metric: str) -> str:
+def _beside(content: RunContent, split: str, *, metric: str) -> str:
     """Return the VAL figure, to stand beside that of TEST."""
     if split != "test" or "val" not in content.summaries:
         return ""
