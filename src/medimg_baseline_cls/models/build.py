@@ -39,6 +39,7 @@ from medimg_baseline_cls.utils.seed import torch_randomness
 
 MONAI_PREFIX = "monai:"
 IN_CHANNELS = 3  # grey is copied to three channels, so that pretrained stems fit unchanged
+CLASSIFIER_STD = 0.01  # of its first weights
 HALF = (0.5, 0.5, 0.5)  # MONAI's networks have no normalisation of their own
 
 # MONAI's classifiers -> what each calls its input channels and its classes.
@@ -86,6 +87,8 @@ def build_model(
     plan = _plan_network(arch, num_classes=num_classes, image_size=image_size)
     with torch_randomness(seed, "model", arch):
         net, trace = _create(plan, arch, image_size=image_size)
+    with torch_randomness(seed, "classifier", arch):
+        _draw_classifier(net.get_submodule(trace.head_name))
     layer = find_cam_layer(net, trace)
     if cam_layer:
         layer = check_cam_layer(net, trace, layer=cam_layer)
@@ -231,6 +234,18 @@ def _create(plan: _Plan, arch: str, *, image_size: int) -> tuple[nn.Module, Laye
             "(it may average several classifiers); take another architecture."
         )
     return net, trace
+
+
+def _draw_classifier(layer: nn.Module) -> None:
+    """Draw the classifier anew: small normal weights and no bias, whatever the architecture.
+
+    timm draws the one of EfficientNets uniformly within 1 / sqrt(num_classes), as if its
+    classes were its inputs. With two classes the first logits are near 15 and the first loss
+    near 12 instead of ln 2, and the head's first epochs go into undoing that.
+    """
+    nn.init.normal_(cast(Tensor, layer.weight), std=CLASSIFIER_STD)
+    if isinstance(layer.bias, Tensor):
+        nn.init.zeros_(layer.bias)
 
 
 def _check_patches(net: nn.Module, arch: str, *, image_size: int) -> None:
