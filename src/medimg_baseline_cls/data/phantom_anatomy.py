@@ -198,7 +198,7 @@ def trachea_along(a: Anatomy, y: Line) -> Line:
 
 
 def rib_number(a: Anatomy, y: Line) -> Line:
-    """Return the height counted in ribs, all positive: they stand closer at the apex."""
+    """Return the height counted in ribs, all positive: they stand wider apart at the apex."""
     return 16 + (y + 0.05 * np.exp(-(y - 0.1) / 0.12)) / a.rib_spacing + a.rib_phase
 
 

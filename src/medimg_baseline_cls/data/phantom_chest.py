@@ -36,7 +36,7 @@ class Chest:
 
     Attributes:
         x, y: the anatomical place of each pixel.
-        lung: how much of the ray's thickness is air, in [0, 1]; 0 outside the lungs.
+        lung: how much of the ray's thickness is air, from 0 (outside the lungs) to about 1.
         vessels: the branching of vessels and bronchi, in [0, 1], not cut to the lungs.
         attenuation: the film's brightness before the tube and the detector have their say.
     """
