@@ -120,6 +120,7 @@ def _expose(attenuation: Field, technique: Technique) -> Field:
     grey = np.linspace(0, _BRIGHTEST, _TONE_STEPS)
     tone = technique.contrast * grey
     tone /= np.sqrt(1 + (0.72 * tone) ** 4)  # the shoulder of the film
+    tone = np.maximum.accumulate(tone)  # far beyond any chest the formula would turn back
     place = np.clip(attenuation, 0, _BRIGHTEST) * np.float32((_TONE_STEPS - 1) / _BRIGHTEST)
     place = place.astype(np.intp)
     # The automatic exposure measures on the patient, not on the air beside.
