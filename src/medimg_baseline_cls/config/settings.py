@@ -159,7 +159,7 @@ class Config:
     head_epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
     """Epochs of the classifier alone, backbone frozen (0 to 10000)."""
 
-    finetune_epochs: Annotated[int, Field(ge=0, le=10_000)] = 6
+    finetune_epochs: Annotated[int, Field(ge=0, le=10_000)] = 3
     """Epochs of the whole network, after the head's (0 to 10000)."""
 
     batch_size: Annotated[int, Field(ge=2, le=4096)] = 32
