@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -294,8 +294,9 @@ def _move_into_place(temporary: Path, folder: Path, *, plan: _ArrayPlan) -> None
     while _open_array(folder, plan) is None:
         if folder.exists():
             broken = folder.parent / f".building-{secrets.token_hex(8)}"
-            folder.rename(broken)
-            shutil.rmtree(broken, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another builder was faster to move it away
+                folder.rename(broken)
+                _remove(broken)
         try:
             temporary.rename(folder)
         except FileExistsError:
@@ -308,8 +309,17 @@ def _move_into_place(temporary: Path, folder: Path, *, plan: _ArrayPlan) -> None
 def _remove_stale(cache_dir: Path) -> None:
     """Remove what builders that were killed left behind, a day later."""
     for leftover in cache_dir.glob(".building-*"):
-        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its builder has finished meanwhile
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file that lay where a folder should be."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _open_array(
