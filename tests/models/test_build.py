@@ -178,6 +178,11 @@ def test_sizes_that_patches_do_not_tile_are_refused():
         build("vit_tiny_patch16_224", image_size=100)
 
 
+def test_of_a_size_below_one_patch_only_the_larger_size_is_offered():
+    with pytest.raises(ModelError, match=r"of 8 px; take image_size 16\.$"):
+        build("test_vit", image_size=8)
+
+
 def test_sizes_that_a_network_cannot_take_are_refused():
     with pytest.raises(ModelError, match="cannot take images of 16 px"):
         build("convnext_atto", image_size=16)

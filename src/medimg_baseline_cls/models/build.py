@@ -254,9 +254,10 @@ def _check_patches(net: nn.Module, arch: str, *, image_size: int) -> None:
     patch = size[0] if isinstance(size, tuple) else size
     if isinstance(patch, int) and image_size % patch:
         lower = image_size // patch * patch
+        sizes = f"{lower} or {lower + patch}" if lower else f"{patch}"
         raise ModelError(
             f"{arch} sees patches of {patch} px and would ignore {image_size - lower} px of "
-            f"every image of {image_size} px; take image_size {lower or patch} or {lower + patch}."
+            f"every image of {image_size} px; take image_size {sizes}."
         )
 
 
