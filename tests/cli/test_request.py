@@ -1,5 +1,6 @@
 """What was asked for: each setting has one source, and the printed settings say it again."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -167,3 +168,18 @@ def test_sources_of_short_lines_stand_in_one_column():
     columns = {line.index("# default") for line in text.splitlines() if "# default" in line}
     assert len(columns) == 1
     assert columns.pop() <= 42
+
+
+def test_the_help_of_every_setting_is_there_word_for_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "100")  # one column of boxes
+    with pytest.raises(SystemExit):
+        asked("--help")
+    flat = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    for name, facts in field_facts().items():
+        text = facts.help.removesuffix(".")
+        if text.endswith(")"):  # choices come before its closing words, the default after
+            text, _, closing = text.removesuffix(")").rpartition(" (")
+            assert closing in flat, name
+        assert f"{text} (" in flat or f"{text}." in flat, name
