@@ -37,6 +37,7 @@ def test_the_head_s_groups_are_its_weight_and_its_bias(arch, built):
     groups, layer = groups_of(model), model.head_layer
     assert [id(p) for p in groups["head"]["params"]] == [id(layer.weight)]
     assert [id(p) for p in groups["head_no_decay"]["params"]] == [id(layer.bias)]
+    assert len(head_parameters(model)) == 2
     assert ids(head_parameters(model)) == {id(layer.weight), id(layer.bias)}
     rates = {name: group["lr"] for name, group in groups.items()}
     assert rates == {
