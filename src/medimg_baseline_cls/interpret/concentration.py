@@ -6,15 +6,15 @@ reaches. It measures maps on phantoms, whose masks are known by construction.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import conv2d
 
 
 def dilate_masks(masks: Tensor, radius_px: int) -> Tensor:
-    """Grow each mask by a square neighbourhood.
+    """Grow each mask by a disc: all that lies within a distance of it.
 
     Args:
         masks: shape (B, H, W), bool.
-        radius_px: how far, in pixels, 0 or more.
+        radius_px: the distance, in pixels, 0 or more.
 
     Returns:
         The same shape and type.
@@ -22,11 +22,10 @@ def dilate_masks(masks: Tensor, radius_px: int) -> Tensor:
     >>> int(dilate_masks(torch.eye(5, dtype=torch.bool)[None, :1], 1).sum())
     2
     """
-    if radius_px == 0:
-        return masks
-    side = 2 * radius_px + 1
-    grown = max_pool2d(masks[:, None].float(), side, stride=1, padding=radius_px)
-    return grown[:, 0] > 0
+    offsets = torch.arange(-radius_px, radius_px + 1)
+    disc = offsets[:, None] ** 2 + offsets[None] ** 2 <= radius_px**2  # (2r + 1, 2r + 1)
+    hits = conv2d(masks[:, None].float(), disc[None, None].float(), padding=radius_px)
+    return hits[:, 0] > 0.5
 
 
 def measure_concentration(maps: Tensor, masks: Tensor) -> tuple[float, float]:

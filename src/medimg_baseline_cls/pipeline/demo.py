@@ -37,9 +37,9 @@ def demo(
     output_dir: Path = Path("outputs"),
     seed: int = 0,
     shortcut: bool = False,
-    num_train: int = 1200,
-    num_test: int = 300,
-    image_size: int = 128,
+    num_train: int = 900,
+    num_test: int = 240,
+    image_size: int = 112,
     finetune_epochs: int = 8,
 ) -> RunResult:
     """Draw phantoms, train on them from random weights, evaluate, explain and report.
@@ -74,9 +74,13 @@ def demo(
         output_dir=output_dir,
         pretrained=False,
         image_size=image_size,
+        cam_layer="layer3",  # 7 x 7 cells at 112 px; the last layer has but 4 x 4
         head_epochs=0,
         finetune_epochs=finetune_epochs,
-        finetune_lr=1e-3,
+        head_lr=2e-3,
+        finetune_lr=2e-3,
+        weight_decay=0.05,
+        augment="light",
         seed=seed,
     )
     result = run(config)

@@ -1,0 +1,78 @@
+"""Opening runs: a new folder each time, settings remembered, refusals in one sentence."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.pipeline.session import (
+    open_session,
+    read_provenance,
+    reopen_session,
+    write_settings,
+)
+
+ConfigMaker = Callable[..., Config]
+
+
+def test_each_session_has_a_folder_of_its_own(tmp_path: Path, make_config: ConfigMaker) -> None:
+    config = make_config(tmp_path, tmp_path)
+    folders = {open_session(config).run_dir for _ in range(3)}
+    assert len(folders) == 3
+    assert all(folder.parent == tmp_path / "runs" for folder in folders)
+
+
+def test_settings_read_back_to_the_same_config(tmp_path: Path, make_config: ConfigMaker) -> None:
+    config = make_config(tmp_path, tmp_path, seed=7, class_names=("B", "A"), positive_class="A")
+    session = open_session(config)
+    write_settings(session, {"color": "grey"})
+    again = reopen_session(session.run_dir).config
+    assert all(getattr(again, f.name) == getattr(config, f.name) for f in fields(config))
+    assert read_provenance(session.run_dir) == {"color": "grey"}
+
+
+def test_provenance_is_no_setting(tmp_path: Path, make_config: ConfigMaker) -> None:
+    session = open_session(make_config(tmp_path, tmp_path))
+    write_settings(session, {"num_rejected": 3})
+    settings = json.loads((session.run_dir / "config.json").read_text(encoding="utf-8"))
+    assert set(settings) - {"provenance"} == {f.name for f in fields(Config)}
+
+
+def test_run_without_provenance_says_what_to_do(tmp_path: Path, make_config: ConfigMaker) -> None:
+    session = open_session(make_config(tmp_path, tmp_path))
+    (session.run_dir / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RunError, match="medimg train --config"):
+        read_provenance(session.run_dir)
+
+
+def test_unknown_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="nothing"):
+        reopen_session("nothing", output_dir=tmp_path)
+
+
+def test_device_that_is_not_there_is_refused(tmp_path: Path, make_config: ConfigMaker) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="GPU"):
+        open_session(make_config(tmp_path, tmp_path, device="cuda"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_single_process_is_main_and_whole(tmp_path: Path, make_config: ConfigMaker) -> None:
+    session = open_session(make_config(tmp_path, tmp_path, device="cpu", precision="fp32"))
+    assert session.is_main
+    assert session.shard == (0, 1)
+    assert session.device.type == "cpu"
+    assert session.precision == "fp32"
+
+
+def test_cache_lies_where_it_is_told(tmp_path: Path, make_config: ConfigMaker) -> None:
+    default = open_session(make_config(tmp_path, tmp_path))
+    chosen = open_session(make_config(tmp_path, tmp_path, cache_dir=tmp_path / "elsewhere"))
+    assert default.cache_dir == tmp_path / "cache"
+    assert chosen.cache_dir == tmp_path / "elsewhere"

@@ -1,0 +1,194 @@
+"""The training command: what the settings do to it, and what the folder says afterwards."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import WeightsError
+from medimg_baseline_cls.pipeline import train
+from medimg_baseline_cls.utils.runs import read_status
+
+ConfigMaker = Callable[..., Config]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ResNet-18 weights with 1000 classes, as a hub would give them."""
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        save_file(timm.create_model("resnet18").state_dict(), path)
+    return path
+
+
+def read_history(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_model(run_dir: Path, name: str = "best.pt") -> dict[str, torch.Tensor]:
+    return torch.load(run_dir / name, weights_only=True)["model"]
+
+
+def test_best_checkpoint_loads_into_plain_timm(
+    finished_run: Path,
+) -> None:
+    network = timm.create_model("resnet18", num_classes=2)
+    network.load_state_dict(read_model(finished_run), strict=True)
+
+
+def test_head_stage_leaves_the_backbone_as_the_file_has_it(
+    weights: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    config = make_config(phantoms, tmp_path, pretrained=True, weights=weights)
+    run_dir = train(config).run_dir
+    network = timm.create_model("resnet18")
+    from safetensors.torch import load_file
+
+    network.load_state_dict(load_file(weights))
+    backbone = {k: v for k, v in network.state_dict().items() if not k.startswith("fc.")}
+    head_only = read_model(run_dir, "best_head.pt")
+    assert all(torch.equal(head_only[key], value) for key, value in backbone.items())
+    final = read_model(run_dir, "last.pt")
+    assert not torch.equal(final["conv1.weight"], backbone["conv1.weight"])
+
+
+def test_pretrained_batchnorm_statistics_are_kept_unless_told(
+    weights: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    changes = {"pretrained": True, "weights": weights, "head_epochs": 0, "finetune_epochs": 1}
+    kept = train(make_config(phantoms, tmp_path, **changes)).run_dir
+    moved = train(make_config(phantoms, tmp_path, **changes, batchnorm="train")).run_dir
+    network = timm.create_model("resnet18").state_dict()
+    name = "layer1.0.bn1.running_mean"
+    assert torch.equal(read_model(kept, "last.pt")[name], network[name])
+    assert not torch.equal(read_model(moved, "last.pt")[name], network[name])
+
+
+def test_source_of_the_weights_is_written_down(
+    weights: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    import hashlib
+
+    config = make_config(phantoms, tmp_path, pretrained=True, weights=weights, finetune_epochs=0)
+    run_dir = train(config).run_dir
+    settings = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
+    report = settings["provenance"]["weights"]
+    assert report["kind"] == "file"
+    assert report["source"] == "resnet18.safetensors"
+    assert report["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_weights_that_do_not_fit_are_refused(
+    weights: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    config = make_config(phantoms, tmp_path, arch="resnet34", pretrained=True, weights=weights)
+    with pytest.raises(WeightsError, match="layer"):
+        train(config)
+
+
+@pytest.mark.parametrize("stage", ["head", "finetune"])
+def test_either_stage_may_be_left_out(
+    stage: str, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    epochs = {"head_epochs": 0, "finetune_epochs": 0, f"{stage}_epochs": 1}
+    run_dir = train(make_config(phantoms, tmp_path, **epochs)).run_dir
+    assert [row["stage"] for row in read_history(run_dir)] == [stage]
+    assert (run_dir / "best_head.pt").exists() == (stage == "head")
+
+
+@pytest.mark.parametrize("imbalance", ["class_weights", "balanced_sampler", "focal"])
+def test_imbalance_settings_change_the_training(
+    imbalance: str, finished_run: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    run_dir = train(make_config(phantoms, tmp_path, imbalance=imbalance)).run_dir
+    assert len(read_history(run_dir)) == 3
+    assert read_history(run_dir) != read_history(finished_run)
+
+
+@pytest.mark.parametrize(
+    "change", [{"augment": "none"}, {"augment": "light"}, {"horizontal_flip": True}], ids=str
+)
+def test_augmentation_settings_change_the_training(
+    change: dict[str, object],
+    finished_run: Path,
+    phantoms: Path,
+    tmp_path: Path,
+    make_config: ConfigMaker,
+) -> None:
+    run_dir = train(make_config(phantoms, tmp_path, head_epochs=0, **change)).run_dir
+    losses = [row["train_loss"] for row in read_history(run_dir)]
+    assert losses != [row["train_loss"] for row in read_history(finished_run)[1:]]
+
+
+def test_patience_stops_and_says_so(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    # A rate this small moves nothing, so no epoch is better than the first.
+    config = make_config(
+        phantoms, tmp_path, head_epochs=0, finetune_epochs=6, finetune_lr=1e-12, head_lr=1e-12,
+        batchnorm="frozen", patience=2,
+    )  # fmt: skip
+    run_dir = train(config).run_dir
+    assert len(read_history(run_dir)) < 6
+    assert "brought no better" in (run_dir / "log.txt").read_text(encoding="utf-8")
+
+
+def test_average_of_the_weights_is_what_is_kept(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    config = make_config(phantoms, tmp_path, head_epochs=0, ema_decay=0.9)
+    run_dir = train(config).run_dir
+    best, last = read_model(run_dir), read_model(run_dir, "last.pt")
+    assert not torch.equal(best["conv1.weight"], last["conv1.weight"])
+
+
+def test_log_says_what_is_trained_on_what(finished_run: Path) -> None:
+    text = (finished_run / "log.txt").read_text(encoding="utf-8")
+    for words in ("resnet18", "random weights", "CPU", "PNEUMONIA", "val AP", str(finished_run)):
+        assert words in text, words
+    assert "\x1b[" not in text
+
+
+def test_run_is_marked_as_trained_and_latest(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    run_dir = train(make_config(phantoms, tmp_path, head_epochs=0, finetune_epochs=1)).run_dir
+    assert read_status(run_dir) == "trained"
+    assert (tmp_path / "runs" / "latest").resolve() == run_dir.resolve()
+
+
+def test_first_batch_is_drawn_large_enough_to_look_at(finished_run: Path) -> None:
+    with Image.open(finished_run / "figures" / "train_batch.png") as image:
+        assert min(image.size) >= 600
+
+
+def test_environment_names_no_user_and_no_host(finished_run: Path) -> None:
+    import getpass
+    import socket
+
+    report = json.loads((finished_run / "env_report.json").read_text(encoding="utf-8"))
+    text = json.dumps(report["command"])
+    assert socket.gethostname() not in text
+    assert f"/{getpass.getuser()}/" not in text
+    assert {"python", "packages"} <= set(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["monai:DenseNet121", "convnext_atto", "vit_tiny_patch16_224"])
+def test_other_families_go_all_the_way(
+    arch: str, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    from medimg_baseline_cls.pipeline import run
+
+    config = make_config(phantoms, tmp_path, arch=arch, head_epochs=0, finetune_epochs=1, limit=48)
+    run_dir = run(config).run_dir
+    assert (run_dir / "report.html").is_file()
