@@ -183,3 +183,8 @@ def test_the_help_of_every_setting_is_there_word_for_word(
             text, _, closing = text.removesuffix(")").rpartition(" (")
             assert closing in flat, name
         assert f"{text} (" in flat or f"{text}." in flat, name
+
+
+def test_negative_switch_takes_no_value() -> None:
+    with pytest.raises(ConfigError, match="--no-pretrained takes no value"):
+        read_request(["--no-pretrained=false"], command="train", summary="")

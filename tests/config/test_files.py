@@ -105,3 +105,13 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path):
     file.write_bytes(b"\xff\xfe\x00seed")
     with pytest.raises(ConfigError, match="cannot be understood"):
         load_config_file(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.json", '{"seed": 3}'), ("a.toml", "seed = 3"), ("a.yaml", "seed: 3")],
+)
+def test_byte_order_mark_is_passed_over(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8-sig")
+    assert load_config_file(path) == {"seed": 3}

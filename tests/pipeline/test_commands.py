@@ -104,8 +104,9 @@ def test_patient_on_two_sides_stops_the_run(tmp_path: Path, make_config: ConfigM
 def test_missing_data_folder_is_one_sentence(tmp_path: Path, make_config: ConfigMaker) -> None:
     with pytest.raises(ConfigError, match="--data-dir"):
         train(Config(output_dir=tmp_path))
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="nowhere"):
         train(make_config(tmp_path / "nowhere", tmp_path))
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_own_transform_is_used(phantoms: Path, tmp_path: Path, make_config: ConfigMaker) -> None:

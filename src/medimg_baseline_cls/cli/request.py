@@ -161,6 +161,8 @@ def _take_switches(tokens: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         spelling, equals, value = token.partition("=")
         if spelling in meanings:
             name, is_on = meanings[spelling]
+            if equals and not is_on:
+                raise ConfigError(f"{token}: {spelling} takes no value; leave {equals}{value} out.")
             switches[name] = value if equals and is_on else is_on
         else:
             rest.append(token)

@@ -49,7 +49,7 @@ def load_config_file(path: Path) -> dict[str, Any]:
     if read is None:
         raise ConfigError(f"{path}: expected a settings file that ends in .yaml, .toml or .json.")
     try:
-        values = read(path.read_text(encoding="utf-8"))
+        values = read(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:

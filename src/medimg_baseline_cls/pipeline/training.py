@@ -4,6 +4,7 @@ A new run writes its settings before the first step, so that whatever stops it l
 folder alone says how to go on. `resume` refuses anything but the run it was.
 """
 
+import shutil
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augmenter
 from medimg_baseline_cls.data.loaders import to_unit_range
-from medimg_baseline_cls.errors import RunError, RunInterrupted
+from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted
 from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
 from medimg_baseline_cls.models.build import build_model
 from medimg_baseline_cls.models.classifier import Classifier
@@ -55,8 +56,14 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
         MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C or SIGTERM.
     """
     session = open_session(config)
-    data = prepare_data(session)
-    model = _build(config, len(data.split.class_names))
+    try:
+        data = prepare_data(session)
+        model = _build(config, len(data.split.class_names))
+    except MedimgError:
+        # Nothing was trained: the new folder holds no more than what the error says.
+        if session.is_main:
+            shutil.rmtree(session.run_dir)
+        raise
     if session.is_main:
         write_settings(session, {**data.provenance, "weights": asdict(model.weights_report)})
         write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
