@@ -1,13 +1,19 @@
 """One function per command: parse the flags, call its Python twin once. No logic."""
 
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import print_settings, read_request
+from medimg_baseline_cls.utils.env import is_main_process
+
+if TYPE_CHECKING:
+    from medimg_baseline_cls.pipeline import RunResult
 
 RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or latest.")]
 OutputDir = Annotated[
@@ -24,11 +30,12 @@ def train(argv: Sequence[str]) -> None:
     elif request.is_resumed:
         from medimg_baseline_cls.pipeline import resume
 
-        resume(request.run, output_dir=request.config.output_dir)
+        result = resume(request.run, output_dir=request.config.output_dir)
+        _say_next("medimg evaluate", result)
     else:
         from medimg_baseline_cls.pipeline import train as train_network
 
-        train_network(request.config)
+        _say_next("medimg evaluate", train_network(request.config))
 
 
 def run(argv: Sequence[str]) -> None:
@@ -39,7 +46,7 @@ def run(argv: Sequence[str]) -> None:
     else:
         from medimg_baseline_cls.pipeline import run as run_all
 
-        run_all(request.config)
+        _say_next("medimg predict", run_all(request.config), more=" PATH...")
 
 
 def demo(
@@ -65,14 +72,14 @@ def evaluate(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) ->
     """
     from medimg_baseline_cls.pipeline import evaluate as evaluate_run
 
-    evaluate_run(run, output_dir=output_dir)
+    _say_next("medimg explain", evaluate_run(run, output_dir=output_dir))
 
 
 def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
     """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
     from medimg_baseline_cls.pipeline import explain as explain_run
 
-    explain_run(run, output_dir=output_dir)
+    _say_next("medimg report", explain_run(run, output_dir=output_dir))
 
 
 def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
@@ -123,6 +130,12 @@ def predict(
         explain=explain,
         operating_point=operating_point,
     )
+
+
+def _say_next(command: str, result: "RunResult", *, more: str = "") -> None:
+    """Write the command that usually comes next."""
+    if is_main_process():
+        sys.stdout.write(f"next: {command} {shlex.quote(str(result.run_dir))}{more}\n")
 
 
 def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:

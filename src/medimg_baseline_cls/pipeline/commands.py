@@ -8,7 +8,7 @@ from medimg_baseline_cls.pipeline.explanation import explain
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
-from medimg_baseline_cls.utils.device import is_main_process
+from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.runs import find_run
 

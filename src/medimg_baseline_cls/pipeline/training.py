@@ -140,7 +140,6 @@ def _fit(
     if session.is_main:
         write_status(run_dir, "trained")
         mark_latest(run_dir)
-        log.info(f"next: medimg evaluate {run_dir}")
     return RunResult(run_dir, asdict(result))
 
 

@@ -110,11 +110,6 @@ def make_accelerator(device: torch.device, precision: Precision) -> Accelerator:
     return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed_precision)
 
 
-def is_main_process() -> bool:
-    """Return whether this process writes files: rank 0, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def cpu_flags() -> tuple[str, ...]:
     """Return the processor's vector extensions that matter here, empty where unknown."""
     table = Path("/proc/cpuinfo")

@@ -56,6 +56,11 @@ def collect_environment(argv: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def is_main_process() -> bool:
+    """Return whether this process writes files: rank 0, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def hide_names(text: str) -> str:
     """Return a text without home folders, user name and host name.
 
