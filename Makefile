@@ -24,8 +24,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## phantom radiographs through the whole pipeline, a few minutes
 	$(BIN)/medimg demo
 
-test: $(READY) ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY) ## the whole test suite, with the coverage of src
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check .
