@@ -116,7 +116,7 @@ class Config:
     """Class that counts as positive, of two (none: the one not called normal ...)."""
 
     limit: Annotated[int | None, Field(ge=1, examples=[100])] = None
-    """Images of each class in each folder (1 or more; none: all)."""
+    """Images to use in all, spread over folders and classes, for a trial (1 or more; none: all)."""
 
     image_size: Annotated[int, Field(ge=32, le=1024)] = 224
     """Side of the square images, in pixels (32 to 1024)."""
@@ -169,7 +169,7 @@ class Config:
     """Peak learning rate of the classifier, in both stages (above 0, at most 1)."""
 
     finetune_lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """Peak learning rate while everything trains (above 0, at most 1)."""
+    """Peak learning rate of the backbone while everything trains (above 0, at most 1)."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """AdamW's weight decay; norms and biases have none (0 to 1)."""
@@ -222,10 +222,10 @@ class Config:
     """Where to compute: auto, cpu, cuda, cuda:1 or mps."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic (auto: bf16 where the hardware has it)."""
+    """Arithmetic (auto: bf16 on a CPU with AMX and on GPUs from Ampere)."""
 
     num_workers: Annotated[int | None, Field(ge=0, le=256, examples=[4])] = None
-    """Processes that decode images (0 to 256; 0: this one; none: one per CPU)."""
+    """Threads that decode images (0 to 256; 0: the main one; none: one per CPU)."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Every random number follows from it (0 to 4294967295)."""
