@@ -119,13 +119,11 @@ def _plan_panels(
     """Yield one panel per (class, kind, image), numbered by confidence within its kind."""
     rows = data.split.rows("test")
     position_of = {data.split.records[row].image_id: i for i, row in enumerate(rows)}
-    thresholds = read_thresholds(session.run_dir / "thresholds.json")
-    shown = {
-        name: next(t for t in points if t.rule == session.config.operating_point)
-        for name, points in thresholds.items()
-    }
+    points = read_thresholds(session.run_dir / "thresholds.json")
+    value_of = {(name, t.rule): t.value for name, ts in points.items() for t in ts}
+    favourite = session.config.operating_point
     for kind in ("FP", "FN"):
-        ranked = _rank_images([m for m in mistakes if m.kind == kind])
+        ranked = _rank_images([m for m in mistakes if m.kind == kind], favourite=favourite)
         for rank, mistake in enumerate(ranked, start=1):
             record = data.split.records[rows[position_of[mistake.image_id]]]
             is_binary = len(data.split.class_names) == 2
@@ -141,18 +139,23 @@ def _plan_panels(
                     class_name=mistake.class_name,
                     probability=mistake.probability,
                     label=record.label,
-                    threshold=shown[mistake.class_name].value,
-                    rule=shown[mistake.class_name].rule,
+                    threshold=value_of[mistake.class_name, mistake.rule],
+                    rule=mistake.rule,
                 ),
             )
 
 
-def _rank_images(mistakes: Sequence[Mistake]) -> list[Mistake]:
-    """Return one mistake per (class, image), whatever the rule, the most confident first."""
+def _rank_images(mistakes: Sequence[Mistake], *, favourite: str) -> list[Mistake]:
+    """Return one mistake per (class, image), the most confident first.
+
+    It is that at the favourite rule, if the image is mistaken there, so that the panel shows a
+    threshold on whose wrong side the image lies.
+    """
 
     def confidence(mistake: Mistake) -> tuple[float, str, str]:
         sign = -1.0 if mistake.kind == "FP" else 1.0
         return sign * mistake.probability, mistake.class_name, mistake.image_id
 
-    first = {(m.class_name, m.image_id): m for m in mistakes}
-    return sorted(first.values(), key=confidence)
+    ordered = sorted(mistakes, key=lambda mistake: mistake.rule == favourite)
+    chosen = {(m.class_name, m.image_id): m for m in ordered}  # the last one stays
+    return sorted(chosen.values(), key=confidence)

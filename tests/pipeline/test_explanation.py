@@ -1,0 +1,109 @@
+"""Panels: one per mistaken image, with a threshold on whose wrong side it lies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medimg_baseline_cls.eval.mistakes import read_mistakes
+from medimg_baseline_cls.interpret.panels import PanelText
+from medimg_baseline_cls.pipeline import explanation
+from medimg_baseline_cls.pipeline.explanation import (
+    compute_maps,
+    explain,
+    safe_name,
+)
+from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.prepare import reopen_data
+from medimg_baseline_cls.pipeline.session import read_provenance, reopen_session
+
+
+class NotingPainter:
+    """Notes what it is asked to draw."""
+
+    drawn: list[tuple[Path, PanelText]]
+
+    def draw(self, path: Path, *, image: object, heat: object, record: PanelText) -> None:
+        type(self).drawn.append((path, record))
+
+
+@pytest.fixture
+def drawn(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, PanelText]]:
+    """Explain the run with a painter that draws nothing; the panels are made again after."""
+    NotingPainter.drawn = []
+    monkeypatch.setattr(explanation, "PanelPainter", NotingPainter)
+    explain(finished_run)
+    monkeypatch.undo()
+    explain(finished_run)
+    return NotingPainter.drawn
+
+
+def test_panel_shows_a_threshold_that_the_image_is_wrong_at(
+    drawn: list[tuple[Path, PanelText]],
+) -> None:
+    assert drawn
+    for _, text in drawn:
+        is_called = text.probability >= text.threshold
+        assert is_called == (text.kind == "FP")
+        assert (text.label == text.class_name) == (text.kind == "FN")
+
+
+def test_panel_is_of_a_mined_mistake(
+    drawn: list[tuple[Path, PanelText]], finished_run: Path
+) -> None:
+    mined = {
+        (m.kind, m.image_id, m.rule, m.probability)
+        for m in read_mistakes(finished_run / "mistakes.csv")
+    }
+    assert all((t.kind, t.image_id, t.rule, t.probability) in mined for _, t in drawn)
+    images = {(kind, image_id) for kind, image_id, _, _ in mined}
+    assert len(drawn) == len(images)
+
+
+def test_names_sort_by_confidence(drawn: list[tuple[Path, PanelText]]) -> None:
+    for kind, sign in (("FP", -1), ("FN", 1)):
+        ours = sorted((path.name, text) for path, text in drawn if text.kind == kind)
+        scores = [sign * text.probability for _, text in ours]
+        assert scores == sorted(scores)
+
+
+def test_panels_of_an_earlier_evaluation_go(finished_run: Path) -> None:
+    stale = finished_run / "gradcam" / "FP" / "99_p0.999_stale.png"
+    stale.write_bytes(b"")
+    explain(finished_run)
+    assert not stale.exists()
+    assert list((finished_run / "gradcam").glob("F?/*.png"))
+
+
+def test_maps_have_the_size_and_range_of_the_image(finished_run: Path) -> None:
+    session = reopen_session(finished_run)
+    data = reopen_data(session, read_provenance(finished_run))
+    model, _ = load_model(session, "best.pt")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    pixels, maps = compute_maps(
+        session,
+        model,
+        images=data.image_set("test"),
+        positions=np.arange(5),
+        targets=[0, 1, 0, 1, 1],
+    )
+    assert pixels.shape == (5, 1, 64, 64)
+    assert maps.shape == (5, 64, 64)
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+    assert all(before[k].equal(v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("test/NORMAL/IM-0001.jpeg", "IM-0001"),
+        ("a\\b\\c d.png", "c_d"),
+        ("x/../../etc/passwd", "passwd"),
+        ("weird:*?<>|.png", "weird_"),
+        ("", "image"),
+        ("n" * 300 + ".png", "n" * 80),
+    ],
+)
+def test_file_names_are_safe(text: str, expected: str) -> None:
+    assert safe_name(text) == expected
