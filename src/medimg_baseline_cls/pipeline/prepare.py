@@ -116,6 +116,7 @@ def prepare_data(session: Session) -> PreparedData:
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
+    log.info(f"data: {data_dir}")
     log.info(f"classes: {', '.join(listing.class_names)}; {positive_reason}")
     log.info(f"pixels: {settings.color}, {color_reason}")
     for note in (*listing.notes, *index.notes, *result.notes):
