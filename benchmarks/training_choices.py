@@ -51,7 +51,7 @@ def main() -> None:
                             val_strategy="stratified",
                             val_fraction=0.2,
                             finetune_epochs=2,
-                            limit=2600,
+                            limit=1300,
                             seed=seed,
                             **{name: value},
                         )

@@ -31,11 +31,11 @@ def train(argv: Sequence[str]) -> None:
         from medimg_baseline_cls.pipeline import resume
 
         result = resume(request.run, output_dir=request.config.output_dir)
-        _say_next("medimg evaluate", result)
+        _say_next(result, "evaluate", "explain", "report")
     else:
         from medimg_baseline_cls.pipeline import train as train_network
 
-        _say_next("medimg evaluate", train_network(request.config))
+        _say_next(train_network(request.config), "evaluate", "explain", "report")
 
 
 def run(argv: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> None:
     else:
         from medimg_baseline_cls.pipeline import run as run_all
 
-        _say_next("medimg predict", run_all(request.config), more=" PATH...")
+        _say_next(run_all(request.config), "predict", more=" PATH...")
 
 
 def demo(
@@ -72,14 +72,14 @@ def evaluate(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) ->
     """
     from medimg_baseline_cls.pipeline import evaluate as evaluate_run
 
-    _say_next("medimg explain", evaluate_run(run, output_dir=output_dir))
+    _say_next(evaluate_run(run, output_dir=output_dir), "explain", "report")
 
 
 def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
     """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
     from medimg_baseline_cls.pipeline import explain as explain_run
 
-    _say_next("medimg report", explain_run(run, output_dir=output_dir))
+    _say_next(explain_run(run, output_dir=output_dir), "report")
 
 
 def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
@@ -132,10 +132,12 @@ def predict(
     )
 
 
-def _say_next(command: str, result: "RunResult", *, more: str = "") -> None:
-    """Write the command that usually comes next."""
+def _say_next(result: "RunResult", *words: str, more: str = "") -> None:
+    """Write the commands that usually come next."""
     if is_main_process():
-        sys.stdout.write(f"next: {command} {shlex.quote(str(result.run_dir))}{more}\n")
+        run = shlex.quote(str(result.run_dir))
+        commands = " && ".join(f"medimg {word} {run}" for word in words)
+        sys.stdout.write(f"next: {commands}{more}\n")
 
 
 def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:

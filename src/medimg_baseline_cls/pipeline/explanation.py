@@ -63,7 +63,7 @@ def explain(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -
         (folder / kind).mkdir(parents=True)
     wanted = list(_plan_panels(session, data, mistakes=mistakes))
     draw_panels(session, model, images=data.image_set("test"), wanted=wanted)
-    session.log.info(f"explained {len(wanted)} mistakes: {folder}")
+    session.log.info(f"explained {len(wanted)} mistaken images, of all operating points: {folder}")
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
 
 

@@ -117,7 +117,8 @@ def prepare_data(session: Session) -> PreparedData:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
     log.info(f"data: {data_dir}")
-    log.info(f"classes: {', '.join(listing.class_names)}; {positive_reason}")
+    log.info(f"classes: {', '.join(listing.class_names)}")
+    log.info(f"positive class: {positive or 'none'} ({positive_reason})")
     log.info(f"pixels: {settings.color}, {color_reason}")
     for note in (*listing.notes, *index.notes, *result.notes):
         log.info(note)
@@ -210,7 +211,7 @@ def _choose_positive_class(config: Config, class_names: tuple[str, ...]) -> tupl
             f"positive_class is {config.positive_class!r}, but the classes found are "
             f"{', '.join(class_names)}; name one of them."
         )
-    return config.positive_class, f"positive class {config.positive_class}, as set"
+    return config.positive_class, "as set"
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augmenter
 from medimg_baseline_cls.data.loaders import to_unit_range
-from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted
+from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted, WeightsError
 from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
 from medimg_baseline_cls.models.build import build_model
 from medimg_baseline_cls.models.classifier import Classifier
@@ -55,6 +55,8 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     Raises:
         MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C or SIGTERM.
     """
+    if config.weights is not None and not config.weights.is_file():
+        raise WeightsError(f"the weights file {config.weights} is not there; correct --weights.")
     session = open_session(config)
     try:
         data = prepare_data(session)
