@@ -39,11 +39,16 @@ def copy_in_other_order(source: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_place_and_workers_change_nothing(
-    finished_run: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+    num_workers: int,
+    finished_run: Path,
+    phantoms: Path,
+    tmp_path: Path,
+    make_config: ConfigMaker,
 ) -> None:
     copy = copy_in_other_order(phantoms, tmp_path / "elsewhere")
-    other = run(make_config(copy, tmp_path / "outputs", num_workers=2)).run_dir
+    other = run(make_config(copy, tmp_path / "outputs", num_workers=num_workers)).run_dir
     assert_same_run(finished_run, other)
 
 
