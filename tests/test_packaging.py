@@ -1,5 +1,6 @@
 """The wheel holds everything that the package needs, and the lock file everything it asks for."""
 
+import os
 import re
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_lock_file_has_a_hash_per_version_and_names_no_host() -> None:
 
 
 @pytest.mark.slow
-def test_wheel_holds_all_sources_and_the_command(tmp_path: Path) -> None:
+def test_wheel_holds_all_sources_and_installs_a_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("medimg_baseline_cls-*.whl")
@@ -57,6 +58,18 @@ def test_wheel_holds_all_sources_and_the_command(tmp_path: Path) -> None:
     assert needed <= held
     assert b"medimg = medimg_baseline_cls.cli:main" in entry_points
     assert f"-{medimg_baseline_cls.__version__}-" in wheel.name
+    target = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True)
+    version = subprocess.run(
+        [sys.executable, "-m", "medimg_baseline_cls", "--version"],
+        cwd=target,
+        env={**os.environ, "PYTHONPATH": str(target)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert version.stdout.split() == ["medimg", medimg_baseline_cls.__version__]
 
 
 def test_versions_agree() -> None:
