@@ -39,7 +39,7 @@ format: $(READY) ## put the code into the house format
 
 lock: ## pin again what pyproject.toml asks for (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header -q -o requirements.lock
+	  --no-strip-extras --no-emit-index-url --no-header -q -o requirements.lock
 
 clean: ## remove the environment and caches, never outputs/
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import medimg_baseline_cls
@@ -20,7 +22,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 def locked_versions() -> dict[str, str]:
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    return dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", text, flags=re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==([^\s;\\]+)", text, flags=re.MULTILINE))
+
+
+def locked_extras() -> dict[str, set[str]]:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z0-9-]+)(?:\[(.*)\])?==", text, flags=re.MULTILINE)
+    return {name: set(extras.split(", ")) for name, extras in found}
 
 
 def asked_for() -> list[Requirement]:
@@ -36,9 +44,20 @@ def test_lock_file_satisfies(requirement: Requirement) -> None:
 
 def test_lock_file_has_a_hash_per_version_and_names_no_host() -> None:
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    entries = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE)[1:]
+    entries = re.split(r"^(?=[a-z0-9-]+(?:\[.*\])?==)", text, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in text
+
+
+def test_lock_file_names_the_extras_that_packages_ask_for() -> None:
+    # pip before 23.3 takes the newest version, unpinned, for an extra that the lock leaves out.
+    held = locked_extras()
+    installed = [d for d in distributions() if canonicalize_name(d.name) in held]
+    asked = [Requirement(text) for d in installed for text in d.requires or ()]
+    asked = [r for r in asked if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wanted = [r for r in asked if r.extras]
+    assert wanted
+    assert [r for r in wanted if not r.extras <= held[canonicalize_name(r.name)]] == []
 
 
 @pytest.mark.slow

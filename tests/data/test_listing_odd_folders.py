@@ -64,7 +64,7 @@ def test_every_file_of_a_random_tree_is_listed_or_counted(
         name = rng.choice([f"{number}.png", f"{number}.JPG", *NOISE, *OTHERS])
         label = rng.choice(["A", "B", ""])
         folder = data / rng.choice(["train", "test"]) / label / "/".join(deep if label else [])
-        if folder.exists() or not any(p.is_file() for p in folder.parents):
+        if not any(place.is_file() for place in (folder, *folder.parents)):
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / name).exists():
                 (folder / name).write_bytes(b"")
