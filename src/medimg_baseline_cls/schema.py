@@ -6,7 +6,7 @@ decisions were wrong; `Stage` and `TrainSettings` how training goes.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+Task = Literal["multiclass", "ordinal", "multilabel"]
+FINDING_SEPARATOR, UNKNOWN_MARK = "|", "?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,9 @@ class ImageRecord:
     """One image: a row of split.csv.
 
     `path` is relative to the data folder, with forward slashes; so is `image_id` for
-    folder data. `group` is the patient (or the file itself where none is known).
+    folder data. `label` is the class, or the findings as `format_findings` writes them.
+    `group` is the patient (or the file itself where none is known). `subgroups` belong to
+    the `subgroup_names` of the split.
     """
 
     image_id: str
@@ -33,6 +37,7 @@ class ImageRecord:
     sha256: str
     width: int
     height: int
+    subgroups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +50,28 @@ class Split:
 
     records: tuple[ImageRecord, ...]
     class_names: tuple[str, ...]
+    task: Task = "multiclass"
+    subgroup_names: tuple[str, ...] = ()
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of one split, ascending; shape (n,)."""
         return np.array([i for i, r in enumerate(self.records) if r.split == split], dtype=np.int64)
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the class index of each row, in the frozen class order; shape (n,)."""
-        index = {name: i for i, name in enumerate(self.class_names)}
-        return np.array([index[self.records[row].label] for row in rows], dtype=np.int64)
+        """Return the reference standard of each row, in the frozen class order.
+
+        One class per image: its index, shape (n,). Several findings per image: 1, 0 or
+        -1 (unknown) for each class, shape (n, C).
+        """
+        return index_labels([self.records[row].label for row in rows], self)
 
     def class_counts(self, split: str) -> dict[str, int]:
-        """Return the number of images per class in one split."""
-        counts = Counter(r.label for r in self.records if r.split == split)
+        """Return the number of images per class in one split; of positive ones per finding."""
+        labels = [record.label for record in self.records if record.split == split]
+        if self.task == "multilabel":
+            positive = index_labels(labels, self) == 1
+            return dict(zip(self.class_names, positive.sum(axis=0).tolist(), strict=True))
+        counts = Counter(labels)
         return {name: counts.get(name, 0) for name in self.class_names}
 
     def num_groups(self, split: str) -> int:
@@ -73,8 +87,11 @@ class Predictions:
         split: "train", "val", "test" or "new".
         class_names: the frozen class order, length C.
         image_ids, paths, groups: length N each.
-        labels: class index of the reference standard, shape (N,), int64; -1 where unknown.
-        probabilities: shape (N, C), float64, each in [0, 1], rows summing to 1.
+        labels: the reference standard, int64; -1 where unknown. Its class index, shape (N,);
+            for task "multilabel" 1 or 0 for each class, shape (N, C).
+        probabilities: shape (N, C), float64, each in [0, 1]; rows sum to 1 unless the task is
+            "multilabel".
+        task: "multiclass", "ordinal" or "multilabel".
     """
 
     split: str
@@ -84,6 +101,7 @@ class Predictions:
     groups: tuple[str, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    task: Task = "multiclass"
 
     def scores(self, class_name: str) -> NDArray[np.float64]:
         """Return the probability of one class, shape (N,)."""
@@ -91,7 +109,14 @@ class Predictions:
 
     def truth(self, class_name: str) -> NDArray[np.bool_]:
         """Return whether the reference standard names this class, shape (N,)."""
-        return self.labels == self.class_names.index(class_name)
+        index = self.class_names.index(class_name)
+        return self.labels[:, index] == 1 if self.task == "multilabel" else self.labels == index
+
+    def known(self, class_name: str) -> NDArray[np.bool_]:
+        """Return whether the reference standard says yes or no to this class, shape (N,)."""
+        if self.task == "multilabel":
+            return self.labels[:, self.class_names.index(class_name)] >= 0
+        return self.labels >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +172,7 @@ class TrainSettings:
     stages: tuple[Stage, ...]
     class_names: tuple[str, ...]
     positive_class: str | None
+    task: Task = "multiclass"
     seed: int
     weight_decay: float
     label_smoothing: float
@@ -155,3 +181,46 @@ class TrainSettings:
     clip_norm: float
     patience: int
     checkpoint_header: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def format_findings(values: Sequence[int], class_names: Sequence[str]) -> str:
+    """Return the findings of one image as one text: the positive ones, then the unknown.
+
+    Args:
+        values: 1, 0 or -1 (unknown) for each class.
+        class_names: their names, without "|" and without a leading "?".
+
+    >>> format_findings([1, 0, -1], ["Effusion", "Mass", "Nodule"])
+    'Effusion|?Nodule'
+    """
+    pairs = list(zip(class_names, values, strict=True))
+    unknown = [f"{UNKNOWN_MARK}{name}" for name, value in pairs if value < 0]
+    return FINDING_SEPARATOR.join([*(name for name, value in pairs if value > 0), *unknown])
+
+
+def parse_findings(text: str, class_names: Sequence[str]) -> list[int]:
+    """Return 1, 0 or -1 (unknown) for each class of a text that `format_findings` wrote.
+
+    Raises:
+        KeyError: The text names something that is no class.
+
+    >>> parse_findings("Effusion|?Nodule", ["Effusion", "Mass", "Nodule"])
+    [1, 0, -1]
+    """
+    values = dict.fromkeys(class_names, 0)
+    for part in filter(None, text.split(FINDING_SEPARATOR)):
+        name = part.removeprefix(UNKNOWN_MARK)
+        if name not in values:
+            raise KeyError(name)
+        values[name] = -1 if part.startswith(UNKNOWN_MARK) else 1
+    return list(values.values())
+
+
+def index_labels(labels: Sequence[str], split: Split) -> NDArray[np.int64]:
+    """Return label texts as `Split.labels` does: shape (n,), or (n, C) for several findings."""
+    if split.task == "multilabel":
+        rows = {text: parse_findings(text, split.class_names) for text in set(labels)}
+        table = [rows[text] for text in labels]
+        return np.array(table, dtype=np.int64).reshape(len(labels), len(split.class_names))
+    index = {name: i for i, name in enumerate(split.class_names)}
+    return np.array([index[text] for text in labels], dtype=np.int64)

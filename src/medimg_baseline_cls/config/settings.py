@@ -5,7 +5,6 @@ mistake: unknown names, wrong types, values out of range, settings that contradi
 other or would do nothing. The string under a field is its help in `medimg train --help`.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,56 +20,14 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from medimg_baseline_cls.config.checks import find_contradictions
+from medimg_baseline_cls.config.groups import FLAG_ALIASES
 from medimg_baseline_cls.config.messages import (
     FieldFacts,
     SettingsError,
     describe_mistakes,
     read_field_facts,
-    show_value,
 )
-
-FIELD_GROUPS: dict[str, tuple[str, ...]] = {
-    "data": (
-        "data_dir",
-        "class_names",
-        "positive_class",
-        "group_regex",
-        "val_strategy",
-        "val_fraction",
-        "on_bad_image",
-        "limit",
-    ),
-    "images": ("image_size", "keep_aspect", "intensity", "color"),
-    "model": ("arch", "pretrained", "weights", "cam_layer"),
-    "training": (
-        "head_epochs",
-        "finetune_epochs",
-        "batch_size",
-        "head_lr",
-        "finetune_lr",
-        "weight_decay",
-        "label_smoothing",
-        "imbalance",
-        "ema_decay",
-        "clip_norm",
-        "batchnorm",
-        "patience",
-    ),
-    "augmentation": ("augment", "horizontal_flip", "head_augment"),
-    "evaluation": ("target_sensitivity", "operating_point", "num_hard_examples"),
-    "results": ("project", "output_dir", "cache_dir", "seed"),
-    "machine": ("device", "precision", "num_workers"),
-}
-
-FLAG_ALIASES: dict[str, tuple[str, ...]] = {
-    "data_dir": ("--data",),
-    "image_size": ("--img-size",),
-    "arch": ("--model",),
-    "finetune_epochs": ("--epochs",),
-    "finetune_lr": ("--lr",),
-    "batch_size": ("-b",),
-    "num_workers": ("-j", "--workers"),
-}
 
 
 @dataclass(
@@ -101,7 +58,8 @@ class Config:
     """Name in front of the run folder's date (letters, digits, and - _ . between)."""
 
     data_dir: Path | None = None
-    """Folder that holds train/CLASS/*, test/CLASS/* and maybe val/CLASS/*."""
+    """Folder of images: train/CLASS/* and test/CLASS/*, or CLASS/*, or with a table.csv; or a
+    MedMNIST .npz file."""
 
     output_dir: Path = Path("outputs")
     """Folder for runs/ and the image cache."""
@@ -110,7 +68,7 @@ class Config:
     """Folder of the decoded images (none: OUTPUT_DIR/cache)."""
 
     class_names: Annotated[tuple[str, ...] | None, Field(examples=[["NORMAL", "PNEUMONIA"]])] = None
-    """Class folders to use, in class order (none: all of them, sorted)."""
+    """Classes to use, in class order (none: all of them, sorted)."""
 
     positive_class: Annotated[str | None, Field(examples=["PNEUMONIA"])] = None
     """Class that counts as positive, of two (none: the one not called normal ...)."""
@@ -130,12 +88,79 @@ class Config:
     color: Literal["auto", "grey", "rgb"] = "auto"
     """Read the files as (auto: as they are)."""
 
+    manifest: Annotated[Path | None, Field(examples=["labels.csv"])] = None
+    """Table of the images, .csv, .tsv or .parquet, one row each (none: DATA_DIR/table.csv if it
+    is there)."""
+
+    path_column: str = "path"
+    """Column of the table with the file, relative to the table."""
+
+    label_columns: Annotated[tuple[str, ...], Field(examples=[["Effusion", "Mass"]])] = ("label",)
+    """Column of the table with the class; or several of 1, 0, -1 (uncertain) and blank, a finding
+    each."""
+
+    label_separator: Annotated[str | None, Field(examples=["|"])] = None
+    """Text between the findings of one cell, as in Effusion|Mass (none: one class per image)."""
+
+    group_column: Annotated[str | None, Field(examples=["patient_id"])] = None
+    """Column of the table with the patient (none: from the file name)."""
+
+    split_column: Annotated[str | None, Field(examples=["split"])] = None
+    """Column of the table with train, val or test (none: split here)."""
+
+    subgroup_columns: Annotated[tuple[str, ...], Field(examples=[["sex", "scanner"]])] = ()
+    """Columns of the table to keep beside each image, such as sex or scanner."""
+
+    join_rows: Literal["error", "same", "any"] = "error"
+    """Several rows of one image: refuse them, join those that agree, or call positive what any
+    row does."""
+
+    allow_outside: bool = False
+    """Let the table name files outside its own folder."""
+
+    task: Literal["auto", "multiclass", "ordinal", "multilabel"] = "auto"
+    """One class per image, classes with an order, or several findings per image (auto: as the
+    labels show)."""
+
+    uncertain_labels: Literal["ignore", "positive", "negative"] = "ignore"
+    """Findings marked -1: leave them out of loss and figures, or take them as this."""
+
+    missing_labels: Literal["ignore", "positive", "negative"] = "ignore"
+    """Findings left blank: leave them out of loss and figures, or take them as this."""
+
+    aggregate: Literal["mean", "max", "none"] = "mean"
+    """How the images of one patient become one probability, where patients have several."""
+
     val_strategy: Literal["auto", "folder", "balanced", "stratified"] = "auto"
     """Images to validate on: the val/ folder, or cut from train, the same number of each class
     or each class at its share (auto: folder if it holds 50 images, else balanced)."""
 
     val_fraction: Annotated[float, Field(ge=0.02, le=0.5)] = 0.1
     """Share of train that is cut out to validate on (0.02 to 0.5)."""
+
+    test_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
+    """Share of all images that becomes TEST where the data have no split (0.05 to 0.5)."""
+
+    split_files: Annotated[
+        tuple[Path, ...], Field(examples=[["train.txt", "val.txt", "test.txt"]])
+    ] = ()
+    """Official lists of image names, one text file per split: NAME of each holds train, val or
+    test."""
+
+    num_folds: Annotated[int | None, Field(ge=2, le=100, examples=[5])] = None
+    """Folds of a cross-validation, of which one is TEST (2 to 100; none: no folds)."""
+
+    fold: Annotated[int, Field(ge=0)] = 0
+    """Fold that is TEST, counted from 0 (0 or more)."""
+
+    fold_repeat: Annotated[int, Field(ge=0)] = 0
+    """Which drawing of the folds, for a repeated cross-validation (0 or more)."""
+
+    site_column: Annotated[str | None, Field(examples=["hospital"])] = None
+    """Column of the table by which one site is left out as TEST (none: no sites)."""
+
+    test_site: Annotated[str | None, Field(examples=["A"])] = None
+    """Site that is TEST."""
 
     group_regex: Annotated[str, Field(examples=[r"^(patient\d+)_"])] = "auto"
     r"""Patient in the file name: auto (Kaggle names), none (each file alone), or a regular
@@ -269,7 +294,7 @@ class Config:
             raise ValueError("empty")
         return value
 
-    @field_validator("data_dir", "output_dir", "cache_dir", "weights")
+    @field_validator("data_dir", "output_dir", "cache_dir", "weights", "manifest")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
@@ -278,72 +303,3 @@ class Config:
 def field_facts() -> dict[str, FieldFacts]:
     """Return what is known of each field, by name, in the order of declaration."""
     return read_field_facts(Config)
-
-
-def find_contradictions(config: Config) -> tuple[str, ...]:
-    """Return one sentence per pair of settings that cannot both be meant."""
-    return (
-        *_check_classes(config),
-        *_check_group_regex(config.group_regex),
-        *_check_training(config),
-    )
-
-
-def _check_classes(config: Config) -> list[str]:
-    names = config.class_names
-    if names is None:
-        return []
-    mistakes: list[str] = []
-    if len(set(names)) < max(2, len(names)) or not all(map(str.strip, names)):
-        mistakes.append(
-            f"class_names = {show_value(names)}: expected two or more different names, "
-            "for example [NORMAL, PNEUMONIA]."
-        )
-    if config.positive_class is not None and config.positive_class not in names:
-        mistakes.append(
-            f"positive_class = {show_value(config.positive_class)} is not one of "
-            f"class_names = {show_value(names)}: name one of them, or leave it out."
-        )
-    return mistakes
-
-
-def _check_group_regex(group_regex: str) -> list[str]:
-    if group_regex in ("auto", "none"):
-        return []
-    try:
-        re.compile(group_regex)
-    except re.error as error:
-        return [
-            f"group_regex = {group_regex} is no regular expression ({error}): "
-            r"expected auto, none, or one such as ^(patient\d+)_."
-        ]
-    return []
-
-
-def _check_training(config: Config) -> list[str]:
-    rules = (
-        (
-            config.weights is not None and not config.pretrained,
-            f"weights = {config.weights} and pretrained = false contradict each other: "
-            "leave one of them out.",
-        ),
-        (
-            config.head_epochs + config.finetune_epochs == 0,
-            "head_epochs = 0 and finetune_epochs = 0 leave nothing to train: raise one of them.",
-        ),
-        (
-            config.horizontal_flip and config.augment == "none",
-            "horizontal_flip = true does nothing while augment = none: "
-            "choose augment = light or standard.",
-        ),
-        (
-            config.head_augment and config.augment == "none",
-            "head_augment = true does nothing while augment = none: "
-            "choose augment = light or standard.",
-        ),
-        (
-            config.head_augment and config.head_epochs == 0,
-            "head_augment = true does nothing while head_epochs = 0: leave it out.",
-        ),
-    )
-    return [sentence for is_broken, sentence in rules if is_broken]

@@ -1,0 +1,108 @@
+"""Settings that contradict each other, or that would do nothing: one sentence for each."""
+
+import re
+from typing import TYPE_CHECKING
+
+from medimg_baseline_cls.config.messages import show_value
+
+if TYPE_CHECKING:
+    from medimg_baseline_cls.config.settings import Config
+
+
+def find_contradictions(config: "Config") -> tuple[str, ...]:
+    """Return one sentence per pair of settings that cannot both be meant."""
+    return (
+        *_check_classes(config),
+        *_check_group_regex(config.group_regex),
+        *_check_split(config),
+        *_check_training(config),
+    )
+
+
+def _check_classes(config: "Config") -> list[str]:
+    names = config.class_names
+    if names is None:
+        return []
+    mistakes: list[str] = []
+    if len(set(names)) < max(2, len(names)) or not all(map(str.strip, names)):
+        mistakes.append(
+            f"class_names = {show_value(names)}: expected two or more different names, "
+            "for example [NORMAL, PNEUMONIA]."
+        )
+    if config.positive_class is not None and config.positive_class not in names:
+        mistakes.append(
+            f"positive_class = {show_value(config.positive_class)} is not one of "
+            f"class_names = {show_value(names)}: name one of them, or leave it out."
+        )
+    return mistakes
+
+
+def _check_group_regex(group_regex: str) -> list[str]:
+    if group_regex in ("auto", "none"):
+        return []
+    try:
+        re.compile(group_regex)
+    except re.error as error:
+        return [
+            f"group_regex = {group_regex} is no regular expression ({error}): "
+            r"expected auto, none, or one such as ^(patient\d+)_."
+        ]
+    return []
+
+
+def _check_split(config: "Config") -> list[str]:
+    folds = config.num_folds
+    rules = (
+        (
+            folds is None and (config.fold, config.fold_repeat) != (0, 0),
+            "fold and fold_repeat do nothing without num_folds: set num_folds, for example 5.",
+        ),
+        (
+            folds is not None and config.fold >= folds,
+            f"fold = {config.fold} is none of num_folds = {folds}: folds count from 0, so choose "
+            f"0 to {(folds or 1) - 1}.",
+        ),
+        (
+            folds is not None and config.site_column is not None,
+            "num_folds and site_column are two ways to choose TEST: leave one of them out.",
+        ),
+        (
+            (config.site_column is None) != (config.test_site is None),
+            "site_column and test_site go together, for example site_column = hospital, "
+            "test_site = A.",
+        ),
+        (
+            bool(config.split_files) and config.split_column is not None,
+            "split_files and split_column both say which image is TEST: leave one of them out.",
+        ),
+    )
+    return [sentence for is_broken, sentence in rules if is_broken]
+
+
+def _check_training(config: "Config") -> list[str]:
+    rules = (
+        (
+            config.weights is not None and not config.pretrained,
+            f"weights = {config.weights} and pretrained = false contradict each other: "
+            "leave one of them out.",
+        ),
+        (
+            config.head_epochs + config.finetune_epochs == 0,
+            "head_epochs = 0 and finetune_epochs = 0 leave nothing to train: raise one of them.",
+        ),
+        (
+            config.horizontal_flip and config.augment == "none",
+            "horizontal_flip = true does nothing while augment = none: "
+            "choose augment = light or standard.",
+        ),
+        (
+            config.head_augment and config.augment == "none",
+            "head_augment = true does nothing while augment = none: "
+            "choose augment = light or standard.",
+        ),
+        (
+            config.head_augment and config.head_epochs == 0,
+            "head_augment = true does nothing while head_epochs = 0: leave it out.",
+        ),
+    )
+    return [sentence for is_broken, sentence in rules if is_broken]
