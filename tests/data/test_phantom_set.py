@@ -15,7 +15,7 @@ from medimg_baseline_cls.data.cache import build_cache, infer_color
 from medimg_baseline_cls.data.index import index_images, infer_positive_class, list_images
 from medimg_baseline_cls.data.phantom import Phantom, make_phantom, write_phantoms
 from medimg_baseline_cls.data.preprocess import PixelSettings
-from medimg_baseline_cls.data.split import check_leakage, split_images
+from medimg_baseline_cls.data.split import SplitSettings, check_leakage, split_images
 
 BLANK = Phantom(np.zeros((32, 32), np.uint8), np.ones((32, 32), np.bool_), "round")
 
@@ -146,7 +146,9 @@ def test_a_written_set_goes_through_the_whole_data_room(tmp_path: Path) -> None:
     assert set(groups) & {record.path for record in index.records} == set()
     assert max(groups.values()) > 1
     split = split_images(
-        index.records, strategy="auto", val_fraction=0.2, seed=0, class_names=listing.class_names
+        index.records,
+        settings=SplitSettings(val_fraction=0.2),
+        class_names=listing.class_names,
     ).split
     check_leakage(split)
     counts = split.class_counts("val")
