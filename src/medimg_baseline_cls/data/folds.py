@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from medimg_baseline_cls.data.groups import Group, GroupSums, form_strata, leave_out
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.utils.seed import derive_key
+from medimg_baseline_cls.utils.seed import derive_key, permutation
 
 
 def divide_into_folds(
@@ -35,15 +35,14 @@ def divide_into_folds(
         DataError: A fold would be empty.
     """
     folds: list[list[Group]] = [[] for _ in range(num_folds)]
-    start = derive_key(seed, "split", "quotas", repeat) % num_folds
+    extras = [0] * num_folds
     for name, members in form_strata(groups, class_names).items():
         share, extra = divmod(sum(group.size for group in members), num_folds)
-        # The folds that get one image more follow on those of the stratum before.
-        quotas = [share + ((fold - start) % num_folds < extra) for fold in range(num_folds)]
-        start = (start + extra) % num_folds
-        # A stratum of one group would else always be in the same, middle fold.
-        first = derive_key(seed, "split", "first fold", repeat, name) % num_folds
-        order = [*range(first, num_folds), *range(first)]
+        order = _shuffle(num_folds, seed, repeat, name)
+        # The folds with the fewest images too many so far take the images left over.
+        takers = set(sorted(order, key=extras.__getitem__)[:extra])
+        quotas = [share + (fold in takers) for fold in range(num_folds)]
+        extras = [extras[fold] + (fold in takers) for fold in range(num_folds)]
         parts = _cut(members, [quotas[fold] for fold in order])
         for fold, part in zip(order, parts, strict=True):
             folds[fold] += part
@@ -104,3 +103,8 @@ def _cut(groups: Sequence[Group], quotas: Sequence[int]) -> list[list[Group]]:
         rest = leave_out(rest, part)
         parts.append(part)
     return [*parts, rest]
+
+
+def _shuffle(count: int, seed: int, *purpose: str | int) -> list[int]:
+    """Return 0 .. count-1 in an order of its own for each purpose."""
+    return permutation(seed, "split", "folds", *purpose, size=count).tolist()
