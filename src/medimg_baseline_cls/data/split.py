@@ -94,7 +94,7 @@ class _Draw:
             purpose=("split", *purpose),
         )
 
-    def place(self, places: Sequence[str], drawn: Sequence[Group], name: str) -> list[str]:
+    def place(self, places: Sequence[str], drawn: Sequence[Group], *, name: str) -> list[str]:
         """Return the places with the drawn groups in the named split, others in train."""
         names = {group.name for group in drawn}
         return [
@@ -132,7 +132,7 @@ def split_images(
     strategy, more = _choose_strategy(draw, places)
     if strategy != "folder":
         drawn, last = _draw_val(draw, places, strategy=strategy)
-        places = draw.place(places, drawn, "val")
+        places = draw.place(places, drawn, name="val")
         more += last
     _check_sides(places)
     split = Split(
@@ -185,7 +185,8 @@ def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multicla
         name.startswith(_SUBGROUP_PREFIX) for name in more
     ):
         raise RunError(f"{path} has the columns {', '.join(columns)}; it is no split.csv.")
-    labels = {text for text in {row["label"] for row in rows} if _is_label(text, class_names, task)}
+    texts = {row["label"] for row in rows}
+    labels = {text for text in texts if _is_label(text, class_names, task=task)}
     for number, row in enumerate(rows, start=2):
         if row["split"] not in SPLIT_NAMES or row["label"] not in labels:
             raise RunError(
@@ -226,9 +227,10 @@ def _choose_test(draw: _Draw) -> tuple[list[str], list[str]]:
         return _leave_out_fold(draw), notes
     if found == {""}:
         parts = "the others and test"
-        drawn = _draw_part(draw, draw.groups(given, "test"), settings.test_fraction, parts=parts)
+        groups = draw.groups(given, "test")
+        drawn = _draw_part(draw, groups, fraction=settings.test_fraction, parts=parts)
         notes = [f"the data bring no split: {settings.test_fraction:g} of them are drawn as TEST"]
-        return draw.place(given, drawn, "test"), notes
+        return draw.place(given, drawn, name="test"), notes
     if not found <= set(SPLIT_NAMES) or "test" not in found:
         raise DataError(
             f"the images are marked {', '.join(sorted(repr(name) for name in found))}: mark some "
@@ -249,7 +251,7 @@ def _leave_out_fold(draw: _Draw) -> list[str]:
         seed=settings.seed,
         repeat=settings.fold_repeat,
     )
-    return draw.place(everywhere, folds[settings.fold], "test")
+    return draw.place(everywhere, folds[settings.fold], name="test")
 
 
 def _leave_out_site(draw: _Draw) -> list[str]:
@@ -274,9 +276,8 @@ def _leave_out_site(draw: _Draw) -> list[str]:
     outside = {r.group for r, own in zip(draw.records, sites, strict=True) if own != site}
     if inside & outside:
         first = min(inside & outside)
-        places = ", ".join(
-            sorted({s for r, s in zip(draw.records, sites, strict=True) if r.group == first})
-        )
+        pairs = zip(draw.records, sites, strict=True)
+        places = ", ".join(sorted({own for record, own in pairs if record.group == first}))
         raise LeakageError(
             f"{len(inside & outside)} group(s) (patients) have images at {site} and at another "
             f"site, such as {first[:48]} at {places}: a site cannot be left out while its "
@@ -325,10 +326,10 @@ def _draw_val(
     groups = draw.groups(places, "val", *fold)
     if strategy == "balanced":
         return draw_balanced(groups, settings.val_fraction, class_names=draw.class_names)
-    return _draw_part(draw, groups, settings.val_fraction, parts="train and val"), []
+    return _draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val"), []
 
 
-def _draw_part(draw: _Draw, groups: Sequence[Group], fraction: float, *, parts: str) -> list[Group]:
+def _draw_part(draw: _Draw, groups: Sequence[Group], *, fraction: float, parts: str) -> list[Group]:
     """Return a stratified share of the groups."""
     if draw.task != "multilabel":
         return draw_stratified(groups, fraction, class_names=draw.class_names, parts=parts)
@@ -362,7 +363,7 @@ def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[
     )
 
 
-def _is_label(text: str, class_names: Sequence[str], task: Task) -> bool:
+def _is_label(text: str, class_names: Sequence[str], *, task: Task) -> bool:
     if task != "multilabel":
         return text in class_names
     try:
