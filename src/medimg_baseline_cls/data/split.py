@@ -300,6 +300,11 @@ def _choose_strategy(draw: _Draw, places: Sequence[str]) -> tuple[str, list[str]
     )
     missing = [name for name in draw.class_names if counts[name] == 0]
     if strategy == "folder":
+        if draw.settings.is_redrawn:
+            raise DataError(
+                'val_strategy "folder" cannot be where TEST is a fold or a site of all images: '
+                'use "balanced" or "stratified".'
+            )
         if missing:
             raise DataError(
                 f'val_strategy "folder" needs val/ with images of every class; {missing[0]} has '

@@ -146,7 +146,13 @@ def _find_sites(config: Config) -> list[str]:
     assert config.site_column is not None
     columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
     # Folds can be drawn of any images, so that this says nothing of how they are split.
-    probe = replace(config, site_column=None, subgroup_columns=columns, num_folds=2)
+    probe = replace(
+        config,
+        site_column=None,
+        subgroup_columns=columns,
+        num_folds=2,
+        val_strategy="stratified",
+    )
     session = open_session(probe)
     try:
         split = prepare_data(replace(session, log=SILENT)).split
