@@ -12,10 +12,11 @@ from PIL import Image
 
 from medimg_baseline_cls.data import phantom as phantom_module
 from medimg_baseline_cls.data.cache import build_cache, infer_color
+from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import index_images, infer_positive_class, list_images
 from medimg_baseline_cls.data.phantom import Phantom, make_phantom, write_phantoms
 from medimg_baseline_cls.data.preprocess import PixelSettings
-from medimg_baseline_cls.data.split import SplitSettings, check_leakage, split_images
+from medimg_baseline_cls.data.split import check_leakage, split_images
 
 BLANK = Phantom(np.zeros((32, 32), np.uint8), np.ones((32, 32), np.bool_), "round")
 

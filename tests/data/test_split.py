@@ -9,11 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from medimg_baseline_cls.data.held_out import SplitSettings, Strategy
 from medimg_baseline_cls.data.split import (
     MIN_VAL_IMAGES,
     SplitResult,
-    SplitSettings,
-    Strategy,
     check_leakage,
     read_split,
     split_images,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.split import (
     SplitResult,
-    SplitSettings,
     check_leakage,
     read_split,
     split_images,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medimg_baseline_cls.data.split import SplitSettings, Strategy, split_images
+from medimg_baseline_cls.data.held_out import SplitSettings, Strategy
+from medimg_baseline_cls.data.split import split_images
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord, Split
 

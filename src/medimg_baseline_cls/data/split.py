@@ -1,67 +1,28 @@
 """Turn records into train, val and test: patients whole, balance exact, nothing shared.
 
-A split is a pure function of (seed, ids): images and patients are ordered by a hash of
-their names under the seed, never by listing order. test/ stays test. Where the user's own
-folders put a patient or a byte-identical file on two sides, that is an error.
+A split is a pure function of (seed, image ids): patients are ordered by a hash of their
+smallest image id under the seed, never by listing order or by their names. held_out.py
+settles TEST, this file VAL. Where the data put a patient or a byte-identical file on two
+sides, that is an error.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from medimg_baseline_cls.data.draws import draw_balanced, draw_stratified
-from medimg_baseline_cls.data.folds import divide_into_folds, draw_share
+from medimg_baseline_cls.data.draws import draw_balanced
 from medimg_baseline_cls.data.groups import Group, collect_groups, count_images
-from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError, RunError
+from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test, draw_part
+from medimg_baseline_cls.errors import DataError, LeakageError, RunError
 from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split, Task, parse_findings
 from medimg_baseline_cls.utils.files import read_csv, write_csv
-
-Strategy = Literal["auto", "folder", "balanced", "stratified"]
 
 MIN_VAL_IMAGES = 50  # a smaller val/ folder is too small to choose an epoch or a threshold by
 
 _COLUMNS = ("image_id", "path", "label", "group", "split", "sha256", "width", "height")
 _SUBGROUP_PREFIX = "subgroup_"  # a column of the user's may be called "label" too
 _NUM_SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitSettings:
-    """How TEST and VAL are chosen.
-
-    Attributes:
-        strategy: of VAL. "folder" uses val/; "balanced" takes the same number of images per
-            class from train; "stratified" the same share of each class; "auto" is "folder"
-            where val/ holds 50 images or more and every class, else "balanced" ("stratified"
-            for several findings per image). Unless val/ is used, its images join train
-            before the draw.
-        val_fraction: share of VAL in what is not TEST, in (0, 1). "balanced" takes at most
-            half of the smallest class.
-        test_fraction: share of TEST in all images, where they come without a split.
-        seed: of every draw.
-        num_folds: makes TEST one of so many folds of all images; None: no folds.
-        fold: which fold is TEST, from 0.
-        fold_repeat: which drawing of the folds.
-        site_column: subgroup by which TEST is one site; None: no sites.
-        test_site: that site.
-    """
-
-    strategy: Strategy = "auto"
-    val_fraction: float = 0.1
-    test_fraction: float = 0.2
-    seed: int = 0
-    num_folds: int | None = None
-    fold: int = 0
-    fold_repeat: int = 0
-    site_column: str | None = None
-    test_site: str | None = None
-
-    @property
-    def is_redrawn(self) -> bool:
-        """Return whether TEST is a fold or a site, whatever split the data bring."""
-        return self.num_folds is not None or self.site_column is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +32,6 @@ class SplitResult:
     split: Split
     strategy: str
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """The images in order, how they are to be divided, and what their labels mean."""
-
-    records: Sequence[ImageRecord]
-    settings: SplitSettings
-    class_names: tuple[str, ...]
-    task: Task
-    subgroup_names: tuple[str, ...]
-
-    def groups(self, places: Sequence[str], *purpose: str | int) -> list[Group]:
-        """Return the groups that are not in TEST, in the order drawn for a purpose."""
-        pool = (r for r, place in zip(self.records, places, strict=True) if place != "test")
-        return collect_groups(
-            pool,
-            class_names=self.class_names,
-            task=self.task,
-            seed=self.settings.seed,
-            purpose=("split", *purpose),
-        )
-
-    def place(self, places: Sequence[str], drawn: Sequence[Group], *, name: str) -> list[str]:
-        """Return the places with the drawn groups in the named split, others in train."""
-        names = {group.name for group in drawn}
-        return [
-            "test" if place == "test" else name if record.group in names else "train"
-            for record, place in zip(self.records, places, strict=True)
-        ]
 
 
 def split_images(
@@ -127,8 +58,8 @@ def split_images(
         LeakageError: A group or a sha256 stands on two sides.
     """
     ordered = sorted(records, key=_get_path)
-    draw = _Draw(ordered, settings, tuple(class_names), task, tuple(subgroup_names))
-    places, notes = _choose_test(draw)
+    draw = Draw(ordered, settings, tuple(class_names), task, tuple(subgroup_names))
+    places, notes = choose_test(draw)
     strategy, more = _choose_strategy(draw, places)
     if strategy != "folder":
         drawn, last = _draw_val(draw, places, strategy=strategy)
@@ -214,79 +145,7 @@ def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]
     return header, rows
 
 
-def _choose_test(draw: _Draw) -> tuple[list[str], list[str]]:
-    """Return for each image "test" or what else it is before VAL is drawn, and notes."""
-    settings, given = draw.settings, [record.split for record in draw.records]
-    found = set(given)
-    notes: list[str] = []
-    if settings.is_redrawn:
-        if found != {""}:
-            notes = ["the split that the data bring is not used: TEST is one fold or site of all"]
-        if settings.site_column is not None:
-            return _leave_out_site(draw), notes
-        return _leave_out_fold(draw), notes
-    if found == {""}:
-        parts = "the others and test"
-        groups = draw.groups(given, "test")
-        drawn = _draw_part(draw, groups, fraction=settings.test_fraction, parts=parts)
-        notes = [f"the data bring no split: {settings.test_fraction:g} of them are drawn as TEST"]
-        return draw.place(given, drawn, name="test"), notes
-    if not found <= set(SPLIT_NAMES) or "test" not in found:
-        raise DataError(
-            f"the images are marked {', '.join(sorted(repr(name) for name in found))}: mark some "
-            'of them "test" and every other "train" or "val", or none of them, so that '
-            "TEST is drawn here."
-        )
-    return given, notes
-
-
-def _leave_out_fold(draw: _Draw) -> list[str]:
-    settings = draw.settings
-    everywhere = [""] * len(draw.records)
-    assert settings.num_folds is not None
-    folds = divide_into_folds(
-        draw.groups(everywhere, "folds", settings.fold_repeat),
-        settings.num_folds,
-        class_names=draw.class_names,
-        seed=settings.seed,
-        repeat=settings.fold_repeat,
-    )
-    return draw.place(everywhere, folds[settings.fold], name="test")
-
-
-def _leave_out_site(draw: _Draw) -> list[str]:
-    """Return "test" for the images of one site.
-
-    Raises:
-        ConfigError: The data have no such column, or no such site.
-        LeakageError: A patient was imaged at this site and at another one.
-    """
-    name, site = draw.settings.site_column, draw.settings.test_site
-    if name not in draw.subgroup_names:
-        raise ConfigError(
-            f"site_column = {name} is no column that is kept beside the images; there are "
-            f"{', '.join(draw.subgroup_names) or 'none'}."
-        )
-    column = draw.subgroup_names.index(name)
-    sites = [record.subgroups[column] for record in draw.records]
-    if site not in sites:
-        known = ", ".join(sorted(set(sites)))
-        raise ConfigError(f"test_site = {site} is none of the sites in {name}: there are {known}.")
-    inside = {r.group for r, own in zip(draw.records, sites, strict=True) if own == site}
-    outside = {r.group for r, own in zip(draw.records, sites, strict=True) if own != site}
-    if inside & outside:
-        first = min(inside & outside)
-        pairs = zip(draw.records, sites, strict=True)
-        places = ", ".join(sorted({own for record, own in pairs if record.group == first}))
-        raise LeakageError(
-            f"{len(inside & outside)} group(s) (patients) have images at {site} and at another "
-            f"site, such as {first[:48]} at {places}: a site cannot be left out while its "
-            "patients stay; leave out these patients, or correct the column."
-        )
-    return ["test" if own == site else "train" for own in sites]
-
-
-def _choose_strategy(draw: _Draw, places: Sequence[str]) -> tuple[str, list[str]]:
+def _choose_strategy(draw: Draw, places: Sequence[str]) -> tuple[str, list[str]]:
     """Return the strategy that "auto" means, and notes on the use of val/."""
     strategy, is_multilabel = draw.settings.strategy, draw.task == "multilabel"
     if strategy == "balanced" and is_multilabel:
@@ -323,24 +182,13 @@ def _choose_strategy(draw: _Draw, places: Sequence[str]) -> tuple[str, list[str]
     return chosen, [f"val/ {reason}: its {len(held)} images join train before the draw"]
 
 
-def _draw_val(
-    draw: _Draw, places: Sequence[str], *, strategy: str
-) -> tuple[list[Group], list[str]]:
+def _draw_val(draw: Draw, places: Sequence[str], *, strategy: str) -> tuple[list[Group], list[str]]:
     settings = draw.settings
     fold = () if settings.num_folds is None else (settings.fold_repeat, settings.fold)
     groups = draw.groups(places, "val", *fold)
     if strategy == "balanced":
         return draw_balanced(groups, settings.val_fraction, class_names=draw.class_names)
-    return _draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val"), []
-
-
-def _draw_part(draw: _Draw, groups: Sequence[Group], *, fraction: float, parts: str) -> list[Group]:
-    """Return a stratified share of the groups."""
-    if draw.task != "multilabel":
-        return draw_stratified(groups, fraction, class_names=draw.class_names, parts=parts)
-    return draw_share(
-        groups, fraction, class_names=draw.class_names, seed=draw.settings.seed, parts=parts
-    )
+    return draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val"), []
 
 
 def _check_sides(places: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
+from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import (
     Index,
     Listing,
@@ -26,7 +27,6 @@ from medimg_baseline_cls.data.index import (
 from medimg_baseline_cls.data.loaders import ImageSet, Loader
 from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.data.split import (
-    SplitSettings,
     check_leakage,
     read_split,
     split_images,
