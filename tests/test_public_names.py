@@ -9,12 +9,14 @@ import medimg_baseline_cls
 
 PUBLIC = [
     "Config",
+    "cross_validate",
     "demo",
     "evaluate",
     "explain",
     "predict",
     "report",
     "resume",
+    "resume_cross_validation",
     "run",
     "train",
     "write_phantoms",

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,18 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def shrink(words: list[str]) -> list[str]:
     """Append small settings to a command that trains."""
-    if words[1] not in ("run", "train") or "--resume" in words:
+    if words[1] not in ("run", "train", "cv") or "--resume" in words:
         return words
+    words = ["2" if before == "--folds" else word for before, word in pairwise(["", *words])]
     has_weights = "--weights" in words or "--config" in words
     return [*words, *SMALL, *([] if has_weights else ["--no-pretrained"])]
 
 
-def interrupt_newest_run(folder: Path) -> None:
+def leave_unfinished(folder: Path, command: str) -> None:
+    if command == "cv":
+        (summary,) = folder.glob("outputs/cv/*/cv_summary.json")
+        summary.unlink()
+        return
     statuses = folder.glob("outputs/runs/medimg_*/status.json")
     newest = max(statuses, key=lambda path: path.stat().st_mtime)
     newest.write_text(json.dumps({"state": "interrupted"}), encoding="utf-8")
@@ -83,7 +89,7 @@ def test_medimg_commands_run_in_order(desk: Path, capsys: pytest.CaptureFixture[
         if not line.startswith("medimg "):
             continue
         if "--resume" in line:
-            interrupt_newest_run(desk)
+            leave_unfinished(desk, shlex.split(line)[1])
         code = main(shrink(shlex.split(line))[1:])
         assert code == 0, f"{line}\n{capsys.readouterr().err}"
     assert (desk / "predictions.csv").is_file()

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medimg_baseline_cls.config import Config
     from medimg_baseline_cls.pipeline import (
+        cross_validate,
         demo,
         evaluate,
         explain,
         predict,
         report,
         resume,
+        resume_cross_validation,
         run,
         train,
         write_phantoms,
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Config",
+    "cross_validate",
     "demo",
     "evaluate",
     "explain",
     "predict",
     "report",
     "resume",
+    "resume_cross_validation",
     "run",
     "train",
     "write_phantoms",

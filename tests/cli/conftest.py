@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("demo", "evaluate", "explain", "predict", "report", "resume", "run", "train")
+COMMANDS = (
+    *("cross_validate", "demo", "evaluate", "explain", "predict", "report"),
+    *("resume", "resume_cross_validation", "run", "train"),
+)
 
 
 @dataclass

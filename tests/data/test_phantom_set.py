@@ -12,6 +12,7 @@ from PIL import Image
 
 from medimg_baseline_cls.data import phantom as phantom_module
 from medimg_baseline_cls.data.cache import build_cache, infer_color
+from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import index_images, infer_positive_class, list_images
 from medimg_baseline_cls.data.phantom import Phantom, make_phantom, write_phantoms
 from medimg_baseline_cls.data.preprocess import PixelSettings
@@ -146,7 +147,9 @@ def test_a_written_set_goes_through_the_whole_data_room(tmp_path: Path) -> None:
     assert set(groups) & {record.path for record in index.records} == set()
     assert max(groups.values()) > 1
     split = split_images(
-        index.records, strategy="auto", val_fraction=0.2, seed=0, class_names=listing.class_names
+        index.records,
+        settings=SplitSettings(val_fraction=0.2),
+        class_names=listing.class_names,
     ).split
     check_leakage(split)
     counts = split.class_counts("val")

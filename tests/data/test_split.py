@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from medimg_baseline_cls.data.held_out import SplitSettings, Strategy
 from medimg_baseline_cls.data.split import (
     MIN_VAL_IMAGES,
     SplitResult,
-    Strategy,
     check_leakage,
     read_split,
     split_images,
@@ -61,9 +61,13 @@ def divide(
     seed: int = 0,
     class_names: tuple[str, ...] = CLASSES,
 ) -> SplitResult:
-    return split_images(
-        records, strategy=strategy, val_fraction=val_fraction, seed=seed, class_names=class_names
-    )
+    """Divide records of train/ and val/; two images in test/ stand beside where there are none."""
+    has_test = any(record.split == "test" for record in records)
+    beside = [] if has_test else [make_record(n, class_names[0], split="test") for n in (1, 2)]
+    settings = SplitSettings(strategy=strategy, val_fraction=val_fraction, seed=seed)
+    result = split_images([*records, *beside], settings=settings, class_names=class_names)
+    kept = tuple(r for r in result.split.records if r not in beside)
+    return replace(result, split=replace(result.split, records=kept))
 
 
 @st.composite

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medimg_baseline_cls.data.split import Strategy, split_images
+from medimg_baseline_cls.data.held_out import SplitSettings, Strategy
+from medimg_baseline_cls.data.split import split_images
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord, Split
 
@@ -35,10 +36,13 @@ def make_records(sizes: dict[str, list[int]], *, split: str = "train") -> list[I
 
 
 def divide(records: list[ImageRecord], strategy: Strategy, fraction: float, seed: int = 0) -> Split:
+    """Divide records of train/; a patient in test/ stands beside where there is none."""
     names = sorted({record.label for record in records})
-    return split_images(
-        records, strategy=strategy, val_fraction=fraction, seed=seed, class_names=names
-    ).split
+    has_test = any(record.split == "test" for record in records)
+    beside = [] if has_test else make_records({"T": [1]}, split="test")
+    settings = SplitSettings(strategy=strategy, val_fraction=fraction, seed=seed)
+    split = split_images([*records, *beside], settings=settings, class_names=names).split
+    return replace(split, records=tuple(r for r in split.records if r not in beside))
 
 
 def every_sum(sizes: list[int]) -> set[int]:
@@ -111,11 +115,23 @@ def test_every_patient_is_drawn_by_some_seed_and_as_often_as_its_equals() -> Non
     assert all(abs(times - 90) < 4 * (300 * 0.3 * 0.7) ** 0.5 for times in drawn.values())
 
 
-def test_a_patient_moves_with_its_seed_and_name_whatever_its_pictures_are_called() -> None:
+def test_a_patient_is_drawn_by_its_smallest_image_id_and_not_by_its_name() -> None:
     records = make_records({"A": [2] * 8, "B": [2] * 8})
-    renamed = [replace(r, image_id=f"x{r.path}", sha256=f"y{r.path}") for r in records]
-    one, other = divide(records, "balanced", 0.25), divide(renamed, "balanced", 0.25)
+    first = {r.group: r.image_id for r in reversed(records)}
+    others = [
+        replace(
+            r,
+            group=f"hash of {r.group}",  # as a keyed hash would be, by another key
+            sha256=f"y{r.path}",
+            image_id=r.image_id if r.image_id in first.values() else f"{r.image_id}z",
+        )
+        for r in records
+    ]
+    one, other = divide(records, "balanced", 0.25), divide(others, "balanced", 0.25)
     assert [r.split for r in one.records] == [r.split for r in other.records]
+    moved = [replace(r, image_id=f"x{r.image_id}") for r in records]
+    again = divide(moved, "balanced", 0.25)
+    assert [r.split for r in one.records] != [r.split for r in again.records]
 
 
 def test_test_images_count_for_nothing_in_the_draw() -> None:

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "the whole pipeline, on phantom radiographs"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
+    "cv": ("cv --data-dir DIR", "train and test every fold, with spread"),
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
     "report": ("report RUN", "write report.html"),

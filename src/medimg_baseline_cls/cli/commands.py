@@ -49,6 +49,21 @@ def run(argv: Sequence[str]) -> None:
         _say_next(run_all(request.config), "predict", more=" PATH...")
 
 
+def cv(argv: Sequence[str]) -> None:
+    """Train and test every fold as a run of its own; summarise with spread."""
+    request = read_request(argv, command="cv", summary=cv.__doc__ or "")
+    if request.is_printed:
+        print_settings(request)
+    elif request.is_resumed:
+        from medimg_baseline_cls.pipeline import resume_cross_validation
+
+        resume_cross_validation(request.run, output_dir=request.config.output_dir)
+    else:
+        from medimg_baseline_cls.pipeline import cross_validate
+
+        cross_validate(request.config, repeats=request.repeats, by_site=request.by_site)
+
+
 def demo(
     *,
     output_dir: Annotated[
@@ -150,5 +165,6 @@ def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:
 TABLE: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "run": run,
+    "cv": cv,
     **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, predict)},
 }

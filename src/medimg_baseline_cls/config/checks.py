@@ -67,9 +67,9 @@ def _check_split(config: "Config") -> list[str]:
             "num_folds and site_column are two ways to choose TEST: leave one of them out.",
         ),
         (
-            (config.site_column is None) != (config.test_site is None),
-            "site_column and test_site go together, for example site_column = hospital, "
-            "test_site = A.",
+            config.site_column is None and config.test_site is not None,
+            f"test_site = {config.test_site} does nothing without site_column: set site_column, "
+            "for example hospital.",
         ),
         (
             bool(config.split_files) and config.split_column is not None,

@@ -57,6 +57,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
 FLAG_ALIASES: dict[str, tuple[str, ...]] = {
     "data_dir": ("--data",),
     "image_size": ("--img-size",),
+    "num_folds": ("--folds",),
     "arch": ("--model",),
     "finetune_epochs": ("--epochs",),
     "finetune_lr": ("--lr",),

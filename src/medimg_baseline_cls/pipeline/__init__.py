@@ -6,11 +6,13 @@ explain   mistakes -> maps -> panels         explanation.py
 report    run folder -> page                 commands.py
 predict   new files -> probabilities         prediction.py
 run       the first four in a row            commands.py
+cv        folds as runs -> joined, spread    cv.py
 demo      phantoms -> run -> check of maps   demo.py
 """
 
 from medimg_baseline_cls.data.phantom import write_phantoms
 from medimg_baseline_cls.pipeline.commands import report, run
+from medimg_baseline_cls.pipeline.cv import cross_validate, resume_cross_validation
 from medimg_baseline_cls.pipeline.demo import demo
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.explanation import explain
@@ -20,12 +22,14 @@ from medimg_baseline_cls.pipeline.training import resume, train
 
 __all__ = [
     "RunResult",
+    "cross_validate",
     "demo",
     "evaluate",
     "explain",
     "predict",
     "report",
     "resume",
+    "resume_cross_validation",
     "run",
     "train",
     "write_phantoms",

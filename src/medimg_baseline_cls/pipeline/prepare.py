@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
+from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import (
     Index,
     Listing,
@@ -106,9 +107,7 @@ def prepare_data(session: Session) -> PreparedData:
     )
     result = split_images(
         index.records,
-        strategy=config.val_strategy,
-        val_fraction=config.val_fraction,
-        seed=config.seed,
+        settings=_split_settings(config),
         class_names=listing.class_names,
     )
     check_leakage(result.split)
@@ -201,6 +200,26 @@ def _open_cache(
             num_workers=count_workers(config.num_workers),
             progress=session.log.progress,
         )
+
+
+def _split_settings(config: Config) -> SplitSettings:
+    """Return how TEST and VAL are chosen; a site to leave out must be named by now."""
+    if config.site_column is not None and config.test_site is None:
+        raise ConfigError(
+            f"site_column = {config.site_column} needs the site that is TEST: set test_site, or "
+            "leave out each site in turn by `medimg cv --by-site`."
+        )
+    return SplitSettings(
+        strategy=config.val_strategy,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        num_folds=config.num_folds,
+        fold=config.fold,
+        fold_repeat=config.fold_repeat,
+        site_column=config.site_column,
+        test_site=config.test_site,
+    )
 
 
 def _choose_positive_class(config: Config, class_names: tuple[str, ...]) -> tuple[str | None, str]:

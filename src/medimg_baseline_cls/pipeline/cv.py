@@ -1,0 +1,321 @@
+"""Cross-validation: the folds, or the sites, as ordinary runs; then their joined results.
+
+cv.json names the runs, in OUTPUT_DIR/cv/<project>_<date-time>/. Each fold is trained and
+evaluated as `medimg train` and `medimg evaluate` would, into a run folder of its own whose
+settings say which fold it is. What is finished is never done again, so that a stopped
+cross-validation goes on fold by fold and ends with the same figures.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.errors import (
+    ConfigError,
+    LeakageError,
+    MedimgError,
+    RunError,
+    RunInterrupted,
+)
+from medimg_baseline_cls.eval.spread import summarize_spread, tabulate_spread
+from medimg_baseline_cls.pipeline.evaluation import evaluate
+from medimg_baseline_cls.pipeline.prepare import prepare_data
+from medimg_baseline_cls.pipeline.session import RunResult, open_session
+from medimg_baseline_cls.pipeline.training import resume, train
+from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
+from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
+from medimg_baseline_cls.utils.runs import create_run_folder, list_runs, read_status
+
+DEFAULT_FOLDS = 5
+FOLDER = "cv"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """One run of a cross-validation; `run` is its folder, once it has one."""
+
+    repeat: int
+    fold: int
+    site: str | None = None
+    run: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Return what is TEST in this run, in words."""
+        return f"repeat {self.repeat}, " + (
+            f"fold {self.fold}" if self.site is None else f"site {self.site}"
+        )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The content of cv.json, and where it lies."""
+
+    folder: Path
+    config: Config
+    repeats: int
+    by_site: bool
+    folds: tuple[_Fold, ...]
+
+    def write(self) -> None:
+        """Write cv.json."""
+        content = {
+            "repeats": self.repeats,
+            "by_site": self.by_site,
+            "runs": [asdict(fold) for fold in self.folds],
+            "settings": config_to_dict(self.config),
+        }
+        write_json(self.folder / "cv.json", content)
+
+    def with_run(self, number: int, run: Path) -> "_Plan":
+        """Return the plan in which one fold has its run folder."""
+        folds = list(self.folds)
+        folds[number] = replace(folds[number], run=run.as_posix())
+        return replace(self, folds=tuple(folds))
+
+
+def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -> RunResult:
+    """Train and test each fold of all images, and summarise with spread.
+
+    Args:
+        config: every setting; `num_folds` is 5 where it is not set.
+        repeats: drawings of the folds.
+        by_site: leave out one site of `site_column` at a time, instead of folds.
+
+    Returns:
+        The folder of the cross-validation and the content of cv_summary.json.
+
+    Raises:
+        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
+    """
+    _check_request(config, repeats=repeats, by_site=by_site)
+    if by_site:
+        folds = [_Fold(0, number, site) for number, site in enumerate(_find_sites(config))]
+    else:
+        config = replace(config, num_folds=config.num_folds or DEFAULT_FOLDS)
+        numbers = range(config.num_folds or DEFAULT_FOLDS)
+        folds = [_Fold(repeat, number) for repeat in range(repeats) for number in numbers]
+    folder = create_run_folder(config.output_dir, config.project, room=FOLDER)
+    plan = _Plan(folder, config, repeats, by_site, tuple(folds))
+    plan.write()
+    return _go_on(plan)
+
+
+def resume_cross_validation(
+    cv: Path | str | None = None, *, output_dir: Path = Path("outputs")
+) -> RunResult:
+    """Go on with a cross-validation: what is finished is kept, the rest is done.
+
+    Args:
+        cv: its folder; None takes the newest unfinished one under `output_dir`.
+        output_dir: where cross-validations are looked for.
+
+    Raises:
+        RunError: there is none, or its files were changed.
+    """
+    return _go_on(_read_plan(_find_folder(cv, output_dir)))
+
+
+def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
+    own = {"fold": config.fold, "fold_repeat": config.fold_repeat, "test_site": config.test_site}
+    mistakes = [f"cv sets {name} itself: leave it out." for name, value in own.items() if value]
+    if repeats < 1:
+        mistakes.append(f"repeats = {repeats}: expected 1 or more.")
+    if by_site and config.site_column is None:
+        mistakes.append("by_site needs site_column, the column of the table that names the site.")
+    if by_site and (repeats > 1 or config.num_folds is not None):
+        mistakes.append("by_site leaves out each site once: leave out repeats and num_folds.")
+    if not by_site and config.site_column is not None:
+        mistakes.append("site_column does nothing here: leave it out, or add by_site.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        mistakes.append("cv trains its folds in one process: start it without torchrun.")
+    if mistakes:
+        raise ConfigError("\n  ".join(mistakes))
+
+
+def _find_sites(config: Config) -> list[str]:
+    """Return the sites of the images, sorted; the images are indexed once for that.
+
+    Raises:
+        LeakageError: a patient has images at two sites.
+        DataError: there are fewer than two sites.
+    """
+    assert config.site_column is not None
+    columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
+    # Folds can be drawn of any images, so that this says nothing of how they are split.
+    probe = replace(
+        config,
+        site_column=None,
+        subgroup_columns=columns,
+        num_folds=2,
+        val_strategy="stratified",
+    )
+    session = open_session(probe)
+    try:
+        split = prepare_data(replace(session, log=SILENT)).split
+    finally:
+        shutil.rmtree(session.run_dir)
+    column = split.subgroup_names.index(config.site_column)
+    sites: dict[str, str] = {}
+    for record in split.records:
+        site = record.subgroups[column]
+        if sites.setdefault(record.group, site) != site:
+            raise LeakageError(
+                f"group (patient) {record.group[:48]} has images at {sites[record.group]} and at "
+                f"{site}: a site cannot be left out while its patients stay; leave out these "
+                "patients, or correct the column."
+            )
+    found = sorted(set(sites.values()))
+    if len(found) < 2:
+        raise ConfigError(f"site_column holds one site, {found[0]}: two or more are needed.")
+    return found
+
+
+def _go_on(plan: _Plan) -> RunResult:
+    """Do what is left of a cross-validation, then summarise it."""
+    log = open_log(plan.folder / "log.txt")
+    numbers = range(len(plan.folds))
+    try:
+        for number in numbers:
+            plan = _do_fold(plan, number, log=log)
+    except (RunInterrupted, KeyboardInterrupt):
+        done = sum(_is_finished(_find_run(plan, number)) for number in numbers)
+        raise RunInterrupted(
+            f"stopped with {done} of {len(numbers)} runs finished; go on with: "
+            f"medimg cv --resume {plan.folder}"
+        ) from None
+    except MedimgError:
+        if not any(_find_run(plan, number) for number in numbers):
+            # Nothing was trained: the new folder holds no more than what the error says.
+            shutil.rmtree(plan.folder)
+        raise
+    return _summarize(plan, log=log)
+
+
+def _do_fold(plan: _Plan, number: int, *, log: RunLog) -> _Plan:
+    """Train and evaluate one fold, as far as that was not done; return the plan that names it."""
+    fold = plan.folds[number]
+    step = f"run {number + 1} of {len(plan.folds)} ({fold.title})"
+    run = _find_run(plan, number)
+    state = None if run is None else read_status(run)
+    if state == "training":
+        raise RunError(f"{run} is being trained by another process; wait for it, or stop it.")
+    log.info(f"{step}: {state or 'new'}")
+    if run is None:
+        run = train(_fold_config(plan, fold)).run_dir
+    elif state == "interrupted":
+        resume(run)
+    plan = plan.with_run(number, run)
+    plan.write()
+    if state != "finished":
+        evaluate(run)
+    return plan
+
+
+def _fold_config(plan: _Plan, fold: _Fold) -> Config:
+    """Return the settings of a fold's run, whose project says which run of what it is."""
+    number = f"r{fold.repeat}f{fold.fold}"
+    stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
+    project = f"{plan.config.project[:32]}_cv{stamp}_{number}"
+    if plan.by_site:
+        return replace(plan.config, project=project, test_site=fold.site)
+    return replace(plan.config, project=project, fold=fold.fold, fold_repeat=fold.repeat)
+
+
+def _find_run(plan: _Plan, number: int) -> Path | None:
+    """Return the newest run folder of a fold that can be gone on with."""
+    config = _fold_config(plan, plan.folds[number])
+    for run in list_runs(config.output_dir):
+        is_own = run.name.startswith(f"{config.project}_")
+        if is_own and (run / "status.json").is_file() and (run / "config.json").is_file():
+            return run
+    return None
+
+
+def _is_finished(run: Path | None) -> bool:
+    return run is not None and read_status(run) == "finished"
+
+
+def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
+    """Write predictions_oof.csv and cv_summary.json, and print the table."""
+    runs = [Path(fold.run) for fold in plan.folds if fold.run is not None]
+    summaries = [read_json(run / "test_summary.json") for run in runs]
+    _write_predictions(plan, runs)
+    content = {
+        "num_folds": plan.config.num_folds,
+        "repeats": plan.repeats,
+        "by_site": plan.by_site,
+        **summarize_spread(summaries),
+        "runs": [
+            asdict(fold) | {name: summary[name] for name in ("num_images", "num_groups", "classes")}
+            for fold, summary in zip(plan.folds, summaries, strict=True)
+        ],
+    }
+    write_json(plan.folder / "cv_summary.json", content)
+    header, rows = tabulate_spread(content)
+    log.table(f"TEST over {len(runs)} runs (thresholds from each VAL)", header=header, rows=rows)
+    log.info(f"results: {plan.folder}")
+    return RunResult(plan.folder, content)
+
+
+def _write_predictions(plan: _Plan, runs: Sequence[Path]) -> None:
+    """Join the TEST predictions of all runs; in each repeat, each image stands once.
+
+    Raises:
+        RunError: An image was in TEST twice or was not, so the runs are not of one set.
+    """
+    header: list[str] = []
+    rows: list[list[str]] = []
+    for fold, run in zip(plan.folds, runs, strict=True):
+        table = read_csv(run / "predictions_test.csv")
+        header = list(table[0])
+        site = [] if fold.site is None else [fold.site]
+        own = [run.name, str(fold.repeat), str(fold.fold), *site]
+        rows += [[*row.values(), *own] for row in table]
+    more = ["run", "repeat", "fold", *(["site"] if plan.by_site else [])]
+    _check_each_once([dict(zip([*header, *more], row, strict=True)) for row in rows])
+    write_csv(plan.folder / "predictions_oof.csv", [*header, *more], rows=rows)
+
+
+def _check_each_once(rows: Sequence[Mapping[str, str]]) -> None:
+    seen = {(row["repeat"], row["image_id"]) for row in rows}
+    repeats = {row["repeat"] for row in rows}
+    if not len(seen) == len(rows) == len(repeats) * len({row["image_id"] for row in rows}):
+        raise RunError(
+            "the runs of this cross-validation do not test each image once: their data have "
+            "changed on the way; start it again."
+        )
+
+
+def _find_folder(cv: Path | str | None, output_dir: Path) -> Path:
+    home = output_dir / FOLDER
+    if cv is None:
+        folders = [file.parent for file in home.glob("*/cv.json")]
+        open_ones = [path for path in folders if not (path / "cv_summary.json").is_file()]
+        if not open_ones:
+            raise RunError(
+                f"no unfinished cross-validation lies under {home}; name one: "
+                "medimg cv --resume CV."
+            )
+        return max(open_ones, key=lambda path: (path / "cv.json").stat().st_mtime_ns)
+    for folder in (Path(cv), home / cv):
+        if (folder / "cv.json").is_file():
+            return folder
+    raise RunError(f"{cv} is no folder of a cross-validation: it holds no cv.json.")
+
+
+def _read_plan(folder: Path) -> _Plan:
+    content = read_json(folder / "cv.json")
+    try:
+        return _Plan(
+            folder=folder,
+            config=Config(**content["settings"]),
+            repeats=content["repeats"],
+            by_site=content["by_site"],
+            folds=tuple(_Fold(**entry) for entry in content["runs"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'cv.json'} was changed: {error} is not as written.") from error

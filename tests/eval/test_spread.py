@@ -1,0 +1,99 @@
+"""Spread over runs: against NumPy and counts added by hand; undefined is null, never NaN."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.eval.spread import describe_values, summarize_spread, tabulate_spread
+from medimg_baseline_cls.eval.summary import summarize_predictions
+from medimg_baseline_cls.schema import Predictions, Threshold
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+
+
+def make_summary(seed: int, *, size: int = 40, threshold: float = 0.5) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, size)
+    scores = np.clip(random.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+    names = tuple(f"{seed}/{n}" for n in range(size))
+    predictions = Predictions(
+        split="test",
+        class_names=CLASSES,
+        image_ids=names,
+        paths=names,
+        groups=names,
+        labels=labels,
+        probabilities=np.stack([1 - scores, scores], axis=1),
+    )
+    point = Threshold(rule="max_f1", value=threshold, description="", class_name="PNEUMONIA")
+    return summarize_predictions(predictions, {"PNEUMONIA": (point,)}, positive_class="PNEUMONIA")
+
+
+def test_spread_is_that_of_numpy() -> None:
+    summaries = [make_summary(seed) for seed in range(5)]
+    block = summarize_spread(summaries)["classes"]["PNEUMONIA"]
+    for figure in ("auroc", "average_precision", "brier_score", "log_loss"):
+        values = [s["classes"]["PNEUMONIA"]["metrics"][figure]["value"] for s in summaries]
+        found = block["metrics"][figure]
+        assert found["mean"] == pytest.approx(np.mean(values), rel=1e-12)
+        assert found["sd"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+        assert (found["min"], found["max"], found["num_defined"]) == (min(values), max(values), 5)
+
+
+def test_pooled_decisions_are_made_at_each_runs_own_threshold() -> None:
+    summaries = [make_summary(n, threshold=t, size=20 + n) for n, t in enumerate((0.3, 0.5, 0.7))]
+    points = [s["classes"]["PNEUMONIA"]["operating_points"]["max_f1"] for s in summaries]
+    spread = summarize_spread(summaries)["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
+    pooled = spread["pooled"]
+    assert {name: pooled[name] for name in ("tp", "fp", "fn", "tn")} == {
+        name: points[0][name] + points[1][name] + points[2][name]
+        for name in ("tp", "fp", "fn", "tn")
+    }
+    assert pooled["sensitivity"]["value"] == pooled["tp"] / (pooled["tp"] + pooled["fn"])
+    assert pooled["specificity"]["value"] == pooled["tn"] / (pooled["tn"] + pooled["fp"])
+    assert sum(pooled[name] for name in ("tp", "fp", "fn", "tn")) == 63
+    assert "pooled" not in summarize_spread(summaries)["classes"]["PNEUMONIA"]["metrics"]
+
+
+def test_undefined_figures_are_left_out_counted_and_never_nan() -> None:
+    assert describe_values([0.25, None, 0.75]) == {
+        "mean": 0.5,
+        "sd": pytest.approx(math.sqrt(0.125)),
+        "min": 0.25,
+        "max": 0.75,
+        "num_defined": 2,
+    }
+    assert describe_values([0.5])["sd"] is None
+    nothing = describe_values([None, None])
+    assert nothing["mean"] is nothing["sd"] is nothing["min"] is nothing["max"] is None
+    assert nothing["reason"] == "undefined in every run"
+    summary = make_summary(1)
+    point = summary["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
+    point |= {"tp": 0, "fp": 0, "ppv": {"value": None, "reason": "no image was called positive"}}
+    spread = summarize_spread([summary])
+    json.dumps(spread, allow_nan=False)
+    pooled = spread["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]["pooled"]
+    assert pooled["ppv"] == {"value": None, "reason": "no image was called positive"}
+
+
+def test_table_has_a_row_per_figure() -> None:
+    header, rows = tabulate_spread(summarize_spread([make_summary(seed) for seed in range(3)]))
+    assert header == ["class", "figure", "mean", "SD", "min", "max", "pooled"]
+    assert [row[1] for row in rows] == [
+        "AUROC",
+        "AP",
+        "sensitivity at Max-F1",
+        "specificity at Max-F1",
+    ]
+    assert all(len(row) == len(header) for row in rows)
+    assert [row[-1] == "–" for row in rows] == [True, True, False, False]
+
+
+def test_runs_of_other_classes_are_refused() -> None:
+    other = make_summary(1) | {"class_names": ["NORMAL", "TB"]}
+    with pytest.raises(RunError, match="different classes"):
+        summarize_spread([make_summary(0), other])
