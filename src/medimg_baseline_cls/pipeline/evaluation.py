@@ -25,6 +25,11 @@ from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predic
 from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.patients import (
+    print_patients,
+    score_patients,
+    settle_patients,
+)
 from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
@@ -62,6 +67,7 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
 
     val = _write_and_read(run_dir, _predict_split(session, data, model=model, split="val"))
     thresholds = _settle_thresholds(session, val, positive_class=data.positive_class)
+    patients = settle_patients(session, val, positive_class=data.positive_class)
     test = _write_and_read(run_dir, _predict_split(session, data, model=model, split="test"))
     summaries = _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
     for name, summary in summaries.items():
@@ -87,10 +93,16 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
         mistakes=mistakes,
         head_only=_evaluate_head_only(session, data),
     )
+    of_patients: Mapping[str, Summary] = {}
+    if patients is not None:
+        of_patients, overview["patients"] = score_patients(patients, test)
     write_json(run_dir / "eval_summary.json", overview)
     write_status(run_dir, "finished")
     mark_latest(run_dir)
     _print_results(session, summaries, overview=overview)
+    if of_patients:
+        print_patients(session, of_patients, overview=overview["patients"])
+    log.info(f"results: {run_dir}")
     return RunResult(run_dir, overview)
 
 
@@ -170,14 +182,13 @@ def _print_results(
     session: Session, summaries: Mapping[str, Summary], *, overview: Mapping[str, Any]
 ) -> None:
     """Print one compact table, what to mind, and what to type next."""
-    log, run_dir = session.log, session.run_dir
+    log = session.log
     header, rows = tabulate_summaries(summaries.values())
     log.table("Results (thresholds from VAL)", header=header, rows=rows)
     if "head_only" in overview:
         log.info(_compare_with_head_only(overview))
     for warning in overview["warnings"]:
         log.warn(warning)
-    log.info(f"results: {run_dir}")
 
 
 def _compare_with_head_only(overview: Mapping[str, Any]) -> str:

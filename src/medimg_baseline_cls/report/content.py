@@ -25,6 +25,7 @@ class RunContent:
         name: the folder's own name.
         config: settings and, under "provenance", what was inferred from the data.
         summaries: split ("val", "test") to the content of its summary.
+        patient_summaries: the same per patient; empty where patients have one image each.
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
     """
@@ -34,6 +35,7 @@ class RunContent:
     environment: Json
     evaluation: Json
     summaries: Mapping[str, Json]
+    patient_summaries: Mapping[str, Json]
     split: Rows
     rejected: Rows
     history: Rows
@@ -76,13 +78,13 @@ def read_run(run_dir: Path) -> RunContent:
             f"{run_dir} holds no config.json, so it is not a run folder; "
             f"name a folder that `medimg train` or `medimg run` has made."
         )
-    summaries = {split: _json(run_dir / f"{split}_summary.json") for split in ("val", "test")}
     return RunContent(
         name=run_dir.resolve().name,
         config=_json(run_dir / "config.json"),
         environment=_json(run_dir / "env_report.json"),
         evaluation=_json(run_dir / "eval_summary.json"),
-        summaries={split: summary for split, summary in summaries.items() if summary},
+        summaries=_summaries(run_dir),
+        patient_summaries=_summaries(run_dir / "patients"),
         split=_rows(run_dir / "split.csv"),
         rejected=_rows(run_dir / "rejected.csv"),
         history=_rows(run_dir / "history.csv"),
@@ -113,6 +115,11 @@ def number_of(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if abs(number) < float("inf") else None
+
+
+def _summaries(folder: Path) -> Mapping[str, Json]:
+    summaries = {split: _json(folder / f"{split}_summary.json") for split in ("val", "test")}
+    return {split: summary for split, summary in summaries.items() if summary}
 
 
 def _json(path: Path) -> Json:

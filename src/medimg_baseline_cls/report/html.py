@@ -7,6 +7,7 @@ absolute paths are cut down to their last name. The same run folder gives the sa
 
 import base64
 import hashlib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 
 from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
-from medimg_baseline_cls.report.labels import KIND_NAMES
+from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.numbers import group_settings, replace_control
 from medimg_baseline_cls.report.performance import (
     shown_classes,
@@ -70,7 +71,6 @@ def render_report(content: RunContent) -> str:
 
 def _sections(content: RunContent) -> dict[str, Any]:
     figures = list_figures(content.figures)
-    points = [tabulate_points(content, name) for name in shown_classes(content)]
     return {
         "run_name": content.name,
         "answer": summarize_run(content),
@@ -80,7 +80,11 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
-        "performance_tables": _present(tabulate_metrics(content), *points),
+        "performance_tables": _tabulate_performance(content),
+        "patient_tables": _tabulate_performance(
+            replace(content, summaries=content.patient_summaries)
+        ),
+        "patient_rule": PATIENT_RULES.get(str(content.config.get("aggregate")), ""),
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
         "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
@@ -88,6 +92,11 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "settings": group_settings(content.config),
         "environment": group_settings(content.environment),
     }
+
+
+def _tabulate_performance(content: RunContent) -> list[object]:
+    points = [tabulate_points(content, name) for name in shown_classes(content)]
+    return _present(tabulate_metrics(content), *points)
 
 
 def _replace_control(value: Any) -> Any:

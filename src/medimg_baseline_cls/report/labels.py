@@ -7,6 +7,7 @@ from typing import Literal
 RULES = {"max_f1": "Max-F1", "target_sensitivity": "Target sensitivity", "default": "Fixed 0.5"}
 STAGES = {"head": "Head only", "finetune": "Fine-tuning"}
 SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
+PATIENT_RULES = {"mean": "the mean", "max": "the highest"}
 KIND_NAMES = {"FP": "False positives", "FN": "False negatives"}
 METRICS = {
     "auroc": "AUROC",
