@@ -1,0 +1,460 @@
+"""The page "Bring your own data": its commands parse, its patterns find patients, its code runs.
+
+Each snippet runs on a tiny fake of its set, with the set's own columns and file names; what it
+writes must hold the columns that the set's command names.
+"""
+
+import csv
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from medimg_baseline_cls.cli.request import read_request
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.index import find_groups
+from medimg_baseline_cls.eval.predictions import write_predictions
+from medimg_baseline_cls.schema import Predictions
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "bring-your-own-data.md").read_text(encoding="utf-8")
+GUIDE, *_SETS = re.split(r"^### ", PAGE, flags=re.MULTILINE)
+SECTIONS = {text.partition("\n")[0]: text for text in _SETS}
+
+# Official names of each set, as relative paths, and the patient that each belongs to.
+EXAMPLES = {
+    r"SOB_[BM]_[A-Z]+-(\d+-\d+)": {
+        "benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png": "14-22549",
+        "benign/SOB/adenosis/SOB_B_A_14-22549CD/400X/SOB_B_A-14-22549CD-400-007.png": "14-22549",
+        "benign/SOB/phyllodes_tumor/SOB_B_PT_14-21998AB/40X/SOB_B_PT-14-21998AB-40-039.png": (
+            "14-21998"
+        ),
+        "malignant/SOB/ductal_carcinoma/SOB_M_DC_14-2523/400X/SOB_M_DC-14-2523-400-007.png": (
+            "14-2523"
+        ),
+        "malignant/SOB/ductal_carcinoma/SOB_M_DC_14-13412/100X/SOB_M_DC-14-13412-100-026.png": (
+            "14-13412"
+        ),
+        "malignant/SOB/lobular_carcinoma/SOB_M_LC_14-13412/100X/SOB_M_LC-14-13412-100-026.png": (
+            "14-13412"
+        ),
+    },
+    r"^[A-Z]+-(\d+)-": {
+        "train/CNV/CNV-1016042-1.jpeg": "1016042",
+        "train/DRUSEN/DRUSEN-1001666-8.jpeg": "1001666",
+        "test/NORMAL/NORMAL-1001666-1.jpeg": "1001666",
+        "val/DME/DME-9583225-1.jpeg": "9583225",
+    },
+    r"^(\d{8})_": {
+        "00000001_000.png": "00000001",
+        "00000001_002.png": "00000001",
+        "00014650_000.png": "00014650",
+    },
+}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    lines = "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("medimg ")]
+
+
+def asked(line: str) -> Config:
+    _, command, *flags = shlex.split(line)
+    return read_request(flags, command=command, summary="").config
+
+
+def named_columns(config: Config) -> list[str]:
+    """Return every column that a command expects its table to have."""
+    optional = (config.group_column, config.split_column, config.site_column)
+    given = (config.path_column, *config.label_columns, *config.subgroup_columns, *optional)
+    return [name for name in given if name is not None]
+
+
+def write_rows(path: Path, columns: str, *rows: Sequence[object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns.split(","), *rows])
+
+
+def write_files(folder: Path, names: Sequence[str], content: str | None = None) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name if content is None else content, encoding="utf-8")
+
+
+def run_snippet(set_name: str, number: int = 0) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    code = blocks(SECTIONS[set_name], "python")[number]
+    exec(compile(code, f"{set_name} in bring-your-own-data.md", "exec"), names)
+    return names
+
+
+def read_table(set_name: str) -> pd.DataFrame:
+    """Return the table that the set's command names, with the columns that it names."""
+    (line,) = commands(SECTIONS[set_name])
+    config = asked(line)
+    assert config.manifest is not None
+    table = pd.read_csv(config.manifest, dtype=str, keep_default_na=False)
+    assert [name for name in named_columns(config) if name not in table] == []
+    if config.class_names is not None and len(config.label_columns) == 1:
+        assert set(table[config.label_columns[0]]) <= set(config.class_names)
+    return table
+
+
+def as_lists(table: pd.DataFrame, *columns: str) -> list[list[str]]:
+    return table[list(columns)].to_numpy().tolist()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_page_has_twelve_sets_each_with_one_command_and_a_row_that_leads_there() -> None:
+    assert len(SECTIONS) == 12
+    assert {name: len(commands(text)) for name, text in SECTIONS.items()} == dict.fromkeys(
+        SECTIONS, 1
+    )
+    anchors = [re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in SECTIONS]
+    assert re.findall(r"^\| \[[^]]+\]\(#([^)]+)\)", GUIDE, flags=re.MULTILINE) == anchors
+
+
+@pytest.mark.parametrize("line", commands(PAGE))
+def test_every_command_parses(line: str) -> None:
+    assert asked(line) != Config()
+
+
+def test_every_flag_in_the_text_exists() -> None:
+    flags = re.findall(r"`(--[a-z][^`\n]*)`", PAGE)
+    assert len(flags) > 10
+    for text in flags:
+        words = shlex.split(text)
+        if len(words) > 1 and not words[1].isupper():  # else only a name, or --data-dir DIR
+            asked(f"medimg train {text}")
+        else:
+            name = words[0].removeprefix("--").replace("-", "_")
+            assert name in Config.__dataclass_fields__, text
+
+
+def test_every_pattern_has_examples() -> None:
+    patterns = re.findall(r"--group-regex\s+'([^']+)'", PAGE)
+    assert set(patterns) == set(EXAMPLES)
+    assert len(patterns) == PAGE.count("--group-regex '")
+
+
+@pytest.mark.parametrize("pattern", EXAMPLES)
+def test_every_pattern_finds_the_patient(pattern: str) -> None:
+    examples = EXAMPLES[pattern]
+    contents = {path: str(number) for number, path in enumerate(examples)}
+    assert find_groups(contents, group_regex=pattern) == examples
+
+
+@pytest.mark.parametrize("code", blocks(PAGE, "python"))
+def test_every_snippet_compiles(code: str) -> None:
+    compile(code, "bring-your-own-data.md", "exec")
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", PAGE)
+    assert [t for t in targets if not (ROOT / "docs" / t).exists()] == []
+    assert "(docs/bring-your-own-data.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_ham10000_finds_each_image_in_its_folder(desk: Path) -> None:
+    images = [
+        "HAM10000_images_part_1/ISIC_0024306.jpg",
+        "HAM10000_images_part_2/ISIC_0029306.jpg",
+        "HAM10000_images_part_2/ISIC_0029307.jpg",
+    ]
+    write_files(desk / "HAM10000", images)
+    write_rows(
+        desk / "HAM10000" / "HAM10000_metadata.csv",
+        "lesion_id,image_id,dx,dx_type,age,sex,localization",
+        ("HAM_0000118", "ISIC_0029306", "bkl", "histo", "80.0", "male", "scalp"),
+        ("HAM_0000118", "ISIC_0024306", "bkl", "histo", "80.0", "male", "scalp"),
+        ("HAM_0000550", "ISIC_0029307", "nv", "follow_up", "", "female", "back"),
+    )
+    run_snippet("HAM10000 (ISIC)")
+    table = read_table("HAM10000 (ISIC)")
+    assert as_lists(table, "path", "dx", "lesion_id") == [
+        [images[1], "bkl", "HAM_0000118"],
+        [images[0], "bkl", "HAM_0000118"],
+        [images[2], "nv", "HAM_0000550"],
+    ]
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_cbis_ddsm_joins_findings_of_one_mammogram(desk: Path, slash: str) -> None:
+    root = desk / "CBIS-DDSM-download"
+    places = {
+        uid: f"./CBIS-DDSM/{view}/07-20-2016-DDSM-NA-{n}/1.000000-full mammogram images-{n}"
+        for n, (uid, view) in enumerate(
+            [
+                ("1.3.1", "Mass-Training_P_00001_LEFT_CC"),
+                ("1.3.2", "Mass-Training_P_00004_LEFT_MLO"),
+                ("1.3.3", "Mass-Test_P_00016_LEFT_CC"),
+            ]
+        )
+    }
+    write_rows(
+        root / "metadata.csv",
+        "Series UID,Collection,Study UID,File Location",
+        *[(uid, "CBIS-DDSM", "1.2", p.replace("/", slash)) for uid, p in places.items()],
+    )
+    columns = "patient_id,breast_density,image view,abnormality id,pathology,image file path"
+    view = "Mass-Training_P_00001_LEFT_CC/1.2/1.3.1/000000.dcm"
+    write_rows(
+        root / "mass_case_description_train_set.csv",
+        columns,
+        ("P_00001", 3, "CC", 1, "MALIGNANT", view),
+        ("P_00001", 3, "CC", 2, "BENIGN", f"{view}\n"),
+        (
+            "P_00004",
+            3,
+            "MLO",
+            1,
+            "BENIGN_WITHOUT_CALLBACK",
+            "Mass-Training_P_00004_LEFT_MLO/1.2/1.3.2/000000.dcm",
+        ),
+    )
+    write_rows(
+        root / "mass_case_description_test_set.csv",
+        columns,
+        ("P_00016", 4, "CC", 1, "MALIGNANT", "Mass-Test_P_00016_LEFT_CC/1.2/1.3.3/000000.dcm"),
+    )
+    run_snippet("CBIS-DDSM")
+    paths = [f"{place.removeprefix('./')}/1-1.dcm" for place in places.values()]
+    assert as_lists(read_table("CBIS-DDSM"), "path", "patient_id", "split", "label") == [
+        [paths[0], "P_00001", "train", "malignant"],
+        [paths[1], "P_00004", "train", "benign"],
+        [paths[2], "P_00016", "test", "malignant"],
+    ]
+
+
+def test_rsna_takes_the_patient_of_the_image_behind(desk: Path) -> None:
+    write_rows(
+        desk / "rsna" / "stage_2_train_labels.csv",
+        "patientId,x,y,width,height,Target",
+        ("00436515-870c", 264.0, 152.0, 213.0, 379.0, 1),
+        ("00436515-870c", 562.0, 152.0, 256.0, 453.0, 1),
+        ("0004cfab-14fd", "", "", "", "", 0),
+    )
+    mapping = [
+        {"img_id": "00014650_000.png", "subset_img_id": "00436515-870c"},
+        {"img_id": "00014650_011.png", "subset_img_id": "0004cfab-14fd"},
+    ]
+    name = "pneumonia-challenge-dataset-mappings_2018.json"
+    (desk / "rsna" / name).write_text(json.dumps(mapping))
+    run_snippet("RSNA pneumonia (2018)")
+    assert as_lists(read_table("RSNA pneumonia (2018)"), "path", "patient", "Target") == [
+        ["stage_2_train_images/00436515-870c.dcm", "00014650", "1"],
+        ["stage_2_train_images/00436515-870c.dcm", "00014650", "1"],
+        ["stage_2_train_images/0004cfab-14fd.dcm", "00014650", "0"],
+    ]
+
+
+def test_chestxray14_command_names_columns_of_the_official_table(desk: Path) -> None:
+    columns = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,"
+        "View Position,OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+    )
+    write_rows(desk / "images" / "table.csv", columns)
+    read_table("ChestX-ray14")
+    (line,) = commands(SECTIONS["ChestX-ray14"])
+    config = asked(line)
+    assert [path.name for path in config.split_files] == ["train.txt", "test.txt"]
+    assert config.class_names is not None
+    assert len(config.class_names) == 14
+
+
+def test_chexpert_keeps_frontal_films_and_tests_on_valid(desk: Path) -> None:
+    findings = (
+        "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,"
+        "Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,"
+        "Fracture,Support Devices"
+    )
+    columns = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{findings}"
+    root = desk / "CheXpert-v1.0-small"
+    first = "CheXpert-v1.0-small/train/patient00002/study2"
+    values = ["", "", "1.0", "", "", "-1.0", *[""] * 8]
+    write_rows(
+        root / "train.csv",
+        columns,
+        (f"{first}/view1_frontal.jpg", "Female", 87, "Frontal", "AP", *values),
+        (f"{first}/view2_lateral.jpg", "Female", 87, "Lateral", "", *values),
+    )
+    valid = "CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg"
+    write_rows(root / "valid.csv", columns, (valid, "Male", 73, "Frontal", "AP", *["0.0"] * 14))
+    run_snippet("CheXpert")
+    table = read_table("CheXpert")
+    assert as_lists(table, "path", "patient", "split", "Cardiomegaly", "Edema", "Atelectasis") == [
+        ["train/patient00002/study2/view1_frontal.jpg", "patient00002", "train", "1.0", "-1.0", ""],
+        ["valid/patient64541/study1/view1_frontal.jpg", "patient64541", "test", *["0.0"] * 3],
+    ]
+
+
+def test_mura_reads_the_label_from_the_study(desk: Path) -> None:
+    train = "MURA-v1.1/train/XR_ELBOW/patient00011/study1_negative/image1.png"
+    valid = "MURA-v1.1/valid/XR_WRIST/patient11185/study2_positive/image3.png"
+    root = desk / "MURA-v1.1"
+    write_files(root, ["train_image_paths.csv"], f"{train}\n")
+    write_files(root, ["valid_image_paths.csv"], f"{valid}\n")
+    run_snippet("MURA")
+    columns = ("path", "label", "patient", "study", "region", "split")
+    assert as_lists(read_table("MURA"), *columns) == [
+        [
+            train.removeprefix("MURA-v1.1/"),
+            "negative",
+            "patient00011",
+            "XR_ELBOW/patient00011/study1_negative",
+            "XR_ELBOW",
+            "train",
+        ],
+        [
+            valid.removeprefix("MURA-v1.1/"),
+            "positive",
+            "patient11185",
+            "XR_WRIST/patient11185/study2_positive",
+            "XR_WRIST",
+            "test",
+        ],
+    ]
+
+
+def test_mura_averages_over_each_study(desk: Path) -> None:
+    studies = ["valid/XR_WRIST/patient11185/study1_positive", "valid/XR_HAND/patient1/study1_none"]
+    paths = (f"{studies[0]}/image1.png", f"{studies[0]}/image2.png", f"{studies[1]}/image1.png")
+    scores = np.array([0.25, 0.75, 0.125])
+    folder = desk / "outputs" / "runs" / "latest"
+    folder.mkdir(parents=True)
+    predictions = Predictions(
+        split="test",
+        class_names=("negative", "positive"),
+        image_ids=paths,
+        paths=paths,
+        groups=paths,
+        labels=np.array([1, 1, 0]),
+        probabilities=np.stack([1 - scores, scores], axis=1),
+    )
+    write_predictions(folder / "predictions_test.csv", predictions)
+    assert run_snippet("MURA", 1)["probabilities"] == {studies[0]: 0.5, studies[1]: 0.125}
+
+
+def test_aptos_leaves_out_copies_that_disagree(desk: Path) -> None:
+    folder = desk / "aptos2019"
+    write_files(folder / "train_images", ["a.png", "b.png"], "same eye, same grade")
+    write_files(folder / "train_images", ["c.png", "d.png"], "same eye, two grades")
+    write_files(folder / "train_images", ["e.png"])
+    grades = {"a": 2, "b": 2, "c": 0, "d": 1, "e": 4}
+    write_rows(folder / "train.csv", "id_code,diagnosis", *grades.items())
+    run_snippet("APTOS 2019")
+    assert as_lists(read_table("APTOS 2019"), "path", "diagnosis") == [
+        ["train_images/a.png", "2"],
+        ["train_images/e.png", "4"],
+    ]
+
+
+class ArrayFile(dict[str, NDArray[np.uint8]]):
+    """As much of h5py.File as the snippet uses, on a NumPy archive beside the .h5 name."""
+
+    def __init__(self, path: str) -> None:
+        with np.load(f"{path}.npz") as arrays:
+            super().__init__({name: arrays[name] for name in arrays.files})
+
+    def __enter__(self) -> "ArrayFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+
+def test_pcam_becomes_files_in_a_folder_per_slide(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace(File=ArrayFile))
+    folder = desk / "pcam"
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+    for name in ("train", "valid", "test"):
+        stem = f"camelyonpatch_level_2_split_{name}"
+        columns = ",coord_y,coord_x,tumor_patch,center_tumor_patch,wsi"
+        rows = [(n, 1, 2, n == 1, n == 1, f"camelyon16_{name}_00{n}") for n in range(2)]
+        write_rows(folder / f"{stem}_meta.csv", columns, *rows)
+        np.savez(folder / f"{stem}_x.h5.npz", x=pixels)
+        np.savez(folder / f"{stem}_y.h5.npz", y=np.array([0, 1], np.uint8).reshape(2, 1, 1, 1))
+    run_snippet("PatchCamelyon")
+    table = read_table("PatchCamelyon")
+    splits = {"train": "train", "valid": "val", "test": "test"}
+    assert as_lists(table, "path", "label", "slide", "split") == [
+        [f"{name}/camelyon16_{name}_00{n}/00000{n}.png", label, f"camelyon16_{name}_00{n}", split]
+        for name, split in splits.items()
+        for n, label in enumerate(("normal", "tumor"))
+    ]
+    with Image.open(folder / table["path"][1]) as image:
+        assert np.array_equal(np.asarray(image), pixels[1])
+
+
+def test_busi_leaves_the_masks_out(desk: Path) -> None:
+    names = ["benign (1).png", "benign (1)_mask.png", "benign (4)_mask_1.png", "benign (4).png"]
+    folder = desk / "Dataset_BUSI_with_GT"
+    write_files(folder / "benign", names)
+    write_files(folder / "normal", ["normal (1).png", "normal (1)_mask.png"])
+    run_snippet("BUSI")
+    assert as_lists(read_table("BUSI"), "path", "label") == [
+        ["benign/benign (1).png", "benign"],
+        ["benign/benign (4).png", "benign"],
+        ["normal/normal (1).png", "normal"],
+    ]
+
+
+def test_oct2017_takes_patients_of_test_out_of_train(desk: Path) -> None:
+    names = [
+        "train/CNV/CNV-1016042-1.jpeg",
+        "train/CNV/CNV-1016042-2.jpeg",
+        "train/DRUSEN/DRUSEN-1001666-8.jpeg",
+        "val/DME/DME-9583225-1.jpeg",
+        "test/NORMAL/NORMAL-1001666-1.jpeg",
+    ]
+    write_files(desk / "OCT2017", names)
+    run_snippet("OCT2017")
+    assert as_lists(read_table("OCT2017"), "path", "label", "patient", "split") == [
+        [names[4], "NORMAL", "1001666", "test"],
+        [names[0], "CNV", "1016042", "train"],
+        [names[1], "CNV", "1016042", "train"],
+        [names[3], "DME", "9583225", "train"],
+    ]
+
+
+def test_brain_tumour_leaves_files_of_testing_out_of_training(desk: Path) -> None:
+    folder = desk / "brain-tumor-mri-dataset"
+    write_files(folder, ["Training/glioma/Tr-gl_0010.jpg", "Testing/pituitary/Te-pi_0021.jpg"])
+    write_files(folder, ["Training/notumor/Tr-no_0010.jpg"], "the same slice")
+    write_files(folder, ["Testing/notumor/Te-noTr_0000.jpg"], "the same slice")
+    run_snippet("Brain tumour MRI")
+    assert as_lists(read_table("Brain tumour MRI"), "path", "label", "split") == [
+        ["Testing/notumor/Te-noTr_0000.jpg", "notumor", "test"],
+        ["Testing/pituitary/Te-pi_0021.jpg", "pituitary", "test"],
+        ["Training/glioma/Tr-gl_0010.jpg", "glioma", "train"],
+    ]
+
+
+def test_every_set_with_a_snippet_has_a_test_that_runs_it() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    tested = re.findall(r'run_snippet\("([^"]+)"', text)
+    missing = [name for name in SECTIONS if blocks(SECTIONS[name], "python") and name not in tested]
+    assert missing == []
