@@ -340,3 +340,15 @@ def test_an_edited_or_missing_plan_is_refused(
         resume_cross_validation(folder)
     with pytest.raises(RunError, match="holds no cv.json"):
         resume_cross_validation(tmp_path)
+
+
+def test_a_site_column_without_its_site_is_for_cv_alone(
+    small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match="set test_site, or leave out each site in turn by `medimg"
+    ):
+        train(small_config(tmp_path, num_folds=None, site_column="hospital"))
+    assert list((tmp_path / "runs").iterdir()) == []
+    with pytest.raises(ConfigError, match="test_site = A does nothing without site_column"):
+        Config(test_site="A")

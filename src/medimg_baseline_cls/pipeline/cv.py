@@ -7,6 +7,7 @@ cross-validation goes on fold by fold and ends with the same figures.
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -185,7 +186,7 @@ def _go_on(plan: _Plan) -> RunResult:
         done = sum(_is_finished(_find_run(plan, number)) for number in numbers)
         raise RunInterrupted(
             f"stopped with {done} of {len(numbers)} runs finished; go on with: "
-            f"medimg cv --resume {plan.folder}"
+            f"medimg cv --resume {shlex.quote(str(plan.folder))}"
         ) from None
     except MedimgError:
         if not any(_find_run(plan, number) for number in numbers):
