@@ -255,9 +255,16 @@ def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
             for fold, summary in zip(plan.folds, summaries, strict=True)
         ],
     }
+    tables = {"": content}
+    of_patients = [run / "patients" / "test_summary.json" for run in runs]
+    if all(path.is_file() for path in of_patients):
+        content["patients"] = summarize_spread([read_json(path) for path in of_patients])
+        tables[" per patient"] = content["patients"]
     write_json(plan.folder / "cv_summary.json", content)
-    header, rows = tabulate_spread(content)
-    log.table(f"TEST over {len(runs)} runs (thresholds from each VAL)", header=header, rows=rows)
+    for words, spread in tables.items():
+        header, rows = tabulate_spread(spread)
+        title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
+        log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")
     return RunResult(plan.folder, content)
 
