@@ -170,6 +170,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
+        self.number_without_patients = 0
 
     def train(self, config: Config) -> RunResult:
         self.configs.append(config)
@@ -194,6 +195,9 @@ class Stage:
             "num_groups": 1,
         }
         (run / "test_summary.json").write_text(json.dumps(summary))
+        if number != self.number_without_patients:
+            (run / "patients").mkdir()
+            (run / "patients" / "test_summary.json").write_text(json.dumps(summary))
         name = "image" if self.configs[-1].test_site is None else f"image{number}"
         name += str(self.configs[-1].fold)
         (run / "predictions_test.csv").write_text(f"image_id,prob_B\n{name},0.5\n")
@@ -218,6 +222,17 @@ def test_repeats_draw_the_folds_anew(stage: Stage, tmp_path: Path) -> None:
     assert [(row["repeat"], row["fold"]) for row in rows] == [
         (str(repeat), str(fold)) for repeat in range(2) for fold in range(5)
     ]
+
+
+def test_figures_per_patient_are_summarised_where_every_run_has_them(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = cross_validate(Config(output_dir=tmp_path, num_folds=3)).summary
+    assert summary["patients"]["classes"]["B"]["metrics"]["auroc"]["mean"] == 0.5
+    assert "TEST per patient over 3 runs" in capsys.readouterr().out
+    stage.number_without_patients = 5
+    summary = cross_validate(Config(output_dir=tmp_path, num_folds=3)).summary
+    assert "patients" not in summary
 
 
 def test_an_image_tested_twice_or_never_is_refused(stage: Stage, tmp_path: Path) -> None:
@@ -340,3 +355,15 @@ def test_an_edited_or_missing_plan_is_refused(
         resume_cross_validation(folder)
     with pytest.raises(RunError, match="holds no cv.json"):
         resume_cross_validation(tmp_path)
+
+
+def test_a_site_column_without_its_site_is_for_cv_alone(
+    small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match="set test_site, or leave out each site in turn by `medimg"
+    ):
+        train(small_config(tmp_path, num_folds=None, site_column="hospital"))
+    assert list((tmp_path / "runs").iterdir()) == []
+    with pytest.raises(ConfigError, match="test_site = A does nothing without site_column"):
+        Config(test_site="A")

@@ -7,6 +7,7 @@ cross-validation goes on fold by fold and ends with the same figures.
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -185,7 +186,7 @@ def _go_on(plan: _Plan) -> RunResult:
         done = sum(_is_finished(_find_run(plan, number)) for number in numbers)
         raise RunInterrupted(
             f"stopped with {done} of {len(numbers)} runs finished; go on with: "
-            f"medimg cv --resume {plan.folder}"
+            f"medimg cv --resume {shlex.quote(str(plan.folder))}"
         ) from None
     except MedimgError:
         if not any(_find_run(plan, number) for number in numbers):
@@ -254,9 +255,16 @@ def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
             for fold, summary in zip(plan.folds, summaries, strict=True)
         ],
     }
+    tables = {"": content}
+    of_patients = [run / "patients" / "test_summary.json" for run in runs]
+    if all(path.is_file() for path in of_patients):
+        content["patients"] = summarize_spread([read_json(path) for path in of_patients])
+        tables[" per patient"] = content["patients"]
     write_json(plan.folder / "cv_summary.json", content)
-    header, rows = tabulate_spread(content)
-    log.table(f"TEST over {len(runs)} runs (thresholds from each VAL)", header=header, rows=rows)
+    for words, spread in tables.items():
+        header, rows = tabulate_spread(spread)
+        title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
+        log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")
     return RunResult(plan.folder, content)
 

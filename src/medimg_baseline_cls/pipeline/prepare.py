@@ -95,6 +95,7 @@ def prepare_data(session: Session) -> PreparedData:
             "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
             "test/<CLASS>/, or try `medimg demo`."
         )
+    how_to_split = _split_settings(config)
     data_dir = config.data_dir.expanduser().resolve()
     listing = list_images(data_dir, class_names=config.class_names, limit=config.limit)
     settings, color_reason = _choose_pixels(config, data_dir, listing=listing)
@@ -107,7 +108,7 @@ def prepare_data(session: Session) -> PreparedData:
     )
     result = split_images(
         index.records,
-        settings=_split_settings(config),
+        settings=how_to_split,
         class_names=listing.class_names,
     )
     check_leakage(result.split)
