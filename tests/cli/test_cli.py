@@ -71,6 +71,7 @@ def test_every_setting_is_a_flag(calls: Calls):
         for name, facts in field_facts().items()
         if facts.example is not None and facts.kind not in (bool, tuple)
     }
+    values.pop("site_column"), values.pop("test_site")  # another way to choose TEST than folds
     line = " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(v))}"
         for name, v in values.items()
@@ -300,7 +301,7 @@ def test_help_shows_each_setting_with_range_default_and_aliases(calls: Calls, ca
     assert "--resume" in shown
     assert "None" not in shown
     assert max(map(len, shown.splitlines())) <= 100
-    assert len(shown.splitlines()) <= 120
+    assert len(shown.splitlines()) <= 180
     assert calls == []
 
 

@@ -41,6 +41,10 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values["positive_class"] = values["class_names"][0]
     if "weights" in values:
         values.pop("pretrained", None)
+    values["num_folds"] = draw.randint(2, 100)
+    values["fold"] = draw.randrange(values["num_folds"])
+    for name in ("site_column", "test_site", draw.choice(("split_files", "split_column"))):
+        values.pop(name, None)
     if values.get("augment") == "none":
         values |= {"horizontal_flip": False, "head_augment": False}
     return values

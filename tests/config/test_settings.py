@@ -13,6 +13,8 @@ from medimg_baseline_cls.errors import ConfigError
 
 OUT_OF_RANGE = {
     "image_size": (31, 1025, "large"),
+    "num_folds": (1, 101),
+    "fold": (-1, 0.5),
     "val_fraction": (0.01, 0.51, float("nan")),
     "head_epochs": (-1, 1.5),
     "batch_size": (1, 4097),
@@ -47,6 +49,11 @@ CONTRADICTIONS = (
     ({"horizontal_flip": True, "augment": "none"}, "horizontal_flip", "augment"),
     ({"head_augment": True, "augment": "none"}, "head_augment", "augment"),
     ({"head_augment": True, "head_epochs": 0}, "head_augment", "head_epochs"),
+    ({"fold": 1}, "fold", "num_folds"),
+    ({"fold": 5, "num_folds": 5}, "fold = 5", "0 to 4"),
+    ({"site_column": "hospital", "num_folds": 5}, "num_folds", "site_column"),
+    ({"test_site": "A"}, "test_site", "site_column"),
+    ({"split_files": ["test.txt"], "split_column": "s"}, "split_files", "split_column"),
     ({"group_regex": "(person"}, "group_regex", "no regular expression"),
 )
 
@@ -61,7 +68,8 @@ def test_defaults_are_sound_and_every_example_too():
     assert Config() == Config()
     for name, facts in field_facts().items():
         if facts.example is not None:
-            value = getattr(Config(**{name: facts.example}), name)
+            needs = {"site_column": "hospital"} if name == "test_site" else {}
+            value = getattr(Config(**{name: facts.example}, **needs), name)
             assert value == (tuple(value) if facts.kind is tuple else facts.kind(facts.example))
 
 

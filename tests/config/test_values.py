@@ -17,6 +17,10 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "limit": (1, None),
     "image_size": (32, 1024),
     "val_fraction": (0.02, 0.5),
+    "test_fraction": (0.05, 0.5),
+    "num_folds": (2, 100),
+    "fold": (0, 99),
+    "fold_repeat": (0, None),
     "head_epochs": (0, 10_000),
     "finetune_epochs": (0, 10_000),
     "batch_size": (2, 4096),
@@ -32,6 +36,12 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "num_workers": (0, 256),
     "seed": (0, 4_294_967_295),
 }
+# Settings that mean nothing without another one.
+NEEDS: dict[str, dict[str, object]] = {
+    "fold": {"num_folds": 100},
+    "fold_repeat": {"num_folds": 100},
+    "test_site": {"site_column": "hospital"},
+}
 # Settings that are sound each alone and refused together, and how many sentences say so.
 AT_ODDS = (
     ({"weights": "w.pth", "pretrained": False}, 1),
@@ -40,6 +50,8 @@ AT_ODDS = (
     ({"horizontal_flip": True, "augment": "none"}, 1),
     ({"head_augment": True, "augment": "none"}, 1),
     ({"head_augment": True, "head_epochs": 0}, 1),
+    ({"num_folds": 5, "site_column": "hospital"}, 1),
+    ({"split_files": ("test.txt",), "split_column": "split"}, 1),
     ({"head_augment": True, "horizontal_flip": True, "augment": "none"}, 2),
     ({"head_augment": True, "head_epochs": 0, "augment": "none"}, 2),
     ({"head_augment": True, "head_epochs": 0, "finetune_epochs": 0}, 2),
@@ -48,6 +60,10 @@ AT_ODDS = (
 
 def read(**settings: object) -> Config:
     return Config(**settings)  # type: ignore[arg-type]
+
+
+def with_needs(name: str, value: object) -> dict[str, object]:
+    return {**NEEDS.get(name, {}), name: value}
 
 
 def mistakes_of(**settings: object) -> tuple[str, ...]:
@@ -70,10 +86,11 @@ def test_both_ends_of_a_range_are_in_it_and_the_next_number_is_not(name: str):
     is_whole = field_facts()[name].kind is int
     for end, direction in zip(ENDS[name], (-1, 1), strict=True):
         if end is None:
-            assert getattr(read(**{name: 10**9}), name) == 10**9
+            assert getattr(read(**with_needs(name, 10**9)), name) == 10**9
             continue
-        assert getattr(read(**{name: end}), name) == end
-        (mistake,) = mistakes_of(**{name: beyond(end, direction=direction, is_whole=is_whole)})
+        assert getattr(read(**with_needs(name, end)), name) == end
+        outside = beyond(end, direction=direction, is_whole=is_whole)
+        (mistake,) = mistakes_of(**with_needs(name, outside))
         assert mistake.startswith(f"{name} = ")
 
 
@@ -84,12 +101,12 @@ def test_text_says_the_same_as_the_value_and_has_the_setting_s_type(name: str):
         if value is None:
             assert getattr(read(**{name: "none"}), name) is None
             continue
-        own = read(**{name: value})
+        own = read(**with_needs(name, value))
         kept = getattr(own, name)
         assert isinstance(kept, facts.kind)
         assert type(kept) is not bool or facts.kind is bool
         if facts.kind is not tuple:
-            assert read(**{name: str(value)}) == own
+            assert read(**with_needs(name, str(value))) == own
 
 
 @pytest.mark.parametrize("name", [n for n, facts in field_facts().items() if facts.is_optional])
@@ -113,7 +130,7 @@ def test_blank_text_and_switches_are_no_values(name: str):
 
 @pytest.mark.parametrize("name", [n for n, f in field_facts().items() if f.kind is int])
 def test_whole_numbers_may_come_as_floats_from_other_tools_but_are_never_rounded(name: str):
-    assert type(getattr(read(**{name: 64.0}), name)) is int
+    assert type(getattr(read(**with_needs(name, 64.0)), name)) is int
     for broken in (64.5, "64.5", math.nan, math.inf):
         assert len(mistakes_of(**{name: broken})) == 1
 

@@ -15,8 +15,11 @@ import pytest
 from PIL import Image
 
 from medimg_baseline_cls.data import cache as cache_module
-from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
+from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.data.read import Color
+from medimg_baseline_cls.data.scan import infer_color
+from medimg_baseline_cls.data.source import FolderSource
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.utils.log import SILENT
 
@@ -90,7 +93,7 @@ def test_every_content_is_decoded_exactly_once(
     decoded: list[bytes] = []
     original = cache_module.decode_image
 
-    def count(data: bytes, *, color: cache_module.Color) -> object:
+    def count(data: bytes, *, color: Color) -> object:
         decoded.append(data)
         return original(data, color=color)
 
@@ -245,7 +248,7 @@ def test_data_folder_is_never_written(tmp_path: Path) -> None:
     (data / "bad.png").write_text("bad")
     before = files_below(data)
     build(data, [*paths, "bad.png"], tmp_path / "cache", num_workers=2)
-    infer_color(data, [*paths, "bad.png"])
+    infer_color(FolderSource(data), [*paths, "bad.png"])
     assert files_below(data) == before
 
 
@@ -476,7 +479,10 @@ def test_grey_films_stored_as_rgb_are_grey(tmp_path: Path) -> None:
     for seed in range(6):
         Image.fromarray(make_film(seed)).convert("RGB").save(tmp_path / f"{seed}.jpeg")
     paths = [f"{seed}.jpeg" for seed in range(6)]
-    assert infer_color(tmp_path, paths) == ("grey", "0 of 6 sampled images show colour")
+    assert infer_color(FolderSource(tmp_path), paths) == (
+        "grey",
+        "0 of 6 sampled images show colour",
+    )
 
 
 def test_photographs_are_rgb(tmp_path: Path) -> None:
@@ -486,9 +492,14 @@ def test_photographs_are_rgb(tmp_path: Path) -> None:
         Image.fromarray(photo).save(tmp_path / f"photo{seed}.png")
     (tmp_path / "bad.png").write_text("bad")
     paths += [f"photo{seed}.png" for seed in range(6)] + ["bad.png", "missing.png"]
-    assert infer_color(tmp_path, paths) == ("rgb", "6 of 9 sampled images show colour")
-    assert infer_color(tmp_path, paths[::-1]) == infer_color(tmp_path, paths)
+    assert infer_color(FolderSource(tmp_path), paths) == (
+        "rgb",
+        "6 of 9 sampled images show colour",
+    )
+    assert infer_color(FolderSource(tmp_path), paths[::-1]) == infer_color(
+        FolderSource(tmp_path), paths
+    )
 
 
 def test_colour_of_nothing_is_grey(tmp_path: Path) -> None:
-    assert infer_color(tmp_path, [])[0] == "grey"
+    assert infer_color(FolderSource(tmp_path), [])[0] == "grey"

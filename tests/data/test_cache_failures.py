@@ -13,8 +13,12 @@ import pytest
 from PIL import Image
 
 from medimg_baseline_cls.data import cache as cache_module
-from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
+from medimg_baseline_cls.data import scan as scan_module
+from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.data.read import Color
+from medimg_baseline_cls.data.scan import infer_color
+from medimg_baseline_cls.data.source import FolderSource
 from medimg_baseline_cls.errors import DataError
 
 SETTINGS = PixelSettings(image_size=8)
@@ -57,7 +61,7 @@ def test_rows_are_those_of_their_files_when_threads_finish_in_any_order(
     paths = write_films(tmp_path / "data", 12)
     original, delays = cache_module.decode_image, iter([0.02, 0.0, 0.01] * 4)
 
-    def slow(data: bytes, *, color: cache_module.Color) -> object:
+    def slow(data: bytes, *, color: Color) -> object:
         time.sleep(next(delays))
         return original(data, color=color)
 
@@ -70,7 +74,7 @@ def test_threads_work_at_the_same_time(tmp_path: Path, monkeypatch: pytest.Monke
     paths = write_films(tmp_path / "data", 6)
     meeting, original = threading.Barrier(3, timeout=20), cache_module.decode_image
 
-    def meet(data: bytes, *, color: cache_module.Color) -> object:
+    def meet(data: bytes, *, color: Color) -> object:
         meeting.wait()
         return original(data, color=color)
 
@@ -84,7 +88,7 @@ def test_an_unforeseen_error_reaches_the_caller_and_stops_the_rest(
 ) -> None:
     paths, started = write_films(tmp_path / "data", 60), []
 
-    def fail(data: bytes, *, color: cache_module.Color) -> object:
+    def fail(data: bytes, *, color: Color) -> object:
         started.append(color)
         if len(started) > 1:
             time.sleep(0.05)  # room for the caller to cancel the others
@@ -282,21 +286,22 @@ def test_a_tenth_in_colour_is_not_yet_a_colour_data_set(
 ) -> None:
     paths = write_share(tmp_path / "data", num_colored, 20)
     reason = f"{num_colored} of 20 sampled images show colour"
-    assert infer_color(tmp_path / "data", paths) == (color, reason)
+    assert infer_color(FolderSource(tmp_path / "data"), paths) == (color, reason)
 
 
 def test_a_large_data_set_is_sampled_the_same_wherever_it_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: dict[str, list[str]] = {"a": [], "b": []}
+    sources = {name: FolderSource(tmp_path / name) for name in looked}
     paths = [f"{number}.png" for number in range(300)]
 
-    def look(file: Path) -> bool:
-        looked[file.parent.name].append(file.name)
+    def look(source: FolderSource, path: str) -> bool:
+        looked[next(name for name in sources if sources[name] is source)].append(path)
         return True
 
-    monkeypatch.setattr(cache_module, "_shows_color", look)
-    assert infer_color(tmp_path / "a", paths)[1] == "64 of 64 sampled images show colour"
-    infer_color(tmp_path / "b", paths[::-1])
+    monkeypatch.setattr(scan_module, "_shows_color", look)
+    assert infer_color(sources["a"], paths)[1] == "64 of 64 sampled images show colour"
+    infer_color(sources["b"], paths[::-1])
     assert looked["a"] == looked["b"] and len(set(looked["a"])) == 64
     assert np.mean([int(Path(name).stem) for name in looked["a"]]) == pytest.approx(150, abs=40)

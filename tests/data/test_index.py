@@ -1,6 +1,7 @@
 """Every image has its class and its patient; a bad file stops the run or is listed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from medimg_baseline_cls.data.cache import FileFacts, build_cache
 from medimg_baseline_cls.data.index import (
+    ListedFile,
     Listing,
     find_groups,
     index_images,
@@ -225,3 +227,45 @@ def test_real_folder_has_the_known_patients() -> None:
     assert len(sides) == 3654
     assert all(len(folders) == 1 for folders in sides.values())
     assert max(sum(g == name for g in groups.values()) for name in ["person23_bacteria"]) > 1
+
+
+def test_a_group_that_the_data_name_comes_before_the_file_name() -> None:
+    sha256s = {"a/IM-0001-1.png": "1", "a/IM-0001-2.png": "2", "b/x.png": "3"}
+    groups = find_groups(sha256s, known={"a/IM-0001-2.png": "p7"}, depth=0)
+    assert groups == {"a/IM-0001-1.png": "IM-0001", "a/IM-0001-2.png": "p7", "b/x.png": "b/x.png"}
+
+
+@pytest.mark.parametrize(("depth", "group"), [(0, "p1"), (1, "p2"), (2, "p3")])
+def test_the_expression_is_searched_below_the_class_folder(depth: int, group: str) -> None:
+    path = "p1/p2/p3/x.png"
+    assert find_groups({path: "1"}, group_regex=r"(p\d)", depth=depth) == {path: group}
+
+
+def make_dicom_listing() -> tuple[Listing, list[FileFacts]]:
+    names = ["train/A/1.dcm", "train/A/2.dcm", "train/B/3.dcm", "test/B/4.dcm", "test/B/5.dcm"]
+    files = [ListedFile(name, name.split("/")[1], name.split("/")[0]) for name in names]
+    files[-1] = replace(files[-1], group="named")
+    patients = ["Doe", "Doe", None, "Roe", "Roe"]
+    facts = [
+        FileFacts(name, f"sha{i}", 4, 4, "L", None, i, patient_id=patient)
+        for i, (name, patient) in enumerate(zip(names, patients, strict=True))
+    ]
+    return Listing(tuple(files), ("A", "B"), 0, ()), facts
+
+
+def test_a_patient_id_becomes_a_group_only_in_hiding() -> None:
+    listing, facts = make_dicom_listing()
+    index = index_images(listing, facts, hide=lambda name: f"hidden-{len(name)}-{name[0]}")
+    groups = {record.path: record.group for record in index.records}
+    assert groups == {
+        "train/A/1.dcm": "hidden-3-D",
+        "train/A/2.dcm": "hidden-3-D",
+        "train/B/3.dcm": "train/B/3.dcm",
+        "test/B/4.dcm": "hidden-3-R",
+        "test/B/5.dcm": "named",
+    }
+    for without in (
+        index_images(listing, facts),
+        index_images(listing, facts, hide=str.upper, group_regex="(?!)"),
+    ):
+        assert all(r.group in (r.path, "named") for r in without.records)

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medimg_baseline_cls.data import phantom as phantom_module
-from medimg_baseline_cls.data.cache import build_cache, infer_color
+from medimg_baseline_cls.data.cache import build_cache
 from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import index_images, infer_positive_class, list_images
 from medimg_baseline_cls.data.phantom import Phantom, make_phantom, write_phantoms
 from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.data.scan import infer_color
+from medimg_baseline_cls.data.source import FolderSource
 from medimg_baseline_cls.data.split import check_leakage, split_images
 
 BLANK = Phantom(np.zeros((32, 32), np.uint8), np.ones((32, 32), np.bool_), "round")
@@ -137,7 +139,7 @@ def test_a_written_set_goes_through_the_whole_data_room(tmp_path: Path) -> None:
     assert infer_positive_class(listing.class_names)[0] == "PNEUMONIA"
     assert listing.notes == ("folders beside train/ and test/ left out: masks/",)
     paths = [file.path for file in listing.files]
-    assert infer_color(data, paths)[0] == "grey"
+    assert infer_color(FolderSource(data), paths)[0] == "grey"
     cache = build_cache(
         data, paths, settings=PixelSettings(image_size=32), cache_dir=tmp_path / "cache"
     )

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -72,7 +72,9 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 def _to_plain(value: Any) -> Any:
     if isinstance(value, Path):
         return value.as_posix()
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in cast(tuple[Any, ...], value)]
+    return value
 
 
 def _read_json(text: str) -> Any:

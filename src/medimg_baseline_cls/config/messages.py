@@ -20,6 +20,7 @@ _KIND_WORDS: dict[Any, str] = {
     Path: "a path",
     tuple: "a list of names",
 }
+_YAML_MARKS = "|>@`%&*!"  # a plain text of YAML cannot begin with one
 _FOREIGN_NAMES: dict[str, str] = {
     "imgsz": "image_size",
     "batch": "batch_size",
@@ -134,7 +135,8 @@ def show_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(str(item) for item in value)}]"
     text = str(value)
-    return repr(text) if not text or any(map(str.isspace, text)) else text
+    is_odd = not text or any(map(str.isspace, text)) or text[0] in _YAML_MARKS
+    return repr(text) if is_odd else text
 
 
 def _read_facts(info: Any) -> FieldFacts:

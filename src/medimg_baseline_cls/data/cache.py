@@ -32,18 +32,12 @@ from medimg_baseline_cls.data.preprocess import (
     load_transforms,
     preprocess,
 )
-from medimg_baseline_cls.data.read import (
-    Color,
-    Header,
-    Pixels,
-    decode_image,
-    is_colored,
-    read_header,
-)
+from medimg_baseline_cls.data.read import Header, Pixels, decode_image
+from medimg_baseline_cls.data.scan import Scan, scan_image
+from medimg_baseline_cls.data.source import ImageSource, open_source
 from medimg_baseline_cls.errors import BadImageError, DataError, RunError
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar
-from medimg_baseline_cls.utils.seed import derive_key
 
 ProgressMaker = Callable[[str, int | None], AbstractContextManager[ProgressBar]]
 _In = TypeVar("_In")
@@ -52,8 +46,6 @@ _Out = TypeVar("_Out")
 _FORMAT = 1  # raise when preprocessing changes: old arrays are then not found any more
 _LIBRARIES = ("pillow", "torch", "monai")  # another version may give other pixels
 _STALE_SECONDS = 24 * 3600
-_NUM_SAMPLED = 64
-_COLORED_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,8 @@ class FileFacts:
 
     `row` is its row in the pixel array (byte-identical files share one); -1 where the
     file gave no pixels, and `error` then says why. Sizes are of the upright image, 0 where
-    unknown; `sha256` is empty where the file could not be read at all.
+    unknown; `sha256` is empty where the file could not be read at all. `patient_id` is the
+    PatientID of a DICOM file: it is never written anywhere.
     """
 
     path: str
@@ -72,6 +65,8 @@ class FileFacts:
     mode: str
     error: str | None
     row: int
+    num_bytes: int = 0
+    patient_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ def build_cache(
     """Return the pixel array of these files, built if it is not there yet.
 
     Args:
-        data_dir: the data folder; only read.
+        data_dir: the data folder, or an .npz file; only read.
         paths: files relative to it, with forward slashes.
         settings: size, aspect, intensity, colour.
         cache_dir: where arrays are kept, one folder each.
@@ -113,8 +108,9 @@ def build_cache(
     Raises:
         DataError: The cache cannot be written, or a file changed while it was read.
     """
+    source = open_source(data_dir, cache_dir=cache_dir)
     with progress("reading files", len(paths)) as bar:
-        scan = partial(_scan_file, data_dir=data_dir)
+        scan = partial(scan_image, source=source)
         scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
     plan = _plan_array(scans, settings)
     folder = cache_dir / plan.name
@@ -122,7 +118,7 @@ def build_cache(
     if found is None:
         if not all(_fits(scan.header, settings) for scan in plan.contents):
             load_transforms(settings)
-        decode = partial(_decode_content, data_dir=data_dir, settings=settings, plan=plan)
+        decode = partial(_decode_content, source=source, settings=settings, plan=plan)
         with progress("decoding images", len(plan.contents)) as bar:
             results = _map_in_threads(decode, plan.contents, num_workers=num_workers, bar=bar)
             with closing(results):
@@ -132,37 +128,12 @@ def build_cache(
     return ImageCache(pixels=pixels, facts=facts, path=folder, was_reused=found is not None)
 
 
-def infer_color(data_dir: Path, paths: Sequence[str]) -> tuple[Color, str]:
-    """Infer whether a data set is grey or colour, and say why.
-
-    Looks at 64 files (the same wherever the folder lies): colour where more than a tenth
-    of those that can be read show colour, whatever mode they are stored in.
-
-    Returns:
-        "grey" or "rgb", and the reason in words.
-    """
-    sample = sorted(paths, key=_sampling_key)[:_NUM_SAMPLED]
-    flags = [flag for path in sample if (flag := _shows_color(data_dir / path)) is not None]
-    color: Color = "rgb" if sum(flags) > _COLORED_SHARE * len(flags) else "grey"
-    return color, f"{sum(flags)} of {len(flags)} sampled images show colour"
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """One file after pass 1; `header` is None where `error` says why."""
-
-    path: str
-    sha256: str
-    header: Header | None
-    error: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class _ArrayPlan:
     """The array to be: one row per distinct content, ordered by sha256."""
 
     name: str
-    contents: tuple[_Scan, ...]
+    contents: tuple[Scan, ...]
     image_shape: tuple[int, int, int]
     is_deep: bool
 
@@ -179,23 +150,7 @@ def _fits(header: Header | None, settings: PixelSettings) -> bool:
     return header is None or fits(settings, width=header.width, height=header.height)
 
 
-def _scan_file(path: str, *, data_dir: Path) -> _Scan:
-    file = data_dir / path
-    try:
-        # A named pipe called x.png would block for ever; a folder or a dead link is no file.
-        if not file.is_file():
-            return _Scan(path, "", None, "this is no regular file, or a link that leads nowhere")
-        data = file.read_bytes()
-    except OSError as error:
-        return _Scan(path, "", None, f"the file cannot be read: {error.strerror or error}")
-    sha256 = hashlib.sha256(data).hexdigest()
-    try:
-        return _Scan(path, sha256, read_header(data), None)
-    except BadImageError as error:
-        return _Scan(path, sha256, None, str(error))
-
-
-def _plan_array(scans: Sequence[_Scan], settings: PixelSettings) -> _ArrayPlan:
+def _plan_array(scans: Sequence[Scan], settings: PixelSettings) -> _ArrayPlan:
     by_sha = {scan.sha256: scan for scan in reversed(scans) if scan.header is not None}
     contents = tuple(by_sha[sha256] for sha256 in sorted(by_sha))
     parts = [str(_FORMAT), settings.key(), *map(version, _LIBRARIES), *sorted(by_sha)]
@@ -210,17 +165,17 @@ def _plan_array(scans: Sequence[_Scan], settings: PixelSettings) -> _ArrayPlan:
 
 
 def _decode_content(
-    scan: _Scan, *, data_dir: Path, settings: PixelSettings, plan: _ArrayPlan
+    scan: Scan, *, source: ImageSource, settings: PixelSettings, plan: _ArrayPlan
 ) -> tuple[Pixels | None, str | None]:
     """Return the array of one file, or the reason why there is none."""
     try:
-        data = (data_dir / scan.path).read_bytes()
-    except OSError as error:
+        data = source.read(scan.path)
+    except BadImageError as error:
         raise DataError(f"{scan.path} vanished while the data set was read: {error}") from error
     if hashlib.sha256(data).hexdigest() != scan.sha256:
         raise DataError(
             f"{scan.path} changed while the data set was read: wait until nothing writes "
-            f"to {data_dir}, then start again."
+            "to the data folder, then start again."
         )
     try:
         decoded = decode_image(data, color=settings.color)
@@ -348,13 +303,13 @@ def _open_built(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str,
 
 
 def _join_facts(
-    scans: Iterable[_Scan], plan: _ArrayPlan, *, errors: dict[str, str | None]
+    scans: Iterable[Scan], plan: _ArrayPlan, *, errors: dict[str, str | None]
 ) -> tuple[FileFacts, ...]:
     rows = {scan.sha256: row for row, scan in enumerate(plan.contents)}
     return tuple(_make_facts(scan, rows=rows, errors=errors) for scan in scans)
 
 
-def _make_facts(scan: _Scan, *, rows: dict[str, int], errors: dict[str, str | None]) -> FileFacts:
+def _make_facts(scan: Scan, *, rows: dict[str, int], errors: dict[str, str | None]) -> FileFacts:
     header = scan.header
     error = scan.error or errors.get(scan.sha256)
     return FileFacts(
@@ -365,19 +320,6 @@ def _make_facts(scan: _Scan, *, rows: dict[str, int], errors: dict[str, str | No
         mode=header.mode if header else "",
         error=error,
         row=-1 if error else rows[scan.sha256],
+        num_bytes=scan.num_bytes,
+        patient_id=header.patient_id if header else None,
     )
-
-
-def _sampling_key(path: str) -> tuple[int, str]:
-    return derive_key(0, "sample", path), path
-
-
-def _shows_color(file: Path) -> bool | None:
-    """Return whether a file shows colour; None where it cannot be told."""
-    try:
-        if not file.is_file():
-            return None
-        data = file.read_bytes()
-        return read_header(data).is_color and is_colored(decode_image(data, color="rgb"))
-    except (OSError, BadImageError):
-        return None

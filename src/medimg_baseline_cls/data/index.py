@@ -7,7 +7,7 @@ as rejected, never silently dropped.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +45,7 @@ _NEGATIVE_WORDS = frozenset(
     {"normal", "negative", "neg", "healthy", "benign", "control", "no_finding", "none", "0"}
 )
 _NUM_SHOWN = 10
+_CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def index_images(
     *,
     group_regex: str | None = None,
     on_bad_image: Literal["error", "skip"] = "error",
+    hide: Callable[[str], str] | None = None,
 ) -> Index:
     """Join the listing with what the cache found into the records of a data set.
 
@@ -79,6 +81,8 @@ def index_images(
         group_regex: finds the patient in a file's path, see `find_groups`; None uses
             DEFAULT_GROUP_REGEX.
         on_bad_image: "error" stops at files that cannot be decoded; "skip" rejects them.
+        hide: makes the group of a DICOM file from its PatientID, where the listing names no
+            group and `group_regex` is None; None leaves PatientIDs unused.
 
     Raises:
         DataError: A file cannot be decoded and `on_bad_image` is "error", or no image of
@@ -92,19 +96,35 @@ def index_images(
     if rejected and on_bad_image == "error":
         raise DataError(_describe_rejected(rejected))
     files = [file for file in ordered if by_path[file.path].error is None]
-    require_images(files, listing.class_names)
+    has_split = any(file.folder for file in files)
+    require_images(files, listing.class_names, task=listing.task, has_split=has_split)
     sha256s = {file.path: by_path[file.path].sha256 for file in files}
-    groups = find_groups(sha256s, group_regex=group_regex)
+    known = {file.path: file.group for file in files if file.group is not None}
+    if hide is not None and group_regex is None:
+        patients = {f.path: name for f in files if (name := by_path[f.path].patient_id)}
+        hidden = {name: hide(name) for name in set(patients.values())}
+        known = {path: hidden[name] for path, name in patients.items()} | known
+    groups = find_groups(
+        sha256s, group_regex=group_regex, known=known, depth=_CLASS_DEPTH[listing.kind]
+    )
     records = tuple(_make_record(file, by_path[file.path], groups=groups) for file in files)
     return Index(
         records=records,
         cache_rows=np.array([by_path[file.path].row for file in files], dtype=np.int64),
         rejected=rejected,
-        notes=tuple(_note_records(records, rejected, group_regex=group_regex)),
+        notes=tuple(
+            _note_records(records, rejected, group_regex=group_regex, num_known=len(known))
+        ),
     )
 
 
-def find_groups(sha256s: Mapping[str, str], *, group_regex: str | None = None) -> dict[str, str]:
+def find_groups(
+    sha256s: Mapping[str, str],
+    *,
+    group_regex: str | None = None,
+    known: Mapping[str, str] | None = None,
+    depth: int = 2,
+) -> dict[str, str]:
     """Return the group (patient) of each path.
 
     The expression is searched in the path below the class folder; its capturing groups,
@@ -114,6 +134,9 @@ def find_groups(sha256s: Mapping[str, str], *, group_regex: str | None = None) -
     Args:
         sha256s: content of each path relative to the data folder.
         group_regex: None uses DEFAULT_GROUP_REGEX.
+        known: the group of paths whose patient the data name; it comes before the expression.
+        depth: folders above the files of a class: 2 for train/NORMAL/, 1 for NORMAL/, 0 for
+            the whole path.
 
     Raises:
         DataError: The expression is not valid.
@@ -122,11 +145,16 @@ def find_groups(sha256s: Mapping[str, str], *, group_regex: str | None = None) -
     {'train/A/IM-0115-0001.png': 'IM-0115', 'train/A/scan.png': 'train/A/scan.png'}
     """
     pattern = _compile(DEFAULT_GROUP_REGEX if group_regex is None else group_regex)
-    names = {path: _name_group(path, pattern) for path in sorted(sha256s)}
+    held = known or {}
+    names = {
+        path: held.get(path) or _name_group(path, pattern, depth=depth) for path in sorted(sha256s)
+    }
     parents: dict[str, str] = {name: name for name in names.values()}
     holders: dict[str, str] = {}
     for path, name in names.items():
-        _unite(parents, one=name, other=holders.setdefault(sha256s[path], name))
+        other = holders.setdefault(sha256s[path], name)
+        if other is not name:
+            _unite(parents, one=name, other=other)
     return {path: _root(parents, names[path]) for path in sha256s}
 
 
@@ -157,17 +185,24 @@ def _make_record(file: ListedFile, facts: FileFacts, *, groups: Mapping[str, str
         sha256=facts.sha256,
         width=facts.width,
         height=facts.height,
+        subgroups=file.subgroups,
     )
 
 
 def _note_records(
-    records: Sequence[ImageRecord], rejected: Sequence[object], *, group_regex: str | None
+    records: Sequence[ImageRecord],
+    rejected: Sequence[object],
+    *,
+    group_regex: str | None,
+    num_known: int,
 ) -> Iterable[str]:
     if rejected:
         yield f"{len(rejected)} files that cannot be decoded were rejected"
     lone = sum(record.group == record.path for record in records)
     num_groups = len({record.group for record in records})
     source = "the Kaggle file names" if group_regex is None else "group_regex"
+    if num_known:
+        source = "the data" if num_known == len(records) else f"the data and {source}"
     if lone == len(records):
         yield "no patient is known from the file names: each image is a group of its own"
     else:
@@ -200,8 +235,8 @@ def _compile(regex: str) -> re.Pattern[str]:
         raise DataError(f"group_regex {regex!r} is no valid expression: {error}.") from error
 
 
-def _name_group(path: str, pattern: re.Pattern[str]) -> str:
-    below = path.split("/", 2)[-1]  # without split and class folder
+def _name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
+    below = path.split("/", depth)[-1]  # without split and class folder
     match = pattern.search(below)
     if match is None:
         return path

@@ -1,7 +1,9 @@
-"""Turn a folder in the Kaggle layout into a list of image files with class and split folder.
+"""Turn a folder of class folders into a list of image files with class and split folder.
 
-Expected: `data_dir/{train,val,test}/<CLASS>/...`, val/ optional. Hidden and system files,
-other suffixes and unknown folders are passed over, counted and said. Nothing is opened.
+Expected: `data_dir/{train,val,test}/<CLASS>/...`, val/ optional, or `data_dir/<CLASS>/...`
+where there is no split. Hidden and system files, other suffixes and unknown folders are
+passed over, counted and said. Of files without a suffix the start is read: DICOM exports
+have none.
 """
 
 import os
@@ -10,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from medimg_baseline_cls.data.read import SUFFIXES
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task
 from medimg_baseline_cls.utils.seed import derive_key
 
-_FOLDER_NAMES = {
+FOLDER_NAMES = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -28,13 +32,22 @@ _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$r
 _NUM_SHOWN = 10
 
 
+ListingKind = Literal["split folders", "class folders", "table", "npz"]
+
+
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """One image file: `path` relative to the data folder, its class, its split folder."""
+    """One image: `path` relative to the data folder, its label text, its split ("": none).
+
+    `group` is the patient where the data say so; `subgroups` belong to the listing's
+    `subgroup_names`.
+    """
 
     path: str
     label: str
     folder: str
+    group: str | None = None
+    subgroups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +59,18 @@ class Listing:
         class_names: the class order.
         num_ignored: hidden and system files that were passed over.
         notes: what a user should know, one sentence each.
+        task: how labels are to be read.
+        subgroup_names: of the subgroups of each image.
+        kind: where the list comes from: "split folders", "class folders", "table" or "npz".
     """
 
     files: tuple[ListedFile, ...]
     class_names: tuple[str, ...]
     num_ignored: int
     notes: tuple[str, ...]
+    task: Task = "multiclass"
+    subgroup_names: tuple[str, ...] = ()
+    kind: ListingKind = "split folders"
 
 
 def list_images(
@@ -60,7 +79,8 @@ def list_images(
     """List the images of a data folder, its classes and what was left out.
 
     Args:
-        data_dir: holds train/, test/ and perhaps val/, each with one folder per class.
+        data_dir: holds train/, test/ and perhaps val/, each with one folder per class; or
+            class folders alone.
         class_names: the classes and their order; None takes the folders of train/, sorted.
         limit: keep about this many images, spread over folders and classes; None keeps all.
 
@@ -71,25 +91,45 @@ def list_images(
     walk = _Walk(data_dir)
     for name, folder in sorted(folders.items()):
         walk.visit_split(name, folder)
+    if not folders:
+        walk.visit_split("", data_dir)
+        _require_class_folders(walk.files, data_dir)
     names = _choose_classes(walk.files, class_names)
     files = [file for file in walk.files if file.label in names]
-    require_images(files, names)
-    notes = [*_note_top_level(data_dir, folders), *walk.notes()]
+    require_images(files, names, has_split=bool(folders))
+    notes = [*(_note_top_level(data_dir, folders) if folders else ()), *walk.notes()]
     notes += _note_classes(walk.files, names)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
-        files = _keep_some(files, limit)
+        files = keep_some(files, limit)
     files.sort(key=path_of)
-    return Listing(tuple(files), names, walk.num_ignored, tuple(notes))
+    kind: ListingKind = "split folders" if folders else "class folders"
+    return Listing(tuple(files), names, walk.num_ignored, tuple(notes), kind=kind)
 
 
-def require_images(files: Sequence[ListedFile], class_names: Sequence[str]) -> None:
-    """Refuse a data set without images of each class in train/, or without any in test/."""
-    counts = Counter((file.folder, file.label) for file in files)
+def require_images(
+    files: Sequence[ListedFile],
+    class_names: Sequence[str],
+    *,
+    task: Task = "multiclass",
+    has_split: bool = True,
+) -> None:
+    """Refuse a data set without images of each class to learn from, or without any in test/.
+
+    Where there is no split, TEST and VAL are still to be drawn from all of the images. Of
+    several findings each must be positive in some image.
+    """
+    source = "train" if has_split else ""
+    where = "in train/" if has_split else "in the data"
+    texts = Counter(file.label for file in files if file.folder == source)
     for name in class_names:
-        if counts["train", name] == 0:
-            raise DataError(f"no usable image of class {name} is left in train/.")
-    if not any(file.folder == "test" for file in files):
+        if task == "multilabel":
+            found = any(name in text.split(FINDING_SEPARATOR) for text in texts)
+        else:
+            found = texts[name] > 0
+        if not found:
+            raise DataError(f"no usable image of class {name} is left {where}.")
+    if has_split and not any(file.folder == "test" for file in files):
         raise DataError("test/ holds no usable image of these classes.")
 
 
@@ -168,12 +208,12 @@ class _Walk:
 
 
 def _find_split_folders(data_dir: Path) -> dict[str, Path]:
-    """Return the folder of each split: train and test, and val if there is one."""
+    """Return the folder of each split: train, test, perhaps val; none where there is no split."""
     if not data_dir.is_dir():
         raise DataError(f"the data folder {data_dir} does not exist or is no folder.")
     folders: dict[str, Path] = {}
     for entry in _subfolders(data_dir):
-        name = _FOLDER_NAMES.get(entry.name.lower())
+        name = FOLDER_NAMES.get(entry.name.lower())
         if name is None:
             continue
         if name in folders:
@@ -183,9 +223,15 @@ def _find_split_folders(data_dir: Path) -> dict[str, Path]:
             )
         folders[name] = entry
     for name in ("train", "test"):
-        if name not in folders:
+        if folders and name not in folders:
             raise DataError(_describe_missing(data_dir, name))
     return folders
+
+
+def _require_class_folders(files: Sequence[ListedFile], data_dir: Path) -> None:
+    """Refuse a folder without a split that does not hold two class folders with images."""
+    if len({file.label for file in files}) < 2:
+        raise DataError(_describe_missing(data_dir, "train"))
 
 
 def _describe_missing(data_dir: Path, name: str) -> str:
@@ -193,8 +239,8 @@ def _describe_missing(data_dir: Path, name: str) -> str:
     hint = f" (did you mean {data_dir / inner[0]}?)" if inner else ""
     found = shorten_list([f"{f.name}/" for f in _subfolders(data_dir)]) or "no folders"
     return (
-        f"{data_dir} has no {name}/ folder, found {found}; expected "
-        f"train/<CLASS>/, test/<CLASS>/ and optionally val/<CLASS>/{hint}."
+        f"{data_dir} has no {name}/ folder, found {found}; expected train/<CLASS>/, "
+        f"test/<CLASS>/ and optionally val/<CLASS>/, or <CLASS>/ alone{hint}."
     )
 
 
@@ -217,7 +263,7 @@ def _choose_classes(
 ) -> tuple[str, ...]:
     """Return the class order: as given, else the class folders of train/, sorted."""
     found = sorted({file.label for file in files})
-    trained = sorted({file.label for file in files if file.folder == "train"})
+    trained = sorted({file.label for file in files if file.folder in ("train", "")})
     if class_names is None:
         unseen = [name for name in found if name not in trained]
         if unseen:
@@ -246,14 +292,14 @@ def _note_classes(files: Sequence[ListedFile], class_names: Sequence[str]) -> It
     others = Counter(file.label for file in files if file.label not in class_names)
     for name, count in sorted(others.items()):
         yield f"class folder {name} is not among class_names: {count} images left out"
-    for folder in sorted({file.folder for file in files}):
+    for folder in sorted({file.folder for file in files} - {""}):
         held = {file.label for file in files if file.folder == folder}
         missing = [name for name in class_names if name not in held]
         if missing:
             yield f"{folder}/ holds no image of class {shorten_list(missing)}"
 
 
-def _keep_some(files: Sequence[ListedFile], limit: int) -> list[ListedFile]:
+def keep_some(files: Sequence[ListedFile], limit: int) -> list[ListedFile]:
     """Return about `limit` files: the same share of each folder and class, at least two."""
     cells: defaultdict[tuple[str, str], list[ListedFile]] = defaultdict(list)
     for file in files:

@@ -64,6 +64,7 @@ class Header:
     height: int
     is_deep: bool
     is_color: bool
+    patient_id: str | None = None
 
 
 def decode_image(data: bytes, *, color: Color) -> DecodedImage:

@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
+from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import (
     Index,
     Listing,
     index_images,
     infer_positive_class,
-    list_images,
 )
 from medimg_baseline_cls.data.loaders import ImageSet, Loader
 from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.data.scan import infer_color
+from medimg_baseline_cls.data.source import open_source
 from medimg_baseline_cls.data.split import (
     check_leakage,
     read_split,
@@ -35,11 +36,18 @@ from medimg_baseline_cls.data.split import (
 )
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
+from medimg_baseline_cls.pipeline.listing import find_root, list_data
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import write_csv
+from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
+_TASK_WORDS = {
+    "multiclass": "classes",
+    "ordinal": "grades, in rising order",
+    "multilabel": "findings",
+}
 _GROUP_REGEX: dict[str, str | None] = {"auto": None, "none": "(?!)"}
 
 
@@ -90,34 +98,35 @@ def prepare_data(session: Session) -> PreparedData:
         DataError: the folder, a file or a split is not as it must be.
     """
     config, log = session.config, session.log
-    if config.data_dir is None:
-        raise ConfigError(
-            "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
-            "test/<CLASS>/, or try `medimg demo`."
-        )
+    data_dir = find_root(config)
     how_to_split = _split_settings(config)
-    data_dir = config.data_dir.expanduser().resolve()
-    listing = list_images(data_dir, class_names=config.class_names, limit=config.limit)
-    settings, color_reason = _choose_pixels(config, data_dir, listing=listing)
+    listing = list_data(config, cache_dir=session.cache_dir)
+    _check_task(config, listing)
+    settings, color_reason = _choose_pixels(
+        config, data_dir, listing=listing, cache_dir=session.cache_dir
+    )
     cache = _open_cache(session, data_dir, paths=[f.path for f in listing.files], settings=settings)
     index = index_images(
         listing,
         cache.facts,
         group_regex=_GROUP_REGEX.get(config.group_regex, config.group_regex),
         on_bad_image=config.on_bad_image,
+        hide=_hide_patient,
     )
     result = split_images(
         index.records,
         settings=how_to_split,
         class_names=listing.class_names,
+        task=listing.task,
+        subgroup_names=listing.subgroup_names,
     )
     check_leakage(result.split)
-    positive, positive_reason = _choose_positive_class(config, listing.class_names)
+    positive, positive_reason = _choose_positive_class(config, listing)
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
-    log.info(f"data: {data_dir}")
-    log.info(f"classes: {', '.join(listing.class_names)}")
+    log.info(f"data: {data_dir} ({listing.kind})")
+    log.info(f"{_TASK_WORDS[listing.task]}: {', '.join(listing.class_names)}")
     log.info(f"positive class: {positive or 'none'} ({positive_reason})")
     log.info(f"pixels: {settings.color}, {color_reason}")
     for note in (*listing.notes, *index.notes, *result.notes):
@@ -126,6 +135,8 @@ def prepare_data(session: Session) -> PreparedData:
     log.table("Split", header=header, rows=rows)
     provenance = {
         "class_names": list(listing.class_names),
+        "task": listing.task,
+        "layout": listing.kind,
         "positive_class": positive,
         "color": settings.color,
         "val_strategy": result.strategy,
@@ -143,16 +154,19 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
         RunError: the data folder is gone, or a file is not the one that was split.
     """
     config = session.config
-    split = read_split(session.run_dir / "split.csv", tuple(provenance["class_names"]))
-    if config.data_dir is None or not config.data_dir.is_dir():
+    split = read_split(
+        session.run_dir / "split.csv",
+        tuple(provenance["class_names"]),
+        task=provenance.get("task", "multiclass"),
+    )
+    data_dir = find_root(config)
+    if not data_dir.exists():
         raise RunError(
-            f"the data folder of this run, {config.data_dir}, is not there; "
-            f"mount it at the same place, or correct data_dir in {session.run_dir}/config.json."
+            f"the data folder of this run, {data_dir}, is not there; mount it at the same "
+            f"place, or correct data_dir and manifest in {session.run_dir}/config.json."
         )
     settings = pixel_settings(config, provenance["color"])
-    cache = _open_cache(
-        session, config.data_dir, paths=[r.path for r in split.records], settings=settings
-    )
+    cache = _open_cache(session, data_dir, paths=[r.path for r in split.records], settings=settings)
     for record, fact in zip(split.records, cache.facts, strict=True):
         if record.sha256 != fact.sha256:
             raise RunError(
@@ -179,11 +193,12 @@ def count_workers(num_workers: int | None) -> int:
 
 
 def _choose_pixels(
-    config: Config, data_dir: Path, *, listing: Listing
+    config: Config, data_dir: Path, *, listing: Listing, cache_dir: Path
 ) -> tuple[PixelSettings, str]:
     if config.color != "auto":
         return pixel_settings(config, config.color), "as set"
-    color, reason = infer_color(data_dir, [f.path for f in listing.files])
+    source = open_source(data_dir, cache_dir=cache_dir)
+    color, reason = infer_color(source, [f.path for f in listing.files])
     return pixel_settings(config, color), reason
 
 
@@ -223,15 +238,39 @@ def _split_settings(config: Config) -> SplitSettings:
     )
 
 
-def _choose_positive_class(config: Config, class_names: tuple[str, ...]) -> tuple[str | None, str]:
-    if config.positive_class is None:
-        return infer_positive_class(class_names)
-    if config.positive_class not in class_names:
+def _choose_positive_class(config: Config, listing: Listing) -> tuple[str | None, str]:
+    names, wanted = listing.class_names, config.positive_class
+    if listing.task == "multilabel":
+        if wanted is not None:
+            raise ConfigError(
+                f"positive_class = {wanted} means nothing where images have several findings, "
+                "each of which is positive or negative: leave it out."
+            )
+        return None, f"{len(names)} findings: each is evaluated by itself"
+    if listing.task == "ordinal":
+        return None, f"{len(names)} grades: each is evaluated against the rest"
+    if wanted is None:
+        return infer_positive_class(names)
+    if wanted not in names:
         raise ConfigError(
-            f"positive_class is {config.positive_class!r}, but the classes found are "
-            f"{', '.join(class_names)}; name one of them."
+            f"positive_class is {wanted!r}, but the classes found are "
+            f"{', '.join(names)}; name one of them."
         )
-    return config.positive_class, "as set"
+    return wanted, "as set"
+
+
+def _check_task(config: Config, listing: Listing) -> None:
+    """Refuse settings that the task of these images rules out."""
+    if listing.task == "multilabel" and config.imbalance == "balanced_sampler":
+        raise ConfigError(
+            "imbalance = balanced_sampler draws each class equally often, but these images have "
+            "several findings each: use class_weights, focal or none."
+        )
+
+
+def _hide_patient(name: str) -> str:
+    """Return the group of a PatientID; the key is only read where there is one."""
+    return hide_name(name, load_key())
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:

@@ -1,0 +1,204 @@
+"""Turn a MedMNIST .npz file into a listing of its images, and each image into bytes.
+
+Each array is unpacked once into the cache folder and mapped into memory, so that a file of
+many gigabytes needs no memory of that size. Missing or odd arrays are refused.
+"""
+
+import hashlib
+import io
+import secrets
+import shutil
+import zipfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.listing import (
+    ListedFile,
+    Listing,
+    keep_some,
+    path_of,
+    require_images,
+)
+from medimg_baseline_cls.errors import BadImageError, DataError
+from medimg_baseline_cls.schema import SPLIT_NAMES, Task, format_findings
+
+_FOLDER = "npz"
+_CHUNK_BYTES = 1 << 20
+
+
+def is_npz(data_dir: Path) -> bool:
+    """Return whether a data "folder" is an .npz file."""
+    return data_dir.suffix.lower() == ".npz" and not data_dir.is_dir()
+
+
+class NpzSource:
+    """Reads images of an .npz file, called split/number, as .npy bytes."""
+
+    def __init__(self, file: Path, cache_dir: Path) -> None:
+        self._arrays = {
+            split: _open_array(file, f"{split}_images", cache_dir=cache_dir)
+            for split in SPLIT_NAMES
+        }
+
+    def read(self, path: str) -> bytes:
+        """Return one image as the bytes of an .npy file."""
+        split, _, number = path.partition("/")
+        array = self._arrays.get(split)
+        if array is None or not number.isdecimal() or int(number) >= len(array):
+            raise BadImageError("the .npz file holds no such image")
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(array[int(number)]), allow_pickle=False)
+        return buffer.getvalue()
+
+
+def list_npz(
+    file: Path,
+    *,
+    cache_dir: Path,
+    task: str = "auto",
+    class_names: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Listing:
+    """List the images of a MedMNIST .npz file: {train,val,test}_{images,labels}.
+
+    One label per image is its class; several, 1 or 0 each, are findings.
+
+    Args:
+        file: the .npz file.
+        cache_dir: where its arrays are unpacked.
+        task: "ordinal" gives the classes an order; "auto" takes what the labels show.
+        class_names: what the labels 0, 1, 2 ... are called; None: by their numbers.
+        limit: keep about this many images; None keeps all.
+
+    Raises:
+        DataError: An array is missing or is not as it must be.
+    """
+    labels = {s: _read_labels(file, s, cache_dir=cache_dir) for s in SPLIT_NAMES}
+    widths = {table.shape[1] for table in labels.values()}
+    if len(widths) > 1:
+        raise DataError(f"{file}: the labels of its splits have different widths.")
+    found: Task = "multilabel" if max(widths) > 1 else "multiclass"
+    if task == "ordinal" and found == "multiclass":
+        found = "ordinal"
+    if task not in ("auto", found):
+        raise DataError(f"task = {task}, but the labels of {file} are of the task {found}.")
+    names = _name_classes(file, labels, class_names=class_names)
+    files: list[ListedFile] = []
+    for split, table in labels.items():
+        count = len(_open_array(file, f"{split}_images", cache_dir=cache_dir))
+        if count != len(table):
+            raise DataError(f"{file}: {split} has {count} images but {len(table)} labels.")
+        digits = len(str(max(1, count - 1)))
+        texts = [
+            format_findings(row, names) if found == "multilabel" else names[row[0]]
+            for row in table.tolist()
+        ]
+        files += [
+            ListedFile(f"{split}/{number:0{digits}d}", text, split)
+            for number, text in enumerate(texts)
+        ]
+    require_images(files, names, task=found)
+    notes = [f"{len(files)} images in {file.name}"]
+    if limit is not None and limit < len(files):
+        notes.append(f"limited to {limit} of {len(files)} images")
+        files = keep_some(files, limit)
+    files.sort(key=path_of)
+    return Listing(tuple(files), names, 0, tuple(notes), task=found, kind="npz")
+
+
+def _name_classes(
+    file: Path, labels: dict[str, NDArray[np.int64]], *, class_names: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the names of the labels 0, 1, 2 ..., or of the findings."""
+    width = labels["train"].shape[1]
+    highest = max(int(table.max(initial=0)) for table in labels.values())
+    count = width if width > 1 else highest + 1
+    if min(int(table.min(initial=0)) for table in labels.values()) < 0:
+        raise DataError(f"{file} holds a label below 0; expected 0, 1, 2 ...")
+    if class_names is None:
+        prefix = "finding_" if width > 1 else ""
+        return tuple(f"{prefix}{number}" for number in range(count))
+    if len(class_names) != count:
+        raise DataError(
+            f"{file} has {count} labels, but class_names names {len(class_names)}: name each, in "
+            "the order of the numbers."
+        )
+    return tuple(class_names)
+
+
+def _read_labels(file: Path, split: str, *, cache_dir: Path) -> NDArray[np.int64]:
+    """Return the labels of a split, shape (n, 1), or (n, C) of 0 and 1."""
+    table = np.asarray(_open_array(file, f"{split}_labels", cache_dir=cache_dir))
+    table = table[:, None] if table.ndim == 1 else table
+    is_whole = table.dtype.kind in "iub"
+    if table.ndim != 2 or not is_whole or (table.shape[1] > 1 and not np.isin(table, (0, 1)).all()):
+        raise DataError(
+            f"{file}: {split}_labels is {table.dtype} of shape {table.shape}; expected whole "
+            "numbers (n, 1), or 0 and 1 for each finding (n, C)."
+        )
+    return table.astype(np.int64)
+
+
+def _open_array(file: Path, name: str, *, cache_dir: Path) -> NDArray[Any]:
+    """Return one array of an .npz file, mapped from the cache, where it is unpacked once."""
+    folder = cache_dir / _FOLDER / _digest(file)
+    target = folder / f"{name}.npy"
+    try:
+        if not target.is_file():
+            _unpack(file, name, target=target)
+        array = np.load(target, mmap_mode="r", allow_pickle=False)
+    except KeyError as error:
+        raise DataError(
+            f"{file} has no array {name}; expected train_images, train_labels, and the same of "
+            "val and test, as in a MedMNIST file."
+        ) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is no readable .npz file, or has no room ({error}).") from error
+    if name.endswith("_images"):
+        _check_images(file, name, array=array)
+    return array
+
+
+def _check_images(file: Path, name: str, *, array: NDArray[Any]) -> None:
+    is_color = array.ndim == 4 and array.shape[3] == 3
+    if array.dtype.name not in ("uint8", "uint16") or not (array.ndim == 3 or is_color):
+        raise DataError(
+            f"{file}: {name} is {array.dtype} of shape {array.shape}; expected uint8 images "
+            "(n, H, W) or (n, H, W, 3): volumes are not supported."
+        )
+
+
+def _unpack(file: Path, name: str, *, target: Path) -> None:
+    """Copy one array out of the .npz file, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{name}-{secrets.token_hex(8)}")
+    try:
+        with (
+            zipfile.ZipFile(file) as archive,
+            archive.open(f"{name}.npy") as packed,
+            temporary.open("xb") as unpacked,
+        ):
+            shutil.copyfileobj(packed, unpacked, _CHUNK_BYTES)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(file: Path) -> str:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise DataError(f"the file {file} cannot be read: {error.strerror or error}.") from error
+    return _hash_file(file, (status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _hash_file(file: Path, _state: tuple[int, int]) -> str:
+    """Return the start of a file's sha256; hashed once while its size and time stay."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:32]

@@ -1,0 +1,50 @@
+"""Where the bytes of an image come from: a file of a folder, or a slice of a MedMNIST .npz.
+
+A source turns the path of an image into bytes that `decode_image` reads. What cannot be
+read gets its reason.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from medimg_baseline_cls.data.npz import NpzSource, is_npz
+from medimg_baseline_cls.errors import BadImageError
+
+
+class ImageSource(Protocol):
+    """Gives the bytes of an image by its path."""
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of one image.
+
+        Raises:
+            BadImageError: there is no such file, or it cannot be read.
+        """
+        ...
+
+
+def open_source(data_dir: Path, *, cache_dir: Path) -> ImageSource:
+    """Return the source of a data folder, or of an .npz file.
+
+    Raises:
+        DataError: the .npz file cannot be read.
+    """
+    return NpzSource(data_dir, cache_dir) if is_npz(data_dir) else FolderSource(data_dir)
+
+
+class FolderSource:
+    """Reads files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file."""
+        file = self._root / path
+        try:
+            # A named pipe called x.png would block for ever; a folder or a dead link is no file.
+            if not file.is_file():
+                raise BadImageError("this is no regular file, or a link that leads nowhere")
+            return file.read_bytes()
+        except OSError as error:
+            raise BadImageError(f"the file cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,379 @@
+"""Turn a table of images (CSV, TSV, Parquet) into a listing: file, label, patient, split.
+
+One row is one image; several rows of one image are refused unless a rule says how to join
+them. Columns are named by the settings; missing ones are reported together. Paths that lead
+out of the root folder are refused unless that is allowed. No image is opened.
+"""
+
+import csv
+import posixpath
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal, cast
+
+from medimg_baseline_cls.data.index import infer_positive_class
+from medimg_baseline_cls.data.labels import LabelRule, Labels, read_labels
+from medimg_baseline_cls.data.listing import (
+    FOLDER_NAMES,
+    ListedFile,
+    Listing,
+    keep_some,
+    path_of,
+    require_images,
+    shorten_list,
+)
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.schema import format_findings, parse_findings
+
+TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
+
+Columns = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSettings:
+    """Which column is what, and what is done with odd rows.
+
+    Attributes:
+        path_column: the file, relative to the root folder.
+        labels: the columns of labels and what they mean.
+        group_column: the patient; None: from the file's name.
+        split_column: train, val or test; None: no split.
+        subgroup_columns: kept beside each image.
+        join_rows: several rows of one image: "error" refuses them, "same" joins those with
+            one label and group, "any" makes the image positive of what any row is.
+        allow_outside: let paths lead out of the root folder.
+        split_files: lists of image names, one file for each split.
+    """
+
+    path_column: str
+    labels: LabelRule
+    group_column: str | None = None
+    split_column: str | None = None
+    subgroup_columns: tuple[str, ...] = ()
+    join_rows: Literal["error", "same", "any"] = "error"
+    allow_outside: bool = False
+    split_files: tuple[Path, ...] = ()
+
+
+def find_table(data_dir: Path) -> Path | None:
+    """Return the table that lies in a data folder, if one does."""
+    return next((data_dir / n for n in TABLE_NAMES if (data_dir / n).is_file()), None)
+
+
+def list_table(
+    manifest: Path, *, root: Path, settings: TableSettings, limit: int | None = None
+) -> Listing:
+    """List the images that a table names.
+
+    Args:
+        manifest: .csv, .tsv or .parquet.
+        root: what paths are relative to.
+        settings: which column is what.
+        limit: keep about this many images, spread over splits and classes; None keeps all.
+
+    Raises:
+        DataError: The table cannot be read, lacks a column, or a row is not as it must be.
+    """
+    columns = read_columns(manifest)
+    _require_columns(columns, _wanted_columns(settings), manifest=manifest)
+    paths = _read_paths(columns[settings.path_column], root=root, settings=settings)
+    labels = _read_labels(columns, settings.labels, manifest=manifest)
+    folders = _read_splits(columns, settings, manifest=manifest)
+    groups = None if settings.group_column is None else columns[settings.group_column]
+    subgroups = list(zip(*(columns[name] for name in settings.subgroup_columns), strict=True))
+    rows = _Rows(paths, labels, groups, folders, subgroups or None)
+    notes = [f"{len(paths)} rows in {manifest.name}", *labels.notes]
+    files = rows.files(_join_rows(rows, settings.join_rows, notes=notes))
+    if settings.split_files:
+        files = _apply_lists(files, settings.split_files, notes=notes)
+    has_split = any(file.folder for file in files)
+    require_images(files, labels.class_names, task=labels.task, has_split=has_split)
+    if limit is not None and limit < len(files):
+        notes.append(f"limited to {limit} of {len(files)} images")
+        files = keep_some(files, limit)
+    files.sort(key=path_of)
+    return Listing(
+        tuple(files),
+        labels.class_names,
+        0,
+        tuple(notes),
+        task=labels.task,
+        subgroup_names=settings.subgroup_columns,
+        kind="table",
+    )
+
+
+def read_columns(path: Path) -> Columns:
+    """Return the cells of each column as text, blanks around them stripped.
+
+    Raises:
+        DataError: The file is missing, is of another kind, or is no table.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".txt", ".parquet"):
+        raise DataError(f"{path}: expected a table that ends in .csv, .tsv or .parquet.")
+    if not path.is_file():
+        raise DataError(f"the table {path} does not exist or is no file.")
+    columns = _read_parquet(path) if suffix == ".parquet" else _read_text(path)
+    if not columns or not next(iter(columns.values())):
+        raise DataError(f"the table {path} holds no row.")
+    return columns
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The table as parallel lists."""
+
+    paths: list[str]
+    labels: Labels
+    groups: list[str] | None
+    folders: list[str] | None
+    subgroups: list[tuple[str, ...]] | None
+
+    def files(self, texts: Mapping[int, str]) -> list[ListedFile]:
+        """Return the images of some rows, with their label texts."""
+        return [
+            ListedFile(
+                self.paths[row],
+                text,
+                "" if self.folders is None else self.folders[row],
+                (self.groups[row] or None) if self.groups is not None else None,
+                () if self.subgroups is None else self.subgroups[row],
+            )
+            for row, text in texts.items()
+        ]
+
+
+def _read_text(path: Path) -> Columns:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            if path.suffix.lower() == ".tsv" or "\t" in first:
+                delimiter = "\t"
+            else:
+                delimiter = ";" if first.count(";") > first.count(",") else ","
+            file.seek(0)
+            header, *rows = list(csv.reader(file, delimiter=delimiter, strict=True))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8.") from error
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{path} is no readable table ({error}).") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    names = [name.strip() for name in header]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path} has two columns called {shorten_list(repeated)}: rename one.")
+    rows = [row for row in rows if row]
+    if not rows:
+        return {}
+    odd = next((n for n, row in enumerate(rows, start=2) if len(row) != len(names)), None)
+    if odd is not None:
+        raise DataError(
+            f"{path}, row {odd}, has {len(rows[odd - 2])} cells where the header has {len(names)}."
+        )
+    return {
+        name: [sys.intern(cell.strip()) for cell in cells]
+        for name, cells in zip(names, zip(*rows, strict=True), strict=True)
+    }
+
+
+def _read_parquet(path: Path) -> Columns:
+    try:
+        from pyarrow import parquet  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading Parquet needs pyarrow: pip install 'medimg-baseline-cls[parquet]', "
+            "or save the table as CSV."
+        ) from error
+    try:
+        table = parquet.read_table(path)
+    except Exception as error:  # pyarrow raises of its own and of many other kinds
+        raise DataError(f"{path} is no readable Parquet file ({error}).") from error
+    return {
+        str(name): ["" if value is None else str(value).strip() for value in column.to_pylist()]
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def _wanted_columns(settings: TableSettings) -> dict[str, str]:
+    """Return the columns that must be there, each with the setting that names it."""
+    wanted = {settings.path_column: "path_column"}
+    wanted |= dict.fromkeys(settings.labels.columns, "label_columns")
+    for name, setting in (
+        (settings.group_column, "group_column"),
+        (settings.split_column, "split_column"),
+    ):
+        if name is not None:
+            wanted[name] = setting
+    return wanted | dict.fromkeys(settings.subgroup_columns, "subgroup_columns")
+
+
+def _require_columns(columns: Columns, wanted: Mapping[str, str], *, manifest: Path) -> None:
+    missing = [name for name in wanted if name not in columns]
+    if not missing:
+        return
+    parts: list[str] = []
+    for name in missing:
+        near = get_close_matches(name, columns, 1, cutoff=0.5)
+        hint = f", did you mean {near[0]}?" if near else ""
+        parts.append(f"{name} ({wanted[name]}{hint})")
+    raise DataError(
+        f"{manifest} lacks the column(s) {', '.join(parts)}; it has {shorten_list(list(columns))}."
+    )
+
+
+def _read_paths(cells: Sequence[str], *, root: Path, settings: TableSettings) -> list[str]:
+    """Return each path below the root, with forward slashes and without detours."""
+    paths: list[str] = []
+    prefix = f"{root.as_posix().rstrip('/')}/"
+    for row, cell in enumerate(cells, start=2):
+        path = cell.replace("\\", "/")
+        if not path:
+            raise DataError(f"row {row}: the column {settings.path_column} is blank.")
+        if "./" in path or "//" in path:
+            path = posixpath.normpath(path)
+        if path.startswith(prefix):
+            path = path[len(prefix) :]
+        is_outside = path.startswith(("../", "/")) or path == ".." or path[1:3] == ":/"
+        if is_outside and not settings.allow_outside:
+            raise DataError(
+                f"row {row}: {cell} lies outside {root}: paths are relative to that folder; set "
+                "data_dir to the folder that holds all images, or say --allow-outside."
+            )
+        paths.append(path)
+    return paths
+
+
+def _read_labels(columns: Columns, rule: LabelRule, *, manifest: Path) -> Labels:
+    try:
+        return read_labels(columns, rule)
+    except DataError as error:
+        raise DataError(f"{manifest}: {error}") from error
+
+
+def _read_splits(columns: Columns, settings: TableSettings, *, manifest: Path) -> list[str] | None:
+    if settings.split_column is None:
+        return None
+    cells = columns[settings.split_column]
+    names = {cell: FOLDER_NAMES.get(cell.lower()) for cell in set(cells)}
+    unknown = sorted(cell for cell, name in names.items() if name is None)
+    if unknown:
+        row = cells.index(unknown[0]) + 2
+        raise DataError(
+            f"{manifest}, row {row}: {settings.split_column} is {unknown[0]!r}; expected train, "
+            "val or test."
+        )
+    return [cast(str, names[cell]) for cell in cells]
+
+
+def _join_rows(
+    rows: _Rows, rule: Literal["error", "same", "any"], *, notes: list[str]
+) -> dict[int, str]:
+    """Return the label text of the first row of each image that is used."""
+    first: dict[str, int] = {}
+    texts: dict[int, str] = {}
+    num_joined = 0
+    for row, (path, text) in enumerate(zip(rows.paths, rows.labels.texts, strict=True)):
+        if text is None:
+            continue
+        held = first.setdefault(path, row)
+        if held == row:
+            texts[row] = text
+            continue
+        num_joined += 1
+        _check_joined(rows, held, row=row, rule=rule)
+        texts[held] = _join_texts(texts[held], text, labels=rows.labels)
+    if num_joined:
+        notes.append(f"{num_joined} further rows of the same images joined (join_rows = {rule})")
+    return texts
+
+
+def _check_joined(rows: _Rows, held: int, *, row: int, rule: str) -> None:
+    """Refuse a second row of an image that the rule does not cover."""
+    where = f"rows {held + 2} and {row + 2} are the same image, {rows.paths[row]}"
+    if rule == "error":
+        raise DataError(
+            f"{where}: say how to join them, --join-rows same if they agree, --join-rows any if "
+            "one positive row makes the image positive."
+        )
+    for name, values in (("patient", rows.groups), ("split", rows.folders)):
+        if values is not None and values[held] != values[row]:
+            raise DataError(
+                f"{where}, but have the {name}s {values[held]!r} and {values[row]!r}: correct one."
+            )
+    texts = rows.labels.texts
+    if rule == "same" and texts[held] != texts[row]:
+        raise DataError(
+            f"{where}, but have the labels {texts[held]!r} and {texts[row]!r}: correct one, or "
+            "say --join-rows any."
+        )
+
+
+def _join_texts(one: str, other: str, *, labels: Labels) -> str:
+    """Return the label of two rows: positive of what either is, the higher of two grades."""
+    if one == other:
+        return one
+    names = labels.class_names
+    if labels.task == "ordinal":
+        return max(one, other, key=names.index)
+    if labels.task == "multiclass":
+        positive, _ = infer_positive_class(names)
+        if positive is None:
+            raise DataError(
+                f"an image has rows of the classes {one} and {other}: --join-rows any joins two "
+                "classes, grades or findings, not more classes than two."
+            )
+        return positive
+    # 1 beats 0, and a known value an unknown one.
+    pairs = zip(parse_findings(one, names), parse_findings(other, names), strict=True)
+    return format_findings([max(pair) for pair in pairs], names)
+
+
+def _apply_lists(
+    files: Sequence[ListedFile], lists: Sequence[Path], *, notes: list[str]
+) -> list[ListedFile]:
+    """Return the images that stand in one of the lists, with the split of that list."""
+    names: dict[str, str] = {}
+    for path in lists:
+        split = _split_of(path)
+        for name in _read_list(path):
+            if names.setdefault(name, split) != split:
+                raise DataError(f"{name} stands in the lists of {names[name]} and {split}.")
+    placed: list[ListedFile] = []
+    for file in files:
+        posix = Path(file.path)
+        keys = (file.path, posix.name, posix.stem)
+        split = next((names[key] for key in keys if key in names), None)
+        if split is not None:
+            placed.append(replace(file, folder=split))
+    if not placed:
+        raise DataError(
+            f"none of the {len(names)} names in {shorten_list([str(p) for p in lists])} is an "
+            f"image of the table, such as {files[0].path}."
+        )
+    if len(placed) < len(files):
+        notes.append(f"{len(files) - len(placed)} images stand in no list of split_files: left out")
+    return placed
+
+
+def _split_of(path: Path) -> str:
+    """Return the split that a list's name holds; train_val is train, of which VAL is cut."""
+    held = {split for split in ("train", "val", "test") if split in path.stem.lower()}
+    if held == {"train", "val"}:
+        return "train"
+    if len(held) != 1:
+        raise DataError(f"{path}: the name of a list must hold one of train, val or test.")
+    return held.pop()
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the list {path} cannot be read ({error}).") from error
+    return [line.strip().replace("\\", "/") for line in lines if line.strip()]

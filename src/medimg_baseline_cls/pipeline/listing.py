@@ -1,0 +1,90 @@
+"""Which images the settings name: of class folders, of a table, or of an .npz file.
+
+Settings of a table without a table are refused.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from medimg_baseline_cls.config import FIELD_GROUPS, Config
+from medimg_baseline_cls.data.labels import LabelRule
+from medimg_baseline_cls.data.listing import Listing, list_images
+from medimg_baseline_cls.data.npz import is_npz, list_npz
+from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
+from medimg_baseline_cls.errors import ConfigError
+
+
+def find_root(config: Config) -> Path:
+    """Return what the paths of images are relative to: the data folder, or the table's.
+
+    Raises:
+        ConfigError: neither is set.
+    """
+    if config.data_dir is not None:
+        return config.data_dir.expanduser().resolve()
+    if config.manifest is not None:
+        return config.manifest.expanduser().resolve().parent
+    raise ConfigError(
+        "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
+        "test/<CLASS>/, or a table by --manifest FILE, or try `medimg demo`."
+    )
+
+
+def list_data(config: Config, *, cache_dir: Path) -> Listing:
+    """List the images of the folder, table or .npz file that the settings name.
+
+    Raises:
+        DataError: there is none, or it is not as it must be.
+    """
+    root = find_root(config)
+    if is_npz(root):
+        return list_npz(
+            root,
+            cache_dir=cache_dir,
+            task=config.task,
+            class_names=config.class_names,
+            limit=config.limit,
+        )
+    table = config.manifest or find_table(root)
+    if table is None:
+        _refuse_table_settings(config, root)
+        listing = list_images(root, class_names=config.class_names, limit=config.limit)
+        return replace(listing, task="ordinal") if config.task == "ordinal" else listing
+    return list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+
+
+def table_settings(config: Config) -> TableSettings:
+    """Return which column of a table is what."""
+    sites = () if config.site_column is None else (config.site_column,)
+    return TableSettings(
+        path_column=config.path_column,
+        labels=LabelRule(
+            columns=config.label_columns,
+            separator=config.label_separator,
+            task=config.task,
+            class_names=config.class_names,
+            uncertain=config.uncertain_labels,
+            missing=config.missing_labels,
+        ),
+        group_column=config.group_column,
+        split_column=config.split_column,
+        subgroup_columns=tuple(dict.fromkeys((*config.subgroup_columns, *sites))),
+        join_rows=config.join_rows,
+        allow_outside=config.allow_outside,
+        split_files=config.split_files,
+    )
+
+
+def _refuse_table_settings(config: Config, root: Path) -> None:
+    """Refuse settings that only a table gives a meaning to."""
+    default = Config()
+    used = [
+        name
+        for name in (*FIELD_GROUPS["table"], "split_files", "site_column")
+        if getattr(config, name) != getattr(default, name)
+    ]
+    if used or config.task == "multilabel":
+        raise ConfigError(
+            f"{', '.join(used) or 'task = multilabel'} needs a table of the images, but {root} "
+            f"holds none: give one by --manifest FILE, or call it {' or '.join(TABLE_NAMES)}."
+        )
