@@ -11,7 +11,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.read.common import (
     MAX_PIXELS,
@@ -138,7 +137,7 @@ def _turn_upright(grey: Pixels, image: Any) -> Pixels:
 
     if not (image.header["qform_code"] > 0 or image.header["sform_code"] > 0):
         return grey.T
-    found: NDArray[np.float64] = orientations.io_orientation(image.affine)
+    found = orientations.io_orientation(image.affine)
     if not np.isfinite(found).all():
         raise BadImageError("the NIfTI file has an orientation that is no rotation")
     wanted = orientations.axcodes2ornt(("L", "P", "S"))
