@@ -164,6 +164,8 @@ def _decode_stored(dataset: "Dataset") -> NDArray[np.uint8 | np.uint16]:
             ) from error
         if not is_available:
             raise BadImageError(f"the DICOM file is compressed as {syntax.name}; {_HINT}")
+    # Unused high bits stay: PixelPaddingValue may lie in them.
+    dataset.pixel_array_options(correct_unused_bits=False)
     try:
         array = dataset.pixel_array
     except RuntimeError as error:
