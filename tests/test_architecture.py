@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 CONFINED: dict[str, tuple[str, ...]] = {
     "timm": ("models/build.py",),
     "monai.networks": ("models/build.py",),
-    "pydicom": ("data/read.py",),
+    "pydicom": ("data/read.py", "data/read/"),
     "matplotlib": ("eval/plots.py", "eval/plots/", "interpret/panels.py", "report/"),
 }
 MAX_FILE_LINES = 400

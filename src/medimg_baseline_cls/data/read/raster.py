@@ -1,0 +1,162 @@
+"""Turn JPEG, PNG, BMP and TIFF files into one upright array.
+
+Grey, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one
+film all give the same grey image. Pixels under transparency are composed on black, as the
+air around a patient is. 16-bit colour comes as 8-bit. Refused with a BadImageError: what is
+none of these formats, several frames, truncated or damaged data, floating-point and
+out-of-range integer pixels.
+"""
+
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from medimg_baseline_cls.data.read.common import (
+    Color,
+    DecodedImage,
+    Header,
+    Pixels,
+    refuse_size,
+    refusing,
+)
+from medimg_baseline_cls.errors import BadImageError
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff"})
+
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_KNOWN_STARTS = (
+    (b"GIF8", "a GIF file"),
+    (b"%PDF", "a PDF file"),
+    (b"PK\x03\x04", "a ZIP or office file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"<", "a web page or XML text"),
+)
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+
+
+def decode(data: bytes, *, color: Color) -> DecodedImage:
+    """Decode a JPEG, PNG, BMP or TIFF file as `read.decode_image` does.
+
+    Raises:
+        BadImageError: The file is not one whole still image of these formats.
+    """
+    with _opened(data) as image:
+        mode = image.mode
+        image.load()
+        pixels = _to_array(_turn_upright(image), color)
+    height, width = pixels.shape[:2]
+    return DecodedImage(pixels=pixels, mode=mode, width=width, height=height)
+
+
+def read_header(data: bytes) -> Header:
+    """Read mode and upright size from the bytes of an image file, without decoding it.
+
+    Raises:
+        BadImageError: As `decode`, as far as the header tells.
+    """
+    with _opened(data) as image:
+        width, height = image.size
+        # Pillow turns a TIFF's size by itself.
+        if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8):
+            width, height = height, width
+        return Header(
+            mode=image.mode,
+            width=width,
+            height=height,
+            is_deep=image.mode in _DEEP_MODES,
+            is_color=image.mode not in _GREY_MODES,
+        )
+
+
+@contextmanager
+def _opened(data: bytes) -> Generator[Image.Image, None, None]:
+    """Yield the opened still image; whatever a decoder raises becomes a BadImageError."""
+    if not data:
+        raise BadImageError("the file is empty (0 bytes)")
+    with refusing("the image"):
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _refuse_unsuitable(image)
+                yield image
+        except Image.UnidentifiedImageError as error:
+            raise BadImageError(_describe_unknown(data)) from error
+
+
+def _refuse_unsuitable(image: Image.Image) -> None:
+    refuse_size(*image.size)
+    # MPO is the JPEG of cameras that store previews as further frames; the first is the image.
+    num_frames = getattr(image, "n_frames", 1)
+    if num_frames != 1 and image.format != "MPO":
+        raise BadImageError(f"the file holds {num_frames} frames, expected one still image")
+
+
+def _describe_unknown(data: bytes) -> str:
+    wanted = "expected a JPEG, PNG, BMP or TIFF image, DICOM, NIfTI or NumPy"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return f"this is a WebP file, {wanted}"
+    for start, name in _KNOWN_STARTS:
+        if data.lstrip()[: len(start)] == start:
+            return f"this is {name}, {wanted}"
+    return f"this is no image or its beginning is damaged, {wanted}"
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8; 1 where there is none or the block is unreadable."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # garbled EXIF is common and says nothing about the pixels
+        return 1
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    # Asked first because the transposition of Pillow raises on garbled EXIF.
+    if _orientation(image) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _to_array(image: Image.Image, color: Color) -> Pixels:
+    if image.mode == "F":
+        raise BadImageError("floating-point pixels have no fixed range, expected 8 or 16 bits")
+    if image.mode in _DEEP_MODES:
+        grey = _stretch_deep(image)
+        return grey if color == "grey" else np.repeat(grey[:, :, None], 3, axis=2)
+    flat = _compose_on_black(image)
+    return np.array(flat.convert("L" if color == "grey" else "RGB"), dtype=np.uint8)
+
+
+def _stretch_deep(image: Image.Image) -> NDArray[np.uint16]:
+    """Return 16-bit pixels over their full range; Pillow's convert("L") would saturate them."""
+    values = np.asarray(image).astype(np.int64)
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest > 65535:
+        raise BadImageError(
+            f"integer pixels from {lowest} to {highest}, expected 8 or 16 bits (0 to 65535)"
+        )
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_TIFF_BITS) == (12,):
+        values = (values * 65535 + 2047) // 4095
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:
+        values = 65535 - values  # WhiteIsZero (MONOCHROME1), which Pillow undoes for 8 bits only
+    return values.astype(np.uint16)
+
+
+def _compose_on_black(image: Image.Image) -> Image.Image:
+    """Return the image without alpha, transparent parts black."""
+    if image.mode in ("La", "RGBa"):  # premultiplied
+        image = image.convert(image.mode.upper())
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("RGBA")
+    if image.mode == "LA":
+        grey, alpha = image.split()
+        return Image.composite(grey, Image.new("L", image.size, 0), alpha)
+    if image.mode == "RGBA":
+        alpha = image.getchannel("A")
+        return Image.composite(image.convert("RGB"), Image.new("RGB", image.size), alpha)
+    return image
