@@ -1,4 +1,4 @@
-"""What `medimg train` and `medimg run` were asked for: the settings, and where each is from.
+"""What `medimg train`, `run` and `check` were asked for: the settings, and where each is from.
 
 Every setting is a flag; the help is grouped as the Config is. Values stay text until the
 Config reads them, so that a flag and a file are checked by the same rules and in the same
@@ -42,6 +42,7 @@ _PRECEDENCE = (
     "Settings come from the defaults, then --config FILE, then flags; the later wins.\n\n"
     "Paths are relative to the current folder, in files too."
 )
+_OWN_FLAGS = {"train": ("--resume",), "check": ("--label-noise",)}
 _CHANGED_BY_RESUME = {"output_dir"}
 
 
@@ -54,6 +55,7 @@ class Request:
     is_printed: bool
     is_resumed: bool
     run: str | None
+    label_noise: bool = False
 
 
 def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
@@ -64,13 +66,13 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     """
     aliases = {flag: f"--{to_dashes(name)}" for name in FLAG_ALIASES for flag in FLAG_ALIASES[name]}
     tokens = canonical_tokens(argv, aliases=aliases)
-    own = ["--config", "--print-config", *(["--resume"] if command == "train" else [])]
+    own = ["--config", "--print-config", *_OWN_FLAGS.get(command, ())]
     known = [*COMMON_FLAGS, *own, *(flag for name in field_facts() for flag in _spellings(name))]
     check_flags(tokens, known, command=command, suggest=partial(_suggest_flags, own=own))
 
     file = _find_file(tokens)
     file_values = {} if file is None else load_config_file(file)
-    parser = _make_parser(file_values, file=file, can_resume=command == "train")
+    parser = _make_parser(file_values, file=file, command=command)
     switches, rest = _take_switches(tokens)
     parsed = tyro.cli(
         parser,
@@ -79,7 +81,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         args=rest,
         config=TYRO_MARKERS,
     )
-    flags = _given_values(parsed, tokens) | switches
+    flags = _given_values(parsed, tokens) | switches | _named_folder(parsed, tokens)
     is_resumed = "--resume" in flag_names(tokens)
     if is_resumed:
         _check_resume(flags, parsed)
@@ -89,6 +91,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         is_printed=parsed.print_config,
         is_resumed=is_resumed,
         run=parsed.resume[0] if is_resumed and parsed.resume else None,
+        label_noise=command == "check" and parsed.label_noise,
     )
 
 
@@ -177,6 +180,16 @@ def _given_values(parsed: Any, tokens: Sequence[str]) -> dict[str, Any]:
     return {name: _one_none(value) for name, value in found.items()}
 
 
+def _named_folder(parsed: Any, tokens: Sequence[str]) -> dict[str, Any]:
+    """Return the data folder of `medimg check DIR` as a setting."""
+    folders: tuple[str, ...] = getattr(parsed, "folder", ())
+    if len(folders) > 1:
+        raise ConfigError(f"check takes one folder, but got {' and '.join(folders)}.")
+    if folders and "--data-dir" in flag_names(tokens):
+        raise ConfigError(f"check got {folders[0]} and --data-dir too: name the folder once.")
+    return {"data_dir": folders[0]} if folders else {}
+
+
 def _one_none(value: Any) -> Any:
     return "none" if value == ("none",) else value
 
@@ -200,9 +213,7 @@ def _find_sources(
     return dict.fromkeys(field_facts(), "default") | from_file | from_flags
 
 
-def _make_parser(
-    file_values: Mapping[str, Any], *, file: Path | None, can_resume: bool
-) -> type[Any]:
+def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: str) -> type[Any]:
     """Return a dataclass whose help is the command's: own flags first, then a box per group."""
     config = _option("Settings in a YAML, TOML or JSON file; a run's config.json is one.", "FILE")
     printed = _option("Print the settings and the source of each, as YAML, and stop.")
@@ -212,10 +223,17 @@ def _make_parser(
         ("print_config", Annotated[bool, printed], field(default=False)),
         (
             "resume",
-            Annotated[tuple[str, ...], resumed if can_resume else tyro.conf.Suppress],
+            Annotated[tuple[str, ...], resumed if command == "train" else tyro.conf.Suppress],
             field(default=()),
         ),
     ]
+    if command == "check":
+        folder = _option("Folder of images, as for train; nothing is written into it.", "DIR")
+        noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
+        parts += [
+            ("folder", Annotated[tyro.conf.Positional[tuple[str, ...]], folder], field(default=())),
+            ("label_noise", Annotated[bool, noise], field(default=False)),
+        ]
     for title, names in FIELD_GROUPS.items():
         group = make_dataclass(title, [_make_option(n, file_values, file=file) for n in names])
         group.__doc__ = None

@@ -1,5 +1,6 @@
 """The commands as functions: the only room that sees the Config and all other rooms.
 
+check     data folder -> audit              check.py
 train     prepare -> build -> fit            training.py, prepare.py
 evaluate  VAL -> thresholds -> TEST          evaluation.py
 explain   mistakes -> maps -> panels         explanation.py
@@ -10,6 +11,7 @@ demo      phantoms -> run -> check of maps   demo.py
 """
 
 from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.pipeline.check import CheckResult, check
 from medimg_baseline_cls.pipeline.commands import report, run
 from medimg_baseline_cls.pipeline.demo import demo
 from medimg_baseline_cls.pipeline.evaluation import evaluate
@@ -19,7 +21,9 @@ from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.training import resume, train
 
 __all__ = [
+    "CheckResult",
     "RunResult",
+    "check",
     "demo",
     "evaluate",
     "explain",

@@ -31,6 +31,15 @@ def create_run_folder(output_dir: Path, project: str) -> Path:
     Raises:
         ConfigError: The project's name cannot be part of a folder's name.
     """
+    return create_folder(output_dir / "runs", project)
+
+
+def create_folder(parent: Path, project: str) -> Path:
+    """Make and return a new folder in `parent`, named by project and local time.
+
+    Raises:
+        ConfigError: The project's name cannot be part of a folder's name.
+    """
     if not re.fullmatch(r"\w([\w.-]*\w)?", project):
         raise ConfigError(
             f"project={project!r} cannot name a folder: use letters, digits, and - _ . "
@@ -38,7 +47,7 @@ def create_run_folder(output_dir: Path, project: str) -> Path:
         )
     stem = f"{project}_{datetime.now():%Y%m%d-%H%M%S}"
     for number in count(1):
-        run = output_dir / "runs" / (stem if number == 1 else f"{stem}-{number}")
+        run = parent / (stem if number == 1 else f"{stem}-{number}")
         try:
             run.mkdir(parents=True)
         except FileExistsError:
