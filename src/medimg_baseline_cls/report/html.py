@@ -15,6 +15,7 @@ from medimg_baseline_cls.report.page import render_page
 from medimg_baseline_cls.report.performance import (
     shown_classes,
     tabulate_confusion,
+    tabulate_controls,
     tabulate_metrics,
     tabulate_points,
 )
@@ -64,7 +65,9 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
-        "performance_tables": _present(tabulate_metrics(content), *points),
+        "performance_tables": _present(
+            tabulate_metrics(content), tabulate_controls(content), *points
+        ),
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
         "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],

@@ -90,7 +90,6 @@ def fit_controls(
     *,
     others: Mapping[str, ControlFeatures],
     num_classes: int,
-    classes: Sequence[int] | None = None,
 ) -> dict[str, dict[str, Scores]]:
     """Fit both controls on TRAIN and score the other splits with them.
 
@@ -99,24 +98,27 @@ def fit_controls(
         labels: class index of each, shape (N,); or 1, 0, -1 (unknown) per finding, (N, C).
         others: by name of the split, such as "val" and "test".
         num_classes: C.
-        classes: the classes that are scored; None scores all.
 
     Returns:
         Control ("trivial", "border") to split to probabilities, shape (n, C), each class
-        against the rest; NaN for a class that is not scored or that TRAIN does not define.
+        against the rest; NaN for a class that TRAIN does not define.
     """
-    scored = range(num_classes) if classes is None else classes
+    # Of two classes one says it all: the other is its complement.
+    is_binary = num_classes == 2 and labels.ndim == 1
     scores: dict[str, dict[str, Scores]] = {}
     for control in CONTROLS:
         parts = {name: part.of(control) for name, part in others.items()}
         tables = {n: np.full((len(part), num_classes), np.nan) for n, part in parts.items()}
-        for index in scored:
+        for index in range(1 if is_binary else 0, num_classes):
             truth, known = truth_of(labels, index)
             if min(truth[known].sum(), (~truth[known]).sum()) == 0:
                 continue
             found = fit_scores(train.of(control)[known], truth[known], others=parts)
             for name, column in found.items():
                 tables[name][:, index] = column
+        if is_binary:
+            for table in tables.values():
+                table[:, 0] = 1 - table[:, 1]
         scores[control] = tables
     return scores
 

@@ -66,19 +66,18 @@ def check_duplicates(
     """Look for copies; without measures for byte-identical files alone."""
     records = images.split.records
     sets = _Sets(len(records))
-    findings = _judge(
-        "identical", sets.join(_pairs_of_equals([r.sha256 for r in records])), records
-    )
+    equal = _pairs_of_equals([record.sha256 for record in records])
+    findings = _judge("identical", sets.join(equal), records=records)
     if measures is not None:
         usable = np.flatnonzero(~measures.is_constant[images.rows])
         rows = images.rows[usable]
         digests = [measures.digests[row].tobytes() for row in rows]
         pairs = [(int(usable[a]), int(usable[b])) for a, b in _pairs_of_equals(digests)]
-        findings += _judge("same_pixels", sets.join(pairs), records)
+        findings += _judge("same_pixels", sets.join(pairs), records=records)
         _, first = np.unique(measures.digests[rows], axis=0, return_index=True)
         places = usable[first]
         found = find_near_pairs(measures, images.rows[places], progress=progress)
-        findings += _judge("near", sets.join(places[found].tolist()), records)
+        findings += _judge("near", sets.join(places[found].tolist()), records=records)
     looked = "bytes" if measures is None else "bytes, pixels and perceptual hashes"
     return Check(
         "duplicates",
@@ -181,7 +180,7 @@ class _Sets:
 
 
 def _judge(
-    kind: str, sets: Sequence[Sequence[int]], records: Sequence[ImageRecord]
+    kind: str, sets: Sequence[Sequence[int]], *, records: Sequence[ImageRecord]
 ) -> list[Finding]:
     """Return a finding for each place where copies of one kind stand."""
     placed: defaultdict[str, list[list[ImageRecord]]] = defaultdict(list)

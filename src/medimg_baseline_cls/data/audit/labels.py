@@ -122,7 +122,8 @@ def _judge_prevalence(split: Split, counts: Counts) -> Iterator[Finding]:
         f"{name}: {share:.0%} in {side}, {before:.0%} in train"
         for side, held in counts.items()
         for name in split.class_names
-        if (share := _share(held[name])) is not None
+        if side == "test"
+        and (share := _share(held[name])) is not None
         and (before := _share(trained.get(name, (0, 0)))) is not None
         and abs(share - before) > LARGE_DIFFERENCE
     ]
@@ -130,7 +131,7 @@ def _judge_prevalence(split: Split, counts: Counts) -> Iterator[Finding]:
         yield _finding(
             "prevalence_differs",
             "warning",
-            what="classes whose share differs from train's by more than 0.1",
+            what="classes whose share in test differs from train's by more than 0.1",
             advice="Report the shares: thresholds, PPV, NPV and AP belong to the share they were "
             "computed at.",
             names=other,

@@ -61,14 +61,21 @@ class Measures:
         return self.statistics[:, STATISTICS.index("standard deviation")] == 0
 
 
-def measure_pixels(pixels: NDArray[Any], *, progress: ProgressMaker = SILENT.progress) -> Measures:
-    """Measure every image of an array.
+def measure_pixels(
+    pixels: NDArray[Any],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    progress: ProgressMaker = SILENT.progress,
+) -> Measures:
+    """Measure the images of an array.
 
     Args:
         pixels: shape (M, C, S, S), uint8 or uint16, C = 1 or 3.
+        rows: which of them, in this order; None takes every one.
         progress: makes a progress bar from a description and a total.
     """
-    count = len(pixels)
+    wanted = np.arange(len(pixels)) if rows is None else rows
+    count = len(wanted)
     measures = Measures(
         digests=np.zeros((count, 2), np.uint64),
         hashes=np.zeros((count, 4), np.uint64),
@@ -78,7 +85,7 @@ def measure_pixels(pixels: NDArray[Any], *, progress: ProgressMaker = SILENT.pro
     )
     with progress("measuring images", count) as bar:
         for start in range(0, count, _BLOCK):
-            block = np.asarray(pixels[start : start + _BLOCK])
+            block = np.asarray(pixels[wanted[start : start + _BLOCK]])
             grey = to_grey(block)
             part = slice(start, start + len(block))
             thumbs = shrink(grey, THUMB_SIDE)

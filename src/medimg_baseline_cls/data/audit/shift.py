@@ -58,12 +58,16 @@ def check_shift(
     found: list[_Shift] = []
     with progress("shift", len(truths) * len(others)) as bar:
         for split in others:
+            compared = thin_out((sides == "train") | (sides == split), images)
             for name, (truth, known) in truths:
-                within = truth & known & thin_out((sides == "train") | (sides == split), images)
-                is_other = sides[within] == split
-                if min(is_other.sum(), (~is_other).sum()) >= MIN_IMAGES:
-                    groups = features.groups[within]
-                    found.append(_measure(seen[within], is_other, groups, name=(split, name)))
+                within = truth & known & compared
+                names = (split, name)
+                found += _measure(
+                    seen[within],
+                    sides[within] == split,
+                    groups=features.groups[within],
+                    names=names,
+                )
                 bar.advance()
     if not found:
         text = f"Not measured: it takes {MIN_IMAGES} images of a class in train and in test."
@@ -80,14 +84,17 @@ def check_shift(
 def _measure(
     features: NDArray[np.float32],
     is_other: Truth,
-    groups: NDArray[np.str_],
     *,
-    name: tuple[str, str],
-) -> _Shift:
+    groups: NDArray[np.str_],
+    names: tuple[str, str],
+) -> Iterator[_Shift]:
+    """Yield the shift between two splits, unless one has too few images."""
+    if min(is_other.sum(), (~is_other).sum()) < MIN_IMAGES:
+        return
     drawn = draw_groups(groups, share=float(is_other.mean()))
-    return _Shift(
-        class_name=name[1],
-        split=name[0],
+    yield _Shift(
+        class_name=names[1],
+        split=names[0],
         num_images=int(is_other.sum()),
         auroc=_tell_apart(features, is_other, groups=groups),
         control=_tell_apart(features, drawn, groups=groups),

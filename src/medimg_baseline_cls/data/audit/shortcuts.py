@@ -61,7 +61,7 @@ def check_shortcuts(
             truth, known = truths[name]
             own, other = trained & known, tested & known
             if min((truth & own).sum(), (~truth & own).sum()) >= MIN_PER_CLASS:
-                figures.append(_measure_class(name, features, truth, train=own, test=other))
+                figures.append(_measure_class(name, features, truth=truth, train=own, test=other))
             bar.advance()
     if not figures:
         return Check(
@@ -92,8 +92,8 @@ def thin_out(chosen: NDArray[np.bool_], images: AuditImages) -> NDArray[np.bool_
 def _measure_class(
     name: str,
     features: ControlFeatures,
-    truth: NDArray[np.bool_],
     *,
+    truth: NDArray[np.bool_],
     train: NDArray[np.bool_],
     test: NDArray[np.bool_],
 ) -> _ClassFigures:
