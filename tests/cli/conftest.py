@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("demo", "evaluate", "explain", "predict", "report", "resume", "run", "train")
+COMMANDS = ("check", "demo", "evaluate", "explain", "predict", "report", "resume", "run", "train")
 
 
 @dataclass
 class Result:
     run_dir: Path = Path("run")
+    status: int = 0
 
 
 class Calls(list[tuple[str, tuple[Any, ...], dict[str, Any]]]):

@@ -29,7 +29,7 @@ from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.report.audit_page import write_audit_page
 from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
-from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_folder
 
@@ -74,9 +74,9 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
 
         make_features = partial(extract_frozen_features, config, log=log)
     checks = audit_images(images, make_features=make_features, progress=log.progress)
-    content = _describe(config, images, checks=checks)
     folder = create_folder(config.output_dir / "audits", config.project)
-    write_json(folder / "audit.json", content)
+    write_json(folder / "audit.json", _describe(config, images, checks=checks))
+    content = read_json(folder / "audit.json")
     page = write_audit_page(folder, content, thumbnails=_draw_thumbnails(images, checks))
     _print_checks(log, checks, page=page)
     return CheckResult(folder, EXIT_STATUS[worst_verdict(c.verdict for c in checks)], content)

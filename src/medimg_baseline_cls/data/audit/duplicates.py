@@ -8,6 +8,7 @@ value alone are not compared.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from medimg_baseline_cls.data.audit.findings import (
     Verdict,
     set_example,
 )
-from medimg_baseline_cls.data.audit.images import AuditImages
+from medimg_baseline_cls.data.audit.images import AuditImages, paths_of_each
 from medimg_baseline_cls.data.audit.measure import Measures, ProgressMaker
 from medimg_baseline_cls.schema import ImageRecord
 from medimg_baseline_cls.utils.log import SILENT
@@ -214,6 +215,4 @@ def _place(held: Sequence[ImageRecord]) -> str:
 
 def _show(held: Sequence[ImageRecord]) -> Example:
     """Return a set as an example, one image of each split first."""
-    first = {(record.split, record.label): record for record in reversed(held)}
-    ordered = [*first.values(), *held]
-    return set_example(list(dict.fromkeys(record.path for record in ordered)))
+    return set_example(paths_of_each(held, attrgetter("split", "label")))

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from medimg_baseline_cls.data.audit.findings import (
     MAX_EXAMPLES,
@@ -12,7 +13,7 @@ from medimg_baseline_cls.data.audit.findings import (
     Verdict,
     set_example,
 )
-from medimg_baseline_cls.data.audit.images import AuditImages
+from medimg_baseline_cls.data.audit.images import AuditImages, paths_of_each
 from medimg_baseline_cls.schema import ImageRecord
 
 Groups = dict[str, list[ImageRecord]]
@@ -124,7 +125,7 @@ def _show(groups: Groups, attribute: str) -> tuple[Example, ...]:
     """Return the first groups, with one image of each side or label first."""
     examples: list[Example] = []
     for name, held in list(groups.items())[:MAX_EXAMPLES]:
-        first = {getattr(record, attribute): record for record in reversed(held)}
-        paths = dict.fromkeys(record.path for record in [*first.values(), *held])
-        examples.append(set_example(list(paths), f"{name}: {', '.join(sorted(first))}"))
+        values = dict.fromkeys(getattr(record, attribute) for record in held)
+        paths = paths_of_each(held, attrgetter(attribute))
+        examples.append(set_example(paths, f"{name}: {', '.join(values)}"))
     return tuple(examples)

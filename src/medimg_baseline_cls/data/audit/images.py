@@ -3,6 +3,7 @@
 Plain values: they come from a folder, a table or a run alike. Nothing is decoded here.
 """
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.schema import Split, index_labels
+from medimg_baseline_cls.schema import ImageRecord, Split, index_labels
 
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -89,6 +90,16 @@ def sniff_content(head: bytes) -> str:
     ('JPEG', '')
     """
     return next((name for start, name in _STARTS if head.startswith(start)), "")
+
+
+def paths_of_each(
+    records: Sequence[ImageRecord], key: Callable[[ImageRecord], Hashable]
+) -> list[str]:
+    """Return the paths of images, the first one of each side (or label) before the others."""
+    first: dict[Hashable, str] = {}
+    for record in records:
+        first.setdefault(key(record), record.path)
+    return list(dict.fromkeys([*first.values(), *(record.path for record in records)]))
 
 
 def class_truths(split: Split) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:

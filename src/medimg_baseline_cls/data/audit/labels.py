@@ -23,7 +23,7 @@ def check_labels(images: AuditImages) -> Check:
         *_judge_counts(split, counts),
         *_judge_prevalence(split, counts),
     ]
-    summary = f"{len(split.class_names)} classes ({split.task}), {len(counts)} split(s)."
+    summary = f"{len(split.class_names)} classes, task {split.task}, in {_join(list(counts))}."
     return Check("labels", "Labels", summary, tuple(findings), (_tabulate(split, counts),))
 
 
@@ -40,6 +40,16 @@ def count_classes(split: Split) -> Counts:
             for name, (truth, known) in truths.items()
         }
     return counts
+
+
+def _join(sides: list[str]) -> str:
+    """Return the names of the splits in words.
+
+    >>> _join(["train", "val", "test"]), _join([""])
+    ('train, val and test', 'all images')
+    """
+    named = [side or "all images" for side in sides]
+    return " and ".join(filter(None, (", ".join(named[:-1]), named[-1]))) if named else "no image"
 
 
 def _judge_classes(split: Split, counts: Counts) -> Iterator[Finding]:
