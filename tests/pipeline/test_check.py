@@ -178,7 +178,7 @@ def test_planted_marker_is_told_by_the_controls(
     write_phantoms(folder, num_train=140, num_test=60, image_size=64, seed=8, shortcut=True)
     result = run_check(folder)
     (check_,) = [item for item in result.content["checks"] if item["name"] == "shortcuts"]
-    border = next(r for r in check_["figures"][0]["rows"] if r[0] == "the outer frame alone")
+    border = next(r for r in check_["figures"][0]["rows"] if r[0] == "outer frame")
     assert border[2] > 0.85
     assert "telling_control" in findings(result)
 

@@ -1,4 +1,4 @@
-"""What `medimg train`, `run` and `check` were asked for: the settings, and where each is from.
+"""What `medimg train`, `run`, `cv` and `check` were asked for: the settings, each with its source.
 
 Every setting is a flag; the help is grouped as the Config is. Values stay text until the
 Config reads them, so that a flag and a file are checked by the same rules and in the same
@@ -42,8 +42,12 @@ _PRECEDENCE = (
     "Settings come from the defaults, then --config FILE, then flags; the later wins.\n\n"
     "Paths are relative to the current folder, in files too."
 )
-_OWN_FLAGS = {"train": ("--resume",), "check": ("--label-noise",)}
 _CHANGED_BY_RESUME = {"output_dir"}
+_OWN_FLAGS = {
+    "train": ("resume",),
+    "cv": ("repeats", "by_site", "resume"),
+    "check": ("label_noise",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,8 @@ class Request:
     is_printed: bool
     is_resumed: bool
     run: str | None
+    repeats: int = 1
+    by_site: bool = False
     label_noise: bool = False
 
 
@@ -66,7 +72,8 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     """
     aliases = {flag: f"--{to_dashes(name)}" for name in FLAG_ALIASES for flag in FLAG_ALIASES[name]}
     tokens = canonical_tokens(argv, aliases=aliases)
-    own = ["--config", "--print-config", *_OWN_FLAGS.get(command, ())]
+    own_flags = _OWN_FLAGS.get(command, ())
+    own = ["--config", "--print-config", *(f"--{to_dashes(name)}" for name in own_flags)]
     known = [*COMMON_FLAGS, *own, *(flag for name in field_facts() for flag in _spellings(name))]
     check_flags(tokens, known, command=command, suggest=partial(_suggest_flags, own=own))
 
@@ -91,7 +98,9 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         is_printed=parsed.print_config,
         is_resumed=is_resumed,
         run=parsed.resume[0] if is_resumed and parsed.resume else None,
-        label_noise=command == "check" and parsed.label_noise,
+        repeats=parsed.repeats,
+        by_site=parsed.by_site,
+        label_noise=parsed.label_noise,
     )
 
 
@@ -199,6 +208,8 @@ def _check_resume(flags: Mapping[str, Any], parsed: Any) -> None:
         raise ConfigError(f"--resume takes one run, but got {' and '.join(parsed.resume)}.")
     others = [f"--{to_dashes(name)}" for name in flags if name not in _CHANGED_BY_RESUME]
     others += ["--config"] if parsed.config is not None else []
+    others += ["--repeats"] if parsed.repeats != 1 else []
+    others += ["--by-site"] if parsed.by_site else []
     if others:
         raise ConfigError(
             f"--resume goes on with the run's own settings: leave out {', '.join(others)}."
@@ -217,23 +228,29 @@ def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: 
     """Return a dataclass whose help is the command's: own flags first, then a box per group."""
     config = _option("Settings in a YAML, TOML or JSON file; a run's config.json is one.", "FILE")
     printed = _option("Print the settings and the source of each, as YAML, and stop.")
-    resumed = _option("Go on with a run (the newest interrupted one), to the same end.", "[RUN]")
+    is_cv = command == "cv"
+    what = "cross-validation (the newest unfinished" if is_cv else "run (the newest interrupted"
+    resumed = _option(f"Go on with a {what} one), to the same end.", "[CV]" if is_cv else "[RUN]")
+    by_site = _option("Leave out each site of --site-column in turn, instead of folds.")
+    noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
+    own: dict[str, tuple[Any, Any, Any]] = {
+        "resume": (tuple[str, ...], (), resumed),
+        "repeats": (int, 1, _option("Drawings of the folds (1 or more; default 1).", "N")),
+        "by_site": (bool, False, by_site),
+        "label_noise": (bool, False, noise),
+    }
     parts: list[tuple[str, Any, Any]] = [
         ("config", Annotated[Path | None, config], field(default=None)),
         ("print_config", Annotated[bool, printed], field(default=False)),
-        (
-            "resume",
-            Annotated[tuple[str, ...], resumed if command == "train" else tyro.conf.Suppress],
-            field(default=()),
-        ),
     ]
+    for name, (kind, default, option) in own.items():
+        is_shown = name in _OWN_FLAGS.get(command, ())
+        marker = option if is_shown else tyro.conf.Suppress
+        parts.append((name, Annotated[kind, marker], field(default=default)))
     if command == "check":
         folder = _option("Folder of images, as for train; nothing is written into it.", "DIR")
-        noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
-        parts += [
-            ("folder", Annotated[tyro.conf.Positional[tuple[str, ...]], folder], field(default=())),
-            ("label_noise", Annotated[bool, noise], field(default=False)),
-        ]
+        kind = tyro.conf.Positional[tuple[str, ...]]
+        parts.append(("folder", Annotated[kind, folder], field(default=())))
     for title, names in FIELD_GROUPS.items():
         group = make_dataclass(title, [_make_option(n, file_values, file=file) for n in names])
         group.__doc__ = None

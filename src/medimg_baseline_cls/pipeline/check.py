@@ -31,7 +31,7 @@ from medimg_baseline_cls.report.audit_page import write_audit_page
 from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
-from medimg_baseline_cls.utils.runs import create_folder
+from medimg_baseline_cls.utils.runs import create_run_folder
 
 THUMBNAIL_SIDE = 112
 _GROUP_REGEX = {"auto": None, "none": "(?!)"}  # as in prepare.py
@@ -74,7 +74,7 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
 
         make_features = partial(extract_frozen_features, config, log=log)
     checks = audit_images(images, make_features=make_features, progress=log.progress)
-    folder = create_folder(config.output_dir / "audits", config.project)
+    folder = create_run_folder(config.output_dir, config.project, room="audits")
     write_json(folder / "audit.json", _describe(config, images, checks=checks))
     content = read_json(folder / "audit.json")
     page = write_audit_page(folder, content, thumbnails=_draw_thumbnails(images, checks))

@@ -21,21 +21,13 @@ _STATUS_FILE = "status.json"
 _RUN_FILES = (_STATUS_FILE, "config.json")
 
 
-def create_run_folder(output_dir: Path, project: str) -> Path:
+def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> Path:
     """Make and return a new run folder, named by project and local time.
 
     Args:
-        output_dir: the folder that holds `runs`; made if it is missing.
+        output_dir: the folder that holds `room`; made if it is missing.
         project: letters, digits, and - _ . between them.
-
-    Raises:
-        ConfigError: The project's name cannot be part of a folder's name.
-    """
-    return create_folder(output_dir / "runs", project)
-
-
-def create_folder(parent: Path, project: str) -> Path:
-    """Make and return a new folder in `parent`, named by project and local time.
+        room: the folder for folders of this kind.
 
     Raises:
         ConfigError: The project's name cannot be part of a folder's name.
@@ -47,7 +39,7 @@ def create_folder(parent: Path, project: str) -> Path:
         )
     stem = f"{project}_{datetime.now():%Y%m%d-%H%M%S}"
     for number in count(1):
-        run = parent / (stem if number == 1 else f"{stem}-{number}")
+        run = output_dir / room / (stem if number == 1 else f"{stem}-{number}")
         try:
             run.mkdir(parents=True)
         except FileExistsError:

@@ -79,10 +79,10 @@ def check_duplicates(
         places = usable[first]
         found = find_near_pairs(measures, images.rows[places], progress=progress)
         findings += _judge("near", sets.join(places[found].tolist()), records=records)
-    looked = "bytes" if measures is None else "bytes, pixels and perceptual hashes"
+    looked = "bytes" if measures is None else "bytes, pixels and hashes"
     return Check(
         "duplicates",
-        "Copies of the same image",
+        "Copies",
         f"{len(records)} images compared by {looked}.",
         tuple(findings),
     )

@@ -46,9 +46,9 @@ def check_noise(
     suspicious = [int(i) for i in order if worst[i] > DOUBTED]
     return Check(
         "noise",
-        "Doubtful labels",
+        "Label noise",
         f"{int((worst > DOUBTED).sum())} of {len(worst)} labels are doubted by a linear classifier "
-        "on frozen features, fitted without the patient.",
+        "on frozen features.",
         (_list_suspicious(images, worst, suspicious=suspicious),) if suspicious else (),
     )
 

@@ -71,10 +71,10 @@ def check_shift(
                 bar.advance()
     if not found:
         text = f"Not measured: it takes {MIN_IMAGES} images of a class in train and in test."
-        return Check("shift", "Shift between the splits", text)
+        return Check("shift", "Shift", text)
     return Check(
         "shift",
-        "Shift between the splits",
+        "Shift",
         _summarize(found),
         tuple(_judge(found)),
         (_tabulate(found),),
@@ -122,10 +122,8 @@ def _summarize(found: list[_Shift]) -> str:
     """Say how well the splits can be told apart, at most, and what chance gives."""
     worst = max(found, key=lambda shift: shift.auroc or 0.0)
     auroc, control = worst.auroc or 0.0, worst.control or 0.0
-    return (
-        f"At most AUROC {auroc:.3f} for telling {worst.split} from train ({worst.class_name}); "
-        f"{control:.3f} between random halves."
-    )
+    where = f"{worst.class_name}, {worst.split}"
+    return f"AUROC at most {auroc:.3f} ({where}), random halves {control:.3f}."
 
 
 def _judge(found: list[_Shift]) -> Iterator[Finding]:

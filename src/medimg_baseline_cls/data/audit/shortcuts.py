@@ -31,7 +31,7 @@ TELLING_AUROC = 0.75
 MAX_CLASSES = 20
 MAX_IMAGES = 20_000
 
-_CONTROL_NAMES = {"trivial": "all properties together", "border": "the outer frame alone"}
+_CONTROL_NAMES = {"trivial": "all properties", "border": "outer frame"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +130,10 @@ def _summarize(figures: list[_ClassFigures]) -> str:
         found = [(item.controls[control][0] or 0.0, item) for item in figures]
         auroc, item = max(found, key=lambda pair: pair[0])
         tested = item.controls[control][1]
-        test = "" if tested is None else f", {tested:.3f} on test"
+        test = "" if tested is None else f" (test {tested:.3f})"
         parts.append(f"{title} {auroc:.3f}{test}")
-    of = f" ({figures[0].name})" if len(figures) == 1 else " (best class)"
-    return f"AUROC of {' and of '.join(parts)}{of}."
+    of = "" if len(figures) == 1 else ", at most"
+    return f"AUROC{of}: {', '.join(parts)}."
 
 
 def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
@@ -147,8 +147,7 @@ def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
         yield _finding(
             "telling_property",
             single,
-            what=f"trivial properties that tell the class by themselves (AUROC {TELLING_AUROC:g} "
-            "or more)",
+            what=f"trivial properties that tell the class, AUROC {TELLING_AUROC:g} or more",
             advice="Find out where the difference comes from (scanner, export, cropping), and make "
             "both classes alike if you can.",
         )
@@ -162,7 +161,7 @@ def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
         yield _finding(
             "telling_control",
             joint,
-            what="control classifiers that tell the class without looking at the organ",
+            what="control classifiers that tell the class and see no organ",
             advice="Report these AUROCs beside the model's: one that does not clearly beat them "
             "has learnt little.",
         )
