@@ -9,6 +9,7 @@ import medimg_baseline_cls
 
 PUBLIC = [
     "Config",
+    "check",
     "cross_validate",
     "demo",
     "evaluate",
@@ -62,7 +63,7 @@ import medimg_baseline_cls.train
 import medimg_baseline_cls.report
 from medimg_baseline_cls.train import __doc__
 pipeline = ModuleType("medimg_baseline_cls.pipeline")
-for name in ("demo", "evaluate", "explain", "predict", "report", "run", "train"):
+for name in ("check", "demo", "evaluate", "explain", "predict", "report", "run", "train"):
     setattr(pipeline, name, f"the command {name}")
 sys.modules[pipeline.__name__] = pipeline
 import medimg_baseline_cls

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medimg_baseline_cls.config import Config
     from medimg_baseline_cls.pipeline import (
+        check,
         cross_validate,
         demo,
         evaluate,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Config",
+    "check",
     "cross_validate",
     "demo",
     "evaluate",

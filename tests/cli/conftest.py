@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 COMMANDS = (
-    *("cross_validate", "demo", "evaluate", "explain", "predict", "report"),
+    *("check", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
     *("resume", "resume_cross_validation", "run", "train"),
 )
 
@@ -17,6 +17,7 @@ COMMANDS = (
 @dataclass
 class Result:
     run_dir: Path = Path("run")
+    status: int = 0
 
 
 class Calls(list[tuple[str, tuple[Any, ...], dict[str, Any]]]):

@@ -15,6 +15,7 @@ from medimg_baseline_cls.data.read import SUFFIXES
 from medimg_baseline_cls.errors import DataError
 
 NOISE = (".DS_Store", "._a.png", "Thumbs.db", "DESKTOP.INI", "@eaDir", "__MACOSX", ".git")
+MORE_SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".npy")
 OTHERS = ("notes.txt", "scan.dcm", "a.nii.gz", "README", "a.png.txt", "png")
 
 
@@ -44,7 +45,7 @@ def walk(data: Path) -> dict[str, set[str]]:
         folders[:] = [name for name in folders if name not in hidden]
         held["hidden"] |= {str(place / name) for name in hidden}
         for name in set(files) - hidden:
-            is_image = Path(name).suffix.lower() in SUFFIXES
+            is_image = name.lower().endswith((*SUFFIXES, *MORE_SUFFIXES))
             kind = "outside" if len(place.parts) == 1 else "images" if is_image else "others"
             held[kind].add((place / name).as_posix())
     return held

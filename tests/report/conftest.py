@@ -208,6 +208,13 @@ def write_mistakes(run: FakeRun, rules: Mapping[str, float]) -> int:
     return len(rows)
 
 
+def write_control(auroc: float) -> dict[str, Any]:
+    return {
+        split: {"auroc": metric(auroc + step), "average_precision": metric(None)}
+        for split, step in (("val", 0.01), ("test", 0.0))
+    }
+
+
 def write_evaluation(run: FakeRun) -> None:
     rules = {"max_f1": 0.61, "target_sensitivity": 0.42, "default": 0.5}
     summaries = {split: summary_of(run, split, rules) for split in ("val", "test")}
@@ -247,6 +254,10 @@ def write_evaluation(run: FakeRun) -> None:
             "thresholds": thresholds,
             "headline": headline,
             "head_only": head_only,
+            "controls": [
+                {"name": name, "description": f"what {name} is", **write_control(0.7 + step)}
+                for name, step in (("trivial", 0.0), ("border", 0.1))
+            ],
             "num_mistakes": write_mistakes(run, rules),
             "warnings": ["VAL is small: 24 images of 12 groups, so its thresholds are uncertain."],
         },

@@ -12,6 +12,7 @@ from medimg_baseline_cls.report.performance import (
     headline_metric,
     list_rules,
     tabulate_confusion,
+    tabulate_controls,
     tabulate_metrics,
     tabulate_points,
 )
@@ -132,3 +133,29 @@ def test_matrix_of_another_size_is_left_out(make_run: Callable[..., Any]) -> Non
     run = make_run()
     run.write_json("test_summary.json", run.json("test_summary.json") | {"confusion_matrix": [[1]]})
     assert tabulate_confusion(read_run(run.folder), "test") is None
+
+
+@BOTH
+def test_controls_stand_beside_the_model(
+    make_run: Callable[..., Any], class_names: tuple[str, ...]
+) -> None:
+    run = make_run(class_names)
+    table = tabulate_controls(read_run(run.folder))
+    model, trivial, border = cells(table)
+    headline = run.json("eval_summary.json")["headline"]
+    assert model["TEST AUROC"] == f"{headline['test']['auroc']['value']:.3f}"
+    assert model["VAL AP"] == f"{headline['val']['average_precision']['value']:.3f}"
+    assert (trivial["Classifier"], border["Classifier"]) == ("Trivial properties", "Outer frame")
+    assert (trivial["VAL AUROC"], trivial["TEST AUROC"]) == ("0.710", "0.700")
+    assert (border["VAL AUROC"], border["TEST AUROC"]) == ("0.810", "0.800")
+    assert border["TEST AP"] == "–"
+    assert table is not None
+    assert "Outer frame: what border is, fitted on TRAIN." in table.notes
+
+
+def test_run_without_controls_has_no_table_of_them(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    overview = run.json("eval_summary.json")
+    del overview["controls"]
+    run.write_json("eval_summary.json", overview)
+    assert tabulate_controls(read_run(run.folder)) is None

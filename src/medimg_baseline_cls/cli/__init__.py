@@ -13,6 +13,7 @@ from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "the whole pipeline, on phantom radiographs"),
+    "check": ("check DIR", "look for leaks, copies and shortcuts in the images"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
     "cv": ("cv --data-dir DIR", "train and test every fold, with spread"),
@@ -25,7 +26,10 @@ EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 2 for a mistake, 130 when interrupted."""
+    """Run one command and return the exit code.
+
+    It is 0, 2 for a mistake, 130 when interrupted; `check` has 1 for warnings and 3 for errors.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(arguments)
@@ -60,7 +64,7 @@ def _dispatch(arguments: list[str]) -> int:
     elif word in ("-V", "--version"):
         sys.stdout.write(f"medimg {__version__}\n")
     else:
-        _find_command(word)(rest)
+        return _find_command(word)(rest) or EXIT_OK
     return EXIT_OK
 
 
@@ -87,7 +91,7 @@ def describe_commands() -> str:
     )
 
 
-def _find_command(word: str) -> Callable[[Sequence[str]], None]:
+def _find_command(word: str) -> Callable[[Sequence[str]], int | None]:
     if word not in COMMANDS:
         import difflib
 

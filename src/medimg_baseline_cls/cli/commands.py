@@ -64,6 +64,20 @@ def cv(argv: Sequence[str]) -> None:
         cross_validate(request.config, repeats=request.repeats, by_site=request.by_site)
 
 
+def check(argv: Sequence[str]) -> int | None:
+    """Look at a folder of images before a model does; nothing is written into it.
+
+    Exit code: 0 clean, 1 warnings, 3 errors that would invalidate a result.
+    """
+    request = read_request(argv, command="check", summary=check.__doc__ or "")
+    if request.is_printed:
+        print_settings(request)
+        return None
+    from medimg_baseline_cls.pipeline import check as check_folder
+
+    return check_folder(request.config, label_noise=request.label_noise).status
+
+
 def demo(
     *,
     output_dir: Annotated[
@@ -162,7 +176,8 @@ def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:
     return call
 
 
-TABLE: dict[str, Callable[[Sequence[str]], None]] = {
+TABLE: dict[str, Callable[[Sequence[str]], int | None]] = {
+    "check": check,
     "train": train,
     "run": run,
     "cv": cv,

@@ -1,4 +1,4 @@
-"""What `medimg train`, `run` and `cv` were asked for: the settings, and where each is from.
+"""What `medimg train`, `run`, `cv` and `check` were asked for: the settings, each with its source.
 
 Every setting is a flag; the help is grouped as the Config is. Values stay text until the
 Config reads them, so that a flag and a file are checked by the same rules and in the same
@@ -43,7 +43,11 @@ _PRECEDENCE = (
     "Paths are relative to the current folder, in files too."
 )
 _CHANGED_BY_RESUME = {"output_dir"}
-_OWN_FLAGS = {"train": ("resume",), "cv": ("repeats", "by_site", "resume")}
+_OWN_FLAGS = {
+    "train": ("resume",),
+    "cv": ("repeats", "by_site", "resume"),
+    "check": ("label_noise",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ class Request:
     run: str | None
     repeats: int = 1
     by_site: bool = False
+    label_noise: bool = False
 
 
 def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
@@ -83,7 +88,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         args=rest,
         config=TYRO_MARKERS,
     )
-    flags = _given_values(parsed, tokens) | switches
+    flags = _given_values(parsed, tokens) | switches | _named_folder(parsed, tokens)
     is_resumed = "--resume" in flag_names(tokens)
     if is_resumed:
         _check_resume(flags, parsed)
@@ -95,6 +100,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         run=parsed.resume[0] if is_resumed and parsed.resume else None,
         repeats=parsed.repeats,
         by_site=parsed.by_site,
+        label_noise=parsed.label_noise,
     )
 
 
@@ -183,6 +189,16 @@ def _given_values(parsed: Any, tokens: Sequence[str]) -> dict[str, Any]:
     return {name: _one_none(value) for name, value in found.items()}
 
 
+def _named_folder(parsed: Any, tokens: Sequence[str]) -> dict[str, Any]:
+    """Return the data folder of `medimg check DIR` as a setting."""
+    folders: tuple[str, ...] = getattr(parsed, "folder", ())
+    if len(folders) > 1:
+        raise ConfigError(f"check takes one folder, but got {' and '.join(folders)}.")
+    if folders and "--data-dir" in flag_names(tokens):
+        raise ConfigError(f"check got {folders[0]} and --data-dir too: name the folder once.")
+    return {"data_dir": folders[0]} if folders else {}
+
+
 def _one_none(value: Any) -> Any:
     return "none" if value == ("none",) else value
 
@@ -216,10 +232,12 @@ def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: 
     what = "cross-validation (the newest unfinished" if is_cv else "run (the newest interrupted"
     resumed = _option(f"Go on with a {what} one), to the same end.", "[CV]" if is_cv else "[RUN]")
     by_site = _option("Leave out each site of --site-column in turn, instead of folds.")
+    noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
     own: dict[str, tuple[Any, Any, Any]] = {
         "resume": (tuple[str, ...], (), resumed),
         "repeats": (int, 1, _option("Drawings of the folds (1 or more; default 1).", "N")),
         "by_site": (bool, False, by_site),
+        "label_noise": (bool, False, noise),
     }
     parts: list[tuple[str, Any, Any]] = [
         ("config", Annotated[Path | None, config], field(default=None)),
@@ -229,6 +247,10 @@ def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: 
         is_shown = name in _OWN_FLAGS.get(command, ())
         marker = option if is_shown else tyro.conf.Suppress
         parts.append((name, Annotated[kind, marker], field(default=default)))
+    if command == "check":
+        folder = _option("Folder of images, as for train; nothing is written into it.", "DIR")
+        kind = tyro.conf.Positional[tuple[str, ...]]
+        parts.append(("folder", Annotated[kind, folder], field(default=())))
     for title, names in FIELD_GROUPS.items():
         group = make_dataclass(title, [_make_option(n, file_values, file=file) for n in names])
         group.__doc__ = None

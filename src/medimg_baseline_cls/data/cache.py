@@ -44,7 +44,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _FORMAT = 1  # raise when preprocessing changes: old arrays are then not found any more
-_LIBRARIES = ("pillow", "torch", "monai")  # another version may give other pixels
+_LIBRARIES = ("pillow", "pydicom", "torch", "monai")  # another version may give other pixels
 _STALE_SECONDS = 24 * 3600
 
 

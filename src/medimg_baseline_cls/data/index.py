@@ -27,6 +27,7 @@ from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord
 
 __all__ = [
+    "CLASS_DEPTH",
     "DEFAULT_GROUP_REGEX",
     "Index",
     "ListedFile",
@@ -34,6 +35,7 @@ __all__ = [
     "find_groups",
     "index_images",
     "infer_positive_class",
+    "known_patients",
     "list_images",
 ]
 
@@ -45,7 +47,7 @@ _NEGATIVE_WORDS = frozenset(
     {"normal", "negative", "neg", "healthy", "benign", "control", "no_finding", "none", "0"}
 )
 _NUM_SHOWN = 10
-_CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
+CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,9 @@ def index_images(
     has_split = any(file.folder for file in files)
     require_images(files, listing.class_names, task=listing.task, has_split=has_split)
     sha256s = {file.path: by_path[file.path].sha256 for file in files}
-    known = {file.path: file.group for file in files if file.group is not None}
-    if hide is not None and group_regex is None:
-        patients = {f.path: name for f in files if (name := by_path[f.path].patient_id)}
-        hidden = {name: hide(name) for name in set(patients.values())}
-        known = {path: hidden[name] for path, name in patients.items()} | known
+    known = known_patients(files, facts=by_path, hide=hide if group_regex is None else None)
     groups = find_groups(
-        sha256s, group_regex=group_regex, known=known, depth=_CLASS_DEPTH[listing.kind]
+        sha256s, group_regex=group_regex, known=known, depth=CLASS_DEPTH[listing.kind]
     )
     records = tuple(_make_record(file, by_path[file.path], groups=groups) for file in files)
     return Index(
@@ -116,6 +114,24 @@ def index_images(
             _note_records(records, rejected, group_regex=group_regex, num_known=len(known))
         ),
     )
+
+
+def known_patients(
+    files: Iterable[ListedFile],
+    *,
+    facts: Mapping[str, FileFacts],
+    hide: Callable[[str], str] | None,
+) -> dict[str, str]:
+    """Return the patient of each path for which the data name one, PatientIDs in hiding."""
+    known: dict[str, str] = {}
+    hidden: dict[str, str] = {}
+    for file in files:
+        patient = facts[file.path].patient_id
+        if file.group is not None:
+            known[file.path] = file.group
+        elif hide is not None and patient:
+            known[file.path] = hidden.setdefault(patient, hide(patient))
+    return known
 
 
 def find_groups(

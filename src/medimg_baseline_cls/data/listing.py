@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from medimg_baseline_cls.data.read import SUFFIXES
+from medimg_baseline_cls.data.read import is_image_name, starts_like_dicom
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task
 from medimg_baseline_cls.utils.seed import derive_key
@@ -30,6 +30,7 @@ FOLDER_NAMES = {
 }
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 _NUM_SHOWN = 10
+_DICOM_START = 132
 
 
 ListingKind = Literal["split folders", "class folders", "table", "npz"]
@@ -186,10 +187,10 @@ class _Walk:
             if entry.is_symlink() and _is_folder(entry):
                 self._links.append(relative)  # not followed: it may lead in a circle
             elif _is_folder(entry):
-                if suffix in SUFFIXES:
+                if is_image_name(entry.name):
                     self._odd_folders.append(relative)
                 self._visit_class(Path(entry.path), folder=folder, label=label, depth=depth + 1)
-            elif suffix in SUFFIXES:
+            elif is_image_name(entry.name) or (not suffix and _is_dicom(entry.path)):
                 self._num_nested += depth > 0
                 self.files.append(ListedFile(relative, label, folder))
             else:
@@ -315,6 +316,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads in a circle
+        return False
+
+
+def _is_dicom(path: str) -> bool:
+    """Return whether a file without a suffix is a DICOM file, as hospital exports are."""
+    try:
+        if not Path(path).is_file():  # a named pipe would block for ever
+            return False
+        with Path(path).open("rb") as file:
+            return starts_like_dicom(file.read(_DICOM_START))
+    except OSError:
         return False
 
 

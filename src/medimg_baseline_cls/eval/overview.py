@@ -7,6 +7,7 @@ not transfer, a split too small to choose on.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from medimg_baseline_cls.eval.controls import warn_of_controls
 from medimg_baseline_cls.eval.summary import Summary, headline
 from medimg_baseline_cls.eval.thresholds import Thresholds, describe_thresholds
 from medimg_baseline_cls.schema import Mistake
@@ -31,6 +32,7 @@ def summarize_evaluation(
     thresholds: Thresholds,
     mistakes: Sequence[Mistake],
     head_only: Mapping[str, Mapping[str, Any]] | None = None,
+    controls: Sequence[Mapping[str, Any]] = (),
 ) -> Summary:
     """Return the content of eval_summary.json.
 
@@ -41,6 +43,7 @@ def summarize_evaluation(
         thresholds: the operating points, from VAL.
         mistakes: the mined mistakes.
         head_only: summaries "val" and "test" of the head-only model, where there is one.
+        controls: figures of the control classifiers, from `summarize_control`.
     """
     content: Summary = {
         "checkpoint": dict(checkpoint),
@@ -49,7 +52,8 @@ def summarize_evaluation(
         "thresholds": describe_thresholds(thresholds),
         "headline": {"val": headline(val), "test": headline(test)},
         "num_mistakes": _count_mistakes(mistakes),
-        "warnings": find_warnings(val, test),
+        "warnings": [*find_warnings(val, test), *warn_of_controls(headline(test), controls)],
+        "controls": list(controls),
     }
     if head_only is not None:
         content["head_only"] = {split: headline(summary) for split, summary in head_only.items()}

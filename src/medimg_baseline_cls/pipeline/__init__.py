@@ -1,5 +1,6 @@
 """The commands as functions: the only room that sees the Config and all other rooms.
 
+check     data folder -> audit              check.py
 train     prepare -> build -> fit            training.py, prepare.py
 evaluate  VAL -> thresholds -> TEST          evaluation.py
 explain   mistakes -> maps -> panels         explanation.py
@@ -11,6 +12,7 @@ demo      phantoms -> run -> check of maps   demo.py
 """
 
 from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.pipeline.check import CheckResult, check
 from medimg_baseline_cls.pipeline.commands import report, run
 from medimg_baseline_cls.pipeline.cv import cross_validate, resume_cross_validation
 from medimg_baseline_cls.pipeline.demo import demo
@@ -21,7 +23,9 @@ from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.training import resume, train
 
 __all__ = [
+    "CheckResult",
     "RunResult",
+    "check",
     "cross_validate",
     "demo",
     "evaluate",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
+from medimg_baseline_cls.eval.controls import describe_controls
 from medimg_baseline_cls.eval.mistakes import mine_mistakes, write_mistakes
 from medimg_baseline_cls.eval.overview import summarize_evaluation, tabulate_summaries
 from medimg_baseline_cls.eval.plots import draw_evaluation
@@ -24,6 +25,7 @@ from medimg_baseline_cls.eval.predictions import (
 from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predictions
 from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.controls import evaluate_controls
 from medimg_baseline_cls.pipeline.model import load_model
 from medimg_baseline_cls.pipeline.patients import (
     print_patients,
@@ -92,6 +94,7 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
         thresholds=thresholds,
         mistakes=mistakes,
         head_only=_evaluate_head_only(session, data),
+        controls=evaluate_controls(session, data),
     )
     of_patients: Mapping[str, Summary] = {}
     if patients is not None:
@@ -187,6 +190,7 @@ def _print_results(
     log.table("Results (thresholds from VAL)", header=header, rows=rows)
     if "head_only" in overview:
         log.info(_compare_with_head_only(overview))
+    log.info(describe_controls(overview["controls"]))
     for warning in overview["warnings"]:
         log.warn(warning)
 

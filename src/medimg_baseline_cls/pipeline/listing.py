@@ -12,6 +12,7 @@ from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 
 def find_root(config: Config) -> Path:
@@ -51,6 +52,16 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
         listing = list_images(root, class_names=config.class_names, limit=config.limit)
         return replace(listing, task="ordinal") if config.task == "ordinal" else listing
     return list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+
+
+def find_group_regex(config: Config) -> str | None:
+    """Return the expression that finds the patient; None means the indexer's own."""
+    return {"auto": None, "none": "(?!)"}.get(config.group_regex, config.group_regex)
+
+
+def hide_patient(name: str) -> str:
+    """Return the group of a PatientID; the key is only read where there is one."""
+    return hide_name(name, load_key())
 
 
 def table_settings(config: Config) -> TableSettings:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.loaders import ImageSet
-from medimg_baseline_cls.data.read import SUFFIXES
+from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.interpret.panels import PanelText
@@ -105,7 +105,7 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
         if not matches:
             raise DataError(
                 f"{path} names no image: expected a file, a folder that holds some, or a "
-                f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
+                f"pattern in quotes; readable are .dcm, .nii, .npy, {', '.join(sorted(SUFFIXES))}."
             )
         found.update(dict.fromkeys(matches))
     if not found:
@@ -123,7 +123,7 @@ def _expand(path: Path) -> list[Path]:
 
 def _is_image(path: Path) -> bool:
     is_hidden = path.name.startswith(".")
-    return path.is_file() and not is_hidden and path.suffix.lower() in SUFFIXES
+    return path.is_file() and not is_hidden and is_image_name(path.name)
 
 
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:

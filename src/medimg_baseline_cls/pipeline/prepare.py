@@ -36,11 +36,15 @@ from medimg_baseline_cls.data.split import (
 )
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
-from medimg_baseline_cls.pipeline.listing import find_root, list_data
+from medimg_baseline_cls.pipeline.listing import (
+    find_group_regex,
+    find_root,
+    hide_patient,
+    list_data,
+)
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import write_csv
-from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
 _TASK_WORDS = {
@@ -48,7 +52,6 @@ _TASK_WORDS = {
     "ordinal": "grades, in rising order",
     "multilabel": "findings",
 }
-_GROUP_REGEX: dict[str, str | None] = {"auto": None, "none": "(?!)"}
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,9 @@ def prepare_data(session: Session) -> PreparedData:
     index = index_images(
         listing,
         cache.facts,
-        group_regex=_GROUP_REGEX.get(config.group_regex, config.group_regex),
+        group_regex=find_group_regex(config),
         on_bad_image=config.on_bad_image,
-        hide=_hide_patient,
+        hide=hide_patient,
     )
     result = split_images(
         index.records,
@@ -266,11 +269,6 @@ def _check_task(config: Config, listing: Listing) -> None:
             "imbalance = balanced_sampler draws each class equally often, but these images have "
             "several findings each: use class_weights, focal or none."
         )
-
-
-def _hide_patient(name: str) -> str:
-    """Return the group of a PatientID; the key is only read where there is one."""
-    return hide_name(name, load_key())
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:

@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.audit.run import audit_records
 from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augmenter
 from medimg_baseline_cls.data.loaders import to_unit_range
 from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted, WeightsError
 from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
 from medimg_baseline_cls.models.build import build_model
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.check import warn_of_findings
+from medimg_baseline_cls.pipeline.controls import list_images_of
 from medimg_baseline_cls.pipeline.prepare import PreparedData, prepare_data, reopen_data
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
@@ -60,6 +63,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     session = open_session(config)
     try:
         data = prepare_data(session)
+        warn_of_findings(session.log, audit_records(list_images_of(data)))
         model = _build(config, len(data.split.class_names))
     except MedimgError:
         # Nothing was trained: the new folder holds no more than what the error says.

@@ -1,26 +1,22 @@
 """One self-contained page, report.html, from a run folder alone.
 
-The page needs no network and no script. Its Content-Security-Policy allows the one style
-sheet inside it, by hash, and pictures inside it; nothing else. Every text is escaped, and
-absolute paths are cut down to their last name. The same run folder gives the same bytes.
+The page needs no network and no script (see page.py). Absolute paths are cut down to
+their last name. The same run folder gives the same bytes.
 """
 
-import base64
-import hashlib
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
-from medimg_baseline_cls.report.numbers import group_settings, replace_control
+from medimg_baseline_cls.report.numbers import group_settings
+from medimg_baseline_cls.report.page import render_page
 from medimg_baseline_cls.report.performance import (
     shown_classes,
     tabulate_confusion,
+    tabulate_controls,
     tabulate_metrics,
     tabulate_points,
 )
@@ -55,18 +51,7 @@ def write_report(run_dir: Path) -> Path:
 
 def render_report(content: RunContent) -> str:
     """Return the page of a run as text."""
-    style = _read_resource("style.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_replace_control,
-    )
-    template = environment.from_string(_read_resource("template.html.j2"))
-    page = template.render(style=style, style_hash=digest, **_sections(content))
-    return page.lstrip().encode("utf-8", "replace").decode("utf-8")
+    return render_page("template.html.j2", **_sections(content))
 
 
 def _sections(content: RunContent) -> dict[str, Any]:
@@ -80,7 +65,10 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
-        "performance_tables": _tabulate_performance(content),
+        "performance_tables": [
+            *_tabulate_performance(content),
+            *_present(tabulate_controls(content)),
+        ],
         "patient_tables": _tabulate_performance(
             replace(content, summaries=content.patient_summaries)
         ),
@@ -99,20 +87,9 @@ def _tabulate_performance(content: RunContent) -> list[object]:
     return _present(tabulate_metrics(content), *points)
 
 
-def _replace_control(value: Any) -> Any:
-    """Return a text without control characters, which no browser may meet; escaping comes after."""
-    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
-    return replace_control(value) if is_plain else value
-
-
 def _is_mined(content: RunContent) -> bool:
     return bool(content.mistakes) or any(content.panels.values())
 
 
 def _present(*items: object) -> list[object]:
     return [item for item in items if item is not None]
-
-
-def _read_resource(name: str) -> str:
-    folder = resources.files("medimg_baseline_cls.report")
-    return folder.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")

@@ -8,6 +8,8 @@ from medimg_baseline_cls.report.labels import METRICS, POINT_METRICS, name_rule,
 from medimg_baseline_cls.report.numbers import format_count, format_score, format_threshold
 from medimg_baseline_cls.report.tables import Row, Table
 
+_CONTROL_NAMES = {"trivial": "Trivial properties", "border": "Outer frame"}
+_CONTROL_METRICS = ("auroc", "average_precision")
 COUNTS = ("tp", "fp", "fn", "tn")
 
 
@@ -81,6 +83,31 @@ def tabulate_metrics(content: RunContent) -> Table | None:
             "AP: average precision; its baseline, what chance reaches, is the prevalence.",
             *notes,
         ),
+    )
+
+
+def tabulate_controls(content: RunContent) -> Table | None:
+    """Return the control classifiers beside the model; None where the run has none."""
+    listed = content.evaluation.get("controls")
+    controls = [as_mapping(item) for item in listed] if isinstance(listed, list) else []
+    if not controls or not content.summaries:
+        return None
+    names = [_CONTROL_NAMES.get(str(c["name"]), str(c["name"])) for c in controls]
+    model = as_mapping(content.evaluation.get("headline"))
+    sources = [(model, "The model"), *zip(controls, names, strict=True)]
+    rows: list[Row] = []
+    for source, title in sources:
+        parts = [as_mapping(source.get(split)) for split in content.summaries]
+        metrics = [value_of(part.get(m)) for part in parts for m in _CONTROL_METRICS]
+        rows.append(Row((title, *map(format_score, metrics)), "" if rows else "best"))
+    header = [f"{name_split(s)} {METRICS[m]}" for s in content.summaries for m in _CONTROL_METRICS]
+    pairs = zip(names, controls, strict=True)
+    notes = [f"{name}: {c['description']}, fitted on TRAIN." for name, c in pairs]
+    return Table(
+        title="Controls that see no organ",
+        header=("Classifier", *header),
+        rows=tuple(rows),
+        notes=(*notes, "A model that does not clearly beat them has learnt little."),
     )
 
 

@@ -1,0 +1,114 @@
+"""What a check says: findings with a verdict, a count, examples and what to do; tables beside.
+
+The worst finding is the verdict of the check, and the worst check that of the audit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Verdict = Literal["ok", "note", "warning", "error"]
+VERDICTS: tuple[Verdict, ...] = ("ok", "note", "warning", "error")
+EXIT_STATUS: dict[Verdict, int] = {"ok": 0, "note": 0, "warning": 1, "error": 3}
+MAX_EXAMPLES = 12
+MAX_PATHS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Images that show a finding, and what is to be seen; `num_more` have no place here."""
+
+    paths: tuple[str, ...]
+    text: str = ""
+    num_more: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        name: a word for programs, such as "identical_across_splits".
+        verdict: "error" invalidates a result; a "warning" may spoil one; a "note" is worth
+            knowing.
+        count: of images, groups or classes, as `what` says.
+        what: what was found, in a few words.
+        advice: one sentence: what to do.
+        examples: at most MAX_EXAMPLES.
+    """
+
+    name: str
+    verdict: Verdict
+    count: int
+    what: str
+    advice: str
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A table of numbers: AUROCs, counts. None where a number is undefined.
+
+    `num_text` columns from the left are words.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | int | float | None, ...], ...]
+    num_text: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One step of the audit: its findings, and a sentence on what was looked at."""
+
+    name: str
+    title: str
+    summary: str
+    findings: tuple[Finding, ...] = ()
+    figures: tuple[Figures, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the worst verdict of its findings; "ok" without any."""
+        return worst_verdict(finding.verdict for finding in self.findings)
+
+    @property
+    def ranked_findings(self) -> tuple[Finding, ...]:
+        """Return its findings, the worst first."""
+        return tuple(sorted(self.findings, key=lambda f: -VERDICTS.index(f.verdict)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for audit.json."""
+        content = asdict(replace(self, findings=self.ranked_findings))
+        return {"verdict": self.verdict, **content}
+
+
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of some verdicts.
+
+    >>> worst_verdict(["note", "error", "ok"]), worst_verdict([])
+    ('error', 'ok')
+    """
+    worst: Verdict = "ok"
+    for verdict in verdicts:
+        if VERDICTS.index(verdict) > VERDICTS.index(worst):
+            worst = verdict
+    return worst
+
+
+def list_examples(paths: Sequence[str], texts: Sequence[str] | None = None) -> tuple[Example, ...]:
+    """Return the first images of a finding, one example each."""
+    shown = [""] * len(paths) if texts is None else texts
+    pairs = list(zip(paths, shown, strict=True))[:MAX_EXAMPLES]
+    return tuple(Example((path,), text) for path, text in pairs)
+
+
+def set_example(paths: Sequence[str], text: str = "") -> Example:
+    """Return images that belong together as one example.
+
+    >>> set_example(["a", "b", "c", "d", "e"], "same").num_more
+    1
+    """
+    return Example(tuple(paths[:MAX_PATHS]), text, max(0, len(paths) - MAX_PATHS))

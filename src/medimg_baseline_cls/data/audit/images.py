@@ -1,0 +1,117 @@
+"""The images that are audited: records, what their files are like, and a pixel array.
+
+Plain values: they come from a folder, a table or a run alike. Nothing is decoded here.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.schema import ImageRecord, Split, index_labels
+
+_STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
+_HEAD_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FileLook:
+    """What a file is like before it is decoded.
+
+    Attributes:
+        num_bytes: its size; 0 where it has no file of its own.
+        content: "JPEG", "PNG", "BMP", "TIFF" by its first bytes; "" for anything else.
+        mode: the colour mode of its pixels, as Pillow names it; "" where unknown.
+    """
+
+    num_bytes: int = 0
+    content: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditImages:
+    """A data set as the audit sees it.
+
+    Attributes:
+        split: the images that could be read, classes and task; `group` is the patient as
+            named, not yet united by equal files. A record's `split` is "" where there is none.
+        rows: for each record, its row in `pixels`, shape (N,).
+        pixels: shape (M, C, S, S), uint8 or uint16, often a memory map.
+        looks: one per record; none at all where only records are known.
+        rejected: (path, reason) of files that gave no pixels.
+    """
+
+    split: Split
+    rows: NDArray[np.int64]
+    pixels: NDArray[Any]
+    looks: tuple[FileLook, ...] = ()
+    rejected: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the path of each record."""
+        return [record.path for record in self.split.records]
+
+    @property
+    def splits(self) -> NDArray[np.str_]:
+        """Return the split of each record, shape (N,)."""
+        return np.array([record.split for record in self.split.records], dtype=np.str_)
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Return the group (patient) of each record, shape (N,)."""
+        return np.array([record.group for record in self.split.records], dtype=np.str_)
+
+
+def look_at_file(path: Path, *, mode: str = "") -> FileLook:
+    """Return size and kind of a file by its first bytes; an empty look where there is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        return FileLook(path.stat().st_size, sniff_content(head), mode)
+    except OSError:
+        return FileLook(mode=mode)
+
+
+def sniff_content(head: bytes) -> str:
+    r"""Return the image format that the first bytes of a file tell, or "".
+
+    >>> sniff_content(b"\xff\xd8\xff\xe0..JFIF"), sniff_content(b"GIF89a")
+    ('JPEG', '')
+    """
+    return next((name for start, name in _STARTS if head.startswith(start)), "")
+
+
+def paths_of_each(
+    records: Sequence[ImageRecord], key: Callable[[ImageRecord], Hashable]
+) -> list[str]:
+    """Return the paths of images, the first one of each side (or label) before the others."""
+    first: dict[Hashable, str] = {}
+    for record in records:
+        first.setdefault(key(record), record.path)
+    return list(dict.fromkeys([*first.values(), *(record.path for record in records)]))
+
+
+def class_truths(split: Split) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Return (whether positive, whether known) of each image, for each class: (N,), (N,)."""
+    labels = index_labels([record.label for record in split.records], split)
+    if split.task == "multilabel":
+        return {n: (labels[:, i] == 1, labels[:, i] >= 0) for i, n in enumerate(split.class_names)}
+    known = np.ones(len(labels), dtype=np.bool_)
+    return {name: (labels == i, known) for i, name in enumerate(split.class_names)}
+
+
+def told_apart(split: Split) -> tuple[str, ...]:
+    """Return the classes to be told from the rest: the second of two, else each."""
+    names = split.class_names
+    return names[1:] if len(names) == 2 and split.task != "multilabel" else names

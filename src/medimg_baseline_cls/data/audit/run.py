@@ -1,0 +1,65 @@
+"""Run the checks in their order: files, copies, patients, labels, shortcuts, shift, label noise."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.audit.controls import gather_features
+from medimg_baseline_cls.data.audit.duplicates import check_duplicates
+from medimg_baseline_cls.data.audit.files import check_files
+from medimg_baseline_cls.data.audit.findings import Check
+from medimg_baseline_cls.data.audit.groups import check_groups
+from medimg_baseline_cls.data.audit.images import AuditImages
+from medimg_baseline_cls.data.audit.labels import check_labels
+from medimg_baseline_cls.data.audit.measure import ProgressMaker, measure_pixels
+from medimg_baseline_cls.data.audit.noise import check_noise
+from medimg_baseline_cls.data.audit.shift import check_shift
+from medimg_baseline_cls.data.audit.shortcuts import check_shortcuts
+from medimg_baseline_cls.utils.log import SILENT
+
+FeatureMaker = Callable[[AuditImages], NDArray[np.float32]]
+
+
+def audit_images(
+    images: AuditImages,
+    *,
+    make_features: FeatureMaker | None = None,
+    progress: ProgressMaker = SILENT.progress,
+) -> tuple[Check, ...]:
+    """Run every check.
+
+    Args:
+        images: the data set.
+        make_features: gives frozen features, one row per record, for the doubtful labels;
+            None leaves that check out.
+        progress: makes a progress bar from a description and a total.
+    """
+    measures = measure_pixels(images.pixels, progress=progress)
+    checks = [
+        check_files(images, measures),
+        check_duplicates(images, measures, progress=progress),
+        check_groups(images),
+        check_labels(images),
+    ]
+    features = gather_features(
+        images.split.records,
+        measures,
+        rows=images.rows,
+        num_bytes=[look.num_bytes for look in images.looks],
+    )
+    checks.append(check_shortcuts(images, features, progress=progress))
+    checks.append(check_shift(images, features, measures=measures, progress=progress))
+    if make_features is not None:
+        checks.append(check_noise(images, make_features(images), progress=progress))
+    return tuple(checks)
+
+
+def audit_records(images: AuditImages) -> tuple[Check, ...]:
+    """Run what needs no pixels: files, byte-identical copies, patients and labels."""
+    return (
+        check_files(images, None),
+        check_duplicates(images, None),
+        check_groups(images),
+        check_labels(images),
+    )

@@ -1,0 +1,95 @@
+"""Turns what control classifiers say of VAL and TEST into figures beside the model's.
+
+A control sees no organ: trivial properties of the image, or its outer frame alone. A model
+that does not clearly beat both has learnt little; `warn_of_controls` then says so.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from medimg_baseline_cls.eval.metrics import (
+    REASONS,
+    Scores,
+    Truth,
+    auroc_score,
+    average_precision_score,
+)
+from medimg_baseline_cls.eval.summary import Summary, evaluated_classes
+from medimg_baseline_cls.schema import Predictions
+
+CLEAR_MARGIN = 0.02
+_METRICS: dict[str, Callable[[Truth, Scores], float | None]] = {
+    "average_precision": average_precision_score,
+    "auroc": auroc_score,
+}
+
+
+def summarize_control(
+    name: str,
+    *,
+    description: str,
+    predictions: Sequence[Predictions],
+    positive_class: str | None,
+) -> Summary:
+    """Return the figures of one control.
+
+    Args:
+        name: "trivial" or "border".
+        description: what it is, in words.
+        predictions: of VAL and TEST, by the control that was fitted on TRAIN.
+        positive_class: of two classes; None averages each class against the rest.
+
+    Returns:
+        {"name", "description", "val": {"auroc", "average_precision"}, "test": {...}}, each
+        figure {"value": x} or {"value": null, "reason": ...}.
+    """
+    content: Summary = {"name": name, "description": description}
+    for part in predictions:
+        classes = evaluated_classes(part.class_names, positive_class)
+        content[part.split] = {m: _average(part, classes, metric=m) for m in _METRICS}
+    return content
+
+
+def warn_of_controls(
+    test: Mapping[str, Any], controls: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield a sentence for each control that the model does not clearly beat on TEST.
+
+    Args:
+        test: the headline figures of the model on TEST.
+        controls: from `summarize_control`.
+    """
+    own = test["auroc"]["value"]
+    for control in controls:
+        reached = control["test"]["auroc"]["value"]
+        if own is not None and reached is not None and own <= reached + CLEAR_MARGIN:
+            yield (
+                f"The model's AUROC on TEST, {own:.3f}, does not clearly beat the {reached:.3f} of "
+                f"a {control['description']}: it may have learnt little more than that."
+            )
+
+
+def describe_controls(controls: Sequence[Mapping[str, Any]]) -> str:
+    """Return one line with the figures of the controls on TEST.
+
+    >>> describe_controls([{"name": "border", "test": {"auroc": {"value": 0.9}}}])
+    'controls that the model must beat, AUROC on TEST: border 0.900'
+    """
+    values = [(control["name"], control["test"]["auroc"]["value"]) for control in controls]
+    shown = ", ".join(f"{name} {'–' if v is None else f'{v:.3f}'}" for name, v in values)
+    return f"controls that the model must beat, AUROC on TEST: {shown}"
+
+
+def _average(part: Predictions, classes: Sequence[str], *, metric: str) -> Summary:
+    """Return a figure averaged over classes; undefined as soon as one class's is."""
+    values: list[float] = []
+    for name in classes:
+        known = part.known(name)
+        truth, scores = part.truth(name)[known], part.scores(name)[known]
+        has_scores = len(scores) > 0 and all(map(math.isfinite, scores))
+        value = _METRICS[metric](truth, scores) if has_scores else None
+        if value is None:
+            return {"value": None, "reason": REASONS[metric]}
+        values.append(value)
+    return {"value": math.fsum(values) / len(values)}

@@ -1,0 +1,223 @@
+"""The check command: look at a data folder before a model does, and write what was found.
+
+Nothing stops it but a folder that is no data set: what training would refuse (leaks, files
+that cannot be decoded) is reported here. It writes audit.json and audit.html under
+OUTPUT_DIR/audits and never into the data folder.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls import __version__
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.audit.findings import EXIT_STATUS, VERDICTS, Check, worst_verdict
+from medimg_baseline_cls.data.audit.images import AuditImages, FileLook, look_at_file
+from medimg_baseline_cls.data.audit.measure import shrink, to_grey
+from medimg_baseline_cls.data.audit.run import audit_images
+from medimg_baseline_cls.data.cache import FileFacts, build_cache
+from medimg_baseline_cls.data.index import CLASS_DEPTH, find_groups, known_patients
+from medimg_baseline_cls.data.listing import ListedFile
+from medimg_baseline_cls.data.npz import is_npz
+from medimg_baseline_cls.data.png import encode_png
+from medimg_baseline_cls.data.scan import infer_color
+from medimg_baseline_cls.data.source import open_source
+from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.pipeline.listing import (
+    find_group_regex,
+    find_root,
+    hide_patient,
+    list_data,
+)
+from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
+from medimg_baseline_cls.report.audit_page import write_audit_page
+from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
+from medimg_baseline_cls.utils.files import read_json, write_json
+from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.runs import create_run_folder
+
+THUMBNAIL_SIDE = 112
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What an audit ended with.
+
+    Attributes:
+        folder: holds audit.json and audit.html.
+        status: 0 clean (notes at most), 1 warnings, 3 errors that would invalidate a result.
+        content: that of audit.json.
+    """
+
+    folder: Path
+    status: int
+    content: Mapping[str, Any]
+
+
+def check(config: Config, *, label_noise: bool = False) -> CheckResult:
+    """Audit a data folder: files, copies, patients, labels, shortcuts, shift.
+
+    Args:
+        config: every setting; `data_dir` is required.
+        label_noise: also list the labels that a linear classifier on the frozen features of
+            `arch` doubts, which takes a pass of the network over all images.
+
+    Raises:
+        ConfigError: no data folder is set, or results would lie inside it.
+        DataError: the folder is no data set.
+    """
+    data_dir = _find_data_dir(config)
+    log = open_log(None)
+    log.info(f"data: {data_dir}")
+    images = collect_images(config, data_dir, log=log)
+    make_features = None
+    if label_noise:
+        from medimg_baseline_cls.pipeline.frozen import extract_frozen_features
+
+        make_features = partial(extract_frozen_features, config, log=log)
+    checks = audit_images(images, make_features=make_features, progress=log.progress)
+    folder = create_run_folder(config.output_dir, config.project, room="audits")
+    write_json(folder / "audit.json", _describe(config, images, checks=checks))
+    content = read_json(folder / "audit.json")
+    page = write_audit_page(folder, content, thumbnails=_draw_thumbnails(images, checks))
+    _print_checks(log, checks, page=page)
+    return CheckResult(folder, EXIT_STATUS[worst_verdict(c.verdict for c in checks)], content)
+
+
+def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImages:
+    """Return the images of a data folder for the audit: leaks and bad files included.
+
+    This is the one place where the audit meets the ways in.
+    """
+    cache_dir = config.cache_dir or config.output_dir / "cache"
+    listing = list_data(config, cache_dir=cache_dir)
+    for note in listing.notes:
+        log.info(note)
+    paths = [file.path for file in listing.files]
+    source = open_source(data_dir, cache_dir=cache_dir)
+    color = infer_color(source, paths)[0] if config.color == "auto" else config.color
+    cache = build_cache(
+        data_dir,
+        paths,
+        settings=pixel_settings(config, color),
+        cache_dir=cache_dir,
+        num_workers=count_workers(config.num_workers),
+        progress=log.progress,
+    )
+    pairs = list(zip(listing.files, cache.facts, strict=True))
+    good = [(file, fact) for file, fact in pairs if fact.error is None]
+    regex = find_group_regex(config)
+    known = known_patients(
+        (file for file, _ in good),
+        facts={fact.path: fact for fact in cache.facts},
+        hide=hide_patient if regex is None else None,
+    )
+    # Each path as its own content: the patients as named, not yet united by equal files.
+    groups = find_groups(
+        {file.path: file.path for file, _ in good},
+        group_regex=regex,
+        known=known,
+        depth=CLASS_DEPTH[listing.kind],
+    )
+    return AuditImages(
+        split=Split(
+            tuple(_make_record(file, fact, group=groups[file.path]) for file, fact in good),
+            listing.class_names,
+            listing.task,
+            listing.subgroup_names,
+        ),
+        rows=np.array([fact.row for _, fact in good], dtype=np.int64),
+        pixels=cache.pixels,
+        looks=tuple(_look(data_dir, fact) for _, fact in good),
+        rejected=tuple((fact.path, fact.error) for _, fact in pairs if fact.error is not None),
+    )
+
+
+def warn_of_findings(log: RunLog, checks: Iterable[Check]) -> None:
+    """Say every warning and error of an audit in one line each."""
+    for check_ in checks:
+        for finding in check_.findings:
+            if VERDICTS.index(finding.verdict) >= VERDICTS.index("warning"):
+                log.warn(f"{finding.count} {finding.what}. {finding.advice}")
+
+
+def _find_data_dir(config: Config) -> Path:
+    data_dir = find_root(config)
+    for name, place in (("--output-dir", config.output_dir), ("--cache-dir", config.cache_dir)):
+        if place is not None and place.resolve().is_relative_to(data_dir):
+            raise ConfigError(
+                f"{place} lies inside the data folder {data_dir}, into which nothing is written: "
+                f"name another place by {name}."
+            )
+    return data_dir
+
+
+def _look(data_dir: Path, fact: FileFacts) -> FileLook:
+    """Return what a file is like; of a slice of an .npz its size alone."""
+    if is_npz(data_dir):
+        return FileLook(fact.num_bytes, mode=fact.mode)
+    return look_at_file(data_dir / fact.path, mode=fact.mode)
+
+
+def _make_record(file: ListedFile, fact: FileFacts, *, group: str) -> ImageRecord:
+    return ImageRecord(
+        image_id=file.path,
+        path=file.path,
+        label=file.label,
+        group=group,
+        split=file.folder,
+        sha256=fact.sha256,
+        width=fact.width,
+        height=fact.height,
+        subgroups=file.subgroups,
+    )
+
+
+def _describe(config: Config, images: AuditImages, *, checks: Sequence[Check]) -> dict[str, Any]:
+    """Return the content of audit.json."""
+    verdict = worst_verdict(item.verdict for item in checks)
+    counts = {name: int((images.splits == name).sum()) for name in (*SPLIT_NAMES, "")}
+    return {
+        "medimg": __version__,
+        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "project": config.project,
+        "data_dir": str(config.data_dir),
+        "class_names": list(images.split.class_names),
+        "task": images.split.task,
+        "num_images": len(images.split.records),
+        "num_rejected": len(images.rejected),
+        "num_per_split": {name or "all": count for name, count in counts.items() if count},
+        "verdict": verdict,
+        "exit_status": EXIT_STATUS[verdict],
+        "checks": [item.to_dict() for item in checks],
+    }
+
+
+def _draw_thumbnails(images: AuditImages, checks: Sequence[Check]) -> dict[str, bytes]:
+    """Return a small PNG of every image that is an example of something, by path."""
+    findings = [finding for item in checks for finding in item.findings]
+    wanted = {path for f in findings for example in f.examples for path in example.paths}
+    row_of = dict(zip(images.paths, images.rows.tolist(), strict=True))
+    return {path: _encode(images.pixels[row_of[path]]) for path in wanted if path in row_of}
+
+
+def _encode(image: NDArray[Any]) -> bytes:
+    grey = to_grey(np.asarray(image)[None])
+    side = min(THUMBNAIL_SIDE, grey.shape[-1])
+    return encode_png(np.rint(shrink(grey, side)[0]).astype(np.uint8))
+
+
+def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
+    """Print one compact table, and where the page is."""
+    rows: list[tuple[object, ...]] = []
+    for item in checks:
+        rows.append((item.title, item.verdict, "", item.summary))
+        rows += [("", found.verdict, found.count, found.what) for found in item.ranked_findings]
+    log.table("", header=("check", "verdict", "count", "what"), rows=rows)
+    log.info(f"audit: {page}")

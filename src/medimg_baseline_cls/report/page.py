@@ -1,0 +1,47 @@
+"""Turns a template and its values into one self-contained page, without script or network.
+
+The page's Content-Security-Policy allows the one style sheet inside it, by hash, and
+pictures inside it; nothing else. Every text is escaped, control characters are shown.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from medimg_baseline_cls.report.numbers import replace_control
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Return a page as text.
+
+    Args:
+        template: the name of a file of this room.
+        values: what the template shows; `style` and `style_hash` are added.
+    """
+    style = read_resource("style.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = Environment(
+        loader=FunctionLoader(read_resource),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_replace_control,
+    )
+    page = environment.get_template(template).render(style=style, style_hash=digest, **values)
+    return page.lstrip().encode("utf-8", "replace").decode("utf-8")
+
+
+def read_resource(name: str) -> str:
+    """Return a template or style sheet of this room."""
+    folder = resources.files("medimg_baseline_cls.report")
+    return folder.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _replace_control(value: Any) -> Any:
+    """Return a text without control characters, which no browser may meet; escaping comes after."""
+    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return replace_control(value) if is_plain else value
