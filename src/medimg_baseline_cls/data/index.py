@@ -25,6 +25,7 @@ from medimg_baseline_cls.data.listing import (
 )
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord
+from medimg_baseline_cls.utils.memory import collector_paused
 
 __all__ = [
     "CLASS_DEPTH",
@@ -67,6 +68,7 @@ class Index:
     notes: tuple[str, ...]
 
 
+@collector_paused()
 def index_images(
     listing: Listing,
     facts: Iterable[FileFacts],

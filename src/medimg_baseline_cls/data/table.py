@@ -27,6 +27,7 @@ from medimg_baseline_cls.data.listing import (
 )
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import format_findings, parse_findings
+from medimg_baseline_cls.utils.memory import collector_paused
 
 TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
 
@@ -64,6 +65,7 @@ def find_table(data_dir: Path) -> Path | None:
     return next((data_dir / n for n in TABLE_NAMES if (data_dir / n).is_file()), None)
 
 
+@collector_paused()
 def list_table(
     manifest: Path, *, root: Path, settings: TableSettings, limit: int | None = None
 ) -> Listing:
