@@ -3,15 +3,16 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.pipeline import evaluate, train
 
-Maker = type[Config]
 FAST = {"head_epochs": 0, "finetune_epochs": 1}
 
 
@@ -105,3 +106,58 @@ def test_a_file_of_the_table_that_is_missing_is_named(
     frame.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"gone\.png: this is no regular file"):
         train(make_config(films, tmp_path, manifest=tmp_path / "t.csv"))
+
+
+def test_a_medmnist_file_trains_and_evaluates(tmp_path: Path, make_config) -> None:
+    rng = np.random.default_rng(2)
+    arrays: dict[str, np.ndarray] = {}
+    for split, count in {"train": 48, "val": 24, "test": 24}.items():
+        labels = np.arange(count, dtype=np.uint8)[:, None] % 3
+        noise = rng.integers(0, 80, (count, 28, 28))
+        arrays[f"{split}_images"] = (noise + 60 * labels[:, :, None]).astype(np.uint8)
+        arrays[f"{split}_labels"] = labels
+    np.savez_compressed(tmp_path / "toy.npz", **arrays)
+    names = ("low", "middle", "high")
+    config = make_config(tmp_path / "toy.npz", tmp_path / "out", **FAST, class_names=names)
+    run = train(config).run_dir
+    split = split_of(run)
+    assert {name.split("/")[0] for name in split.index[split["split"] == "test"]} == {"test"}
+    assert (split["split"] == "test").sum() == 24
+    assert split.loc["test/07", "label"] == names[arrays["test_labels"][7, 0]]
+    assert evaluate(run).summary["class_names"] == list(names)
+
+
+def write_dicom(path: Path, pixels: np.ndarray, *, patient: str) -> None:
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.PatientID, data.StudyDate = patient, "20240131"
+    data.Rows, data.Columns = pixels.shape
+    data.SamplesPerPixel, data.PixelRepresentation = 1, 0
+    data.PhotometricInterpretation = "MONOCHROME1"
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
+    data.PixelData = (4095 - pixels.astype(np.uint16) * 16).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_exports_without_suffix_keep_patients_whole_and_out_of_the_run(
+    tmp_path: Path, make_config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIMG_GROUP_KEY", "a key of this test")
+    for number in range(60):
+        film = make_phantom(7, number, is_positive=number % 2 == 0, image_size=64).pixels
+        label = "sick" if number % 2 == 0 else "well"
+        patient = f"MRN-{number // 4:04d}-{number % 2}"
+        write_dicom(tmp_path / "data" / label / f"IM{number:04d}", film, patient=patient)
+    result = train(make_config(tmp_path / "data", tmp_path / "out", **FAST))
+    split = split_of(result.run_dir)
+    assert len(split) == 60 and split["group"].nunique() == 30
+    assert split.groupby("group")["split"].nunique().max() == 1
+    evaluate(result.run_dir)
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"MRN-" not in content and b"20240131" not in content, path.name
