@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from medimg_baseline_cls.errors import DataError, LeakageError, RunError
-from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
+from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split, Task, parse_findings
 from medimg_baseline_cls.utils.files import read_csv, write_csv
 from medimg_baseline_cls.utils.seed import derive_key
 
@@ -110,7 +110,7 @@ def write_split(path: Path, split: Split) -> None:
     write_csv(path, _COLUMNS, rows=rows)
 
 
-def read_split(path: Path, class_names: Sequence[str]) -> Split:
+def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multiclass") -> Split:
     """Read split.csv back.
 
     Raises:
@@ -120,7 +120,7 @@ def read_split(path: Path, class_names: Sequence[str]) -> Split:
     if rows and set(rows[0]) != set(_COLUMNS):
         raise RunError(f"{path} has the columns {', '.join(rows[0])}; it is no split.csv.")
     for number, row in enumerate(rows, start=2):
-        if row["split"] not in SPLIT_NAMES or row["label"] not in class_names:
+        if row["split"] not in SPLIT_NAMES or not _is_label(row["label"], class_names, task=task):
             raise RunError(
                 f"{path}, row {number}: split {row['split']!r} and label {row['label']!r}; "
                 f"expected {', '.join(SPLIT_NAMES)} and {', '.join(class_names)}."
@@ -129,18 +129,26 @@ def read_split(path: Path, class_names: Sequence[str]) -> Split:
         records = tuple(_parse_record(row) for row in rows)
     except ValueError as error:
         raise RunError(f"{path} holds a size that is no number ({error}).") from error
-    return Split(records=records, class_names=tuple(class_names))
+    return Split(records=records, class_names=tuple(class_names), task=task)
 
 
 def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and rows of a table: images, groups, per class count and prevalence."""
+    """Return header and rows of a table: images, groups, per class count and prevalence.
+
+    The prevalence of a finding is its share of the images where it is known.
+    """
     header = ("split", "images", "groups", *split.class_names)
     rows: list[tuple[str, ...]] = []
     for name in SPLIT_NAMES:
-        counts = split.class_counts(name)
-        total = sum(counts.values())
-        cells = [f"{n} ({100 * n / total:.1f}%)" if total else "0" for n in counts.values()]
-        rows.append((name, str(total), str(split.num_groups(name)), *cells))
+        counts, indices = split.class_counts(name), split.rows(name)
+        totals = [len(indices)] * len(counts)
+        if split.task == "multilabel":
+            totals = (split.labels(indices) >= 0).sum(axis=0).tolist()
+        cells = [
+            f"{n} ({100 * n / total:.1f}%)" if total else "0"
+            for n, total in zip(counts.values(), totals, strict=True)
+        ]
+        rows.append((name, str(len(indices)), str(split.num_groups(name)), *cells))
     return header, rows
 
 
@@ -342,6 +350,16 @@ def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[
         f"{len(shared)} {what} stand on two sides of the split; move or remove these files, or "
         "correct group_regex:\n" + "\n".join(lines)
     )
+
+
+def _is_label(text: str, class_names: Sequence[str], *, task: Task) -> bool:
+    if task != "multilabel":
+        return text in class_names
+    try:
+        parse_findings(text, class_names)
+    except KeyError:
+        return False
+    return True
 
 
 def _parse_record(row: Mapping[str, str]) -> ImageRecord:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.config import Config, SettingsError, check_task
 from medimg_baseline_cls.data.cache import ImageCache, build_cache, infer_color
 from medimg_baseline_cls.data.index import (
     Index,
@@ -35,7 +35,7 @@ from medimg_baseline_cls.data.split import (
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.pipeline.session import Session
-from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.schema import Split, Task
 from medimg_baseline_cls.utils.files import write_csv
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
@@ -62,7 +62,7 @@ class PreparedData:
 
     @property
     def positive_class(self) -> str | None:
-        """Return the positive class; None for more than two classes."""
+        """Return the positive class; None for more than two classes and for findings."""
         return self.provenance["positive_class"]
 
     def image_set(self, split: str) -> ImageSet:
@@ -112,7 +112,8 @@ def prepare_data(session: Session) -> PreparedData:
         class_names=listing.class_names,
     )
     check_leakage(result.split)
-    positive, positive_reason = _choose_positive_class(config, listing.class_names)
+    task = result.split.task
+    positive, positive_reason = _choose_positive_class(config, listing.class_names, task=task)
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
@@ -126,6 +127,7 @@ def prepare_data(session: Session) -> PreparedData:
     log.table("Split", header=header, rows=rows)
     provenance = {
         "class_names": list(listing.class_names),
+        "task": task,
         "positive_class": positive,
         "color": settings.color,
         "val_strategy": result.strategy,
@@ -143,7 +145,11 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
         RunError: the data folder is gone, or a file is not the one that was split.
     """
     config = session.config
-    split = read_split(session.run_dir / "split.csv", tuple(provenance["class_names"]))
+    split = read_split(
+        session.run_dir / "split.csv",
+        tuple(provenance["class_names"]),
+        task=provenance.get("task", "multiclass"),
+    )
     if config.data_dir is None or not config.data_dir.is_dir():
         raise RunError(
             f"the data folder of this run, {config.data_dir}, is not there; "
@@ -203,7 +209,14 @@ def _open_cache(
         )
 
 
-def _choose_positive_class(config: Config, class_names: tuple[str, ...]) -> tuple[str | None, str]:
+def _choose_positive_class(
+    config: Config, class_names: tuple[str, ...], *, task: Task
+) -> tuple[str | None, str]:
+    mistakes = check_task(config, task)
+    if mistakes:
+        raise SettingsError(mistakes)
+    if task == "multilabel":
+        return None, "several findings per image: each stands for itself"
     if config.positive_class is None:
         return infer_positive_class(class_names)
     if config.positive_class not in class_names:
