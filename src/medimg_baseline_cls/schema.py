@@ -65,6 +65,11 @@ class Split:
         """
         return index_labels([self.records[row].label for row in rows], self)
 
+    def label_text(self, row: int) -> str:
+        """Return the reference standard of one row for readers."""
+        label = self.records[row].label
+        return describe_findings(label) if self.task == "multilabel" else label
+
     def class_counts(self, split: str) -> dict[str, int]:
         """Return the number of images per class in one split; of positive ones per finding."""
         labels = [record.label for record in self.records if record.split == split]
@@ -214,6 +219,20 @@ def parse_findings(text: str, class_names: Sequence[str]) -> list[int]:
             raise KeyError(name)
         values[name] = -1 if part.startswith(UNKNOWN_MARK) else 1
     return list(values.values())
+
+
+def describe_findings(text: str) -> str:
+    """Return a text of `format_findings` for readers.
+
+    >>> describe_findings("Effusion|?Nodule"), describe_findings("")
+    ('Effusion, Nodule unknown', 'no finding')
+    """
+    parts = [part for part in text.split(FINDING_SEPARATOR) if part]
+    words = [
+        f"{part.removeprefix(UNKNOWN_MARK)} unknown" if part.startswith(UNKNOWN_MARK) else part
+        for part in parts
+    ]
+    return ", ".join(words) or "no finding"
 
 
 def index_labels(labels: Sequence[str], split: Split) -> NDArray[np.int64]:

@@ -52,6 +52,7 @@ def predict(
         to_unit_range=to_unit_range,
         device=CPU,
         precision=precision,
+        activation="softmax",
         batch_size=BATCH_SIZE,
     )
 

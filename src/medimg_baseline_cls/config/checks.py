@@ -15,8 +15,34 @@ def find_contradictions(config: "Config") -> tuple[str, ...]:
         *_check_classes(config),
         *_check_group_regex(config.group_regex),
         *_check_split(config),
+        *check_task(config, config.task),
         *_check_training(config),
     )
+
+
+def check_task(config: "Config", task: str) -> tuple[str, ...]:
+    """Return one sentence per setting that a task does not allow.
+
+    Args:
+        config: the settings.
+        task: the task that is set, or that the labels have shown ("auto" before they have).
+    """
+    if task != "multilabel":
+        return ()
+    rules = (
+        (
+            config.imbalance == "balanced_sampler",
+            "imbalance = balanced_sampler deals the classes equally often, but with task = "
+            "multilabel an image has several findings: choose imbalance = none, class_weights "
+            "or focal.",
+        ),
+        (
+            config.positive_class is not None,
+            f"positive_class = {show_value(config.positive_class)} does nothing with task = "
+            "multilabel, where each finding stands for itself: leave it out.",
+        ),
+    )
+    return tuple(sentence for is_broken, sentence in rules if is_broken)
 
 
 def _check_classes(config: "Config") -> list[str]:

@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     """Some images of a set; `rows` are their positions in split.csv."""
 
     pixels: Tensor  # (B, C, S, S), uint8; int32 where the array holds uint16
-    labels: Tensor  # (B,), int64
+    labels: Tensor  # (B,), or (B, C) of several findings, int64
     rows: NDArray[np.int64]  # (B,)
 
 
@@ -40,7 +40,8 @@ class ImageSet:
         pixels: shape (N, C, S, S), uint8 or uint16, often a memory map.
         cache_rows: where each image lies in `pixels`, shape (n,), int64.
         rows: which row of split.csv each image is, shape (n,), int64.
-        labels: class index of each image, shape (n,), int64.
+        labels: class index of each image, shape (n,), int64; or 1, 0 or -1 (unknown) for each
+            finding, shape (n, C).
     """
 
     pixels: NDArray[Any]
@@ -112,6 +113,11 @@ class Loader:
             raise DataError("The split holds no images; check the data folder and val_fraction.")
         if sampling not in get_args(Sampling):
             raise DataError(f"sampling is {sampling!r}; choose 'permute' or 'balanced'.")
+        if sampling == "balanced" and images.labels.ndim > 1:
+            raise DataError(
+                "Balanced sampling deals each class equally often, but these images have several "
+                "findings each: choose imbalance none, class_weights or focal."
+            )
         if not 0 <= rank < world:
             raise DataError(f"The shard is (rank, world) with 0 <= rank < world, not {shard}.")
         if batch_size < world or len(images) < world:

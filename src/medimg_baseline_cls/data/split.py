@@ -6,7 +6,6 @@ settles TEST, this file VAL. Where the data put a patient or a byte-identical fi
 sides, that is an error.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,15 +132,22 @@ def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multicla
 
 
 def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and rows of a table: images, groups, per class count and prevalence."""
+    """Return header and rows of a table: images, groups, per class count and prevalence.
+
+    The prevalence of a finding is its share of the images where it is known.
+    """
     header = ("split", "images", "groups", *split.class_names)
-    totals = Counter(record.split for record in split.records)
     rows: list[tuple[str, ...]] = []
     for name in SPLIT_NAMES:
-        counts = split.class_counts(name).values()
-        total = totals[name]
-        cells = [f"{n} ({100 * n / total:.1f}%)" if total else "0" for n in counts]
-        rows.append((name, str(total), str(split.num_groups(name)), *cells))
+        counts, indices = split.class_counts(name), split.rows(name)
+        totals = [len(indices)] * len(counts)
+        if split.task == "multilabel":
+            totals = (split.labels(indices) >= 0).sum(axis=0).tolist()
+        cells = [
+            f"{n} ({100 * n / total:.1f}%)" if total else "0"
+            for n, total in zip(counts.values(), totals, strict=True)
+        ]
+        rows.append((name, str(len(indices)), str(split.num_groups(name)), *cells))
     return header, rows
 
 

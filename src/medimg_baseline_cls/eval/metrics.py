@@ -18,13 +18,17 @@ from medimg_baseline_cls.errors import DataError
 REASONS = {
     "average_precision": "no image is positive",
     "auroc": "all images are of one class",
+    "brier_score": "no image has a reference standard",
+    "log_loss": "no image has a reference standard",
     "sensitivity": "no image is positive",
     "specificity": "no image is negative",
     "ppv": "no image was called positive",
     "npv": "no image was called negative",
     "f1_score": "no image is positive and none was called so",
+    "accuracy": "no image has a reference standard",
     "balanced_accuracy": "all images are of one class",
     "mcc": "the images, or the calls, are all of one class",
+    "quadratic_weighted_kappa": "all images and all calls are of one grade",
 }
 
 Truth = NDArray[np.bool_]
@@ -237,6 +241,43 @@ def count_matrix(
         decided = np.where(probabilities[:, positive] >= 0.5, positive, 1 - positive)
     cells = np.bincount(labels * num_classes + decided, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def quadratic_weighted_kappa(matrix: NDArray[np.int64]) -> float | None:
+    """Return the agreement of two gradings beyond chance, far misses weighing quadratically.
+
+    1 is full agreement, 0 that of chance. Undefined (None) where all images and all calls are
+    of one grade (Cohen, Psychological Bulletin 1968).
+
+    Args:
+        matrix: reference standard (rows) against grade called (columns), from `count_matrix`.
+
+    >>> quadratic_weighted_kappa(np.array([[2, 0], [0, 2]]))
+    1.0
+    """
+    distances = _grade_distances(len(matrix)) ** 2
+    by_chance = np.outer(matrix.sum(axis=1), matrix.sum(axis=0))
+    expected = int((distances * by_chance).sum())
+    if expected == 0:
+        return None
+    return 1 - int(matrix.sum()) * int((distances * matrix).sum()) / expected
+
+
+def mean_grade_error(matrix: NDArray[np.int64]) -> float:
+    """Return the mean absolute distance between reference standard and call, in grades.
+
+    Args:
+        matrix: reference standard (rows) against grade called (columns), at least one image.
+
+    >>> mean_grade_error(np.array([[1, 0, 1], [0, 0, 0], [0, 0, 2]]))
+    0.5
+    """
+    return int((_grade_distances(len(matrix)) * matrix).sum()) / int(matrix.sum())
+
+
+def _grade_distances(num_grades: int) -> NDArray[np.int64]:
+    grades = np.arange(num_grades, dtype=np.int64)
+    return np.abs(grades[:, None] - grades)  # (C, C)
 
 
 def _check_arrays(truth: Truth, scores: Scores) -> None:

@@ -71,7 +71,8 @@ def _rank(
 ) -> Iterator[Mistake]:
     truth, scores = predictions.truth(point.class_name), predictions.scores(point.class_name)
     call = scores >= point.value
-    is_wrong = (call & ~truth) if kind == "FP" else (~call & truth & (predictions.labels >= 0))
+    is_wrong = (call & ~truth) if kind == "FP" else (~call & truth)
+    is_wrong &= predictions.known(point.class_name)
     sign = -1 if kind == "FP" else 1
     ids = predictions.image_ids
     wrong = sorted(np.flatnonzero(is_wrong).tolist(), key=lambda i: (sign * scores[i], ids[i]))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medimg_baseline_cls.eval.controls import warn_of_controls
-from medimg_baseline_cls.eval.summary import Summary, headline
+from medimg_baseline_cls.eval.figures import Summary
+from medimg_baseline_cls.eval.summary import headline
 from medimg_baseline_cls.eval.thresholds import Thresholds, describe_thresholds
 from medimg_baseline_cls.schema import Mistake
 
@@ -55,6 +56,8 @@ def summarize_evaluation(
         "warnings": [*find_warnings(val, test), *warn_of_controls(headline(test), controls)],
         "controls": list(controls),
     }
+    if "task" in val:
+        content["task"] = val["task"]
     if head_only is not None:
         content["head_only"] = {split: headline(summary) for split, summary in head_only.items()}
     return content
@@ -63,8 +66,12 @@ def summarize_evaluation(
 def find_warnings(val: Mapping[str, Any], test: Mapping[str, Any] | None = None) -> list[str]:
     """Return one sentence for each thing that a reader of the figures could overlook."""
     warnings: list[str] = []
+    is_finding = val.get("task") == "multilabel"
+    order = () if is_finding else val["class_names"]
     for name, block in val["classes"].items():
-        warnings += _warn_of_val(name, block, class_names=val["class_names"])
+        warnings += _warn_of_order(name, block, class_names=order)
+        warnings += _warn_of_counts(name, block, is_finding=is_finding)
+        warnings += _warn_of_threshold(name, block)
         if test is not None:
             warnings += _warn_of_shift(name, block, test=test["classes"][name])
     return warnings
@@ -73,7 +80,8 @@ def find_warnings(val: Mapping[str, Any], test: Mapping[str, Any] | None = None)
 def tabulate_summaries(summaries: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Return the end table of the command line: its header, and rows of text.
 
-    A row is one operating point; what belongs to the whole split stands in its first row.
+    A row is one operating point; what belongs to the whole split stands in its first row. Of a
+    finding, n is the number of images where it is known.
 
     Args:
         summaries: of VAL and TEST, in the order in which they shall be shown.
@@ -87,9 +95,17 @@ def tabulate_summaries(summaries: Iterable[Mapping[str, Any]]) -> tuple[list[str
     for summary in listed:
         for name, block in summary["classes"].items():
             lead = [summary["split"].upper(), *([] if is_binary else [name])]
-            rows += _tabulate_block(block, lead=[*lead, str(summary["num_images"])])
+            num_known = block["num_positive"] + block["num_negative"]
+            rows += _tabulate_block(block, lead=[*lead, str(num_known)])
         if not is_binary:
             rows.append(_tabulate_macro(summary, width=len(header)))
+        if "micro" in summary:
+            micro = summary["micro"]
+            lead = [summary["split"].upper(), "micro (all pairs)"]
+            num_pairs = str(summary["overall"]["num_known_pairs"])
+            rows += _tabulate_block(micro, lead=[*lead, num_pairs])
+        if "quadratic_weighted_kappa" in summary["overall"]:
+            rows.append(_tabulate_grades(summary, header=header))
     return header, rows
 
 
@@ -108,19 +124,36 @@ def _count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, dict[str, dict[str
     return counts
 
 
-def _warn_of_val(name: str, block: Summary, *, class_names: Sequence[str]) -> Iterator[str]:
+def _warn_of_order(name: str, block: Summary, *, class_names: Sequence[str]) -> Iterator[str]:
+    """Warn of a score that points the wrong way; findings have no order, so no class_names."""
     auroc = block["metrics"]["auroc"]["value"]
-    if auroc is not None and auroc < 0.5:
-        yield (
-            f"The AUROC of {name} on VAL is {auroc:.3f}, below 0.5: the class order may be "
-            f"inverted. It is {', '.join(class_names)}; check class_names and positive_class."
+    if auroc is None or auroc >= 0.5:
+        return
+    cause = f"1 and 0 may be swapped in the labels of {name}; look at some of its images."
+    if class_names:
+        cause = (
+            f"the class order may be inverted. It is {', '.join(class_names)}; check class_names "
+            f"and positive_class."
         )
-    for count, kind in ((block["num_positive"], name), (block["num_negative"], f"non-{name}")):
+    yield f"The AUROC of {name} on VAL is {auroc:.3f}, below 0.5: {cause}"
+
+
+def _warn_of_counts(name: str, block: Summary, *, is_finding: bool) -> Iterator[str]:
+    words = ((f"{name} ", ""), (f"non-{name} ", ""))
+    if is_finding:
+        words = (("", f" with {name}"), ("", f" known to be without {name}"))
+    counts = (block["num_positive"], block["num_negative"])
+    for count, (lead, end) in zip(counts, words, strict=True):
         if count == 0:
-            yield f"VAL holds no {kind} image, so that some figures and thresholds are undefined."
+            yield (
+                f"VAL holds no {lead}image{end}, so that some figures and thresholds are undefined."
+            )
         elif count < FEW_IMAGES:
             plural = "s" if count > 1 else ""
-            yield f"VAL holds only {count} {kind} image{plural}: its thresholds are uncertain."
+            yield f"VAL holds only {count} {lead}image{plural}{end}: its thresholds are uncertain."
+
+
+def _warn_of_threshold(name: str, block: Summary) -> Iterator[str]:
     point = block["operating_points"].get("max_f1")
     if point is not None and point["tn"] + point["fn"] == 0 and point["fp"] > 0:
         yield (
@@ -130,10 +163,11 @@ def _warn_of_val(name: str, block: Summary, *, class_names: Sequence[str]) -> It
 
 
 def _warn_of_shift(name: str, val: Summary, *, test: Summary) -> Iterator[str]:
-    if abs(val["prevalence"] - test["prevalence"]) > LARGE_SHIFT:
+    before, after = val["prevalence"], test["prevalence"]
+    if before is not None and after is not None and abs(before - after) > LARGE_SHIFT:
         yield (
-            f"The prevalence of {name} is {val['prevalence']:.3f} on VAL and "
-            f"{test['prevalence']:.3f} on TEST: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
+            f"The prevalence of {name} is {before:.3f} on VAL and "
+            f"{after:.3f} on TEST: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
             f"to the prevalence that they were computed at."
         )
     for rule, point in val["operating_points"].items():
@@ -161,7 +195,9 @@ def _tabulate_block(block: Summary, *, lead: list[str]) -> list[list[str]]:
     blank = [""] * len(first)
     rows: list[list[str]] = []
     for rule, point in block["operating_points"].items():
-        cells = [name_rule(rule), format_threshold(point["threshold"])]
+        # Micro figures are cut at one threshold per finding.
+        threshold = point.get("threshold")
+        cells = [name_rule(rule), "" if threshold is None else format_threshold(threshold)]
         cells += [_text(point[column]["value"]) for column in _POINT_COLUMNS]
         rows.append([*(blank if rows else first), *cells])
     return rows
@@ -172,13 +208,32 @@ def _tabulate_macro(summary: Mapping[str, Any], *, width: int) -> list[str]:
     precision = metrics["average_precision"]
     cells = [
         summary["split"].upper(),
-        "macro mean",
+        _name_macro(summary),
         str(summary["num_images"]),
         "",
         _text(metrics["auroc"]["value"]),
         f"{_text(precision['value'])} ({_text(precision['baseline'])})",
     ]
     return cells + [""] * (width - len(cells))
+
+
+def _name_macro(summary: Mapping[str, Any]) -> str:
+    """Return what a macro row is called; of findings, how many of them define the AP."""
+    num_defined = summary["macro"]["metrics"]["average_precision"].get("num_defined")
+    if num_defined is None:
+        return "macro mean"
+    return f"macro mean ({num_defined} of {len(summary['classes'])})"
+
+
+def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> list[str]:
+    overall = summary["overall"]
+    cells = dict.fromkeys(header, "")
+    cells["split"], cells["n"] = summary["split"].upper(), str(summary["num_images"])
+    cells["operating point"] = (
+        f"Most probable grade: kappa {_text(overall['quadratic_weighted_kappa']['value'])} "
+        f"(quadratic), mean error {_text(overall['mean_grade_error']['value'])} grades"
+    )
+    return list(cells.values())
 
 
 def _text(value: float | None) -> str:

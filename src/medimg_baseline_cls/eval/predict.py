@@ -7,6 +7,7 @@ Logits that are not finite are refused.
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,12 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.schema import Task
 from medimg_baseline_cls.utils.device import Precision, autocast
 
 INFERENCE_BATCH_SIZE = 32
 
 BatchLike = tuple[Tensor, Tensor, NDArray[np.int64]]
 ToUnitRange = Callable[[Tensor, torch.device], Tensor]
+Activation = Literal["softmax", "sigmoid"]
+
+
+def activation_of(task: Task) -> Activation:
+    """Return what makes probabilities of logits: each finding stands for itself, classes compete.
+
+    >>> activation_of("multilabel"), activation_of("ordinal")
+    ('sigmoid', 'softmax')
+    """
+    return "sigmoid" if task == "multilabel" else "softmax"
 
 
 def predict_probabilities(
@@ -29,6 +41,7 @@ def predict_probabilities(
     to_unit_range: ToUnitRange,
     device: torch.device,
     precision: Precision,
+    activation: Activation,
     batch_size: int = INFERENCE_BATCH_SIZE,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the probabilities that a network gives to each image of some batches.
@@ -40,11 +53,12 @@ def predict_probabilities(
         to_unit_range: brings stored pixels to the device as float32 in [0, 1].
         device: where the model is.
         precision: "fp32" or "bf16".
+        activation: "softmax" or "sigmoid", from `activation_of` the task.
         batch_size: the images of every forward pass; what lacks is filled up with copies.
 
     Returns:
-        The rows in the order in which they came, shape (N,), and the softmax in float64,
-        shape (N, K).
+        The rows in the order in which they came, shape (N,), and the softmax or sigmoid in
+        float64, shape (N, K).
 
     Raises:
         ModelError: The network answers with NaN or infinity.
@@ -62,7 +76,9 @@ def predict_probabilities(
         if not rows:
             return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float64)
         merged_rows = np.concatenate(rows).astype(np.int64, copy=False)
-        return merged_rows, _softmax(torch.cat(logits).cpu().numpy(), merged_rows)
+        merged = torch.cat(logits).cpu().numpy()  # (N, K)
+        _check_finite(merged, merged_rows)
+        return merged_rows, _softmax(merged) if activation == "softmax" else _sigmoid(merged)
 
 
 @contextmanager
@@ -99,7 +115,7 @@ def _fill_up(pixels: Tensor, batch_size: int) -> Tensor:
     return torch.cat([pixels, pixels[-1:].expand(missing, *pixels.shape[1:])])
 
 
-def _softmax(logits: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _check_finite(logits: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
     is_bad = ~np.isfinite(logits).all(axis=1)
     if is_bad.any():
         named = ", ".join(str(row) for row in rows[is_bad][:10])
@@ -108,5 +124,14 @@ def _softmax(logits: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np
             f"(rows of split.csv from 0: {named}); its weights have diverged. "
             f"Train again with a lower learning rate, or try precision=fp32."
         )
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # (N, K)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Of -|x|, so that nothing overflows.
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1.0, small) / (1.0 + small)

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError, RunError
-from medimg_baseline_cls.schema import Predictions, Split
+from medimg_baseline_cls.schema import (
+    Predictions,
+    Split,
+    Task,
+    format_findings,
+    parse_findings,
+)
 from medimg_baseline_cls.utils.files import read_csv, write_csv
 
 _FIXED_COLUMNS = ("image_id", "path", "label", "group")
@@ -47,17 +53,32 @@ def collect_predictions(
         groups=tuple(record.group for record in records),
         labels=split.labels(expected),
         probabilities=probabilities[order],
+        task=split.task,
     )
 
 
+def select_known(
+    predictions: Predictions, class_name: str
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return truth and probability of one class where the reference standard says yes or no.
+
+    Returns:
+        Shapes (n,), n at most N; n may be 0 for a finding.
+    """
+    known = predictions.known(class_name)
+    return predictions.truth(class_name)[known], predictions.scores(class_name)[known]
+
+
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions as image_id, path, label, group and one probability per class."""
+    """Write predictions as image_id, path, label, group and one probability per class.
+
+    An unknown class is an empty cell; findings are one text, as `format_findings` writes it.
+    """
     columns = [f"{_PREFIX}{name}" for name in predictions.class_names]
-    names = (*predictions.class_names, "")  # an unknown label, -1, is an empty cell
     rows = zip(
         predictions.image_ids,
         predictions.paths,
-        [names[label] for label in predictions.labels.tolist()],
+        _label_texts(predictions),
         predictions.groups,
         *predictions.probabilities.T.tolist(),
         strict=True,
@@ -65,12 +86,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     write_csv(path, [*_FIXED_COLUMNS, *columns], rows=rows)
 
 
-def read_predictions(path: Path, *, split: str) -> Predictions:
+def read_predictions(path: Path, *, split: str, task: Task = "multiclass") -> Predictions:
     """Read predictions, the class order from the header.
 
     Args:
         path: predictions_<split>.csv.
         split: what the images are: "train", "val", "test" or "new".
+        task: how the labels are written, and what they mean.
 
     Raises:
         RunError: The file is missing or is no longer what was written.
@@ -94,22 +116,36 @@ def read_predictions(path: Path, *, split: str) -> Predictions:
         image_ids=image_ids,
         paths=tuple(row["path"] for row in table),
         groups=tuple(row["group"] for row in table),
-        labels=_parse_labels(path, table, class_names=class_names),
+        labels=_parse_labels(path, table, class_names=class_names, task=task),
         probabilities=_parse_probabilities(path, table, columns=columns),
+        task=task,
     )
 
 
+def _label_texts(predictions: Predictions) -> list[str]:
+    labels = predictions.labels.tolist()
+    if predictions.task == "multilabel":
+        return [format_findings(values, predictions.class_names) for values in labels]
+    names = (*predictions.class_names, "")  # the last for -1
+    return [names[label] for label in labels]
+
+
 def _parse_labels(
-    path: Path, table: list[dict[str, str]], *, class_names: tuple[str, ...]
+    path: Path, table: list[dict[str, str]], *, class_names: tuple[str, ...], task: Task
 ) -> NDArray[np.int64]:
     index = {"": -1} | {name: i for i, name in enumerate(class_names)}
-    unknown = sorted({row["label"] for row in table} - set(index))
-    if unknown:
+    texts = [row["label"] for row in table]
+    try:
+        if task == "multilabel":
+            values = [parse_findings(text, class_names) for text in texts]
+        else:
+            values = [index[text] for text in texts]
+    except KeyError as error:
         raise RunError(
-            f"{path} has the label {unknown[0]!r}, which is none of its classes "
+            f"{path} has the label {error.args[0]!r}, which is none of its classes "
             f"({', '.join(class_names)}); run `medimg evaluate` again."
-        )
-    return np.array([index[row["label"]] for row in table], dtype=np.int64)
+        ) from None
+    return np.array(values, dtype=np.int64)
 
 
 def _parse_probabilities(

@@ -1,34 +1,36 @@
 """Turns predictions and thresholds into val_summary.json and test_summary.json.
 
 Two classes: the figures of the positive class. More: each class against the rest, and
-their macro averages. The confusion matrix always. A figure is {"value": x}, or
-{"value": null, "reason": ...} where the images do not define it.
+their macro averages. One class per image: the confusion matrix too, and for grades what
+their order adds. Several findings per image: each on the images where it is known, with
+macro and micro averages. A figure is {"value": x}, or {"value": null, "reason": ...} where
+the images do not define it.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.eval.figures import (
+    Summary,
+    count_calls,
+    make_figure,
+    measure_counts,
+    measure_scores,
+)
+from medimg_baseline_cls.eval.findings import average_findings, measure_overall, pool_findings
 from medimg_baseline_cls.eval.metrics import (
-    REASONS,
-    auroc_score,
-    average_precision_score,
-    brier_score,
-    count_confusion,
     count_matrix,
     cross_entropy_error,
-    log_loss_error,
-    operating_point_metrics,
+    mean_grade_error,
+    quadratic_weighted_kappa,
 )
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
-
-Summary = dict[str, Any]
-METRIC_NAMES = ("average_precision", "auroc", "brier_score", "log_loss")
 
 
 def evaluated_classes(class_names: Sequence[str], positive_class: str | None) -> tuple[str, ...]:
@@ -70,8 +72,34 @@ def summarize_predictions(
     Raises:
         DataError: An image has no reference standard, or there is no image.
     """
+    names = predictions.class_names
+    facts: Summary = {
+        "split": predictions.split,
+        "num_images": len(predictions.labels),
+        "num_groups": len(set(predictions.groups)),
+        "class_names": list(names),
+    }
+    if predictions.task != "multiclass":
+        facts["task"] = predictions.task
+    if predictions.task == "multilabel":
+        return facts | _summarize_findings(predictions, thresholds)
+    return facts | _summarize_classes(
+        predictions, thresholds, positive_class=positive_of(names, positive_class)
+    )
+
+
+def headline(summary: Mapping[str, Any]) -> Summary:
+    """Return the threshold-free figures of a split: of the positive class, or the averages."""
+    positive = summary["positive_class"]
+    source = summary["macro"] if positive is None else summary["classes"][positive]
+    return dict(source["metrics"])
+
+
+def _summarize_classes(
+    predictions: Predictions, thresholds: Thresholds, *, positive_class: str | None
+) -> Summary:
+    """Return the figures where each image has one class."""
     names, labels = predictions.class_names, predictions.labels
-    positive_class = positive_of(names, positive_class)
     classes = evaluated_classes(names, positive_class)
     positive = None if positive_class is None else names.index(positive_class)
     matrix = count_matrix(labels, predictions.probabilities, positive=positive)
@@ -82,64 +110,48 @@ def summarize_predictions(
     every_class = blocks
     if len(classes) < len(names):
         every_class = {name: _summarize_class(predictions, name, points=()) for name in names}
+    overall: Summary = {
+        "accuracy": {"value": int(np.trace(matrix)) / len(labels)},
+        "log_loss": {"value": cross_entropy_error(labels, predictions.probabilities)},
+    }
+    if predictions.task == "ordinal":
+        kappa = quadratic_weighted_kappa(matrix)
+        overall["quadratic_weighted_kappa"] = make_figure("quadratic_weighted_kappa", kappa)
+        overall["mean_grade_error"] = {"value": mean_grade_error(matrix)}
     return {
-        "split": predictions.split,
-        "num_images": len(labels),
-        "num_groups": len(set(predictions.groups)),
-        "class_names": list(names),
         "positive_class": positive_class,
         "classes": blocks,
         "macro": _average_blocks(every_class),
-        "overall": {
-            "accuracy": {"value": int(np.trace(matrix)) / len(labels)},
-            "log_loss": {"value": cross_entropy_error(labels, predictions.probabilities)},
-        },
+        "overall": overall,
         "confusion_matrix": matrix.tolist(),
     }
 
 
-def headline(summary: Mapping[str, Any]) -> Summary:
-    """Return the threshold-free figures of a split: of the positive class, or the averages."""
-    positive = summary["positive_class"]
-    source = summary["macro"] if positive is None else summary["classes"][positive]
-    return dict(source["metrics"])
+def _summarize_findings(predictions: Predictions, thresholds: Thresholds) -> Summary:
+    """Return the figures where each image has any number of findings."""
+    blocks: dict[str, Summary] = {}
+    for name in predictions.class_names:
+        block = _summarize_class(predictions, name, points=thresholds.get(name, ()))
+        blocks[name] = block | {"num_unknown": int((~predictions.known(name)).sum())}
+    return {
+        "positive_class": None,
+        "classes": blocks,
+        "macro": average_findings(blocks),
+        "micro": pool_findings(predictions, thresholds),
+        "overall": measure_overall(predictions),
+        "confusion_matrix": None,
+    }
 
 
 def _summarize_class(
     predictions: Predictions, name: str, *, points: Sequence[Threshold]
 ) -> Summary:
-    truth, scores = predictions.truth(name), predictions.scores(name)
-    prevalence = float(truth.mean())
-    return {
-        "prevalence": prevalence,
-        "num_positive": int(truth.sum()),
-        "num_negative": int((~truth).sum()),
-        "metrics": {
-            "average_precision": _figure(
-                "average_precision", average_precision_score(truth, scores)
-            )
-            | {"baseline": prevalence},
-            "auroc": _figure("auroc", auroc_score(truth, scores)),
-            "brier_score": _figure("brier_score", brier_score(truth, scores)),
-            "log_loss": _figure("log_loss", log_loss_error(truth, scores)),
-        },
-        "operating_points": {point.rule: _summarize_point(predictions, point) for point in points},
-    }
-
-
-def _summarize_point(predictions: Predictions, point: Threshold) -> Summary:
-    truth, scores = predictions.truth(point.class_name), predictions.scores(point.class_name)
-    counts = count_confusion(truth, scores, threshold=point.value)
-    figures = operating_point_metrics(counts)
-    return (
-        {"threshold": point.value}
-        | asdict(counts)
-        | {name: _figure(name, value) for name, value in figures.items()}
-    )
-
-
-def _figure(name: str, value: float | None) -> Summary:
-    return {"value": value} if value is not None else {"value": None, "reason": REASONS[name]}
+    truth, scores = select_known(predictions, name)
+    cuts: Summary = {}
+    for point in points:
+        counts = count_calls(truth, scores, threshold=point.value)
+        cuts[point.rule] = {"threshold": point.value} | measure_counts(counts)
+    return measure_scores(truth, scores) | {"operating_points": cuts}
 
 
 def _average_blocks(blocks: Mapping[str, Summary]) -> Summary:

@@ -13,6 +13,7 @@ import numpy as np
 
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.eval.metrics import ThresholdCounts, count_by_threshold
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.schema import Predictions, Threshold
 from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
 
@@ -28,7 +29,7 @@ def choose_thresholds(
     """Choose the operating points of each class on VAL: Max-F1, target sensitivity and 0.5.
 
     Max-F1 and target sensitivity are undefined without a positive image; such a class keeps
-    the default alone.
+    the default alone. For a finding, the images where it is known count.
 
     Args:
         val: predictions of VAL.
@@ -130,7 +131,8 @@ def _require_val(val: Predictions, classes: Sequence[str]) -> None:
         raise DataError(
             f"{missing[0]} is not a class of the predictions ({', '.join(val.class_names)})."
         )
-    if len(val.labels) == 0 or val.labels.min() < 0:
+    is_unknown = val.task != "multilabel" and bool((val.labels < 0).any())
+    if len(val.labels) == 0 or is_unknown:
         raise DataError(
             "Thresholds need VAL images, each with its reference standard; check val_fraction "
             "and the val folder."
@@ -138,16 +140,16 @@ def _require_val(val: Predictions, classes: Sequence[str]) -> None:
 
 
 def _choose(val: Predictions, name: str, *, target: float) -> tuple[Threshold, ...]:
-    truth = val.truth(name)
-    counts = count_by_threshold(truth, val.scores(name))
-    values = {"max_f1": _max_f1(counts), "target_sensitivity": _reach(counts, target)}
+    truth, scores = select_known(val, name)
+    values: dict[str, float] = {}
+    if truth.any():
+        counts = count_by_threshold(truth, scores)
+        values = {"max_f1": _max_f1(counts), "target_sensitivity": _reach(counts, target)}
     descriptions = {
         "max_f1": "highest F1 score on VAL; of equals the highest threshold",
         "target_sensitivity": f"highest threshold with a VAL sensitivity of at least {target:g}",
         "default": f"fixed at {DEFAULT_THRESHOLD}, for comparison",
     }
-    if not truth.any():
-        values = {}
     return tuple(
         Threshold(
             rule=rule,

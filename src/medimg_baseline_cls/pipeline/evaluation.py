@@ -16,7 +16,11 @@ from medimg_baseline_cls.eval.controls import describe_controls
 from medimg_baseline_cls.eval.mistakes import mine_mistakes, write_mistakes
 from medimg_baseline_cls.eval.overview import summarize_evaluation, tabulate_summaries
 from medimg_baseline_cls.eval.plots import draw_evaluation
-from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE, predict_probabilities
+from medimg_baseline_cls.eval.predict import (
+    INFERENCE_BATCH_SIZE,
+    activation_of,
+    predict_probabilities,
+)
 from medimg_baseline_cls.eval.predictions import (
     collect_predictions,
     read_predictions,
@@ -39,7 +43,7 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
-from medimg_baseline_cls.schema import Predictions, Threshold
+from medimg_baseline_cls.schema import Predictions, Task, Threshold
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.runs import mark_latest, write_status
 
@@ -110,7 +114,7 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
 
 
 def score_images(
-    session: Session, model: Classifier, *, images: ImageSet
+    session: Session, model: Classifier, *, images: ImageSet, task: Task
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (rows, probabilities) of a set of images by the one inference path."""
     loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
@@ -120,13 +124,15 @@ def score_images(
         to_unit_range=to_unit_range,
         device=session.device,
         precision=session.precision,
+        activation=activation_of(task),
     )
 
 
 def _predict_split(
     session: Session, data: PreparedData, *, model: Classifier, split: str
 ) -> Predictions:
-    rows, probabilities = score_images(session, model, images=data.image_set(split))
+    images, task = data.image_set(split), data.split.task
+    rows, probabilities = score_images(session, model, images=images, task=task)
     return collect_predictions(data.split, split, rows=rows, probabilities=probabilities)
 
 
@@ -134,7 +140,7 @@ def _write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
     """Write the CSV of a split, and return what it reads back to."""
     path = run_dir / f"predictions_{predictions.split}.csv"
     write_predictions(path, predictions)
-    return read_predictions(path, split=predictions.split)
+    return read_predictions(path, split=predictions.split, task=predictions.task)
 
 
 def _settle_thresholds(

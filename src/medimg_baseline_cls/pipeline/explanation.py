@@ -125,8 +125,9 @@ def _plan_panels(
     for kind in ("FP", "FN"):
         ranked = _rank_images([m for m in mistakes if m.kind == kind], favourite=favourite)
         for rank, mistake in enumerate(ranked, start=1):
-            record = data.split.records[rows[position_of[mistake.image_id]]]
-            is_binary = len(data.split.class_names) == 2
+            row = int(rows[position_of[mistake.image_id]])
+            record = data.split.records[row]
+            is_binary = data.positive_class is not None
             prefix = "" if is_binary else f"{safe_name(mistake.class_name)}_"
             name = f"{rank:02d}_p{mistake.probability:.3f}_{prefix}{safe_name(record.image_id)}"
             yield Explained(
@@ -138,7 +139,7 @@ def _plan_panels(
                     image_id=record.image_id,
                     class_name=mistake.class_name,
                     probability=mistake.probability,
-                    label=record.label,
+                    label=data.split.label_text(row),
                     threshold=value_of[mistake.class_name, mistake.rule],
                     rule=mistake.rule,
                 ),

@@ -5,7 +5,8 @@ same file gets the same probability to the bit.
 """
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.interpret.panels import PanelText
 from medimg_baseline_cls.pipeline.evaluation import score_images
@@ -27,7 +29,7 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
-from medimg_baseline_cls.schema import Threshold
+from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
 from medimg_baseline_cls.utils.files import write_csv
 
 MAX_TABLE_ROWS = 20
@@ -59,38 +61,86 @@ def predict(
     session = reopen_session(run, output_dir=output_dir)
     provenance = read_provenance(session.run_dir)
     rule = operating_point or session.config.operating_point
-    thresholds = _pick_thresholds(session.run_dir, rule)
+    thresholds = _pick_thresholds(session, rule)
     files = find_files(paths)
     cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
     model, checkpoint = load_model(session, "best.pt")
-    _, probabilities = score_images(session, model, images=images)
+    task: Task = checkpoint.get("task", "multiclass")
+    _, probabilities = score_images(session, model, images=images, task=task)
 
     target = output or session.run_dir / "predictions_new.csv"
     class_names: list[str] = checkpoint["class_names"]
+    decider = Decider(
+        class_names=tuple(class_names),
+        positive_class=positive_of(class_names, checkpoint["positive_class"]),
+        task=task,
+        thresholds=thresholds,
+    )
     header = ["path", *(f"prob_{name}" for name in class_names), "decision", "threshold", "rule"]
     rows = [
-        [
-            str(file),
-            *map(float, p),
-            *_decide(p, class_names=class_names, thresholds=thresholds),
-            rule,
-        ]
+        [str(file), *map(float, p), *decider.decide(p), rule]
         for file, p in zip(files, probabilities, strict=True)
     ]
     write_csv(target, header, rows=rows)
     _print_predictions(session, header, rows=rows, target=target)
     if explain:
-        wanted = _plan_panels(
-            files,
-            probabilities,
-            class_names=class_names,
-            thresholds=thresholds,
-            folder=target.with_suffix(""),
-        )
+        folder = target.with_suffix("")
+        wanted = _plan_panels(files, probabilities, decider=decider, folder=folder)
         draw_panels(session, model, images=images, wanted=wanted)
         session.log.info(f"panels: {target.with_suffix('')}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decider:
+    """What turns the probabilities of an image into a decision.
+
+    Attributes:
+        class_names: the frozen class order.
+        positive_class: of two classes; None where each class is decided for itself.
+        task: what the network was trained for.
+        thresholds: by class; a class may lack one.
+    """
+
+    class_names: tuple[str, ...]
+    positive_class: str | None
+    task: Task
+    thresholds: Mapping[str, Threshold]
+
+    def called(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """Return the classes that reach their threshold, of an image's probabilities (C,)."""
+        return [
+            name
+            for name, threshold in self.thresholds.items()
+            if probabilities[self.class_names.index(name)] >= threshold.value
+        ]
+
+    def decide(self, probabilities: NDArray[np.float64]) -> tuple[str, float | None]:
+        """Return the decision and the threshold it was made at.
+
+        Two classes: positive at or above the threshold. More, or findings: every one that
+        reaches its own, joined by "|", and no single threshold.
+        """
+        called = self.called(probabilities)
+        if self.positive_class is None:
+            return FINDING_SEPARATOR.join(called), None
+        negative = next(name for name in self.class_names if name != self.positive_class)
+        threshold = self.thresholds[self.positive_class].value
+        return (self.positive_class if called else negative), threshold
+
+    def explained(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """Return the classes that a panel is drawn of: the positive one, or the likeliest one.
+
+        Of findings each one that is called, or the likeliest where none is.
+        """
+        if self.positive_class is not None:
+            return [self.positive_class]
+        called = self.called(probabilities) if self.task == "multilabel" else []
+        likeliest = max(
+            self.thresholds, key=lambda name: probabilities[self.class_names.index(name)]
+        )
+        return called or [likeliest]
 
 
 def find_files(paths: Iterable[Path | str]) -> list[Path]:
@@ -155,8 +205,9 @@ def _as_image_set(cache: ImageCache) -> ImageSet:
     )
 
 
-def _pick_thresholds(run_dir: Path, rule: str) -> dict[str, Threshold]:
-    """Return the threshold of each class at one operating point."""
+def _pick_thresholds(session: Session, rule: str) -> dict[str, Threshold]:
+    """Return the threshold of each class at one operating point; name those that lack it."""
+    run_dir = session.run_dir
     if not (run_dir / "thresholds.json").is_file():
         raise RunError(
             f"{run_dir} has no thresholds.json, so no decision can be made: "
@@ -167,56 +218,39 @@ def _pick_thresholds(run_dir: Path, rule: str) -> dict[str, Threshold]:
     if not picked:
         known = sorted({t.rule for ts in points.values() for t in ts})
         raise RunError(f"{rule} is no operating point of this run; it has {', '.join(known)}.")
+    missing = [name for name in points if name not in picked]
+    if missing:
+        session.log.warn(
+            f"{', '.join(missing)} never decided: VAL has no positive image to choose {rule} by"
+        )
     return picked
-
-
-def _decide(
-    probabilities: NDArray[np.float64],
-    *,
-    class_names: Sequence[str],
-    thresholds: dict[str, Threshold],
-) -> tuple[str, float | None]:
-    """Return the decision and the threshold it was made at.
-
-    Two classes: positive at or above the threshold. More: every class that reaches its own,
-    joined by "|", and no single threshold.
-    """
-    called = [
-        name for name, t in thresholds.items() if probabilities[class_names.index(name)] >= t.value
-    ]
-    if len(class_names) > 2:
-        return "|".join(called), None
-    positive, threshold = next(iter(thresholds.items()))
-    negative = next(name for name in class_names if name != positive)
-    return (positive if called else negative), threshold.value
 
 
 def _plan_panels(
     files: Sequence[Path],
     probabilities: NDArray[np.float64],
     *,
-    class_names: Sequence[str],
-    thresholds: dict[str, Threshold],
+    decider: Decider,
     folder: Path,
 ) -> list[Explained]:
-    """Return one panel per image, for the positive class or the likeliest one."""
+    """Return the panels of each image: one, or one per finding that is called."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted: list[Explained] = []
     for position, (file, p) in enumerate(zip(files, probabilities, strict=True)):
-        is_binary = len(class_names) == 2
-        name = next(iter(thresholds)) if is_binary else class_names[int(p.argmax())]
-        target = class_names.index(name)
-        text = PanelText(
-            kind="",
-            image_id=file.name,
-            class_name=name,
-            probability=float(p[target]),
-            label=None,
-            threshold=thresholds[name].value,
-            rule=thresholds[name].rule,
-        )
-        path = folder / f"{position + 1:04d}_p{p[target]:.3f}_{safe_name(file.name)}.png"
-        wanted.append(Explained(position, target, path, text))
+        for name in decider.explained(p):
+            target, threshold = decider.class_names.index(name), decider.thresholds[name]
+            text = PanelText(
+                kind="",
+                image_id=file.name,
+                class_name=name,
+                probability=float(p[target]),
+                label=None,
+                threshold=threshold.value,
+                rule=threshold.rule,
+            )
+            part = f"{safe_name(name)}_" if decider.task == "multilabel" else ""
+            stem = f"{position + 1:04d}_p{p[target]:.3f}_{part}{safe_name(file.name)}"
+            wanted.append(Explained(position, target, folder / f"{stem}.png", text))
     return wanted
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.config import Config, SettingsError, check_task
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import (
@@ -74,7 +74,7 @@ class PreparedData:
 
     @property
     def positive_class(self) -> str | None:
-        """Return the positive class; None for more than two classes."""
+        """Return the positive class; None for more than two classes and for findings."""
         return self.provenance["positive_class"]
 
     def image_set(self, split: str) -> ImageSet:
@@ -104,7 +104,9 @@ def prepare_data(session: Session) -> PreparedData:
     data_dir = find_root(config)
     how_to_split = _split_settings(config)
     listing = list_data(config, cache_dir=session.cache_dir)
-    _check_task(config, listing)
+    mistakes = check_task(config, listing.task)
+    if mistakes:
+        raise SettingsError(mistakes)
     settings, color_reason = _choose_pixels(
         config, data_dir, listing=listing, cache_dir=session.cache_dir
     )
@@ -244,11 +246,6 @@ def _split_settings(config: Config) -> SplitSettings:
 def _choose_positive_class(config: Config, listing: Listing) -> tuple[str | None, str]:
     names, wanted = listing.class_names, config.positive_class
     if listing.task == "multilabel":
-        if wanted is not None:
-            raise ConfigError(
-                f"positive_class = {wanted} means nothing where images have several findings, "
-                "each of which is positive or negative: leave it out."
-            )
         return None, f"{len(names)} findings: each is evaluated by itself"
     if listing.task == "ordinal":
         return None, f"{len(names)} grades: each is evaluated against the rest"
@@ -260,15 +257,6 @@ def _choose_positive_class(config: Config, listing: Listing) -> tuple[str | None
             f"{', '.join(names)}; name one of them."
         )
     return wanted, "as set"
-
-
-def _check_task(config: Config, listing: Listing) -> None:
-    """Refuse settings that the task of these images rules out."""
-    if listing.task == "multilabel" and config.imbalance == "balanced_sampler":
-        raise ConfigError(
-            "imbalance = balanced_sampler draws each class equally often, but these images have "
-            "several findings each: use class_weights, focal or none."
-        )
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:

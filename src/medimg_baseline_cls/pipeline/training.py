@@ -154,12 +154,16 @@ def _make_train_data(
 ) -> TrainData:
     sampling = "balanced" if session.config.imbalance == "balanced_sampler" else "permute"
     counts = data.split.class_counts("train")
+    negatives: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    if data.split.task == "multilabel":
+        negatives = (data.split.labels(data.split.rows("train")) == 0).sum(axis=0)
     return TrainData(
         train=data.loader("train", session, sampling=sampling),
         val=data.loader("val", session),
         to_unit_range=to_unit_range,
         augment=augment,
         class_counts=tuple(counts.values()),
+        negative_counts=tuple(negatives.tolist()),
         image_ids=[record.image_id for record in data.split.records],
         on_epoch=partial(_draw_curves, session.run_dir),
     )
@@ -184,6 +188,7 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
         stages=(head, finetune),
         class_names=data.split.class_names,
         positive_class=data.positive_class,
+        task=data.split.task,
         seed=config.seed,
         weight_decay=config.weight_decay,
         label_smoothing=config.label_smoothing,
@@ -194,6 +199,7 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
         checkpoint_header={
             "class_names": list(data.split.class_names),
             "positive_class": data.positive_class,
+            "task": data.split.task,
             "pixels": asdict(data.settings),
         },
     )
@@ -239,7 +245,7 @@ def _draw_first_batch(session: Session, data: PreparedData, *, augment: Augmente
     rows: NDArray[np.int64] = batch.rows[:NUM_BATCH_PICTURES]
     if augment is not None:
         pixels = augment(pixels, rows, "finetune", 1)
-    captions = [data.split.records[row].label for row in rows]
+    captions = [data.split.label_text(row) for row in rows.tolist()]
     figures = session.run_dir / "figures"
     figures.mkdir(exist_ok=True)
     draw_batch_grid(pixels.cpu().numpy(), captions, path=figures / "train_batch.png")

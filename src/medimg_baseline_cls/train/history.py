@@ -24,8 +24,10 @@ class EpochRow:
         stage, epoch: which; epochs count from 1 in each stage.
         lr: mean learning rate of the epoch, the head's in "head", else the backbone's.
         train_loss: mean of what was minimised, over the epoch's images.
-        val_loss: plain cross-entropy on the validation images, in nats.
-        val_ap, val_auroc: None where the validation images do not define them.
+        val_loss: plain cross-entropy on the validation images, in nats; of findings, the
+            mean over the known pairs of image and finding.
+        val_ap, val_auroc: of the positive class, or the mean over those that the validation
+            images define; None where they define none.
     """
 
     stage: str

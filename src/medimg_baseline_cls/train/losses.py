@@ -2,7 +2,8 @@
 
 Loss and weight stay apart until the whole step's images are known, so that a step over
 several processes has the same mean as one over a single process. Refuses unknown
-imbalance settings and classes without a training image.
+imbalance settings and classes without a training image. Findings that are not known of an
+image have neither loss nor weight.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,10 @@ _PLAIN = ("none", "balanced_sampler")
 _KNOWN = (*_PLAIN, "class_weights", "focal")
 
 Criterion = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Maps logits (B, C) and labels (B,) to losses (B,) and weights (B,): mean = sum / sum."""
+"""Maps logits (B, C) and labels, (B,) or (B, C), to losses (B,) and weights (B,).
+
+The mean is the sum of the losses over the sum of the weights.
+"""
 
 
 def make_criterion(
@@ -54,6 +58,115 @@ def make_criterion(
         return losses * image_weights, image_weights
 
     return criterion
+
+
+def make_finding_criterion(
+    imbalance: str,
+    positive_counts: Sequence[int],
+    *,
+    negative_counts: Sequence[int],
+    label_smoothing: float,
+) -> Criterion:
+    """Return the loss of several findings per image that a setting of `imbalance` names.
+
+    Each known finding of an image is a binary decision: the loss of an image is the sum over
+    them and its weight their number, 0 where none is known. So the mean is over the known
+    pairs of image and finding.
+
+    Args:
+        imbalance: "none" (binary cross-entropy), "class_weights" (positive pairs weigh
+            n_negative / n_positive of their finding) or "focal".
+        positive_counts: training images with each finding, in the frozen class order.
+        negative_counts: training images known to be without it.
+        label_smoothing: share of each target spread over yes and no, in [0, 1).
+
+    Raises:
+        TrainingError: the setting is unknown or for classes alone, nothing is known of any
+            image, or weights are asked for and a finding is nowhere positive or negative.
+    """
+    if imbalance not in ("none", "class_weights", "focal"):
+        raise TrainingError(
+            f"imbalance is {imbalance!r}; with several findings per image choose none, "
+            f"class_weights or focal."
+        )
+    if sum(positive_counts) + sum(negative_counts) == 0:
+        raise TrainingError("No finding is known of any training image; check the labels.")
+    weights = torch.ones(len(positive_counts))
+    if imbalance == "class_weights":
+        weights = weigh_positives(positive_counts, negative_counts)
+    losses_of = focal_finding_losses if imbalance == "focal" else finding_losses
+
+    def criterion(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        losses = losses_of(logits, labels, label_smoothing=label_smoothing)  # (B, C)
+        weighted = torch.where(labels == 1, losses * weights.to(losses.device), losses)
+        return weighted.sum(dim=1), (labels >= 0).to(losses.dtype).sum(dim=1)
+
+    return criterion
+
+
+def weigh_positives(positive_counts: Sequence[int], negative_counts: Sequence[int]) -> Tensor:
+    """Return n_negative / n_positive of each finding: both outcomes then count the same.
+
+    Raises:
+        TrainingError: a finding has no positive or no negative image.
+
+    >>> weigh_positives([10, 20], [30, 20])
+    tensor([3., 1.])
+    """
+    if min(*positive_counts, *negative_counts) < 1:
+        raise TrainingError(
+            f"class_weights needs training images with and without every finding, but "
+            f"{list(positive_counts)} have it and {list(negative_counts)} do not; add images or "
+            f"use imbalance=none."
+        )
+    return torch.tensor(negative_counts) / torch.tensor(positive_counts)
+
+
+def finding_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:
+    """Return the binary cross-entropy of each finding of each image, in nats.
+
+    The target is (1 - e) for the right answer plus e / 2 for yes and for no: what
+    `cross_entropy_losses` does, for two outcomes.
+
+    Args:
+        logits: shape (B, C); computed in float32 whatever comes.
+        labels: 1, 0 or -1 (unknown), shape (B, C).
+        label_smoothing: e, in [0, 1).
+
+    Returns:
+        Shape (B, C), float32; 0, with gradient 0, where the label is unknown.
+
+    >>> finding_losses(torch.zeros(1, 2), torch.tensor([[1, -1]]), label_smoothing=0.0)
+    tensor([[0.6931, 0.0000]])
+    """
+    targets = (labels == 1).float() * (1 - label_smoothing) + label_smoothing / 2
+    losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    return losses * (labels >= 0)
+
+
+def focal_finding_losses(
+    logits: Tensor, labels: Tensor, *, label_smoothing: float, gamma: float = FOCAL_GAMMA
+) -> Tensor:
+    """Return the focal loss of each finding: cross-entropy times (1 - p)^gamma.
+
+    p is the probability of the right answer, yes or no (Lin et al., ICCV 2017, without the
+    class factor alpha).
+
+    Args:
+        logits: shape (B, C).
+        labels: 1, 0 or -1 (unknown), shape (B, C).
+        label_smoothing: as in `finding_losses`.
+        gamma: focusing exponent, 0 (plain cross-entropy) or more.
+
+    Returns:
+        Shape (B, C), float32; 0 where the label is unknown.
+
+    >>> focal_finding_losses(torch.zeros(1, 1), torch.tensor([[1]]), label_smoothing=0.0)
+    tensor([[0.1733]])
+    """
+    plain = finding_losses(logits, labels, label_smoothing=label_smoothing)
+    missing = torch.where(labels == 1, -logits.float(), logits.float()).sigmoid()
+    return plain * missing**gamma
 
 
 def weigh_classes(class_counts: Sequence[int]) -> Tensor:

@@ -56,7 +56,8 @@ class TrainData:
         val: the images that choose the best epoch.
         to_unit_range: brings stored pixels to a device as float32 in [0, 1].
         augment: changes training pixels, or None.
-        class_counts: training images per class, in the frozen class order.
+        class_counts: training images per class or with each finding, in the frozen class order.
+        negative_counts: training images known to be without each finding; empty for classes.
         image_ids: the name of each row, for messages; may be empty.
         on_epoch: called in the main process when an epoch's files are written.
     """
@@ -66,6 +67,7 @@ class TrainData:
     to_unit_range: ToUnitRange
     augment: Augmenter | None
     class_counts: tuple[int, ...]
+    negative_counts: tuple[int, ...] = ()
     image_ids: Sequence[str] = ()
     on_epoch: Callable[[], None] | None = None
 
@@ -74,7 +76,7 @@ class FeatureBatch(NamedTuple):
     """Some images of a set, seen through the backbone."""
 
     features: Tensor  # (B, D), float32, on the device
-    labels: Tensor  # (B,), int64
+    labels: Tensor  # (B,), or (B, C) of several findings, int64
     rows: NDArray[np.int64]  # (B,)
 
 
@@ -96,7 +98,7 @@ class FeatureSource:
             source: where the order of the batches comes from.
             features: shape (N, D), of all processes' images.
             rows: the row of each, shape (N,), all different.
-            labels: class index of each, shape (N,).
+            labels: class index of each, shape (N,); or its findings, shape (N, C).
             shard: (rank, world) of this process.
         """
         order = np.argsort(rows, kind="stable")

@@ -24,7 +24,11 @@ from medimg_baseline_cls.train.features import (
     extract_features,
     pass_features,
 )
-from medimg_baseline_cls.train.losses import make_criterion
+from medimg_baseline_cls.train.losses import (
+    Criterion,
+    make_criterion,
+    make_finding_criterion,
+)
 from medimg_baseline_cls.train.optim import make_optimizer
 from medimg_baseline_cls.train.sources import BatchSource, TrainData
 from medimg_baseline_cls.train.steps import Lesson, Workplace
@@ -64,6 +68,7 @@ def open_stage(
         view = (_view_features if is_head else _view_pixels)(place, model, stage=stage, data=data)
         yield Lesson(
             stage=stage,
+            task=settings.task,
             module=view.module,
             train=view.train,
             val=view.val,
@@ -72,11 +77,22 @@ def open_stage(
             set_modes=partial(_set_modes, model, stage),
             optimizer=make_optimizer(model, stage, weight_decay=settings.weight_decay),
             parameters=[p for p in model.net.parameters() if p.requires_grad],
-            criterion=make_criterion(
-                settings.imbalance, data.class_counts, label_smoothing=settings.label_smoothing
-            ),
+            criterion=_choose_criterion(data, settings),
             average=_start_average(model, stage, decay=settings.ema_decay),
         )
+
+
+def _choose_criterion(data: TrainData, settings: TrainSettings) -> Criterion:
+    if settings.task == "multilabel":
+        return make_finding_criterion(
+            settings.imbalance,
+            data.class_counts,
+            negative_counts=data.negative_counts,
+            label_smoothing=settings.label_smoothing,
+        )
+    return make_criterion(
+        settings.imbalance, data.class_counts, label_smoothing=settings.label_smoothing
+    )
 
 
 def _view_pixels(place: Workplace, model: Classifier, *, stage: Stage, data: TrainData) -> _View:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from medimg_baseline_cls.errors import RunInterrupted, TrainingError
 from medimg_baseline_cls.eval.predict import BatchLike, ToUnitRange
-from medimg_baseline_cls.schema import Stage
+from medimg_baseline_cls.schema import Stage, Task
 from medimg_baseline_cls.train.ema import WeightAverage
 from medimg_baseline_cls.train.interrupts import StopRequest
 from medimg_baseline_cls.train.losses import Criterion
@@ -40,6 +40,8 @@ from medimg_baseline_cls.utils.device import Precision, autocast
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.seed import torch_randomness
+
+_LEAST_WEIGHT = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Lesson:
 
     Attributes:
         stage: its name, epochs and rates.
+        task: what the labels are: one class each, or several findings.
         module: maps inputs to logits: the whole network, or its head alone.
         train: the images to learn from, in the form in which the stage keeps them.
         val: the validation images, in the form that `to_inputs` takes.
@@ -89,6 +92,7 @@ class Lesson:
     """
 
     stage: Stage
+    task: Task
     module: nn.Module
     train: BatchSource
     val: BatchSource
@@ -161,7 +165,8 @@ def train_step(
     local_loss, local_weight = _forward(place, lesson, batch=batch, epoch=epoch, step=step)
     loss_sum, weight_sum, stop = _sum_up(place, loss=local_loss, weight=local_weight)
     if local_loss.requires_grad:
-        (local_loss / weight_sum).backward()
+        # Where no finding of any image is known, both are 0, and so shall be the gradient.
+        (local_loss / weight_sum.clamp(min=_LEAST_WEIGHT)).backward()
     sum_gradients(lesson.parameters, place.accelerator)
     norm = clip_gradients(lesson.parameters, place.clip_norm)
     lesson.optimizer.step()

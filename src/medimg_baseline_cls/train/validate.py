@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.eval.findings import finding_validation_scores
 from medimg_baseline_cls.eval.metrics import ValidationScores, validation_scores
-from medimg_baseline_cls.eval.predict import BatchLike, predict_probabilities
+from medimg_baseline_cls.eval.predict import BatchLike, activation_of, predict_probabilities
 from medimg_baseline_cls.schema import TrainSettings
 from medimg_baseline_cls.train.processes import gather_items
 from medimg_baseline_cls.train.steps import Lesson, Workplace, stop_message
@@ -24,7 +25,8 @@ def validate(place: Workplace, lesson: Lesson, *, positive: int | None) -> Valid
     Args:
         place: where.
         lesson: whose module is judged on whose validation images.
-        positive: index of the positive class; None averages over the classes.
+        positive: index of the positive class; None averages over the classes, or over the
+            findings that VAL defines.
 
     Raises:
         RunInterrupted: a stop signal has come.
@@ -37,6 +39,7 @@ def validate(place: Workplace, lesson: Lesson, *, positive: int | None) -> Valid
         to_unit_range=lesson.to_inputs,
         device=place.device,
         precision=place.precision,
+        activation=activation_of(lesson.task),
     )
     own = (rows, np.concatenate([part.numpy() for part in labels]) if labels else rows)
     parts = gather_items([(*own, probabilities)], place.accelerator)
@@ -45,6 +48,8 @@ def validate(place: Workplace, lesson: Lesson, *, positive: int | None) -> Valid
         np.concatenate(column) for column in zip(*filled, strict=True)
     )
     order = _order_once(all_rows, num_images=lesson.val.num_images)
+    if lesson.task == "multilabel":
+        return finding_validation_scores(all_labels[order], all_probabilities[order])
     return validation_scores(all_labels[order], all_probabilities[order], positive=positive)
 
 

@@ -1,7 +1,7 @@
 """Draws ROC and precision-recall curves with the operating points on them.
 
-Two classes: VAL and TEST in one panel. More: a panel for each split with one curve per
-class. A curve that the images do not define is left out, and the legend says so.
+Two classes: VAL and TEST in one panel. More, or findings: a panel for each split with one
+curve per class. A curve that the images do not define is left out, and the legend says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ from medimg_baseline_cls.eval.plots.style import (
     shorten,
     span_unit_square,
 )
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
@@ -221,8 +222,9 @@ def _draw_classes(
         handles.append(
             _draw_curve(axes, kind, predictions=predictions, name=name, label=label, look=look)
         )
-        if kind.score_name == "AP":
-            prevalence = float(predictions.truth(name).mean())
+        truth, _ = select_known(predictions, name)
+        if kind.score_name == "AP" and len(truth):
+            prevalence = float(truth.mean())
             axes.plot([0, 1], [prevalence, prevalence], color=color, linewidth=0.8, linestyle=":")
         for point in thresholds.get(name, ()) if num_classes <= _MAX_MARKED else ():
             _mark_point(axes, kind, predictions=predictions, point=point, color=color)
@@ -233,7 +235,7 @@ def _draw_classes(
             Line2D([], [], color=MUTED, linewidth=0.8, linestyle=":", label="prevalence")
         )
     if num_classes <= _MAX_MARKED:
-        handles += _rule_handles(next(iter(thresholds.values()), ()))
+        handles += _rule_handles(max(thresholds.values(), key=len, default=()))
     return handles
 
 
@@ -247,11 +249,11 @@ def _draw_curve(
     look: dict[str, Any],
 ) -> Line2D:
     """Draw one curve and return its entry for the legend."""
-    truth, scores = predictions.truth(name), predictions.scores(name)
-    text = f"{label}, {kind.score_name} {number_text(kind.score(truth, scores))}"
-    traced = kind.trace(truth, scores)
+    truth, scores = select_known(predictions, name)
+    traced = kind.trace(truth, scores) if len(truth) else None
     if traced is None:
         return Line2D([], [], color="none", label=f"{label}: undefined")
+    text = f"{label}, {kind.score_name} {number_text(kind.score(truth, scores))}"
     axes.plot(*traced, zorder=3, **look)
     return Line2D([], [], label=text, **look)
 
@@ -265,7 +267,9 @@ def _draw_baseline(axes: Axes, prevalence: float, *, color: str, split: str) -> 
 def _mark_point(
     axes: Axes, kind: _Kind, *, predictions: Predictions, point: Threshold, color: str
 ) -> None:
-    truth, scores = predictions.truth(point.class_name), predictions.scores(point.class_name)
+    truth, scores = select_known(predictions, point.class_name)
+    if len(truth) == 0:
+        return
     counts = count_confusion(truth, scores, threshold=point.value)
     figures = operating_point_metrics(counts)
     x, y = (figures[metric] for metric in kind.axis_metrics)

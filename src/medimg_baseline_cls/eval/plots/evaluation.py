@@ -24,7 +24,7 @@ def draw_evaluation(
     thresholds: Thresholds,
     positive_class: str | None,
 ) -> tuple[Path, ...]:
-    """Draw ROC, precision-recall, confusion matrices and score histograms.
+    """Draw ROC, precision-recall, score histograms and, unless of findings, confusion matrices.
 
     Args:
         splits: predictions of VAL and TEST, in the order in which they are shown.
@@ -35,6 +35,11 @@ def draw_evaluation(
     Returns:
         The files that were written.
     """
-    for name, draw in FIGURES.items():
+    is_findings = splits[0].task == "multilabel"
+    # Findings do not exclude each other, so that no matrix holds them.
+    drawn = {
+        name: draw for name, draw in FIGURES.items() if not (is_findings and draw is draw_confusion)
+    }
+    for name, draw in drawn.items():
         draw(splits, folder / name, thresholds=thresholds, positive_class=positive_class)
-    return tuple(folder / name for name in FIGURES)
+    return tuple(folder / name for name in drawn)

@@ -25,6 +25,7 @@ from medimg_baseline_cls.eval.plots.style import (
     drawing,
     shorten,
 )
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
@@ -64,10 +65,12 @@ def draw_score_histograms(
             axes.set(xlim=(-0.01, 1.01))
             axes.set_title(f"{predictions.split.upper()} ({len(predictions.labels)} images)")
             about = "the class" if positive_class is None else shorten(positive_class, 30)
+            about = "the finding" if predictions.task == "multilabel" else about
             axes.set_xlabel(f"Probability of {about}")
         if positive_class is not None:
             panels[0].set_ylabel("Share of the class (%), square-root scale")
-        _add_legend(figure, names, positive_class=positive_class, thresholds=thresholds)
+        own, other = _name_outcomes(splits[0], positive_class)
+        _add_legend(figure, (own, other), positive_class=positive_class, thresholds=thresholds)
 
 
 def _draw_binary(
@@ -102,7 +105,7 @@ def _draw_rows(axes: Axes, predictions: Predictions, *, thresholds: Thresholds) 
 
 def _count_bins(predictions: Predictions, name: str) -> list[Stairs]:
     """Return the square root of the share in each bin, of the other images and of the class."""
-    truth, scores = predictions.truth(name), predictions.scores(name)
+    truth, scores = select_known(predictions, name)
     stairs: list[Stairs] = []
     for is_in, color in ((~truth, NEGATIVE), (truth, POSITIVE)):
         counts, _ = np.histogram(scores[is_in], bins=_EDGES)
@@ -115,18 +118,30 @@ def _draw_stairs(axes: Axes, heights: NDArray[np.float64], *, color: str, base: 
     axes.stairs(base + heights, _EDGES, baseline=base, color=color, linewidth=1.2)
 
 
+def _name_outcomes(predictions: Predictions, positive_class: str | None) -> tuple[str, str]:
+    """Return what the positive and the negative images of a row are called."""
+    if predictions.task == "multilabel":
+        return "images with the finding", "images without it"
+    if positive_class is None:
+        return "images of the class", "all other images"
+    return positive_class, next(n for n in predictions.class_names if n != positive_class)
+
+
 def _add_legend(
-    figure: Figure, names: Sequence[str], *, positive_class: str | None, thresholds: Thresholds
+    figure: Figure,
+    outcomes: tuple[str, str],
+    *,
+    positive_class: str | None,
+    thresholds: Thresholds,
 ) -> None:
     """Write one legend for all panels below them; thresholds where they are the same in all."""
-    own, other = "images of the class", "all other images"
-    if positive_class is not None:
-        own, other = positive_class, next(name for name in names if name != positive_class)
+    own, other = outcomes
     handles: list[Patch | Line2D] = [
         Patch(facecolor=color, alpha=0.5, edgecolor=color, label=shorten(label, 28))
         for label, color in ((other, NEGATIVE), (own, POSITIVE))
     ]
-    for point in next(iter(thresholds.values()), ()):
+    # A finding without a positive VAL image has fewer.
+    for point in max(thresholds.values(), key=len, default=()):
         value = f" ≥ {format_threshold(point.value)}" if positive_class is not None else ""
         label = name_rule(point.rule) + ("" if point.rule == "default" else value)
         line = RULE_LINES.get(point.rule, "-.")
