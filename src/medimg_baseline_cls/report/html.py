@@ -21,6 +21,8 @@ from medimg_baseline_cls.report.performance import (
     shown_classes,
     tabulate_confusion,
     tabulate_metrics,
+    tabulate_micro_points,
+    tabulate_overall,
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
@@ -80,7 +82,12 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
-        "performance_tables": _present(tabulate_metrics(content), *points),
+        "performance_tables": _present(
+            tabulate_metrics(content),
+            tabulate_overall(content),
+            tabulate_micro_points(content),
+            *points,
+        ),
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
         "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
