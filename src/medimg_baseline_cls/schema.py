@@ -222,17 +222,16 @@ def parse_findings(text: str, class_names: Sequence[str]) -> list[int]:
 
 
 def describe_findings(text: str) -> str:
-    """Return a text of `format_findings` for readers.
+    """Return a text of `format_findings` for readers: what is unknown with its mark behind it.
 
     >>> describe_findings("Effusion|?Nodule"), describe_findings("")
-    ('Effusion, Nodule unknown', 'no finding')
+    ('Effusion, Nodule?', 'no finding')
     """
-    parts = [part for part in text.split(FINDING_SEPARATOR) if part]
     words = [
-        f"{part.removeprefix(UNKNOWN_MARK)} unknown" if part.startswith(UNKNOWN_MARK) else part
-        for part in parts
+        f"{part.removeprefix(UNKNOWN_MARK)}?" if part.startswith(UNKNOWN_MARK) else part
+        for part in text.split(FINDING_SEPARATOR)
     ]
-    return ", ".join(words) or "no finding"
+    return ", ".join(filter(None, words)) or "no finding"
 
 
 def index_labels(labels: Sequence[str], split: Split) -> NDArray[np.int64]:

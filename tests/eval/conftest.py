@@ -1,6 +1,7 @@
 """Small predictions, and an invented TEST that is not like VAL."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,29 @@ def binary_of(split: str, truth: list[bool], scores: list[float]) -> Predictions
     positive = np.array(scores, dtype=np.float64)
     both = np.stack([1 - positive, positive], axis=1)
     return predictions_of(split, np.array(truth, dtype=np.int64), both)
+
+
+def draw_findings(
+    split: str,
+    *,
+    class_names: tuple[str, ...] = ("Effusion", "Mass", "Nodule"),
+    num_images: int = 80,
+    unknown: float = 0.2,
+    seed: int = 0,
+) -> Predictions:
+    """Draw a fair classifier's sigmoid for several findings, a share of them unknown."""
+    generator = np.random.default_rng([seed, len(split), split == "val"])
+    truth = generator.random((num_images, len(class_names))) < 0.4
+    logits = generator.normal(size=truth.shape) + 2.0 * truth - 1.0
+    logits[-num_images // 10 :] = logits[0]
+    labels = np.where(generator.random(truth.shape) < unknown, -1, truth)
+    found = predictions_of(split, labels, 1 / (1 + np.exp(-logits)), class_names=class_names)
+    return replace(found, task="multilabel")
+
+
+@pytest.fixture
+def findings() -> MakePredictions:
+    return draw_findings
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from medimg_baseline_cls.errors import ModelError
-from medimg_baseline_cls.eval.predict import predict_probabilities
+from medimg_baseline_cls.eval.predict import Activation, activation_of, predict_probabilities
 from medimg_baseline_cls.utils.device import Precision
 
 CPU = torch.device("cpu")
@@ -44,7 +44,11 @@ def network() -> nn.Module:
 
 
 def predict(
-    model: nn.Module, sizes: list[int], *, precision: Precision = "fp32"
+    model: nn.Module,
+    sizes: list[int],
+    *,
+    precision: Precision = "fp32",
+    activation: Activation = "softmax",
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return predict_probabilities(
         model,
@@ -52,7 +56,7 @@ def predict(
         to_unit_range=to_unit_range,
         device=CPU,
         precision=precision,
-        activation="softmax",
+        activation=activation,
         batch_size=BATCH_SIZE,
     )
 
@@ -79,6 +83,22 @@ def test_probabilities_are_the_softmax_of_the_logits(network: nn.Module) -> None
     assert probabilities.dtype == np.float64
     assert np.allclose(probabilities, expected, atol=1e-5)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-15)
+
+
+def test_findings_get_the_sigmoid_of_their_own_logit(network: nn.Module) -> None:
+    _, probabilities = predict(network, [4, 2], activation=activation_of("multilabel"))
+    network.eval()
+    with torch.no_grad():
+        logits = network(to_unit_range(make_pixels(), CPU))
+    network.train()
+    assert np.allclose(probabilities, torch.sigmoid(logits.double()).numpy(), atol=1e-5)
+    _, alone = predict(network, [1] * NUM_IMAGES, activation="sigmoid")
+    assert (alone == probabilities).all()
+
+
+def test_only_findings_are_not_exclusive() -> None:
+    tasks = ("multiclass", "ordinal", "multilabel")
+    assert [activation_of(task) for task in tasks] == ["softmax", "softmax", "sigmoid"]
 
 
 def test_the_network_is_given_back_as_it_was(network: nn.Module) -> None:
@@ -132,9 +152,16 @@ def test_huge_logits_do_not_overflow() -> None:
     assert set(probabilities.ravel().tolist()) <= {0.0, 0.5, 1.0}
 
 
-def test_diverged_weights_are_named() -> None:
+@pytest.mark.parametrize("scale", [1e30, -1e30])
+def test_huge_logits_of_findings_do_not_overflow(scale: float) -> None:
+    _, probabilities = predict(Fixed(scale), [6], activation="sigmoid")
+    assert set(probabilities.ravel().tolist()) <= {0.0, 0.5, 1.0}
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_diverged_weights_are_named(activation: Activation) -> None:
     with pytest.raises(ModelError, match=r"6 of 6 images .*0, 1, 2"):
-        predict(Fixed(float("nan")), [6])
+        predict(Fixed(float("nan")), [6], activation=activation)
 
 
 def test_no_image_gives_empty_arrays() -> None:

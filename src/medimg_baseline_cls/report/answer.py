@@ -16,6 +16,7 @@ from medimg_baseline_cls.report.performance import (
     class_block,
     headline_metric,
     list_rules,
+    name_class,
     operating_points,
     rule_name,
     shown_classes,
@@ -90,13 +91,19 @@ def _describe_task(content: RunContent) -> str:
         return f"{arch}, trained to tell {positive} from {other}."
     if positive is not None:
         return f"{arch}, trained to tell {positive} from {len(names) - 1} other classes."
-    listed = ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "its classes"
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "its classes"
+    if content.has_findings:
+        return f"{arch}, trained to find {listed}."
+    if content.task == "ordinal":
+        return f"{arch}, trained to grade {' < '.join(names)}."
     return f"{arch}, trained to tell {listed} apart."
 
 
 def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     is_binary = content.positive_class is not None
     name = f"{name_split(split)} {'' if is_binary else 'macro '}"
+    if content.task == "ordinal":
+        yield from _grade_statistics(content, split)
     auroc = headline_metric(content, split, metric="auroc")
     yield _statistic(
         f"{name}AUROC", auroc, floor=0.5, detail=_beside(content, split, metric="auroc")
@@ -110,6 +117,18 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
         reason = "prevalence" if is_binary else "mean prevalence"
         detail = f"baseline {format_score(floor)} ({reason}){'; ' if detail else ''}{detail}"
     yield _statistic(f"{name}average precision", precision, floor=floor, detail=detail)
+
+
+def _grade_statistics(content: RunContent, split: str) -> Iterator[Statistic]:
+    overall = as_mapping(as_mapping(content.summaries.get(split)).get("overall"))
+    kappa = value_of(overall.get("quadratic_weighted_kappa"))
+    error = format_score(value_of(overall.get("mean_grade_error")))
+    yield _statistic(
+        f"{name_split(split)} quadratic weighted kappa",
+        kappa,
+        floor=0.0,
+        detail=f"most probable grade; mean error {error} grades",
+    )
 
 
 def _statistic(label: str, value: float | None, *, floor: float | None, detail: str) -> Statistic:
@@ -184,9 +203,19 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
             )
         )
     rule = rule_name(content, rules[0]) if rules else ""
+    is_finding = content.has_findings
+    of = "Each finding where it is known" if is_finding else "Each class against the rest"
     return Table(
-        title=f"Each class against the rest, {name_split(split)}",
-        header=("Class", "AP baseline", "AUROC", "AP", "Threshold", "Sensitivity", "Specificity"),
+        title=f"{of}, {name_split(split)}",
+        header=(
+            name_class(content),
+            "AP baseline",
+            "AUROC",
+            "AP",
+            "Threshold",
+            "Sensitivity",
+            "Specificity",
+        ),
         rows=tuple(rows),
         notes=(f"Thresholds: {rule}, chosen on VAL. The AP baseline is the prevalence.",)
         if rule

@@ -59,6 +59,19 @@ class RunContent:
         return tuple(sorted({row["label"] for row in self.split}))
 
     @property
+    def task(self) -> str:
+        """Return "multiclass", "ordinal" or "multilabel"."""
+        for source in (self.evaluation, self.provenance):
+            if source.get("task"):
+                return str(source["task"])
+        return "multiclass"
+
+    @property
+    def has_findings(self) -> bool:
+        """Return whether an image may have several findings, or none."""
+        return self.task == "multilabel"
+
+    @property
     def positive_class(self) -> str | None:
         """Return the positive class; None where each class stands against the rest."""
         for source in (self.evaluation, *self.summaries.values(), self.provenance, self.config):

@@ -18,6 +18,8 @@ from medimg_baseline_cls.report.performance import (
     tabulate_confusion,
     tabulate_controls,
     tabulate_metrics,
+    tabulate_micro_points,
+    tabulate_overall,
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
@@ -84,7 +86,12 @@ def _sections(content: RunContent) -> dict[str, Any]:
 
 def _tabulate_performance(content: RunContent) -> list[object]:
     points = [tabulate_points(content, name) for name in shown_classes(content)]
-    return _present(tabulate_metrics(content), *points)
+    return _present(
+        tabulate_metrics(content),
+        tabulate_overall(content),
+        tabulate_micro_points(content),
+        *points,
+    )
 
 
 def _is_mined(content: RunContent) -> bool:

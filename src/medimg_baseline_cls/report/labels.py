@@ -25,6 +25,19 @@ POINT_METRICS = {
     "balanced_accuracy": "Bal. acc.",
     "mcc": "MCC",
 }
+OVERALL = {
+    "quadratic_weighted_kappa": "Weighted kappa",
+    "mean_grade_error": "Mean error",
+    "accuracy": "Accuracy",
+    "exact_match": "Exact match",
+    "log_loss": "Log loss",
+}
+OVERALL_NOTES = {
+    "quadratic_weighted_kappa": "Weighted kappa: agreement beyond chance, a miss weighing as the "
+    "square of its grades; 1 is full agreement, 0 chance.",
+    "mean_grade_error": "Mean error: of the most probable grade, in grades.",
+    "exact_match": "Exact match: share of images with every known finding called rightly at 0.5.",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,17 @@
 """Tables of the report about performance: without a threshold, at each one, and the matrix."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, number_of, value_of
-from medimg_baseline_cls.report.labels import METRICS, POINT_METRICS, name_rule, name_split
+from medimg_baseline_cls.report.labels import (
+    METRICS,
+    OVERALL,
+    OVERALL_NOTES,
+    POINT_METRICS,
+    name_rule,
+    name_split,
+)
 from medimg_baseline_cls.report.numbers import format_count, format_score, format_threshold
 from medimg_baseline_cls.report.tables import Row, Table
 
@@ -17,6 +24,11 @@ def shown_classes(content: RunContent) -> tuple[str, ...]:
     """Return the classes whose figures are shown: the positive one, or all of more than two."""
     positive = content.positive_class
     return content.class_names if positive is None else (positive,)
+
+
+def name_class(content: RunContent) -> str:
+    """Return what the rows of a table are called that has one for each class."""
+    return "Finding" if content.has_findings else "Class"
 
 
 def class_block(content: RunContent, split: str, *, class_name: str) -> Json:
@@ -70,9 +82,12 @@ def tabulate_metrics(content: RunContent) -> Table | None:
             is_first = split == next(iter(content.summaries)) and len(classes) > 1
             rows.append(Row((*lead, *cells), "start" if is_first else ""))
             notes += _reasons(metrics, METRICS, where=" ".join(lead))
-    rows += list(_macro_rows(content)) if len(classes) > 1 else []
-    lead_header = ("Class", "Split") if len(classes) > 1 else ("Split",)
+    rows += list(_average_rows(content)) if len(classes) > 1 else []
+    lead_header = (name_class(content), "Split") if len(classes) > 1 else ("Split",)
     of = classes[0] if len(classes) == 1 else "each class against the rest"
+    if content.has_findings:
+        of = "each finding where it is known"
+        notes += _describe_averages(content)
     header = ("AUROC", "AP", "AP baseline", "Brier", "Log loss")
     return Table(
         title=f"Without a threshold, {of}",
@@ -113,34 +128,78 @@ def tabulate_controls(content: RunContent) -> Table | None:
 
 def tabulate_points(content: RunContent, class_name: str) -> Table | None:
     """Return every figure of one class at every operating point, VAL and TEST."""
-    rows, notes = list[Row](), list[str]()
+    points = {
+        split: operating_points(content, split, class_name=class_name)
+        for split in content.summaries
+    }
+    title = f"Operating points, {class_name} positive"
+    return _tabulate_points(
+        content, points, title=title, notes=_describe_rules(content, class_name)
+    )
+
+
+def tabulate_micro_points(content: RunContent) -> Table | None:
+    """Return the operating points of all findings together; None where there are no findings."""
+    points = {
+        split: as_mapping(as_mapping(summary.get("micro")).get("operating_points"))
+        for split, summary in content.summaries.items()
+    }
+    note = "Micro: the pairs of image and finding that are known, each cut at its own threshold."
+    return _tabulate_points(content, points, title="Operating points, all findings", notes=[note])
+
+
+def tabulate_overall(content: RunContent) -> Table | None:
+    """Return the figures of whole images by split; None for two classes, which have no other."""
+    overall = {s: as_mapping(c.get("overall")) for s, c in content.summaries.items()}
+    names = {key: OVERALL[key] for key in OVERALL if any(key in o for o in overall.values())}
+    if content.positive_class is not None or not names:
+        return None
+    rows = [
+        Row((name_split(split), *(format_score(value_of(figures.get(key))) for key in names)))
+        for split, figures in overall.items()
+    ]
+    return Table(
+        title="All findings of an image" if content.has_findings else "Most probable class",
+        header=("Split", *names.values()),
+        rows=tuple(rows),
+        notes=tuple(OVERALL_NOTES[key] for key in names if key in OVERALL_NOTES),
+    )
+
+
+def _tabulate_points(
+    content: RunContent,
+    points_of: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str,
+    notes: Iterable[str],
+) -> Table | None:
+    rows, reasons = list[Row](), list[str]()
     for rule in list_rules(content):
         is_first = True
-        for split in content.summaries:
-            points = operating_points(content, split, class_name=class_name)
+        for split, points in points_of.items():
             if rule not in points:
                 continue
             point, where = as_mapping(points[rule]), f"{rule_name(content, rule)}"
+            threshold = value_of(point.get("threshold"))
             cells = (
                 where if is_first else "",
                 name_split(split),
-                format_threshold(value_of(point.get("threshold"))),
+                format_threshold(threshold) if "threshold" in point else "each its own",
                 *(format_count(_count(point.get(key))) for key in COUNTS),
                 *(format_score(value_of(point.get(key))) for key in POINT_METRICS),
             )
             rows.append(Row(cells, "start" if is_first else ""))
-            notes += _reasons(point, POINT_METRICS, where=f"{name_split(split)}, {where}")
+            reasons += _reasons(point, POINT_METRICS, where=f"{name_split(split)}, {where}")
             is_first = False
     if not rows:
         return None
-    notes = [*_describe_rules(content, class_name), *notes]
     header = ("Operating point", "Split", "Threshold", *(key.upper() for key in COUNTS))
     return Table(
-        title=f"Operating points, {class_name} positive",
+        title=title,
         header=(*header, *POINT_METRICS.values()),
         rows=tuple(rows),
         num_text=2,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys((*notes, *reasons))),
     )
 
 
@@ -162,13 +221,35 @@ def tabulate_confusion(content: RunContent, split: str) -> Table | None:
     )
 
 
-def _macro_rows(content: RunContent) -> Iterator[Row]:
-    for split in content.summaries:
-        values = [headline_metric(content, split, metric=key) for key in METRICS]
-        cells = [format_score(value) for value in values]
-        cells.insert(2, "")
-        if any(value is not None for value in values):
-            yield Row(("Macro mean", name_split(split), *cells), "total")
+def _average_rows(content: RunContent) -> Iterator[Row]:
+    for kind, name in (("macro", "Macro mean"), ("micro", "Micro, all pairs")):
+        for split, summary in content.summaries.items():
+            metrics = as_mapping(as_mapping(summary.get(kind)).get("metrics"))
+            values = [value_of(metrics.get(key)) for key in METRICS]
+            cells = [format_score(value) for value in values]
+            baseline = value_of(as_mapping(metrics.get("average_precision")).get("baseline"))
+            cells.insert(2, format_score(baseline) if content.has_findings else "")
+            if any(value is not None for value in values):
+                yield Row((name, name_split(split), *cells), "total")
+
+
+def _describe_averages(content: RunContent) -> Iterator[str]:
+    """Say what is not known, and over how many findings a macro mean goes."""
+    yield (
+        "Macro: the mean over the findings that the images define. Micro: all known pairs of "
+        "image and finding together."
+    )
+    for split, summary in content.summaries.items():
+        blocks = {n: class_block(content, split, class_name=n) for n in content.class_names}
+        unknown = {n: _count(block.get("num_unknown")) or 0 for n, block in blocks.items()}
+        listed = ", ".join(f"{n} in {format_count(k)}" for n, k in unknown.items() if k)
+        if listed:
+            yield f"{name_split(split)}: not known and not counted are {listed} images."
+        macro = as_mapping(as_mapping(summary.get("macro")).get("metrics"))
+        number = _count(as_mapping(macro.get("auroc")).get("num_defined"))
+        if number is not None and number < len(blocks):
+            share = f"{number} of {len(blocks)} findings"
+            yield f"{name_split(split)}: the macro AUROC is over {share}."
 
 
 def _describe_rules(content: RunContent, class_name: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.report.content import RunContent, number_of
 from medimg_baseline_cls.report.labels import FIGURES, name_rule
 from medimg_baseline_cls.report.numbers import format_threshold
+from medimg_baseline_cls.schema import describe_findings
 
 MAX_PANELS = 40
 CUT_LENGTH = 80  # longer names are cut to this in the file names of panels
@@ -137,7 +138,7 @@ class _Merged:
 
 def _merge_rules(content: RunContent, kind: str) -> list[_Merged]:
     """Gather the rows of mistakes.csv that name the same image, the first rank first."""
-    labels = {row["image_id"]: row["label"] for row in content.split}
+    labels = {row["image_id"]: _readable(content, row["label"]) for row in content.split}
     target = number_of(str(content.config.get("target_sensitivity", "")))
     rows = [row for row in content.mistakes if row.get("kind") == kind]
     rows.sort(key=lambda row: number_of(row.get("rank")) or 0)
@@ -159,6 +160,10 @@ def _merge_rules(content: RunContent, kind: str) -> list[_Merged]:
     ]
     sign = -1 if kind == "FP" else 1
     return sorted(merged, key=lambda m: sign * (m.probability or 0.0))
+
+
+def _readable(content: RunContent, label: str) -> str:
+    return describe_findings(label) if content.has_findings else label
 
 
 def _match_panel(path: Path, mistakes: Iterable[_Merged]) -> _Merged:

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medimg_baseline_cls.report.content import RunContent, as_mapping, number_of, value_of
+from medimg_baseline_cls.report.content import (
+    Rows,
+    RunContent,
+    as_mapping,
+    number_of,
+    value_of,
+)
 from medimg_baseline_cls.report.labels import METRICS, name_split, name_stage
 from medimg_baseline_cls.report.numbers import (
     UNDEFINED,
@@ -13,7 +19,7 @@ from medimg_baseline_cls.report.numbers import (
     format_score,
     hide_paths,
 )
-from medimg_baseline_cls.schema import SPLIT_NAMES
+from medimg_baseline_cls.schema import SPLIT_NAMES, parse_findings
 
 MAX_REJECTED = 50
 
@@ -50,14 +56,15 @@ def tabulate_split(content: RunContent) -> Table | None:
     rows: list[Row] = []
     for split in (*SPLIT_NAMES, "all"):
         records = [r for r in content.split if split in ("all", r["split"])]
-        counts = [sum(r["label"] == name for r in records) for name in names]
+        counts, totals = _count_labels(content, records)
         cells = [
             "All" if split == "all" else name_split(split),
             format_count(len(records)),
             format_count(len({r["group"] for r in records})),
         ]
         if positive is None:
-            cells += [f"{format_count(n)} ({_share(n, len(records))})" for n in counts]
+            pairs = zip(counts, totals, strict=True)
+            cells += [f"{format_count(n)} ({_share(n, total)})" for n, total in pairs]
         else:
             cells += [format_count(n) for n in counts]
             cells.append(_share(counts[names.index(positive)], len(records)))
@@ -68,6 +75,8 @@ def tabulate_split(content: RunContent) -> Table | None:
         if positive is None
         else f"Prevalence: share of {positive} among the images of the split."
     )
+    if content.has_findings:
+        meaning = "Findings: images with each, and their share of the images where it is known."
     groups = "A group is a patient where the file names tell it, else a file; groups stay whole."
     return Table(
         title="Images of each split",
@@ -145,6 +154,17 @@ def tabulate_gain(content: RunContent) -> Table | None:
         num_text=2,
         notes=("AUROC and AP: higher is better. Brier and log loss: lower is better.",),
     )
+
+
+def _count_labels(content: RunContent, records: Rows) -> tuple[list[int], list[int]]:
+    """Return the images of each class, and how many they are a share of."""
+    names = content.class_names
+    if not content.has_findings:
+        counts = [sum(r["label"] == name for r in records) for name in names]
+        return counts, [len(records)] * len(names)
+    values = [parse_findings(r["label"], names) for r in records]
+    counts = [sum(row[k] == 1 for row in values) for k in range(len(names))]
+    return counts, [sum(row[k] >= 0 for row in values) for k in range(len(names))]
 
 
 _HISTORY = {
