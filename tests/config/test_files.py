@@ -115,3 +115,11 @@ def test_byte_order_mark_is_passed_over(name: str, text: str, tmp_path: Path) ->
     path = tmp_path / name
     path.write_text(text, encoding="utf-8-sig")
     assert load_config_file(path) == {"seed": 3}
+
+
+def test_the_class_names_no_and_yes_are_words_and_a_switch_may_still_be_no(tmp_path: Path):
+    file = tmp_path / "s.yaml"
+    file.write_text("class_names: [no, yes, on]\npretrained: no\nkeep_aspect: true\n")
+    config = build_config(file)
+    assert config.class_names == ("no", "yes", "on")
+    assert (config.pretrained, config.keep_aspect) == (False, True)

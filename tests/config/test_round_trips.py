@@ -102,12 +102,12 @@ def test_no_value_in_a_file_or_flag_is_no_value_only_where_there_may_be_none(tmp
         build_config(file)
 
 
-def test_yaml_s_truth_is_never_taken_for_a_class_name(tmp_path: Path):
-    (tmp_path / "s.yaml").write_text("class_names: [NO, YES]\n")
+def test_only_true_and_false_are_never_taken_for_a_class_name(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text("class_names: [true, FALSE]\n")
     with pytest.raises(ConfigError, match="class_names = .*expected a list of names"):
         build_config(tmp_path / "s.yaml")
-    (tmp_path / "s.yaml").write_text("class_names: ['NO', 'YES']\n")
-    assert build_config(tmp_path / "s.yaml").class_names == ("NO", "YES")
+    (tmp_path / "s.yaml").write_text("class_names: [NO, 'true']\n")
+    assert build_config(tmp_path / "s.yaml").class_names == ("NO", "true")
 
 
 def test_a_name_that_is_no_text_is_an_unknown_name(tmp_path: Path):

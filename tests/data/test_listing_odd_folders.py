@@ -223,3 +223,17 @@ def test_limit_does_not_take_the_first_files_but_any(tmp_path: Path) -> None:
     assert sum(number < 50 for number in numbers) == pytest.approx(50, abs=20)
     for cell in ("train/A", "train/B", "test/A", "test/B"):
         assert max(int(Path(path).stem) for path in paths if path.startswith(cell)) > 60
+
+
+def test_a_link_that_leads_in_a_circle_is_no_class(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    (tmp_path / "train/here").symlink_to(".")
+    (tmp_path / "train/up").symlink_to("..")
+    (tmp_path / "train/itself").symlink_to("itself")
+    (tmp_path / "elsewhere").mkdir()
+    touch(tmp_path / "elsewhere", "1.png")
+    (tmp_path / "train/C").symlink_to(tmp_path / "elsewhere")
+    listing = list_images(tmp_path)
+    assert listing.class_names == ("A", "B", "C")
+    note = "links to folders not followed: train/here, train/itself, train/up"
+    assert note in listing.notes

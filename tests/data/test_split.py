@@ -245,7 +245,15 @@ def test_impossible_balance_is_refused_with_a_way_out() -> None:
     records += [make_record(100 + n, "PNEUMONIA", f"p{n // 2}") for n in range(4)]
     with pytest.raises(DataError, match=r'no balanced validation split exists.*"stratified"'):
         divide(records, "balanced")
-    assert divide(records, "stratified").split.class_counts("val") == {"NORMAL": 3, "PNEUMONIA": 2}
+    stratified = divide(records, "stratified")
+    assert stratified.split.class_counts("val") == {"NORMAL": 3, "PNEUMONIA": 2}
+    records += make_records(dict.fromkeys(CLASSES, 2), split="test")
+    automatic = divide(records, "auto")
+    assert automatic.strategy == "stratified"
+    assert automatic.split.class_counts("val") == stratified.split.class_counts("val")
+    assert "whole patients allow no balanced VAL: each class is drawn at its share" in (
+        automatic.notes
+    )
 
 
 def test_class_of_a_single_patient_cannot_be_divided() -> None:

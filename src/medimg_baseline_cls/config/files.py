@@ -7,6 +7,7 @@ file: its "provenance" (what the run inferred) is no setting and is passed over.
 
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.errors import ConfigError
 
 _NOT_SETTINGS = ("provenance",)
+_SWITCH = "tag:yaml.org,2002:bool"
 
 
 def build_config(file: Path | None = None, **flags: Any) -> Config:
@@ -89,10 +91,22 @@ def _read_yaml(text: str) -> Any:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """The safe loader, but a key that is given twice is an error."""
+    """The safe loader, but a key given twice is an error, and only true and false are switches.
+
+    YAML 1.1 reads the class names no and yes as switches too.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         return _refuse_twins(self.construct_pairs(node, deep=True))
+
+
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != _SWITCH]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeyLoader.add_implicit_resolver(
+    _SWITCH, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def _refuse_twins(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -160,7 +160,9 @@ class _Walk:
 
     def visit_split(self, name: str, folder: Path) -> None:
         for entry in self._entries(folder):
-            if _is_folder(entry):
+            if entry.is_symlink() and _leads_up(entry):
+                self._links.append(Path(entry.path).relative_to(self._data_dir).as_posix())
+            elif _is_folder(entry):
                 self._visit_class(Path(entry.path), folder=name, label=entry.name, depth=0)
             else:
                 self._num_outside += 1
@@ -317,6 +319,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads in a circle
         return False
+
+
+def _leads_up(entry: os.DirEntry[str]) -> bool:
+    """Return whether a link leads to a folder that it lies in, and so in a circle."""
+    place = Path(entry.path)
+    try:
+        return place.parent.resolve().is_relative_to(place.resolve())
+    except (OSError, RuntimeError):  # a link to itself
+        return True
 
 
 def _is_dicom(path: str) -> bool:

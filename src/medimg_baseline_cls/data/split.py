@@ -61,7 +61,7 @@ def split_images(
     places, notes = choose_test(draw)
     strategy, more = _choose_strategy(draw, places)
     if strategy != "folder":
-        drawn, last = _draw_val(draw, places, strategy=strategy)
+        drawn, strategy, last = _draw_val(draw, places, strategy=strategy)
         places = draw.place(places, drawn, name="val")
         more += last
     _check_sides(places)
@@ -188,13 +188,30 @@ def _choose_strategy(draw: Draw, places: Sequence[str]) -> tuple[str, list[str]]
     return chosen, [f"val/ {reason}: its {len(held)} images join train before the draw"]
 
 
-def _draw_val(draw: Draw, places: Sequence[str], *, strategy: str) -> tuple[list[Group], list[str]]:
+def _draw_val(
+    draw: Draw, places: Sequence[str], *, strategy: str
+) -> tuple[list[Group], str, list[str]]:
+    """Return the groups of VAL, the strategy that drew them, and notes.
+
+    Where "auto" means "balanced" and whole groups allow no balance, it means "stratified".
+    """
     settings = draw.settings
     fold = () if settings.num_folds is None else (settings.fold_repeat, settings.fold)
     groups = draw.groups(places, "val", *fold)
+    notes: list[str] = []
     if strategy == "balanced":
-        return draw_balanced(groups, settings.val_fraction, class_names=draw.class_names)
-    return draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val"), []
+        try:
+            drawn, notes = draw_balanced(
+                groups, settings.val_fraction, class_names=draw.class_names
+            )
+        except DataError:
+            if settings.strategy != "auto":
+                raise
+            notes = ["whole patients allow no balanced VAL: each class is drawn at its share"]
+        else:
+            return drawn, strategy, notes
+    drawn = draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val")
+    return drawn, "stratified", notes
 
 
 def _check_sides(places: Sequence[str]) -> None:
