@@ -136,7 +136,7 @@ def _statistic(label: str, value: float | None, *, floor: float | None, detail: 
         label=label,
         text=format_score(value),
         detail=detail,
-        position=None if value is None else round(100 * value, 2),
+        position=None if value is None else round(100 * max(value, 0.0), 2),
         floor=None if floor is None else round(100 * floor, 2),
     )
 
