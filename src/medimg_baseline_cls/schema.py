@@ -66,9 +66,9 @@ class Split:
         return index_labels([self.records[row].label for row in rows], self)
 
     def label_text(self, row: int) -> str:
-        """Return the reference standard of one row for readers."""
+        """Return the reference standard of one row for a picture; of many findings the first."""
         label = self.records[row].label
-        return describe_findings(label) if self.task == "multilabel" else label
+        return describe_findings(label, max_shown=2) if self.task == "multilabel" else label
 
     def class_counts(self, split: str) -> dict[str, int]:
         """Return the number of images per class in one split; of positive ones per finding."""
@@ -221,17 +221,21 @@ def parse_findings(text: str, class_names: Sequence[str]) -> list[int]:
     return list(values.values())
 
 
-def describe_findings(text: str) -> str:
+def describe_findings(text: str, *, max_shown: int | None = None) -> str:
     """Return a text of `format_findings` for readers: what is unknown with its mark behind it.
 
     >>> describe_findings("Effusion|?Nodule"), describe_findings("")
     ('Effusion, Nodule?', 'no finding')
+    >>> describe_findings("Effusion|Mass|?Nodule|?Hernia", max_shown=2)
+    'Effusion, Mass, +2'
     """
     words = [
         f"{part.removeprefix(UNKNOWN_MARK)}?" if part.startswith(UNKNOWN_MARK) else part
-        for part in text.split(FINDING_SEPARATOR)
+        for part in filter(None, text.split(FINDING_SEPARATOR))
     ]
-    return ", ".join(filter(None, words)) or "no finding"
+    if max_shown is not None and len(words) > max_shown:
+        words[max_shown:] = [f"+{len(words) - max_shown}"]
+    return ", ".join(words) or "no finding"
 
 
 def index_labels(labels: Sequence[str], split: Split) -> NDArray[np.int64]:

@@ -176,3 +176,24 @@ def test_parts_of_different_length_or_type_are_refused() -> None:
         ImageSet(np.zeros((2, 1, 2, 2), np.uint8), rows, rows, np.arange(3))
     with pytest.raises(DataError, match="uint8 or uint16"):
         ImageSet(np.zeros((2, 1, 2, 2), np.float32), rows, rows, rows)
+
+
+def make_findings(num_images: int) -> ImageSet:
+    images = make_set(num_images)
+    labels = np.random.default_rng(2).integers(-1, 2, (num_images, 3))
+    return ImageSet(images.pixels, images.cache_rows, images.rows, labels)
+
+
+def test_several_findings_per_image_stay_with_their_image() -> None:
+    images = make_findings(11)
+    found = {
+        row: label
+        for batch in Loader(images, batch_size=4, seed=1).epoch("finetune", 1)
+        for row, label in zip(batch.rows.tolist(), batch.labels.tolist(), strict=True)
+    }
+    assert found == dict(zip(images.rows.tolist(), images.labels.tolist(), strict=True))
+
+
+def test_findings_cannot_be_balanced() -> None:
+    with pytest.raises(DataError, match="several findings"):
+        Loader(make_findings(11), batch_size=4, seed=1, sampling="balanced")

@@ -408,6 +408,36 @@ def test_summary_counts_images_groups_and_prevalence() -> None:
     assert len(format_table(header, rows)) == 5
 
 
+FINDINGS = ("Effusion", "Mass")
+
+
+def make_finding_split() -> Split:
+    labels = ("Effusion|Mass", "?Effusion", "", "Mass|?Effusion")
+    records = tuple(make_record(n, "x", f"g{n // 2}") for n in range(4))
+    records = tuple(replace(r, label=text) for r, text in zip(records, labels, strict=True))
+    return Split(records, FINDINGS, task="multilabel")
+
+
+def test_findings_read_back_as_they_were(tmp_path: Path) -> None:
+    split = make_finding_split()
+    write_split(tmp_path / "split.csv", split)
+    again = read_split(tmp_path / "split.csv", FINDINGS, task="multilabel")
+    assert again == split
+    expected = [[1, 1], [-1, 0], [0, 0], [-1, 1]]
+    assert again.labels(again.rows("train")).tolist() == expected
+    with pytest.raises(RunError, match="row 2"):
+        read_split(tmp_path / "split.csv", FINDINGS)
+    with pytest.raises(RunError, match="row 2"):
+        read_split(tmp_path / "split.csv", ("Effusion", "Nodule"), task="multilabel")
+
+
+def test_summary_counts_a_finding_among_the_images_where_it_is_known() -> None:
+    header, rows = summarize_split(make_finding_split())
+    assert header == ("split", "images", "groups", "Effusion", "Mass")
+    assert rows[0] == ("train", "4", "2", "1 (50.0%)", "2 (50.0%)")
+    assert rows[1] == ("val", "0", "0", "0", "0")
+
+
 def test_split_of_a_large_data_set_takes_seconds() -> None:
     records = [
         make_record(n, CLASSES[n % 3 == 0], f"p{n // 4 if n % 5 else n}") for n in range(30000)

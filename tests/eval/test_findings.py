@@ -162,7 +162,10 @@ def test_undefined_findings_are_null_with_a_reason_and_left_out_of_the_mean(
     assert macro == {"value": pytest.approx(np.mean(defined)), "num_defined": 13}
     baseline = np.mean([known_of(other, k)[0].mean() for k in range(14) if k != 2])
     assert summary["macro"]["metrics"]["average_precision"]["baseline"] == pytest.approx(baseline)
-    assert val_summary["macro"]["metrics"]["average_precision"]["num_defined"] == 13
+    average_precision = val_summary["macro"]["metrics"]["average_precision"]
+    assert average_precision["num_defined"] == 13
+    baseline = np.mean([known_of(val, k)[0].mean() for k in range(14) if k != 1])
+    assert average_precision["baseline"] == pytest.approx(baseline)
     points = summary["micro"]["operating_points"]
     assert points["max_f1"]["num_findings"] == 13
     assert points["default"]["num_findings"] == 14
@@ -184,13 +187,19 @@ def test_images_of_which_nothing_is_known_have_no_figure(
     find_warnings(summary, summary)
 
 
-def test_unknown_images_change_no_figure(findings: MakePredictions) -> None:
+def test_unknown_images_change_no_figure(tmp_path: Path, findings: MakePredictions) -> None:
     val, other = findings("val"), findings("test")
     odd = replace(
         other,
         probabilities=np.where(other.labels < 0, 1 - other.probabilities, other.probabilities),
     )
     assert summarize(val, odd)[1] == summarize(val, other)[1]
+    thresholds = summarize(val, other)[2]
+    for folder, drawn in (("one", other), ("other", odd)):
+        (tmp_path / folder).mkdir()
+        draw_evaluation((drawn,), tmp_path / folder, thresholds=thresholds, positive_class=None)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
 
 
 def test_thresholds_see_known_images_alone(findings: MakePredictions) -> None:

@@ -6,6 +6,7 @@ patient has two films. How such a split is read from a table is tested elsewhere
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,32 @@ def test_imbalance_settings_change_the_training(
     config = make_config(films, tmp_path, imbalance=imbalance, finetune_epochs=0)
     found = pd.read_csv(train(config).run_dir / "history.csv")["train_loss"][0]
     assert found != pd.read_csv(run_dir / "history.csv")["train_loss"][0]
+
+
+def test_grades_are_compared_by_their_order(
+    films: tuple[Path, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grades = ("none", "one", "many")
+    records = [
+        replace(record, label=grades[min(record.label.replace("?", "").count("|"), 2)])
+        for record in films[1].records
+    ]
+    split = Split(tuple(records), grades, task="ordinal")
+    monkeypatch.setattr(training, "prepare_data", lambda session: prepare(session, split))
+    run_dir = run(make_config(films, tmp_path, head_epochs=0, finetune_epochs=1)).run_dir
+    table = pd.read_csv(run_dir / "predictions_test.csv", keep_default_na=False)
+    truth = table["label"].map(grades.index)
+    columns = table[[f"prob_{name}" for name in grades]].astype(float)
+    called = columns.to_numpy().argmax(axis=1)
+    overall = read_json(run_dir / "test_summary.json")["overall"]
+    kappa = oracle.cohen_kappa_score(truth, called, weights="quadratic", labels=[0, 1, 2])
+    found = overall["quadratic_weighted_kappa"]["value"]
+    assert found == pytest.approx(kappa, abs=1e-12)
+    error = oracle.mean_absolute_error(truth, called)
+    assert overall["mean_grade_error"]["value"] == pytest.approx(error)
+    assert np.allclose(columns.sum(axis=1), 1)
+    assert "kappa" in (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert "quadratic weighted kappa" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -226,13 +226,14 @@ def _name_macro(summary: Mapping[str, Any]) -> str:
 
 
 def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> list[str]:
+    """Return the row of quadratic weighted kappa and of the mean error in grades."""
     overall = summary["overall"]
     cells = dict.fromkeys(header, "")
     cells["split"], cells["n"] = summary["split"].upper(), str(summary["num_images"])
-    cells["operating point"] = (
-        f"Most probable grade: kappa {_text(overall['quadratic_weighted_kappa']['value'])} "
-        f"(quadratic), mean error {_text(overall['mean_grade_error']['value'])} grades"
-    )
+    if "class" in cells:
+        cells["class"] = "most probable grade"
+    kappa, error = overall["quadratic_weighted_kappa"], overall["mean_grade_error"]
+    cells["operating point"] = f"kappa {_text(kappa['value'])}, error {_text(error['value'])}"
     return list(cells.values())
 
 

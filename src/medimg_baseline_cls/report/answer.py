@@ -120,14 +120,16 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
 
 
 def _grade_statistics(content: RunContent, split: str) -> Iterator[Statistic]:
+    kappas = {
+        name: value_of(as_mapping(summary.get("overall")).get("quadratic_weighted_kappa"))
+        for name, summary in content.summaries.items()
+    }
     overall = as_mapping(as_mapping(content.summaries.get(split)).get("overall"))
-    kappa = value_of(overall.get("quadratic_weighted_kappa"))
-    error = format_score(value_of(overall.get("mean_grade_error")))
+    detail = f"mean error {format_score(value_of(overall.get('mean_grade_error')))} grades"
+    if split == "test" and "val" in kappas:
+        detail += f"; VAL {format_score(kappas['val'])}"
     yield _statistic(
-        f"{name_split(split)} quadratic weighted kappa",
-        kappa,
-        floor=0.0,
-        detail=f"most probable grade; mean error {error} grades",
+        f"{name_split(split)} quadratic weighted kappa", kappas[split], floor=0.0, detail=detail
     )
 
 
@@ -136,7 +138,7 @@ def _statistic(label: str, value: float | None, *, floor: float | None, detail: 
         label=label,
         text=format_score(value),
         detail=detail,
-        position=None if value is None else round(100 * value, 2),
+        position=None if value is None else round(100 * max(value, 0.0), 2),
         floor=None if floor is None else round(100 * floor, 2),
     )
 

@@ -1,0 +1,70 @@
+"""From probabilities to a decision: by two classes, by many, by findings."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.pipeline.prediction import Decider
+from medimg_baseline_cls.schema import Task, Threshold
+
+NAMES = ("Effusion", "Mass", "Nodule")
+
+
+def make_decider(
+    cuts: dict[str, float],
+    *,
+    class_names: tuple[str, ...] = NAMES,
+    positive_class: str | None = None,
+    task: Task = "multilabel",
+) -> Decider:
+    thresholds = {
+        name: Threshold(rule="max_f1", value=value, description="", class_name=name)
+        for name, value in cuts.items()
+    }
+    return Decider(
+        class_names=class_names, positive_class=positive_class, task=task, thresholds=thresholds
+    )
+
+
+def scores(*values: float) -> NDArray[np.float64]:
+    return np.array(values, dtype=np.float64)
+
+
+def test_two_classes_are_decided_by_the_positive_one() -> None:
+    names = ("NORMAL", "PNEUMONIA")
+    decider = make_decider(
+        {"PNEUMONIA": 0.6}, class_names=names, positive_class="PNEUMONIA", task="multiclass"
+    )
+    assert decider.decide(scores(0.4, 0.6)) == ("PNEUMONIA", 0.6)
+    assert decider.decide(scores(0.41, 0.59)) == ("NORMAL", 0.6)
+    assert decider.explained(scores(0.9, 0.1)) == ["PNEUMONIA"]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "ordinal", "multilabel"])
+def test_many_classes_are_each_decided_for_themselves(task: Task) -> None:
+    decider = make_decider(dict.fromkeys(NAMES, 0.3), task=task)
+    assert decider.decide(scores(0.3, 0.29, 0.41)) == ("Effusion|Nodule", None)
+    assert decider.decide(scores(0.1, 0.1, 0.1)) == ("", None)
+
+
+def test_two_findings_are_not_two_classes() -> None:
+    decider = make_decider({"Mass": 0.5, "Nodule": 0.5}, class_names=("Mass", "Nodule"))
+    assert decider.decide(scores(0.9, 0.8)) == ("Mass|Nodule", None)
+    assert decider.decide(scores(0.1, 0.2)) == ("", None)
+
+
+def test_each_finding_that_is_called_is_explained() -> None:
+    decider = make_decider(dict.fromkeys(NAMES, 0.5))
+    assert decider.explained(scores(0.6, 0.1, 0.9)) == ["Effusion", "Nodule"]
+    assert decider.explained(scores(0.1, 0.4, 0.2)) == ["Mass"]
+
+
+def test_of_classes_the_likeliest_is_explained() -> None:
+    decider = make_decider(dict.fromkeys(NAMES, 0.2), task="multiclass")
+    assert decider.explained(scores(0.3, 0.5, 0.2)) == ["Mass"]
+
+
+def test_a_class_without_a_threshold_is_neither_called_nor_explained() -> None:
+    decider = make_decider({"Effusion": 0.5, "Nodule": 0.5})
+    assert decider.decide(scores(0.6, 0.99, 0.1)) == ("Effusion", None)
+    assert decider.explained(scores(0.1, 0.99, 0.2)) == ["Nodule"]
