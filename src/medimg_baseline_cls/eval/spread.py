@@ -45,7 +45,11 @@ def summarize_spread(summaries: Sequence[Mapping[str, Any]]) -> Summary:
             name: _spread_block([summary["classes"][name] for summary in summaries])
             for name in first["classes"]
         },
-        "macro": _spread_block([summary["macro"] for summary in summaries]),
+        **{
+            mean: _spread_block([summary[mean] for summary in summaries])
+            for mean in ("macro", "micro")
+            if mean in first
+        },
     }
 
 
@@ -74,7 +78,9 @@ def tabulate_spread(spread: Mapping[str, Any]) -> tuple[list[str], list[list[str
     """Return header and rows of the end table: a figure of a class per row."""
     header = ["class", "figure", "mean", "SD", "min", "max", "pooled"]
     rows: list[list[str]] = []
-    for name, block in spread["classes"].items():
+    listed = [*spread["classes"].items()]
+    listed += [("micro (all pairs)", spread["micro"])] if "micro" in spread else []
+    for name, block in listed:
         for key, title in _SHOWN_METRICS.items():
             rows.append([name, title, *_cells(block["metrics"][key]), _UNDEFINED])
         for rule, point in block["operating_points"].items():
@@ -85,9 +91,10 @@ def tabulate_spread(spread: Mapping[str, Any]) -> tuple[list[str], list[list[str
 
 
 def _spread_block(blocks: Sequence[Mapping[str, Any]]) -> Summary:
+    """Return the spread of one class; a run without a positive VAL image lacks some points."""
     points: Summary = {}
-    for rule in blocks[0]["operating_points"]:
-        held = [block["operating_points"][rule] for block in blocks]
+    for rule in dict.fromkeys(rule for block in blocks for rule in block["operating_points"]):
+        held = [b["operating_points"][rule] for b in blocks if rule in b["operating_points"]]
         points[rule] = _spread_figures(held)
         if all(name in point for point in held for name in _COUNTS):
             points[rule]["pooled"] = _pool(held)
