@@ -246,6 +246,9 @@ def test_the_end_table_counts_known_images(findings: MakePredictions) -> None:
     assert first[MANY[0]][2] == str(len(known_of(other, 0)[0]))
     assert first[MANY[2]][2:6] == ["0", "–", "–", "– (–)"]
     assert "macro mean (13 of 14)" in first
+    always = with_column(val, 0, 1)  # defines the AP, but not the AUROC
+    _, of_val = tabulate_summaries([summarize(always, other)[0]])
+    assert "macro mean (AUROC 12, AP 13 of 14)" in [row[1] for row in of_val]
     micro = next(row for row in rows if row[1].startswith("micro"))
     assert micro[2] == str((other.labels >= 0).sum())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics as oracle
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.spread import describe_values, summarize_spread, tabulate_spread
@@ -142,3 +143,23 @@ def test_micro_figures_are_spread_and_their_decisions_pooled(
     calls = sum(int(((p.probabilities >= 0.5) & (p.labels == 1)).sum()) for p in parts)
     assert spread["micro"]["operating_points"]["default"]["pooled"]["tp"] == calls
     assert "micro (all pairs)" in {row[0] for row in tabulate_spread(spread)[1]}
+
+
+def test_agreement_of_grades_is_spread(draw: Callable[..., Predictions]) -> None:
+    parts = [draw("test", class_names=("0", "1", "2"), seed=seed) for seed in range(4)]
+    summaries = [
+        summarize_predictions(replace(part, task="ordinal"), {}, positive_class=None)
+        for part in parts
+    ]
+    spread = summarize_spread(summaries)
+    assert spread["task"] == "ordinal"
+    calls = [part.probabilities.argmax(axis=1) for part in parts]
+    pairs = list(zip(parts, calls, strict=True))
+    kappas = [oracle.cohen_kappa_score(p.labels, c, weights="quadratic") for p, c in pairs]
+    errors = [oracle.mean_absolute_error(p.labels, c) for p, c in pairs]
+    found = spread["overall"]
+    assert found["quadratic_weighted_kappa"]["mean"] == pytest.approx(np.mean(kappas))
+    assert found["quadratic_weighted_kappa"]["sd"] == pytest.approx(np.std(kappas, ddof=1))
+    assert found["mean_grade_error"]["mean"] == pytest.approx(np.mean(errors))
+    rows = [row for row in tabulate_spread(spread)[1] if row[0] == "all grades"]
+    assert [row[2] for row in rows] == [f"{np.mean(kappas):.3f}", f"{np.mean(errors):.3f}"]

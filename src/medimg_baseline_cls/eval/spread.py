@@ -17,6 +17,10 @@ from medimg_baseline_cls.eval.overview import name_rule
 from medimg_baseline_cls.eval.summary import Summary
 
 _SHOWN_METRICS = {"auroc": "AUROC", "average_precision": "AP"}
+_GRADE_FIGURES = {
+    "quadratic_weighted_kappa": "quadratic weighted kappa",
+    "mean_grade_error": "mean error in grades",
+}
 _SHOWN_FIGURES = ("sensitivity", "specificity")
 _COUNTS = ("tp", "fp", "fn", "tn")
 _UNDEFINED = "–"
@@ -37,8 +41,9 @@ def summarize_spread(summaries: Sequence[Mapping[str, Any]]) -> Summary:
             "the runs have different classes, so that their figures cannot be summarised; "
             "set class_names, or start the cross-validation again."
         )
-    return {
+    content: Summary = {
         "num_runs": len(summaries),
+        **({"task": first["task"]} if "task" in first else {}),
         "class_names": first["class_names"],
         "positive_class": first["positive_class"],
         "classes": {
@@ -51,6 +56,9 @@ def summarize_spread(summaries: Sequence[Mapping[str, Any]]) -> Summary:
             if mean in first
         },
     }
+    if first.get("task") == "ordinal":
+        content["overall"] = _spread_figures([summary["overall"] for summary in summaries])
+    return content
 
 
 def describe_values(values: Sequence[float | None]) -> Summary:
@@ -87,6 +95,8 @@ def tabulate_spread(spread: Mapping[str, Any]) -> tuple[list[str], list[list[str
             for key in _SHOWN_FIGURES:
                 pooled = _cell(point["pooled"][key]["value"])
                 rows.append([name, f"{key} at {name_rule(rule)}", *_cells(point[key]), pooled])
+    for key, title in _GRADE_FIGURES.items() if "overall" in spread else ():
+        rows.append(["all grades", title, *_cells(spread["overall"][key]), _UNDEFINED])
     return header, rows
 
 
