@@ -1,6 +1,7 @@
 """The figures of controls are scikit-learn's, and a model that does not beat them is told."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from medimg_baseline_cls.eval.controls import (
     summarize_control,
     warn_of_controls,
 )
+from medimg_baseline_cls.eval.summary import summarize_predictions
 from medimg_baseline_cls.schema import Predictions
 
 MakePredictions = Callable[..., Predictions]
@@ -63,6 +65,37 @@ def test_unknown_findings_are_left_out() -> None:
     part = Predictions("test", ("Mass",), names, names, names, labels, scores, "multilabel")
     found = summarize_control("border", description="", predictions=[part], positive_class=None)
     assert found["test"]["auroc"]["value"] == 1.0
+
+
+def test_the_mean_is_over_the_findings_of_the_models_mean(findings: MakePredictions) -> None:
+    part = findings("test", unknown=0.0)
+    labels = part.labels.copy()
+    labels[:, 1] = 0  # no AUROC and no AP
+    labels[:, 2] = -1  # nothing at all
+    part = replace(part, labels=labels)
+    found = summarize_control("border", description="", predictions=[part], positive_class=None)
+    model = summarize_predictions(part, {}, positive_class=None)["macro"]["metrics"]
+    for figure, metric in (
+        ("auroc", roc_auc_score),
+        ("average_precision", average_precision_score),
+    ):
+        expected = metric(labels[:, 0], part.probabilities[:, 0])
+        assert found["test"][figure]["value"] == pytest.approx(expected)
+        assert found["test"][figure]["value"] == model[figure]["value"]
+    unknown = replace(part, labels=np.full_like(labels, -1))
+    nothing = summarize_control(
+        "border", description="", predictions=[unknown], positive_class=None
+    )
+    assert nothing["test"]["auroc"] == {"value": None, "reason": "undefined for every finding"}
+
+
+def test_a_finding_that_train_did_not_define_makes_the_mean_undefined(
+    findings: MakePredictions,
+) -> None:
+    part = findings("test")
+    part.probabilities[:, 1] = np.nan
+    found = summarize_control("border", description="", predictions=[part], positive_class=None)
+    assert found["test"]["auroc"]["value"] is None
 
 
 def test_undefined_figure_is_null_with_its_reason(binary: MakePredictions) -> None:

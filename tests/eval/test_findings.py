@@ -1,5 +1,6 @@
 """Several findings per image: each figure of the known pairs, against scikit-learn."""
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -254,11 +255,54 @@ def test_the_end_table_counts_known_images(findings: MakePredictions) -> None:
     assert first[MANY[0]][2] == str(len(known_of(other, 0)[0]))
     assert first[MANY[2]][2:6] == ["0", "–", "–", "– (–)"]
     assert "macro mean (13 of 14)" in first
+    always = with_column(val, 0, 1)  # defines the AP, but not the AUROC
+    _, of_val = tabulate_summaries([summarize(always, other)[0]])
+    assert "macro mean (AUROC 12, AP 13 of 14)" in [row[1] for row in of_val]
     micro = next(row for row in rows if row[1].startswith("micro"))
     assert micro[2] == str((other.labels >= 0).sum())
 
 
-def test_figures_are_drawn_without_a_matrix(tmp_path: Path, findings: MakePredictions) -> None:
+@pytest.mark.parametrize("label", ["Mass|?Mass", "Nodule|Mass", "Mass|Mass", "Effusion|"])
+def test_labels_that_were_changed_are_refused(
+    tmp_path: Path, findings: MakePredictions, label: str
+) -> None:
+    path = tmp_path / "predictions_val.csv"
+    write_predictions(path, findings("val"))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = next(csv.reader([lines[1]]))
+    cells[2] = label
+    lines[1] = ",".join(f'"{cell}"' for cell in cells)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(RunError, match="names a finding twice or in another order"):
+        read_predictions(path, split="val", task="multilabel")
+
+
+def test_each_of_a_few_findings_has_its_matrix_of_known_images(
+    tmp_path: Path, findings: MakePredictions
+) -> None:
+    val, other = findings("val"), findings("test")
+    thresholds = summarize(val, other)[2]
+    # What the network says of images where a finding is unknown changes no figure.
+    moved = replace(
+        other,
+        probabilities=np.where(other.labels < 0, 1 - other.probabilities, other.probabilities),
+    )
+    drawn: list[dict[str, bytes]] = []
+    for name, part in (("a", other), ("b", moved)):
+        files = draw_evaluation(
+            (val, part), tmp_path / name, thresholds=thresholds, positive_class=None
+        )
+        drawn.append({path.name: path.read_bytes() for path in files})
+    assert "confusion.png" in drawn[0]
+    assert drawn[0] == drawn[1]
+    never = with_column(other, 0, -1)
+    draw_evaluation((val, never), tmp_path / "c", thresholds=thresholds, positive_class=None)
+    assert (tmp_path / "c" / "confusion.png").read_bytes() != drawn[0]["confusion.png"]
+
+
+def test_figures_of_many_are_drawn_without_a_matrix(
+    tmp_path: Path, findings: MakePredictions
+) -> None:
     val, other = odd_splits(findings)
     thresholds = summarize(val, other)[2]
     written = draw_evaluation((val, other), tmp_path, thresholds=thresholds, positive_class=None)

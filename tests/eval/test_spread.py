@@ -2,14 +2,18 @@
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics as oracle
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.spread import describe_values, summarize_spread, tabulate_spread
 from medimg_baseline_cls.eval.summary import summarize_predictions
+from medimg_baseline_cls.eval.thresholds import choose_thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -97,3 +101,65 @@ def test_runs_of_other_classes_are_refused() -> None:
     other = make_summary(1) | {"class_names": ["NORMAL", "TB"]}
     with pytest.raises(RunError, match="different classes"):
         summarize_spread([make_summary(0), other])
+
+
+def test_a_finding_without_a_positive_val_image_in_one_run_is_spread_over_the_others(
+    findings: Callable[..., Predictions],
+) -> None:
+    summaries: list[dict[str, Any]] = []
+    for seed in range(3):
+        val, other = findings("val", seed=seed), findings("test", seed=seed)
+        if seed == 0:
+            labels = val.labels.copy()
+            labels[:, 1] = np.minimum(labels[:, 1], 0)
+            val = replace(val, labels=labels)
+        thresholds = choose_thresholds(val, classes=val.class_names, target_sensitivity=0.9)
+        summaries.append(summarize_predictions(other, thresholds, positive_class=None))
+    spread = summarize_spread(summaries)
+    json.dumps(spread, allow_nan=False)
+    held = [s["classes"]["Mass"]["operating_points"].get("max_f1") for s in summaries]
+    assert held[0] is None
+    found = spread["classes"]["Mass"]["operating_points"]["max_f1"]
+    values = [point["sensitivity"]["value"] for point in held[1:]]
+    assert found["sensitivity"]["mean"] == pytest.approx(np.mean(values))
+    assert found["sensitivity"]["num_defined"] == 2
+    assert found["pooled"]["tp"] == sum(point["tp"] for point in held[1:])
+
+
+def test_micro_figures_are_spread_and_their_decisions_pooled(
+    findings: Callable[..., Predictions],
+) -> None:
+    parts = [findings("test", seed=seed) for seed in range(4)]
+    summaries: list[dict[str, Any]] = []
+    for part in parts:
+        points = {
+            n: (Threshold(rule="default", value=0.5, description="", class_name=n),)
+            for n in part.class_names
+        }
+        summaries.append(summarize_predictions(part, points, positive_class=None))
+    spread = summarize_spread(summaries)
+    values = [summary["micro"]["metrics"]["auroc"]["value"] for summary in summaries]
+    assert spread["micro"]["metrics"]["auroc"]["mean"] == pytest.approx(np.mean(values))
+    calls = sum(int(((p.probabilities >= 0.5) & (p.labels == 1)).sum()) for p in parts)
+    assert spread["micro"]["operating_points"]["default"]["pooled"]["tp"] == calls
+    assert "micro (all pairs)" in {row[0] for row in tabulate_spread(spread)[1]}
+
+
+def test_agreement_of_grades_is_spread(draw: Callable[..., Predictions]) -> None:
+    parts = [draw("test", class_names=("0", "1", "2"), seed=seed) for seed in range(4)]
+    summaries = [
+        summarize_predictions(replace(part, task="ordinal"), {}, positive_class=None)
+        for part in parts
+    ]
+    spread = summarize_spread(summaries)
+    assert spread["task"] == "ordinal"
+    calls = [part.probabilities.argmax(axis=1) for part in parts]
+    pairs = list(zip(parts, calls, strict=True))
+    kappas = [oracle.cohen_kappa_score(p.labels, c, weights="quadratic") for p, c in pairs]
+    errors = [oracle.mean_absolute_error(p.labels, c) for p, c in pairs]
+    found = spread["overall"]
+    assert found["quadratic_weighted_kappa"]["mean"] == pytest.approx(np.mean(kappas))
+    assert found["quadratic_weighted_kappa"]["sd"] == pytest.approx(np.std(kappas, ddof=1))
+    assert found["mean_grade_error"]["mean"] == pytest.approx(np.mean(errors))
+    rows = [row for row in tabulate_spread(spread)[1] if row[0] == "all grades"]
+    assert [row[2] for row in rows] == [f"{np.mean(kappas):.3f}", f"{np.mean(errors):.3f}"]

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from medimg_baseline_cls.eval.metrics import (
     REASONS,
     Scores,
@@ -15,6 +17,7 @@ from medimg_baseline_cls.eval.metrics import (
     auroc_score,
     average_precision_score,
 )
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import Summary, evaluated_classes
 from medimg_baseline_cls.schema import Predictions
 
@@ -82,14 +85,26 @@ def describe_controls(controls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _average(part: Predictions, classes: Sequence[str], *, metric: str) -> Summary:
-    """Return a figure averaged over classes; undefined as soon as one class's is."""
+    """Return a figure averaged over the classes that the model's headline is averaged over.
+
+    Those are the findings for which the images define it; of classes all or none. A control
+    that says nothing of one of them has no mean to compare.
+    """
     values: list[float] = []
     for name in classes:
-        known = part.known(name)
-        truth, scores = part.truth(name)[known], part.scores(name)[known]
-        has_scores = len(scores) > 0 and all(map(math.isfinite, scores))
+        truth, scores = select_known(part, name)
+        if part.task == "multilabel" and not _is_defined(metric, truth):
+            continue
+        has_scores = len(scores) > 0 and bool(np.isfinite(scores).all())
         value = _METRICS[metric](truth, scores) if has_scores else None
         if value is None:
             return {"value": None, "reason": REASONS[metric]}
         values.append(value)
+    if not values:
+        return {"value": None, "reason": "undefined for every finding"}
     return {"value": math.fsum(values) / len(values)}
+
+
+def _is_defined(metric: str, truth: Truth) -> bool:
+    """Return whether the images define a figure, whatever the scores are."""
+    return len(truth) > 0 and _METRICS[metric](truth, np.zeros(len(truth))) is not None

@@ -109,6 +109,7 @@ def pool_findings(predictions: Predictions, thresholds: Thresholds) -> Summary:
     many have one by this rule.
     """
     block = measure_scores(*pool_pairs(predictions.labels, predictions.probabilities))
+    block["num_unknown"] = int((predictions.labels < 0).sum())
     counts: dict[str, list[ConfusionCounts]] = {}
     for name, points in thresholds.items():
         truth, scores = select_known(predictions, name)

@@ -218,11 +218,13 @@ def _tabulate_macro(summary: Mapping[str, Any], *, width: int) -> list[str]:
 
 
 def _name_macro(summary: Mapping[str, Any]) -> str:
-    """Return what a macro row is called; of findings, how many of them define the AP."""
-    num_defined = summary["macro"]["metrics"]["average_precision"].get("num_defined")
-    if num_defined is None:
+    """Return what a macro row is called; of findings, how many of them define its figures."""
+    metrics = summary["macro"]["metrics"]
+    auroc, precision = (metrics[m].get("num_defined") for m in ("auroc", "average_precision"))
+    if auroc is None:
         return "macro mean"
-    return f"macro mean ({num_defined} of {len(summary['classes'])})"
+    number = f"{auroc}" if auroc == precision else f"AUROC {auroc}, AP {precision}"
+    return f"macro mean ({number} of {len(summary['classes'])})"
 
 
 def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> list[str]:

@@ -145,7 +145,22 @@ def _parse_labels(
             f"{path} has the label {error.args[0]!r}, which is none of its classes "
             f"({', '.join(class_names)}); run `medimg evaluate` again."
         ) from None
-    return np.array(values, dtype=np.int64)
+    labels = np.array(values, dtype=np.int64)
+    if task == "multilabel":
+        _require_canonical(path, texts, labels=labels, class_names=class_names)
+    return labels
+
+
+def _require_canonical(
+    path: Path, texts: list[str], *, labels: NDArray[np.int64], class_names: tuple[str, ...]
+) -> None:
+    """Refuse a text that says two things of a finding, such as "Mass|?Mass"."""
+    for text, values in zip(texts, labels.tolist(), strict=True):
+        if format_findings(values, class_names) != text:
+            raise RunError(
+                f"{path} has the label {text!r}, which names a finding twice or in another order "
+                f"than that of the columns; run `medimg evaluate` again."
+            )
 
 
 def _parse_probabilities(

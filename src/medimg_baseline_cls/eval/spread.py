@@ -17,6 +17,10 @@ from medimg_baseline_cls.eval.overview import name_rule
 from medimg_baseline_cls.eval.summary import Summary
 
 _SHOWN_METRICS = {"auroc": "AUROC", "average_precision": "AP"}
+_GRADE_FIGURES = {
+    "quadratic_weighted_kappa": "quadratic weighted kappa",
+    "mean_grade_error": "mean error in grades",
+}
 _SHOWN_FIGURES = ("sensitivity", "specificity")
 _COUNTS = ("tp", "fp", "fn", "tn")
 _UNDEFINED = "–"
@@ -37,16 +41,24 @@ def summarize_spread(summaries: Sequence[Mapping[str, Any]]) -> Summary:
             "the runs have different classes, so that their figures cannot be summarised; "
             "set class_names, or start the cross-validation again."
         )
-    return {
+    content: Summary = {
         "num_runs": len(summaries),
+        **({"task": first["task"]} if "task" in first else {}),
         "class_names": first["class_names"],
         "positive_class": first["positive_class"],
         "classes": {
             name: _spread_block([summary["classes"][name] for summary in summaries])
             for name in first["classes"]
         },
-        "macro": _spread_block([summary["macro"] for summary in summaries]),
+        **{
+            mean: _spread_block([summary[mean] for summary in summaries])
+            for mean in ("macro", "micro")
+            if mean in first
+        },
     }
+    if first.get("task") == "ordinal":
+        content["overall"] = _spread_figures([summary["overall"] for summary in summaries])
+    return content
 
 
 def describe_values(values: Sequence[float | None]) -> Summary:
@@ -74,20 +86,25 @@ def tabulate_spread(spread: Mapping[str, Any]) -> tuple[list[str], list[list[str
     """Return header and rows of the end table: a figure of a class per row."""
     header = ["class", "figure", "mean", "SD", "min", "max", "pooled"]
     rows: list[list[str]] = []
-    for name, block in spread["classes"].items():
+    listed = [*spread["classes"].items()]
+    listed += [("micro (all pairs)", spread["micro"])] if "micro" in spread else []
+    for name, block in listed:
         for key, title in _SHOWN_METRICS.items():
             rows.append([name, title, *_cells(block["metrics"][key]), _UNDEFINED])
         for rule, point in block["operating_points"].items():
             for key in _SHOWN_FIGURES:
                 pooled = _cell(point["pooled"][key]["value"])
                 rows.append([name, f"{key} at {name_rule(rule)}", *_cells(point[key]), pooled])
+    for key, title in _GRADE_FIGURES.items() if "overall" in spread else ():
+        rows.append(["all grades", title, *_cells(spread["overall"][key]), _UNDEFINED])
     return header, rows
 
 
 def _spread_block(blocks: Sequence[Mapping[str, Any]]) -> Summary:
+    """Return the spread of one class; a run without a positive VAL image lacks some points."""
     points: Summary = {}
-    for rule in blocks[0]["operating_points"]:
-        held = [block["operating_points"][rule] for block in blocks]
+    for rule in dict.fromkeys(rule for block in blocks for rule in block["operating_points"]):
+        held = [b["operating_points"][rule] for b in blocks if rule in b["operating_points"]]
         points[rule] = _spread_figures(held)
         if all(name in point for point in held for name in _COUNTS):
             points[rule]["pooled"] = _pool(held)

@@ -1,4 +1,8 @@
-"""Draws confusion matrices: two classes at each operating point, more classes as a whole."""
+"""Draws confusion matrices: two classes at each operating point, more classes as a whole.
+
+Several findings have no matrix in common: each gets its own two by two, of the images where
+it is known.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +15,13 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.eval.metrics import count_confusion, count_matrix
 from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.plots.style import INK, SQUARE, WIDE, drawing, shorten
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
-from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.schema import Predictions, Threshold
 
 _MAX_WRITTEN = 16
+_MAX_COLUMNS = 4
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#f7f9fc", "#7fb2d8", "#08446f"])
 
 
@@ -29,12 +35,16 @@ def draw_confusion(
     """Draw counts and row shares of the reference standard against the decision.
 
     Args:
-        splits: predictions of VAL, TEST or both; a row each, or a column for many classes.
+        splits: predictions of VAL, TEST or both; a row each, or a column for many classes. Of
+            several findings the last split alone is drawn.
         path: the PNG.
         thresholds: operating points by class.
         positive_class: of two classes, at each of its operating points; None draws the most
-            probable of all classes.
+            probable of all classes, or each finding at its first operating point.
     """
+    if splits[0].task == "multilabel":
+        _draw_findings(splits[-1], path, thresholds=thresholds)
+        return
     positive_class = positive_of(splits[0].class_names, positive_class)
     if positive_class is None:
         _draw_classes(splits, path)
@@ -65,6 +75,36 @@ def _draw_points(
             axes.set_ylabel("Reference standard")
         for axes in grid[-1]:
             axes.set_xlabel("Decision")
+
+
+def _draw_findings(predictions: Predictions, path: Path, *, thresholds: Thresholds) -> None:
+    names = predictions.class_names
+    num_columns = min(len(names), _MAX_COLUMNS)
+    num_rows = -(-len(names) // num_columns)
+    width = max(WIDE * num_columns / _MAX_COLUMNS, SQUARE)
+    with drawing(path, width=width, height=0.2 + 2.45 * num_rows) as figure:
+        panels = figure.subplots(num_rows, num_columns, squeeze=False)
+        for axes, name in zip(panels.ravel(), names, strict=False):
+            _draw_finding(axes, predictions, name=name, points=thresholds.get(name, ()))
+        for axes in panels.ravel()[len(names) :]:
+            axes.set_axis_off()
+        for axes in panels[:, 0]:
+            axes.set_ylabel("Reference standard")
+
+
+def _draw_finding(
+    axes: Axes, predictions: Predictions, *, name: str, points: Sequence[Threshold]
+) -> None:
+    truth, scores = select_known(predictions, name)
+    matrix, where = np.zeros((2, 2), dtype=np.int64), "Decision"
+    if points and len(truth):
+        counts = count_confusion(truth, scores, threshold=points[0].value)
+        matrix = np.array([[counts.tn, counts.fp], [counts.fn, counts.tp]])
+        value = f" (≥ {format_threshold(points[0].value)})" * (points[0].rule != "default")
+        where = f"{name_rule(points[0].rule)}{value}"
+    _draw_matrix(axes, matrix, names=["absent", "present"])
+    axes.set_title(f"{predictions.split.upper()}  {shorten(name, 16)}", fontsize=9)
+    axes.set_xlabel(where)
 
 
 def _draw_classes(splits: Sequence[Predictions], path: Path) -> None:

@@ -9,6 +9,8 @@ from medimg_baseline_cls.eval.plots.histograms import draw_score_histograms
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
 
+MAX_FINDINGS = 8  # whose matrices fit into one figure
+
 FIGURES = {
     "roc.png": draw_roc,
     "precision_recall.png": draw_precision_recall,
@@ -24,7 +26,7 @@ def draw_evaluation(
     thresholds: Thresholds,
     positive_class: str | None,
 ) -> tuple[Path, ...]:
-    """Draw ROC, precision-recall, score histograms and, unless of findings, confusion matrices.
+    """Draw ROC, precision-recall, score histograms and, unless of many findings, matrices.
 
     Args:
         splits: predictions of VAL and TEST, in the order in which they are shown.
@@ -35,10 +37,10 @@ def draw_evaluation(
     Returns:
         The files that were written.
     """
-    is_findings = splits[0].task == "multilabel"
-    # Findings do not exclude each other, so that no matrix holds them.
+    # Findings do not exclude each other, so that no one matrix holds them: each has its own.
+    has_many = splits[0].task == "multilabel" and len(splits[0].class_names) > MAX_FINDINGS
     drawn = {
-        name: draw for name, draw in FIGURES.items() if not (is_findings and draw is draw_confusion)
+        name: draw for name, draw in FIGURES.items() if not (has_many and draw is draw_confusion)
     }
     for name, draw in drawn.items():
         draw(splits, folder / name, thresholds=thresholds, positive_class=positive_class)
