@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
-from medimg_baseline_cls.pipeline import evaluate, train
+from medimg_baseline_cls.pipeline import check, cross_validate, evaluate, train
 
 FAST = {"head_epochs": 0, "finetune_epochs": 1}
 
@@ -70,9 +70,21 @@ def test_a_table_elsewhere_needs_no_data_folder_but_stays_needed(
     run = train(config).run_dir
     places = split_of(run)["split"].value_counts()
     assert set(places.index) == {"train", "val", "test"}
+    assert len(evaluate(run).summary["controls"]) == 2
+    assert check(config).content["data_dir"] == str(copy)
     shutil.rmtree(copy)
     with pytest.raises(RunError, match="is not there"):
         evaluate(run)
+
+
+def test_each_site_of_a_table_is_left_out_once(films: Path, tmp_path: Path, make_config) -> None:
+    config = make_config(
+        None, tmp_path, **FAST, manifest=films / "table.csv", site_column="scanner"
+    )
+    result = cross_validate(config, by_site=True)
+    table = pd.read_csv(films / "table.csv", dtype=str).set_index("path")
+    joined = pd.read_csv(result.run_dir / "predictions_oof.csv", dtype=str).set_index("image_id")
+    assert joined["site"].to_dict() == table["scanner"].to_dict()
 
 
 def test_class_folders_without_a_split_get_one_with_whole_patients(

@@ -187,7 +187,7 @@ def _describe(config: Config, images: AuditImages, *, checks: Sequence[Check]) -
         "medimg": __version__,
         "date": f"{datetime.now():%Y-%m-%d %H:%M}",
         "project": config.project,
-        "data_dir": str(config.data_dir),
+        "data_dir": str(find_root(config)),
         "class_names": list(images.split.class_names),
         "task": images.split.task,
         "num_images": len(images.split.records),

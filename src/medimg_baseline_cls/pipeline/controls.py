@@ -17,6 +17,7 @@ from medimg_baseline_cls.data.audit.measure import measure_pixels
 from medimg_baseline_cls.eval.controls import summarize_control
 from medimg_baseline_cls.eval.predictions import collect_predictions
 from medimg_baseline_cls.eval.summary import Summary
+from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.prepare import PreparedData
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.utils.seed import permutation
@@ -63,8 +64,7 @@ def _gather(
     """Return what the controls see of each split, in one pass over the pixels."""
     every = np.concatenate(list(rows.values()))
     records = [data.split.records[row] for row in every]
-    folder = session.config.data_dir
-    assert folder is not None
+    root = find_root(session.config)
     measures = measure_pixels(
         data.pixels, rows=data.cache_rows[every], progress=session.log.progress
     )
@@ -72,7 +72,7 @@ def _gather(
         records,
         measures,
         rows=np.arange(len(every), dtype=np.int64),
-        num_bytes=[look_at_file(folder / record.path).num_bytes for record in records],
+        num_bytes=[look_at_file(root / record.path).num_bytes for record in records],
     )
     ends = np.cumsum([len(part) for part in rows.values()])
     starts = np.concatenate([[0], ends[:-1]])
