@@ -1,118 +1,164 @@
-"""Count what the reader makes of damaged and foreign files: pixels or a refusal, nothing else.
+"""Run damaged and foreign files through the reader and count how each one ends.
 
-    python benchmarks/reader_robustness.py
+    python benchmarks/reader_robustness.py [--num-flips 300] [--num-cuts 20] [--seed 0]
 
-Three sources: the files that the installed pydicom brings for its own tests, one film cut
-off at 20 places, and one film with a single bit flipped in 300 places, the film as raw and
-RLE DICOM, PNG and JPEG.
+Read are pydicom's own test files, and one seed film as DICOM (plain, RLE, JPEG 2000, JPEG-LS),
+PNG, JPEG, TIFF, NIfTI and .npy: cut at 20 points, and with one bit flipped at 300. Each must end
+in pixels or in a BadImageError; anything else is a failure, and the exit code 1.
 """
 
+import argparse
 import io
-import time
-import warnings
+import re
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 from PIL import Image
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from medimg_baseline_cls.data.read import decode_image, read_header
 from medimg_baseline_cls.errors import BadImageError
 
-NUM_CUTS, NUM_FLIPS = 20, 300
-
-
-def bundled_files() -> list[Path]:
-    """The test files inside the installed package; pydicom's own list would download more."""
-    folder = Path(pydicom.__file__).parent / "data" / "test_files"
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def seed_files() -> dict[str, bytes]:
-    """One film of 48 x 64 pixels as the bytes of four files."""
-    y, x = np.mgrid[0:48, 0:64]
-    film = np.rint(127 + 80 * np.sin(x / 11) + 40 * np.cos(y / 9)).astype(np.uint8)
-    files = {"DICOM": make_dicom(film), "RLE DICOM": make_dicom(film, RLELossless)}
-    for kind in ("PNG", "JPEG"):
-        file = io.BytesIO()
-        Image.fromarray(film).save(file, kind)
-        files[kind] = file.getvalue()
-    return files
-
-
-def make_dicom(film: np.ndarray, syntax: str = ExplicitVRLittleEndian) -> bytes:
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.PatientID = "P1"
-    dataset.Rows, dataset.Columns = film.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation = 0
-    dataset.WindowCenter, dataset.WindowWidth = 2048, 4096
-    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
-    dataset.PixelPaddingValue = 0
-    dataset.PixelData = (film.astype("<u2") * 16).tobytes()
-    dataset["PixelData"].VR = "OW"
-    if syntax != ExplicitVRLittleEndian:
-        dataset.compress(syntax, generate_instance_uid=False)
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
-
-
-def cut(data: bytes, num_cuts: int = NUM_CUTS) -> Iterator[bytes]:
-    """The beginnings of a file, from nothing to all but the last byte."""
-    for end in np.linspace(0, len(data) - 1, num_cuts).astype(int):
-        yield data[:end]
-
-
-def flip(data: bytes, num_flips: int = NUM_FLIPS, *, seed: int = 0) -> Iterator[bytes]:
-    """The file with one bit flipped, half of the places in its first 1024 bytes."""
-    rng = np.random.default_rng(seed)
-    for number in range(num_flips):
-        damaged = bytearray(data)
-        end = len(data) if number % 2 else min(1024, len(data))
-        damaged[rng.integers(end)] ^= 1 << int(rng.integers(8))
-        yield bytes(damaged)
-
-
-def outcome(data: bytes) -> str:
-    """ "pixels", "refused", or the name of the error that must not have come out."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            decoded = decode_image(data, color="grey")
-            header = read_header(data)
-    except BadImageError:
-        return "refused"
-    except Exception as error:
-        return type(error).__name__
-    is_whole = decoded.pixels.shape == (header.height, header.width)
-    return "pixels" if is_whole else "pixels at odds with the header"
-
-
-def count_outcomes() -> dict[str, Counter[str]]:
-    """The outcomes by source of files."""
-    counts = {"pydicom's files": Counter(outcome(path.read_bytes()) for path in bundled_files())}
-    for kind, data in seed_files().items():
-        counts[f"{kind}, whole"] = Counter([outcome(data)])
-        counts[f"{kind}, cut off"] = Counter(map(outcome, cut(data)))
-        counts[f"{kind}, bit flipped"] = Counter(map(outcome, flip(data)))
-    return counts
+BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
+PIXELS, FAILURE = "pixels", "FAILURE"
 
 
 def main() -> None:
-    start = time.perf_counter()
-    for source, counts in count_outcomes().items():
-        listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-        print(f"{source:28s} {listed}")
-    print(f"{time.perf_counter() - start:.1f} s")
+    """Print the counts of every group of files and of every reason."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--num-flips", type=int, default=300)
+    parser.add_argument("--num-cuts", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    groups = {"pydicom's test files": list(bundled_files())}
+    for kind in SEED_FILES:
+        damage = {"num_cuts": options.num_cuts, "num_flips": options.num_flips}
+        groups[kind] = list(damaged_files(kind, **damage, seed=options.seed))
+    reasons: Counter[str] = Counter()
+    print(f"{'':24}{'files':>8}{'pixels':>8}{'refused':>9}{'failures':>10}")
+    for name, files in groups.items():
+        ends = [outcome_of(data) for data in files]
+        pixels = ends.count(PIXELS)
+        failures = sum(end.startswith(FAILURE) for end in ends)
+        refused = len(ends) - pixels - failures
+        print(f"{name:24}{len(ends):8}{pixels:8}{refused:9}{failures:10}")
+        reasons.update(end for end in ends if end != PIXELS)
+    print()
+    for reason, count in reasons.most_common():
+        print(f"{count:6}  {reason}")
+    sys.exit(any(reason.startswith(FAILURE) for reason in reasons))
+
+
+def outcome_of(data: bytes) -> str:
+    """Return how reading ends: "pixels", the reason (numbers left out), or a failure."""
+    try:
+        header = read_header(data)
+        decoded = decode_image(data, color="grey")
+        if (header.width, header.height) != (decoded.width, decoded.height):
+            return f"{FAILURE}: the header tells another size than the pixels have"
+    except BadImageError as error:
+        return re.sub(r"-?\d[\d.e+]*", "N", str(error))[:110] or f"{FAILURE}: no reason given"
+    except BaseException as error:
+        return f"{FAILURE}: {type(error).__name__}: {error}"
+    return PIXELS
+
+
+def bundled(name: str) -> bytes:
+    """Return one of the files that pydicom ships for its own tests."""
+    return (BUNDLED / name).read_bytes()
+
+
+def bundled_files() -> Iterator[bytes]:
+    """Yield the files that pydicom ships for its own tests."""
+    for path in sorted(BUNDLED.rglob("*")):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            yield path.read_bytes()
+
+
+def cut(data: bytes, *, num_cuts: int) -> Iterator[bytes]:
+    """Yield the file cut off at evenly spaced points."""
+    for part in range(num_cuts):
+        yield data[: part * len(data) // num_cuts]
+
+
+def flip_bits(data: bytes, *, num_flips: int, seed: int) -> Iterator[bytes]:
+    """Yield the file with one bit flipped, half of the flips in its first 1,000 bytes."""
+    random = np.random.default_rng(seed)
+    for index in range(num_flips):
+        end = min(len(data), 1000) if index % 2 else len(data)
+        where, bit = int(random.integers(0, end)), int(random.integers(0, 8))
+        damaged = bytearray(data)
+        damaged[where] ^= 1 << bit
+        yield bytes(damaged)
+
+
+def make_film() -> np.ndarray:
+    """Return a smooth 12-bit film of 96 x 80 pixels with a bright spot and some noise."""
+    y, x = np.mgrid[0:96, 0:80]
+    film = 1500 + 900 * np.sin(x / 11) * np.cos(y / 9)
+    film += 1400 * np.exp(-((x - 20) ** 2 + (y - 30) ** 2) / 90)
+    film += np.random.default_rng(0).normal(0, 20, film.shape)
+    return np.clip(film, 0, 4095).astype(np.uint16)
+
+
+def make_dicom(syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """Return the film as DICOM, with rescale, window and padding."""
+    film, dataset = make_film(), Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3"
+    dataset.PatientID, dataset.Rows, dataset.Columns = "P1", *film.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME1"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation, dataset.PixelPaddingValue = 0, 0
+    dataset.RescaleSlope, dataset.RescaleIntercept = "1", "0"
+    dataset.WindowCenter, dataset.WindowWidth = ["2048", "1000"], ["4096", "900"]
+    dataset.PixelData = film.tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    if syntax != ExplicitVRLittleEndian:
+        dataset.compress(syntax, generate_instance_uid=False)
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, dataset, enforce_file_format=True)
+    return file.getvalue()
+
+
+def _encode(kind: str, *, deep: bool) -> bytes:
+    film, file = make_film(), io.BytesIO()
+    values = film * np.uint16(16) if deep else (film // 16).astype(np.uint8)
+    Image.fromarray(values).save(file, kind)
+    return file.getvalue()
+
+
+def _make_npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, make_film())
+    return file.getvalue()
+
+
+SEED_FILES: dict[str, Callable[[], bytes]] = {
+    "DICOM": make_dicom,
+    "DICOM, RLE": lambda: make_dicom(RLELossless),
+    "DICOM, JPEG 2000": lambda: make_dicom(JPEG2000Lossless),
+    "DICOM, JPEG-LS": lambda: bundled("MR_small_jpeg_ls_lossless.dcm"),
+    "PNG": lambda: _encode("PNG", deep=True),
+    "JPEG": lambda: _encode("JPEG", deep=False),
+    "TIFF": lambda: _encode("TIFF", deep=True),
+    "NIfTI": lambda: nibabel.Nifti1Image(make_film().T, np.diag([-1, -1, 1, 1])).to_bytes(),
+    ".npy": _make_npy,
+}
+
+
+def damaged_files(kind: str, *, num_cuts: int, num_flips: int, seed: int) -> Iterable[bytes]:
+    """Yield the damaged versions of one seed file."""
+    whole = SEED_FILES[kind]()
+    yield from cut(whole, num_cuts=num_cuts)
+    yield from flip_bits(whole, num_flips=num_flips, seed=seed)
 
 
 if __name__ == "__main__":

@@ -1,205 +1,221 @@
-"""Turn a DICOM file of one grey frame into one upright array, as a viewer would show it.
+"""Turn the bytes of a DICOM file into one grey image: CR, DX, MG, any single grey frame.
 
-Stored values go through the modality LUT or rescale, then the VOI LUT or the first window,
-or else keep the full range of BitsStored; MONOCHROME1 is inverted, padding is black. Up to
-8 stored bits give uint8, more give uint16 over the full range. Of the patient nothing but
-the PatientID is read. Refused with a BadImageError: colour, several frames, missing or
-damaged pixels, numbers that are not finite, syntaxes that no installed plugin decodes.
+The image is what a viewer shows first: modality LUT or rescale, then the VOI LUT or the
+first window, else the full range of the stored bits; MONOCHROME1 inverted; padding black.
+Up to 8 stored bits give uint8, more give uint16. Only the tags named here are parsed, and
+no text of the file but its PatientID leaves this module. Refused: colour, several frames,
+floating-point or missing pixel data, numbers that are not finite or make no sense,
+compressed pixels that no installed library decodes or that are damaged.
 """
 
 import io
 import zlib
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, RLELossless
 
-from medimg_baseline_cls.data.read.common import (
+from medimg_baseline_cls.data.read.codestream import check_codestream
+from medimg_baseline_cls.data.read.dicom_grey import StoredPixels, make_grey_table
+from medimg_baseline_cls.data.read.dicom_tags import read_count, read_text
+from medimg_baseline_cls.data.read.image import (
     MAX_PIXELS,
     Color,
     DecodedImage,
     Header,
-    Pixels,
-    finish_grey,
-    refuse_size,
-    refusing,
+    check_size,
+    wrap_grey,
 )
-from medimg_baseline_cls.data.read.grey_levels import make_grey_table
-from medimg_baseline_cls.data.read.tags import read_integer, read_optional_integer
+from medimg_baseline_cls.data.read.isolated import decode_isolated
 from medimg_baseline_cls.errors import BadImageError
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
-_PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_TAGS = (
-    *_PIXEL_DATA,
+_PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_TAGS = [
     *("PatientID", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable"),
-    *("ExtendedOffsetTableLengths", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
-    *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction"),
+    *("WindowCenter", "WindowWidth", *_PIXEL_TAGS),
+]
+# Pillow is always there and strict, so that an extra never changes pixels; gdcm fills what
+# a damaged stream lacks and may crash.
+_PLUGINS = ("pillow", "pylibjpeg", "pyjpegls", "pydicom", "gdcm")
+_COLORED = (
+    *("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+    *("YBR_PARTIAL_420", "YBR_PARTIAL_422", "HSV", "ARGB", "CMYK"),
 )
-_GREY = ("MONOCHROME1", "MONOCHROME2")
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
-_MAX_INFLATED = 2 * MAX_PIXELS + 64 * 2**20
-_META_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
-_WHAT = "the DICOM file"
-_HINT = "install more decoders: pip install 'medimg-baseline-cls[dicom]'"
+_DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+_MAX_INFLATED = 2 * MAX_PIXELS + (16 << 20)
 
 
-def starts_like_dicom(start: bytes) -> bool:
-    """Return whether a file that begins with these bytes (132 are enough) is a DICOM file."""
-    return start[128:132] == b"DICM"
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """A parsed file: every tag that its header needs, checked."""
+
+    dataset: Dataset
+    syntax: UID
+    photometric: str
+    width: int
+    height: int
+    stored: StoredPixels
+
+    @property
+    def mode(self) -> str:
+        return f"{self.photometric};{self.stored.bits_stored}"
 
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
-    """Decode a DICOM file as `read.decode_image` does.
+    """Decode a DICOM file; arguments, result and errors as `decode_image`."""
+    film = _read_film(data)
+    table = make_grey_table(film.dataset, film.stored)
+    return wrap_grey(table[_decode_patterns(film, data)], mode=film.mode, color=color)
 
-    Raises:
-        BadImageError: The file is not one whole grey frame.
-    """
-    with refusing(_WHAT):
-        dataset = _open(data)
-        mode = _describe(dataset).mode
-        stored = _decode_stored(dataset)
-        table = make_grey_table(dataset)
-        if mode == "MONOCHROME1":
-            table = np.iinfo(table.dtype).max - table
-        grey = table[stored & (len(table) - 1)]
-        grey[_find_padding(stored, dataset)] = 0
-        return finish_grey(grey, color=color, mode=mode)
+
+def decode_stored(data: bytes) -> NDArray[Any]:
+    """Return the pixels (H, W) as they are stored, decoded in this very process."""
+    return _run_decoder(_read_film(data))
 
 
 def read_header(data: bytes) -> Header:
-    """Read size, depth and PatientID of a DICOM file without decoding its pixels.
-
-    Raises:
-        BadImageError: As `decode`, as far as the header tells.
-    """
-    with refusing(_WHAT):
-        return _describe(_open(data))
-
-
-def _open(data: bytes) -> "Dataset":
-    from pydicom import dcmread
-
-    _refuse_bomb(data)
-    return dcmread(io.BytesIO(data), specific_tags=list(_TAGS))
-
-
-def _refuse_bomb(data: bytes) -> None:
-    """Refuse a deflated file that inflates to more than one image: pydicom has no limit."""
-    if _DEFLATED not in data:
-        return
-    if data[132:140] != _META_LENGTH:
-        raise BadImageError("the deflated DICOM file does not say where its data begin")
-    start = 144 + int.from_bytes(data[140:144], "little")
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = len(inflater.decompress(data[start:], _MAX_INFLATED))
-    if not inflater.eof:
-        reason = "larger than one image" if inflated >= _MAX_INFLATED else "truncated"
-        raise BadImageError(f"the deflated DICOM file is {reason}")
-
-
-def _describe(dataset: "Dataset") -> Header:
-    """Return the header of a dataset that can be decoded; refuse any other."""
-    present = [name for name in _PIXEL_DATA if name in dataset]
-    if present != ["PixelData"]:
-        found = f"{present[0]}, which has no fixed range" if present else "no pixel data"
-        raise BadImageError(f"the DICOM file holds {found}, expected one grey image")
-    frames = read_optional_integer(dataset, "NumberOfFrames")
-    if frames not in (None, 1):
-        raise BadImageError(f"the DICOM file holds {frames} frames, expected one still image")
-    mode = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
-    if read_integer(dataset, "SamplesPerPixel") != 1 or mode not in _GREY:
-        raise BadImageError(
-            f"the DICOM file holds {mode or 'unnamed'} pixels, expected a grey image "
-            "(MONOCHROME1 or MONOCHROME2)"
-        )
-    width, height = read_integer(dataset, "Columns"), read_integer(dataset, "Rows")
-    refuse_size(width, height)
+    """Read size, depth and PatientID, after checking that the pixels are there to decode."""
+    film = _read_film(data)
     return Header(
-        mode=mode,
-        width=width,
-        height=height,
-        is_deep=_read_bits(dataset) > 8,
+        mode=film.mode,
+        width=film.width,
+        height=film.height,
+        is_deep=film.stored.bits_stored > 8,
         is_color=False,
-        patient_id=str(dataset.get("PatientID") or "").strip() or None,
+        patient_id=read_text(film.dataset, "PatientID") or None,
     )
 
 
-def _read_bits(dataset: "Dataset") -> int:
-    """Return BitsStored, checked against the bits around it."""
-    allocated = read_integer(dataset, "BitsAllocated")
-    stored = read_integer(dataset, "BitsStored")
-    if allocated not in (8, 16) or not 1 <= stored <= allocated:
+def _read_film(data: bytes) -> _Film:
+    dataset = dcmread(io.BytesIO(_inflate(data)), specific_tags=_TAGS)
+    _refuse_no_pixels(dataset)
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if not syntax:
+        raise BadImageError("the DICOM file names no transfer syntax")
+    photometric = _read_photometric(dataset)
+    frames = read_count(dataset, "NumberOfFrames", default=1)
+    if frames > 1:
+        raise BadImageError(f"the file holds {frames} frames, expected one still image")
+    width, height = read_count(dataset, "Columns"), read_count(dataset, "Rows")
+    check_size(width, height)
+    stored = _read_stored_pixels(dataset, is_inverted=photometric == "MONOCHROME1")
+    film = _Film(dataset, UID(syntax), photometric, width, height, stored)
+    _choose_plugin(film.syntax)
+    _refuse_missing_pixels(film)
+    return film
+
+
+def _inflate(data: bytes) -> bytes:
+    """Return a deflated file as a plain one, its size bounded; pydicom would have no bound."""
+    if _DEFLATED not in data[132:4096]:
+        return data
+    start = 144 + int.from_bytes(data[140:144], "little")  # the length of the file header
+    if _DEFLATED not in data[132:start]:
+        raise BadImageError("the length of the DICOM file header is wrong")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(data[start:], _MAX_INFLATED)
+    if not inflater.eof:
+        raise BadImageError("the deflated DICOM data are cut off or far too large")
+    return data[:start].replace(_DEFLATED, _PLAIN) + inflated
+
+
+def _read_photometric(dataset: Dataset) -> str:
+    """Return MONOCHROME1 or MONOCHROME2, the only ones that are grey films."""
+    photometric = read_text(dataset, "PhotometricInterpretation").upper()
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        name = photometric if photometric in _COLORED else "of no known colour model"
+        raise BadImageError(f"the DICOM pixels are {name}, expected MONOCHROME1 or MONOCHROME2")
+    samples = read_count(dataset, "SamplesPerPixel")
+    if samples != 1:
+        raise BadImageError(f"the DICOM pixels have {samples} samples, expected 1 (grey)")
+    return photometric
+
+
+def _read_stored_pixels(dataset: Dataset, *, is_inverted: bool) -> StoredPixels:
+    allocated, stored = read_count(dataset, "BitsAllocated"), read_count(dataset, "BitsStored")
+    if allocated not in (8, 16):
+        raise BadImageError(f"BitsAllocated is {allocated}, expected 8 or 16")
+    if not 1 <= stored <= allocated:
+        raise BadImageError(f"BitsStored is {stored}, expected 1 to {allocated}")
+    highest = read_count(dataset, "HighBit", default=stored - 1)
+    if highest != stored - 1:
+        raise BadImageError(f"HighBit is {highest}, expected {stored - 1} (BitsStored - 1)")
+    representation = read_count(dataset, "PixelRepresentation")
+    if representation not in (0, 1):
+        raise BadImageError(f"PixelRepresentation is {representation}, expected 0 or 1")
+    return StoredPixels(allocated, stored, is_signed=representation == 1, is_inverted=is_inverted)
+
+
+def _refuse_no_pixels(dataset: Dataset) -> None:
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise BadImageError("floating-point pixels have no fixed range, expected 8 or 16 bits")
+    if not dataset.get("PixelData"):
+        raise BadImageError("the DICOM file holds no pixel data, or is cut off before them")
+
+
+def _refuse_missing_pixels(film: _Film) -> None:
+    """Refuse what holds fewer pixels than its header says, or pixels of another size."""
+    if film.syntax.is_encapsulated:
+        check_codestream(_codestream(film), film.syntax, width=film.width, height=film.height)
+        return
+    pixels = film.dataset.PixelData
+    expected = film.width * film.height * film.stored.bits_allocated // 8
+    if len(pixels) < expected:
         raise BadImageError(
-            f"the DICOM file stores {stored} bits in {allocated}, expected 8 or 16 bits"
+            f"the file is cut off: {len(pixels)} bytes of pixels, its header says {expected}"
         )
-    highest = read_optional_integer(dataset, "HighBit")
-    if highest not in (None, stored - 1):
-        raise BadImageError(
-            f"the DICOM file has the high bit {highest}, expected {stored - 1} "
-            f"for {stored} stored bits"
-        )
-    if read_integer(dataset, "PixelRepresentation") not in (0, 1):
-        raise BadImageError("the DICOM file has a PixelRepresentation that is neither 0 nor 1")
-    return stored
 
 
-def _decode_stored(dataset: "Dataset") -> NDArray[np.uint8 | np.uint16]:
-    """Return the stored values (H, W) as their bits, unsigned, unused high bits included."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
+def _codestream(film: _Film) -> bytes:
+    return get_frame(film.dataset.PixelData, 0, number_of_frames=1)
 
-    syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    if syntax.is_compressed and not syntax.is_deflated:
-        try:
-            is_available = get_decoder(syntax).is_available
-        except NotImplementedError as error:
-            raise BadImageError(
-                f"the DICOM file is compressed as {syntax.name}, which cannot be read"
-            ) from error
-        if not is_available:
-            raise BadImageError(f"the DICOM file is compressed as {syntax.name}; {_HINT}")
-    # Unused high bits stay: PixelPaddingValue may lie in them.
-    dataset.pixel_array_options(correct_unused_bits=False)
+
+def _choose_plugin(syntax: UID) -> str:
+    """Return the decoder to use, "" for uncompressed pixels; the same for every file."""
     try:
-        array = dataset.pixel_array
-    except RuntimeError as error:
-        if find_spec("gdcm") is None or find_spec("openjpeg") is None:
-            raise BadImageError(
-                f"the DICOM file, compressed as {syntax.name}, cannot be decoded; {_HINT}"
-            ) from error
-        raise
-    shape = (read_integer(dataset, "Rows"), read_integer(dataset, "Columns"))
-    if array.shape != shape or array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
-        raise BadImageError(
-            f"the DICOM pixels have the shape {array.shape} and type {array.dtype}, "
-            f"expected {shape} integers"
-        )
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return native.view(np.uint8 if array.dtype.itemsize == 1 else np.uint16)
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise BadImageError(f"the DICOM transfer syntax {_name(syntax)} is not supported") from None
+    if not syntax.is_encapsulated:
+        return ""
+    for name in _PLUGINS:
+        if name in decoder.available_plugins:
+            return name
+    raise BadImageError(
+        f"no installed library decodes {_name(syntax)}: pip install 'medimg-baseline-cls[dicom]'"
+    )
 
 
-def _find_padding(stored: Pixels, dataset: "Dataset") -> NDArray[np.bool_]:
-    """Return where the stored values are padding, compared with all allocated bits."""
-    first = read_optional_integer(dataset, "PixelPaddingValue")
-    if first is None:
-        return np.zeros(stored.shape, dtype=np.bool_)
-    last = read_optional_integer(dataset, "PixelPaddingRangeLimit")
-    bits = 8 * stored.dtype.itemsize
-    is_signed = read_integer(dataset, "PixelRepresentation") == 1
-    values = stored.view(f"i{stored.dtype.itemsize}") if is_signed else stored
-    ends = [
-        _wrap(end, bits, is_signed=is_signed) for end in (first, first if last is None else last)
-    ]
-    return (values >= min(ends)) & (values <= max(ends))
+def _name(syntax: UID) -> str:
+    return syntax.name if syntax.is_transfer_syntax else "of this file"
 
 
-def _wrap(value: int, bits: int, *, is_signed: bool) -> int:
-    """Return the value that the same bits have as a pixel: writers mix up US and SS."""
-    value %= 1 << bits
-    return value - (1 << bits) if is_signed and value >= 1 << (bits - 1) else value
+def _decode_patterns(film: _Film, data: bytes) -> NDArray[Any]:
+    """Return the stored bits of each pixel as an unsigned number, (H, W)."""
+    is_crash_prone = _choose_plugin(film.syntax) == "gdcm"
+    decoded = decode_isolated(data) if is_crash_prone else _run_decoder(film)
+    if decoded.shape != (film.height, film.width):
+        raise BadImageError("the decoded pixels are not of the size that the header says")
+    if film.syntax.is_encapsulated and film.syntax != RLELossless:
+        film.stored.require_range(int(decoded.min()), int(decoded.max()))
+    width = film.stored.bits_allocated // 8
+    return decoded.astype(f"i{width}" if film.stored.is_signed else f"u{width}").view(f"u{width}")
+
+
+def _run_decoder(film: _Film) -> NDArray[Any]:
+    options: dict[str, Any] = {
+        "raw": True,
+        "decoding_plugin": _choose_plugin(film.syntax),
+        "allow_excess_frames": False,
+        "correct_unused_bits": False,  # the table does it, and has to see padding unmasked
+    }
+    decoded, _ = get_decoder(film.syntax).as_array(film.dataset, index=0, **options)
+    return decoded

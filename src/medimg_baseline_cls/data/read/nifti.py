@@ -1,149 +1,236 @@
-"""Turn a NIfTI file (.nii, .nii.gz) of one slice into one upright array; needs nibabel.
+"""Turn the bytes of a 2D NIfTI file (.nii, .nii.gz) into a picture, upright as ITK writes it.
 
-The slice is turned to how a radiologist sees it: columns run to the patient's left (to the
-back in a sagittal slice), rows to the back (to the feet where the slice is upright). A file
-without an orientation is taken as stored. Integers of 0..65535 are grey values as they are;
-floating-point and rescaled values run from cal_min (black) to cal_max (white). Refused with
-a BadImageError: several slices, colour, values out of range or not finite, gzip bombs.
+The picture has the patient's left on its right and anterior (or superior) on top, so that
+a PNG turned into NIfTI by ITK comes back as it was. Without an orientation (both codes 0)
+the first axis is taken to run to the right and the second down. White is 255 for 8-bit
+types and 65535 for wider ones, unless the header gives a range (cal_min < cal_max).
+Refused: volumes, colour, values outside the range of their type, floating point without
+a given range, NaN, pairs of .hdr and .img.
 """
 
+import gzip
+import io
+import math
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.read.common import (
-    MAX_PIXELS,
+from medimg_baseline_cls.data.read.image import (
     Color,
     DecodedImage,
     Header,
     Pixels,
-    finish_grey,
-    refuse_size,
-    refusing,
+    check_size,
+    wrap_grey,
 )
 from medimg_baseline_cls.errors import BadImageError
 
-_HEADER_BYTES = 348
-_GZIP = b"\x1f\x8b"
-_MAX_BYTES = 8 * MAX_PIXELS + 2**20  # one slice of float64 and its header
-_SUPERIOR = 2
+_MAGIC = {348: slice(344, 348), 540: slice(4, 8)}
+_HEADER_BYTES = 540
+_MAX_EXTENSION = 1 << 20
 
 
-def starts_like_nifti(data: bytes) -> bool:
-    """Return whether a file with these bytes is a NIfTI-1 file, gzipped or not."""
-    if data.startswith(_GZIP):
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """What the header of a NIfTI file says; `flips` are of its two axes in the picture."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    given_range: tuple[float, float] | None
+    is_transposed: bool
+    flips: tuple[bool, bool]
+
+    @property
+    def is_deep(self) -> bool:
+        return self.dtype.itemsize > 1
+
+    @property
+    def mode(self) -> str:
+        return self.dtype.name
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return width and height of the picture."""
+        return self.shape if self.is_transposed else (self.shape[1], self.shape[0])
+
+
+def is_nifti(data: bytes) -> bool:
+    """Return whether bytes begin as a NIfTI file does, compressed by gzip or not."""
+    start = data[:_HEADER_BYTES]
+    if start[:2] == b"\x1f\x8b":
         try:
-            data = zlib.decompressobj(31).decompress(data, _HEADER_BYTES)
-        except zlib.error:
+            start = gzip.GzipFile(fileobj=io.BytesIO(data)).read1(_HEADER_BYTES)
+        except (OSError, EOFError, zlib.error):
             return False
-    size = data[:4]
-    is_header = _HEADER_BYTES in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
-    return is_header and data[344:348] == b"n+1\0"
+    return _header_length(start) is not None
 
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
-    """Decode a NIfTI file of one slice as `read.decode_image` does.
-
-    Raises:
-        BadImageError: The file is not one slice of grey values.
-    """
-    with refusing("the NIfTI file"):
-        image = _open(data)
-        header = _describe(image)
-        grey = _to_grey(image, is_deep=header.is_deep)
-        return finish_grey(_turn_upright(grey, image), color=color, mode=header.mode)
+    """Decode a 2D NIfTI file; arguments, result and errors as `decode_image`."""
+    film = _read_film(_unpack(data, _HEADER_BYTES))
+    stored = _read_stored(data, film)
+    grey = _scale(stored, film)
+    for axis, is_flipped in enumerate(film.flips):
+        grey = np.flip(grey, axis) if is_flipped else grey
+    return wrap_grey(grey.T if film.is_transposed else grey, mode=film.mode, color=color)
 
 
 def read_header(data: bytes) -> Header:
-    """Read type and upright size of a NIfTI file without its values.
-
-    Raises:
-        BadImageError: As `decode`, as far as the header tells.
-    """
-    with refusing("the NIfTI file"):
-        return _describe(_open(data))
+    """Read type and size of the picture, without decoding the pixels."""
+    film = _read_film(_unpack(data, _HEADER_BYTES))
+    width, height = film.size
+    return Header(mode=film.mode, width=width, height=height, is_deep=film.is_deep, is_color=False)
 
 
-def _open(data: bytes) -> Any:
+def _header_length(start: bytes) -> int | None:
+    """Return 348 (NIfTI-1) or 540 (NIfTI-2); None where the bytes are neither."""
+    for length, where in _MAGIC.items():
+        is_sized = length in (_integer(start[:4], "little"), _integer(start[:4], "big"))
+        if is_sized and start[where][:1] == b"n":
+            return length
+    return None
+
+
+def _integer(data: bytes, order: Any) -> int:
+    return int.from_bytes(data, order)
+
+
+def _unpack(data: bytes, num_bytes: int) -> bytes:
+    """Return at most this many bytes of the file, unpacked if need be, its end checked."""
+    if data[:2] != b"\x1f\x8b":
+        return data[:num_bytes]
     try:
-        import nibabel
+        stream = gzip.GzipFile(fileobj=io.BytesIO(data))
+        unpacked = stream.read(num_bytes)
+        stream.read(1)  # at the end this compares the checksum
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadImageError(f"the gzip data are damaged or cut off: {error}") from error
+    return unpacked
+
+
+def _read_film(start: bytes) -> _Film:
+    try:
+        from nibabel.nifti1 import Nifti1Header
+        from nibabel.nifti2 import Nifti2Header
     except ImportError as error:
         raise BadImageError(
-            "this is a NIfTI file; install its reader: pip install 'medimg-baseline-cls[nifti]'"
+            "reading NIfTI needs nibabel: pip install 'medimg-baseline-cls[nifti]'"
         ) from error
-    return nibabel.Nifti1Image.from_bytes(_inflate(data))
+    length = _header_length(start)
+    if length is None or len(start) < length:
+        raise BadImageError("the NIfTI header is cut off")
+    if start[_MAGIC[length]][:2] != b"n+":
+        raise BadImageError("this is the header of a .hdr and .img pair, expected one .nii file")
+    make = Nifti1Header if length == 348 else Nifti2Header
+    header = make(start[:length], check=False)
+    slope, intercept = (_finite(header, name) for name in ("scl_slope", "scl_inter"))
+    is_transposed, flips = _find_turn(header)
+    return _Film(
+        shape=_read_shape(header),
+        dtype=_read_dtype(header),
+        offset=_read_offset(header, length),
+        slope=slope or 1.0,
+        intercept=intercept if slope else 0.0,  # a slope of 0 means unscaled
+        given_range=_read_range(header),
+        is_transposed=is_transposed,
+        flips=flips,
+    )
 
 
-def _inflate(data: bytes) -> bytes:
-    if not data.startswith(_GZIP):
-        return data
-    inflater = zlib.decompressobj(31)
-    inflated = inflater.decompress(data, _MAX_BYTES)
-    if not inflater.eof:
-        reason = "larger than one image" if len(inflated) >= _MAX_BYTES else "truncated"
-        raise BadImageError(f"the gzipped NIfTI file is {reason}")
-    return inflated
+def _finite(header: Any, name: str) -> float:
+    value = float(header[name])
+    if not math.isfinite(value):
+        raise BadImageError(f"{name} of the NIfTI header is {value}, expected a finite number")
+    return value
 
 
-def _describe(image: Any) -> Header:
-    dtype = image.header.get_data_dtype()
-    if dtype.kind not in "uif":
-        raise BadImageError(f"the NIfTI file holds {dtype}, expected integers or real numbers")
-    shape = tuple(int(n) for n in image.shape)
-    if len(shape) < 2 or any(n != 1 for n in shape[2:]):
-        raise BadImageError(f"the NIfTI file has the shape {shape}, expected one slice (W, H, 1)")
-    refuse_size(*shape[:2])
-    if dtype.kind == "f" or _is_rescaled(image):
-        _read_window(image)
-    height, width = _turn_upright(np.broadcast_to(np.uint8(0), shape[:2]), image).shape
-    is_deep = dtype != np.uint8 or _is_rescaled(image)
-    return Header(dtype.name, width, height, is_deep=is_deep, is_color=False)
+def _read_shape(header: Any) -> tuple[int, int]:
+    num_axes = int(header["dim"][0])
+    if not 2 <= num_axes <= 7:
+        raise BadImageError(f"the NIfTI header names {num_axes} axes, expected 2 to 7")
+    shape = [int(length) for length in header["dim"][1 : num_axes + 1]]
+    if any(length != 1 for length in shape[2:]):
+        sizes = " x ".join(map(str, shape))
+        raise BadImageError(f"the file holds a volume or series of {sizes}, expected one 2D image")
+    check_size(shape[0], shape[1])
+    return shape[0], shape[1]
 
 
-def _is_rescaled(image: Any) -> bool:
-    return image.dataobj.slope != 1 or image.dataobj.inter != 0
+def _read_dtype(header: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(header.get_data_dtype())
+    except Exception as error:  # nibabel has its own family of errors
+        raise BadImageError(f"unknown NIfTI data type {int(header['datatype'])}") from error
+    if dtype.kind not in "iuf":
+        raise BadImageError(f"NIfTI pixels of type {dtype}, expected integers of one channel")
+    return dtype
 
 
-def _read_window(image: Any) -> tuple[float, float]:
-    lowest, highest = float(image.header["cal_min"]), float(image.header["cal_max"])
-    if not (np.isfinite([lowest, highest]).all() and lowest < highest):
+def _read_offset(header: Any, length: int) -> int:
+    offset = _finite(header, "vox_offset")
+    if not length <= offset <= length + _MAX_EXTENSION or offset % 1:
+        raise BadImageError(f"the NIfTI header says that pixels begin at byte {offset:.0f}")
+    return int(offset)
+
+
+def _read_range(header: Any) -> tuple[float, float] | None:
+    lowest, highest = _finite(header, "cal_min"), _finite(header, "cal_max")
+    return (lowest, highest) if lowest < highest else None
+
+
+def _find_turn(header: Any) -> tuple[bool, tuple[bool, bool]]:
+    """Return whether the first axis runs across the picture, and which axes are to be flipped.
+
+    Across runs the first of right-left, anterior-posterior, superior-inferior that the
+    plane holds, to L, P or I; the other runs down likewise.
+    """
+    from nibabel.orientations import io_orientation
+
+    if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
+        return True, (False, False)
+    affine = np.asarray(header.get_best_affine())
+    if not np.isfinite(affine).all():
+        raise BadImageError("the orientation in the NIfTI header is not finite")
+    turn = io_orientation(affine)  # per axis: patient axis (R, A, S) and direction
+    if not np.isfinite(turn).all():
+        raise BadImageError("the orientation in the NIfTI header is singular")
+    return bool(turn[0, 0] < turn[1, 0]), (bool(turn[0, 1] > 0), bool(turn[1, 1] > 0))
+
+
+def _read_stored(data: bytes, film: _Film) -> NDArray[Any]:
+    """Return the values as stored, shape of the file's two axes."""
+    count = film.shape[0] * film.shape[1]
+    end = film.offset + count * film.dtype.itemsize
+    unpacked = _unpack(data, end)
+    if len(unpacked) < end:
+        raise BadImageError(f"the file is cut off: {len(unpacked)} bytes, its header says {end}")
+    flat = np.frombuffer(unpacked, film.dtype, count=count, offset=film.offset)
+    return flat.reshape(film.shape, order="F")
+
+
+def _scale(stored: NDArray[Any], film: _Film) -> Pixels:
+    """Return stored values over the full range of uint8 or uint16."""
+    top, dtype = (65535, np.uint16) if film.is_deep else (255, np.uint8)
+    if film.given_range is None and film.dtype.kind == "f":
         raise BadImageError(
-            "real numbers have no fixed range, expected cal_min < cal_max in the NIfTI header, "
-            f"found {lowest:g} and {highest:g}"
+            "floating-point pixels have no fixed range, expected integers or cal_min and "
+            "cal_max in the NIfTI header"
         )
-    return lowest, highest
-
-
-def _to_grey(image: Any, *, is_deep: bool) -> Pixels:
-    """Return the values as (i, j) of the file, black 0, white the end of the type."""
-    values = np.asarray(image.dataobj).reshape(image.shape[:2])
-    if values.dtype.kind == "f":
-        lowest, highest = _read_window(image)
-        if not np.isfinite(values).all():
-            raise BadImageError("the NIfTI file holds values that are not finite")
-        share = np.clip((values.astype(np.float64) - lowest) / (highest - lowest), 0, 1)
-        return np.rint(share * 65535).astype(np.uint16)
-    if values.min() < 0 or values.max() > 65535:
+    if not np.isfinite(stored).all():
+        raise BadImageError("the image holds NaN or infinite pixels")
+    values = stored.astype(np.float64) * film.slope + film.intercept
+    if film.given_range is not None:
+        lowest, highest = film.given_range
+        values = np.clip((values - lowest) / (highest - lowest), 0, 1) * top
+    if values.min() < 0 or values.max() > top:
         raise BadImageError(
-            f"integer pixels from {values.min()} to {values.max()}, expected 0 to 65535"
+            f"pixels from {values.min():g} to {values.max():g}, expected 0 to {top} or "
+            "cal_min and cal_max in the NIfTI header"
         )
-    return values.astype(np.uint16 if is_deep else np.uint8)
-
-
-def _turn_upright(grey: Pixels, image: Any) -> Pixels:
-    """Turn (i, j) of the file to (rows, columns) as seen from the patient's feet or front."""
-    from nibabel import orientations
-
-    if not (image.header["qform_code"] > 0 or image.header["sform_code"] > 0):
-        return grey.T
-    found = orientations.io_orientation(image.affine)
-    if not np.isfinite(found).all():
-        raise BadImageError("the NIfTI file has an orientation that is no rotation")
-    wanted = orientations.axcodes2ornt(("L", "P", "S"))
-    turn = orientations.ornt_transform(found, wanted)
-    upright = orientations.apply_orientation(grey[:, :, None], turn)
-    through = int(found[2, 0])
-    plane = upright.squeeze(axis=through)
-    rows_run_up = through != _SUPERIOR
-    return plane.T[::-1] if rows_run_up else plane.T
+    return np.rint(values).astype(dtype)

@@ -1,92 +1,68 @@
-"""Turn a NumPy file (.npy) into one upright array.
+"""Turn the bytes of a .npy file into an image: (H, W), (H, W, 1) or (H, W, 3), 8 or 16 bits.
 
-Accepted are uint8 and uint16 arrays of shape (H, W), (H, W, 1) or (H, W, 3) RGB, upright
-and over the full range of their type. 16-bit colour comes as 8-bit. Refused with a
-BadImageError: every other type or shape, pickled objects, truncated files.
+Refused: other shapes and types, pickled objects, files shorter than their header says.
+16-bit colour comes as 8-bit, as that of PNG does.
 """
 
 import io
 import math
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from PIL import Image
 
-from medimg_baseline_cls.data.read.common import (
-    Color,
-    DecodedImage,
-    Header,
-    finish_grey,
-    refuse_size,
-    refusing,
-)
+from medimg_baseline_cls.data.read.image import Color, DecodedImage, Header, check_size, wrap_grey
 from medimg_baseline_cls.errors import BadImageError
 
-_MAGIC = b"\x93NUMPY"
-
-
-def starts_like_npy(start: bytes) -> bool:
-    """Return whether a file that begins with these bytes is a NumPy file."""
-    return start.startswith(_MAGIC)
+_READ_HEADER = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+}
 
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
-    """Decode a NumPy file as `read.decode_image` does.
-
-    Raises:
-        BadImageError: The array is no image.
-    """
-    header = read_header(data)
-    with refusing("the NumPy file"):
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    array = array.astype(array.dtype.newbyteorder("="), copy=True)
-    if not header.is_color:
-        grey = array.reshape(header.height, header.width)
-        return finish_grey(grey, color=color, mode=header.mode)
-    rgb = array if array.dtype == np.uint8 else _as_8_bits(array)
-    pixels = rgb if color == "rgb" else np.array(Image.fromarray(rgb).convert("L"))
-    return DecodedImage(np.ascontiguousarray(pixels), header.mode, header.width, header.height)
+    """Decode a .npy file; arguments, result and errors as `decode_image`."""
+    array = _read_array(data)
+    if array.shape[2] == 1:
+        mode = "I;16" if array.dtype == np.uint16 else "L"
+        return wrap_grey(array[..., 0], mode=mode, color=color)
+    if array.dtype == np.uint16:
+        array = np.rint(array / 257.0).astype(np.uint8)
+    if color == "grey":
+        array = np.array(Image.fromarray(array).convert("L"))
+    return DecodedImage(pixels=array, mode="RGB", width=array.shape[1], height=array.shape[0])
 
 
 def read_header(data: bytes) -> Header:
-    """Read type and size of the array without loading it.
+    """Read type and size, after checking that the pixels are all there."""
+    height, width, channels = (array := _read_array(data)).shape
+    is_deep = channels == 1 and array.dtype == np.uint16
+    mode = "RGB" if channels == 3 else "I;16" if is_deep else "L"
+    return Header(mode=mode, width=width, height=height, is_deep=is_deep, is_color=channels == 3)
 
-    Raises:
-        BadImageError: As `decode`, as far as the header tells.
-    """
-    with refusing("the NumPy file"):
-        shape, dtype, start = _read_description(data)
+
+def _read_array(data: bytes) -> NDArray[np.uint8 | np.uint16]:
+    """Return the array (H, W, 1 or 3) in the byte order of this machine, owned by the caller."""
+    stream = io.BytesIO(data)
+    version = npy_format.read_magic(stream)
+    if version not in _READ_HEADER:
+        raise BadImageError(f".npy format {version[0]}.{version[1]}, expected 1.0 or 2.0")
+    try:
+        shape, is_fortran, dtype = _READ_HEADER[version](stream)
+    except Exception as error:  # NumPy parses it as Python: SyntaxError, tokenize errors
+        raise BadImageError("the .npy header is damaged") from error
     if dtype.kind != "u" or dtype.itemsize > 2:
-        raise BadImageError(f"the NumPy array holds {dtype}, expected uint8 or uint16")
+        raise BadImageError(f"array of {dtype}, expected uint8 or uint16")
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+        raise BadImageError(f"array of shape {shape}, expected (H, W), (H, W, 1) or (H, W, 3)")
+    check_size(shape[1], shape[0])
+    count, start = math.prod(shape), stream.tell()
+    if len(data) < start + count * dtype.itemsize:
         raise BadImageError(
-            f"the NumPy array has the shape {shape}, expected (H, W), (H, W, 1) or (H, W, 3)"
+            f"the file is cut off: {len(data) - start} bytes of pixels, its header says "
+            f"{count * dtype.itemsize}"
         )
-    refuse_size(shape[1], shape[0])
-    if len(data) - start < math.prod(shape) * dtype.itemsize:
-        raise BadImageError("the NumPy file is truncated")
-    is_color = len(shape) == 3 and shape[2] == 3
-    return Header(
-        mode=dtype.name,
-        width=shape[1],
-        height=shape[0],
-        is_deep=dtype.itemsize == 2 and not is_color,
-        is_color=is_color,
-    )
-
-
-def _read_description(data: bytes) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
-    """Return shape, type and the offset of the first value."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise BadImageError(f"the NumPy file has version {version}, expected 1.0 or 2.0")
-    return shape, dtype, file.tell()
-
-
-def _as_8_bits(array: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    flat = np.frombuffer(data, dtype, count=count, offset=start)
+    array = flat.reshape(shape, order="F" if is_fortran else "C")
+    return np.array(array.reshape(*shape[:2], -1), dtype=dtype.newbyteorder("="), order="C")

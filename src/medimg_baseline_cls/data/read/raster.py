@@ -1,10 +1,9 @@
-"""Turn JPEG, PNG, BMP and TIFF files into one upright array.
+"""Turn the bytes of a JPEG, PNG, BMP or TIFF file into one upright array.
 
-Grey, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one
-film all give the same grey image. Pixels under transparency are composed on black, as the
-air around a patient is. 16-bit colour comes as 8-bit. Refused with a BadImageError: what is
-none of these formats, several frames, truncated or damaged data, floating-point and
-out-of-range integer pixels.
+Grey, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one film
+all give the same grey image. Pixels under transparency are composed on black, as the air
+around a patient is. 16-bit colour comes as 8-bit. Refused with a BadImageError: several
+frames, truncated or damaged data, floating-point and out-of-range integer pixels.
 """
 
 import io
@@ -15,37 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from medimg_baseline_cls.data.read.common import (
+from medimg_baseline_cls.data.read.image import (
+    MAX_PIXELS,
     Color,
     DecodedImage,
     Header,
     Pixels,
-    refuse_size,
-    refusing,
+    check_size,
 )
+from medimg_baseline_cls.data.read.unknown import describe_unknown
 from medimg_baseline_cls.errors import BadImageError
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff"})
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-_KNOWN_STARTS = (
-    (b"GIF8", "a GIF file"),
-    (b"%PDF", "a PDF file"),
-    (b"PK\x03\x04", "a ZIP or office file"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"<", "a web page or XML text"),
-)
 _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
-    """Decode a JPEG, PNG, BMP or TIFF file as `read.decode_image` does.
-
-    Raises:
-        BadImageError: The file is not one whole still image of these formats.
-    """
+    """Decode a JPEG, PNG, BMP or TIFF file; arguments, result and errors as `decode_image`."""
     with _opened(data) as image:
         mode = image.mode
         image.load()
@@ -55,11 +43,7 @@ def decode(data: bytes, *, color: Color) -> DecodedImage:
 
 
 def read_header(data: bytes) -> Header:
-    """Read mode and upright size from the bytes of an image file, without decoding it.
-
-    Raises:
-        BadImageError: As `decode`, as far as the header tells.
-    """
+    """Read mode and upright size, without decoding the pixels."""
     with _opened(data) as image:
         width, height = image.size
         # Pillow turns a TIFF's size by itself.
@@ -76,34 +60,25 @@ def read_header(data: bytes) -> Header:
 
 @contextmanager
 def _opened(data: bytes) -> Generator[Image.Image, None, None]:
-    """Yield the opened still image; whatever a decoder raises becomes a BadImageError."""
-    if not data:
-        raise BadImageError("the file is empty (0 bytes)")
-    with refusing("the image"):
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _refuse_unsuitable(image)
-                yield image
-        except Image.UnidentifiedImageError as error:
-            raise BadImageError(_describe_unknown(data)) from error
+    """Yield the opened still image."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _refuse_unsuitable(image)
+            yield image
+    except Image.UnidentifiedImageError as error:
+        raise BadImageError(describe_unknown(data)) from error
+    except Image.DecompressionBombError as error:
+        raise BadImageError(
+            f"the image has more than {MAX_PIXELS // 10**6} million pixels"
+        ) from error
 
 
 def _refuse_unsuitable(image: Image.Image) -> None:
-    refuse_size(*image.size)
+    check_size(*image.size)
     # MPO is the JPEG of cameras that store previews as further frames; the first is the image.
     num_frames = getattr(image, "n_frames", 1)
     if num_frames != 1 and image.format != "MPO":
         raise BadImageError(f"the file holds {num_frames} frames, expected one still image")
-
-
-def _describe_unknown(data: bytes) -> str:
-    wanted = "expected a JPEG, PNG, BMP or TIFF image, DICOM, NIfTI or NumPy"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return f"this is a WebP file, {wanted}"
-    for start, name in _KNOWN_STARTS:
-        if data.lstrip()[: len(start)] == start:
-            return f"this is {name}, {wanted}"
-    return f"this is no image or its beginning is damaged, {wanted}"
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,0 +1,109 @@
+"""Read single values of a DICOM data set: one finite number, one count, one text, one LUT.
+
+No message repeats the text of a tag: it might name a patient.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from medimg_baseline_cls.errors import BadImageError
+
+_MAX_MAPPED = 1 << 16
+
+
+def read_number(dataset: Dataset, keyword: str) -> float | None:
+    """Return the first number of a tag; None where it is absent or empty.
+
+    Raises:
+        BadImageError: The tag holds no finite number.
+    """
+    value = _first(dataset, keyword)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadImageError(f"{keyword} of the DICOM file is no finite number")
+    return number
+
+
+def read_count(dataset: Dataset, keyword: str, *, default: int | None = None) -> int:
+    """Return the number of a tag, which must be whole and not negative.
+
+    Raises:
+        BadImageError: It is not, or it is absent and there is no default.
+    """
+    number = read_number(dataset, keyword)
+    if number is None:
+        if default is None:
+            raise BadImageError(f"the DICOM file has no {keyword}")
+        return default
+    if number < 0 or number % 1:
+        raise BadImageError(f"{keyword} of the DICOM file is {number:g}, expected a whole number")
+    return int(number)
+
+
+def read_text(dataset: Dataset, keyword: str) -> str:
+    """Return the text of a tag without outer blanks, "" where it is absent."""
+    try:
+        value = dataset.get(keyword)
+    except Exception as error:
+        raise BadImageError(f"{keyword} of the DICOM file cannot be read") from error
+    if value is None or isinstance(value, bytes):
+        return ""
+    parts = [value] if isinstance(value, str) else list(value)
+    return "\\".join(str(part) for part in parts).strip().strip("\0").strip()
+
+
+def read_lut(dataset: Dataset, keyword: str) -> "tuple[NDArray[np.float64], int, int] | None":
+    """Return the table of a LUT sequence, the input of its first entry, and its bits.
+
+    The first item is taken, as viewers do. None where there is no sequence.
+
+    Raises:
+        BadImageError: The table is not as its descriptor says (PS3.3 C.11.1.1.1).
+    """
+    try:
+        items = dataset.get(keyword)
+        if not items:
+            return None
+        item = items[0]
+        count, first, bits = (int(number) for number in item.LUTDescriptor)
+        entries = _read_entries(item, count or _MAX_MAPPED)
+    except BadImageError:
+        raise
+    except Exception as error:
+        raise BadImageError(f"{keyword} of the DICOM file is damaged") from error
+    if not 8 <= bits <= 16 or entries.max() >= 1 << bits:
+        raise BadImageError(f"{keyword} of the DICOM file does not fit its {bits} bits")
+    return entries.astype(np.float64), first, bits
+
+
+def _first(dataset: Dataset, keyword: str) -> Any:
+    try:
+        value = dataset.get(keyword)
+    except Exception as error:
+        raise BadImageError(f"{keyword} of the DICOM file cannot be read") from error
+    if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
+        return None if value in ("", b"") else value
+    return value[0] if len(value) else None
+
+
+def _read_entries(item: Dataset, count: int) -> NDArray[np.integer[Any]]:
+    """Return the entries of LUTData: 16-bit words, or bytes where they are packed so."""
+    data = item.LUTData
+    if isinstance(data, bytes):
+        order = "<" if item.original_encoding[1] is not False else ">"
+        width = 1 if len(data) in (count, count + 1) else 2
+        values = np.frombuffer(data, f"{order}u{width}", count=min(count, len(data) // width))
+    else:
+        values = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
+    if len(values) != count:
+        raise BadImageError(f"LUTData of the DICOM file has {len(values)} entries, not {count}")
+    return values

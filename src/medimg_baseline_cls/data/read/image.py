@@ -1,0 +1,64 @@
+"""Say what a reader hands on: an upright image, or what its header tells before decoding.
+
+Refused here, for every format: images without pixels and images over MAX_PIXELS.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.errors import BadImageError
+
+Color = Literal["grey", "rgb"]
+Pixels = NDArray[np.uint8 | np.uint16]
+
+MAX_PIXELS = 50_000_000  # a mammogram has 13 to 30 million; more is a bomb or a slide
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An upright image: `pixels` (H, W) grey or (H, W, 3) RGB, uint8 or (grey only) uint16.
+
+    `mode` is the colour mode of the file as Pillow names it, its photometric interpretation
+    and depth (DICOM) or its data type (NIfTI); `width` and `height` are of the upright image.
+    """
+
+    pixels: Pixels
+    mode: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself before its pixels are decoded; sizes of the upright image.
+
+    `patient_id` is the PatientID of a DICOM file, None where there is none. It is for
+    grouping in memory alone: never write it, and it stands in no `repr`.
+    """
+
+    mode: str
+    width: int
+    height: int
+    is_deep: bool
+    is_color: bool
+    patient_id: str | None = field(default=None, repr=False)
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse an image without pixels, or with more than MAX_PIXELS, by its header alone."""
+    if width < 1 or height < 1:
+        raise BadImageError(f"the image has no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise BadImageError(
+            f"the image has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million"
+        )
+
+
+def wrap_grey(grey: Pixels, *, mode: str, color: Color) -> DecodedImage:
+    """Return a grey array (H, W) as a decoded image, replicated to three channels for "rgb"."""
+    height, width = grey.shape
+    pixels = grey if color == "grey" else np.repeat(grey[:, :, None], 3, axis=2)
+    return DecodedImage(pixels=np.ascontiguousarray(pixels), mode=mode, width=width, height=height)

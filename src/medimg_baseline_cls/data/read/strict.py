@@ -1,0 +1,75 @@
+"""Hold the decoding libraries to be strict and silent, and put them back as they were.
+
+Pillow must refuse truncated files; Pillow, pydicom and NumPy's header parser must keep their
+warnings and log lines to themselves: what is wrong with a file is told once, as its reason.
+"""
+
+import logging
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from PIL import Image, ImageFile
+
+# Modules whose warnings, and loggers whose lines, a user has no use for; the readers are
+# among them because libraries warn in the name of their caller.
+_TALKATIVE = (
+    *("PIL", "pydicom", "pylibjpeg", "openjpeg", "nibabel", "numpy"),
+    "medimg_baseline_cls.data.read",
+)
+_SILENT = logging.CRITICAL + 1
+
+
+@contextmanager
+def strict_decoding() -> Generator[None, None, None]:
+    """Hold Pillow to refuse truncated files, and all decoders to keep warnings to themselves.
+
+    These are settings of the whole process; they are put back when the last of several
+    blocks (of any thread) ends.
+    """
+    _strictness.enter()
+    try:
+        yield
+    finally:
+        _strictness.leave()
+
+
+class _Strictness:
+    """The libraries' process-wide switches, counted so that threads can hold them together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._accepted_truncated = False
+        self._filters = warnings.catch_warnings()
+        self._levels: dict[str, int] = {}
+
+    def enter(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth > 1:
+                return
+            self._accepted_truncated = ImageFile.LOAD_TRUNCATED_IMAGES
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+            self._filters = warnings.catch_warnings()
+            self._filters.__enter__()
+            for name in _TALKATIVE:
+                warnings.filterwarnings("ignore", module=name)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            self._levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
+            for name in _TALKATIVE:
+                logging.getLogger(name).setLevel(_SILENT)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth > 0:
+                return
+            self._filters.__exit__(None, None, None)
+            ImageFile.LOAD_TRUNCATED_IMAGES = self._accepted_truncated
+            for name, level in self._levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+_strictness = _Strictness()
