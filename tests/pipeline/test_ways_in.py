@@ -1,5 +1,6 @@
 """Tables and class folders without a split go the same way as split folders."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
+from medimg_baseline_cls.data.split import read_split
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.pipeline import check, cross_validate, evaluate, train
 
@@ -173,3 +175,18 @@ def test_dicom_exports_without_suffix_keep_patients_whole_and_out_of_the_run(
         if path.is_file():
             content = path.read_bytes()
             assert b"MRN-" not in content and b"20240131" not in content, path.name
+
+
+def test_odd_file_names_go_through_and_read_back(
+    tmp_path: Path, phantoms: Path, make_config
+) -> None:
+    names = [b"a\nb.png", b"-lead.png", "\U0001f600.png".encode(), b"\xff\xfe.png", b"=1+1.png"]
+    names += [b"x" * 251 + b".png", b" blank .png", b'q"uote,.png']
+    shutil.copytree(phantoms, tmp_path / "data")
+    films = sorted((tmp_path / "data" / "train" / "NORMAL").iterdir())
+    for film, name in zip(films, names, strict=False):
+        film.rename(film.with_name(os.fsdecode(name)))
+    run = evaluate(train(make_config(tmp_path / "data", tmp_path / "out", **FAST)).run_dir).run_dir
+    split = read_split(run / "split.csv", ("NORMAL", "PNEUMONIA"))
+    written = {os.fsencode(record.path) for record in split.records}
+    assert {b"train/NORMAL/" + name for name in names} <= written
