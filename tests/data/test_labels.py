@@ -96,6 +96,20 @@ def test_a_column_per_class_may_hold_one_class_each() -> None:
         ({"A": ["x|y"]}, {"separator": "|", "task": "ordinal"}, "leave out one"),
         ({"A": [str(n) for n in range(30)]}, {}, "30 different values"),
         ({"A": ["1"], "B": ["0"]}, {"class_names": ("A", "C")}, "none of label_columns"),
+        ({"l": ["a", "a"]}, {}, "holds 1 class.*: a; expected two"),
+        ({"l": ["", "-1"]}, {}, "holds 0 class.*; expected two"),
+        ({"l": ["well", "sick"]}, {"class_names": ("well", "sik")}, "class sik .*mean sick"),
+        ({"l": ["a", "b"]}, {"missing": "negative"}, "missing_labels = negative does nothing"),
+        (
+            {"l": ["a|b"]},
+            {"separator": "|", "uncertain": "positive"},
+            "uncertain_labels = positive",
+        ),
+        (
+            {"A": ["1", "0"], "B": ["0", "1"]},
+            {"task": "multiclass", "missing": "positive"},
+            "missing_labels = positive does nothing",
+        ),
     ],
 )
 def test_cells_that_fit_no_rule_are_refused(
@@ -103,3 +117,11 @@ def test_cells_that_fit_no_rule_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=words):
         read(cells, **rule)
+
+
+def test_a_row_of_one_finding_each_is_pointed_out_where_the_task_was_not_set() -> None:
+    cells = {"A": ["1", "0"], "B": ["0", "1"]}
+    hint = "each row has exactly one finding: say task = multiclass if they are classes"
+    assert hint in read(cells).notes
+    for others in ({"A": ["1", "0"], "B": ["0", "0"]}, {"A": ["1", "1"], "B": ["", "0"]}):
+        assert hint not in read(others).notes

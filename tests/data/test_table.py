@@ -4,7 +4,9 @@ import random
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from medimg_baseline_cls.data.labels import LabelRule
 from medimg_baseline_cls.data.listing import Listing
@@ -104,13 +106,49 @@ def test_missing_columns_are_told_together_with_the_nearest_names(tmp_path: Path
     [
         ({"part": ["train", "holdout", *["test"] * 4]}, "row 3: part is 'holdout'"),
         ({"file": ["a/1.png", "", *FRAME["file"][2:]]}, "row 3: the column file is blank"),
-        ({"diagnosis": ["sick"] * 6, "part": ["train"] * 6}, "test/ holds no usable image"),
+        ({"part": ["train"] * 6}, "test/ holds no usable image"),
         ({"file": ["a/1.png", "a/1.png", *FRAME["file"][2:]]}, "rows 2 and 3 are the same image"),
     ],
 )
 def test_odd_rows_are_refused(tmp_path: Path, change: dict[str, list[str]], words: str) -> None:
     with pytest.raises(DataError, match=words):
         listed(FRAME.assign(**change), tmp_path, split_column="part")
+
+
+def test_blanks_around_cells_are_stripped_and_counted(tmp_path: Path) -> None:
+    notes = listed(FRAME, tmp_path).notes
+    assert "blanks around 1 cells of diagnosis stripped" in notes
+    assert not any("of file" in note for note in notes)
+
+
+def test_a_patient_that_pandas_calls_nan_is_none(tmp_path: Path) -> None:
+    frame = FRAME.assign(patient=["nan", "NaN", "", "7", "7", "nancy"])
+    groups = [file.group for file in listed(frame, tmp_path, group_column="patient").files]
+    # in the order of the paths, of which 6.png is the first
+    assert groups == ["nancy", None, None, None, "7", "7"]
+
+
+def test_numbers_of_a_parquet_file_read_as_in_a_csv_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"file": ["1", "2", "3"], "diagnosis": [1.0, 0.0, 1.0]})
+    frame = frame.assign(patient=[12.0, None, float("nan")], part=[True, False, True])
+    path = tmp_path / "t.parquet"
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    column = pyarrow.array([12.0, None, float("nan")], from_pandas=False)
+    parquet.write_table(table.set_column(2, "patient", column), path)
+    columns = read_columns(path)
+    assert columns["diagnosis"] == ["1", "0", "1"] and columns["part"] == ["True", "False", "True"]
+    assert columns["patient"] == ["12", "", ""]
+
+
+def test_any_row_makes_the_image_of_the_class_that_is_set_as_positive(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"file": list("1123445"), "diagnosis": list("ABABCAC")})
+    for positive, label in (("A", "A"), ("B", "B")):
+        two = listed(frame[:4], tmp_path, join_rows="any", positive_class=positive)
+        assert [file.label for file in two.files] == [label, "A", "B"]
+    three = listed(frame, tmp_path, join_rows="any", positive_class="A")
+    assert [file.label for file in three.files] == ["A", "A", "B", "A", "C"]
+    with pytest.raises(DataError, match=r"classes A and B.*name it by positive_class"):
+        listed(frame, tmp_path, join_rows="any", positive_class=None)
 
 
 def test_rows_of_one_image_are_joined_by_the_rule_that_is_given(tmp_path: Path) -> None:
@@ -138,30 +176,10 @@ def test_rows_of_one_image_are_joined_by_the_rule_that_is_given(tmp_path: Path) 
         )
 
 
-def test_lists_of_names_give_the_split_by_path_name_or_stem(tmp_path: Path) -> None:
-    (tmp_path / "train_val_list.txt").write_text("a/1.png\n2\n3.png\n")
-    (tmp_path / "test_list.txt").write_text("4.png\nb/5.png\n")
-    lists = (tmp_path / "train_val_list.txt", tmp_path / "test_list.txt")
-    listing = listed(FRAME, tmp_path, split_files=lists)
-    assert {file.path: file.folder for file in listing.files} == {
-        "a/1.png": "train",
-        "a/2.png": "train",
-        "b/3.png": "train",
-        "b/4.png": "test",
-        "b/5.png": "test",
-    }
-    assert "1 images stand in no list of split_files: left out" in listing.notes
-    (tmp_path / "test_list.txt").write_text("a/1.png\n")
-    with pytest.raises(DataError, match="stands in the lists of train and test"):
-        listed(FRAME, tmp_path, split_files=lists)
-    with pytest.raises(DataError, match="must hold one of train, val or test"):
-        listed(FRAME, tmp_path, split_files=(tmp_path / "names.txt",))
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no readable table"),
+        (b"", "holds no row"),
         (b"file,diagnosis\n", "holds no row"),
         (b"file,diagnosis\na,b,c\n", "row 2, has 3 cells"),
         (b"file,file\na,b\n", "two columns called file"),
@@ -198,3 +216,17 @@ def test_the_order_of_rows_and_a_limit_change_no_image(tmp_path: Path) -> None:
     part = listed(frame, tmp_path, limit=40)
     assert len(part.files) == pytest.approx(40, abs=2)
     assert set(part.files) <= set(listed(frame, tmp_path).files)
+
+
+def test_a_limit_keeps_each_finding_but_not_each_combination(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    names = tuple("ABCDEFGHIJ")
+    frame = pd.DataFrame({"file": [f"{n}.png" for n in range(2000)]})
+    for number, name in enumerate(names):
+        share = 0.002 if number == 0 else 0.3
+        frame[name] = [int(rng.random() < share) for _ in range(2000)]
+    frame.loc[:1, "A"] = 1
+    listing = listed(frame, tmp_path, labels=rule(*names), limit=100)
+    assert len(listing.files) == pytest.approx(100, abs=2 * len(names))
+    shown = [set(file.label.split("|")) for file in listing.files]
+    assert all(any(name in held for held in shown) for name in names)

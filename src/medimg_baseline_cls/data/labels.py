@@ -6,8 +6,9 @@ a setting. Cells that fit neither are refused with their row.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Literal
 
 from medimg_baseline_cls.errors import DataError
@@ -98,6 +99,49 @@ def check_finding_names(names: Sequence[str]) -> None:
             )
 
 
+def sort_classes(names: Iterable[str]) -> list[str]:
+    """Return class names sorted, whole numbers by value and before texts.
+
+    >>> sort_classes(["10", "no", "2"])
+    ['2', '10', 'no']
+    """
+    return sorted(names, key=_natural_key)
+
+
+def require_order(names: Sequence[str]) -> None:
+    """Refuse classes whose names do not tell which grade is the higher one."""
+    if not all(map(_is_whole, names)):
+        raise DataError(
+            f"task = ordinal needs the order of the classes: set class_names to "
+            f"{_shorten(sorted(names))} in rising order."
+        )
+
+
+def _require_classes(found: set[str], names: Sequence[str], *, column: str) -> None:
+    """Refuse fewer than two classes, and classes that no row has."""
+    if len(names) < 2:
+        raise DataError(
+            f"the column {column} holds {len(names)} class(es){': ' + names[0] if names else ''}; "
+            "expected two or more."
+        )
+    for name in names:
+        if name not in found:
+            near = get_close_matches(name, found, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise DataError(f"no row of the column {column} is of the class {name}{hint}.")
+
+
+def _refuse_policies(rule: LabelRule, *words: Literal["uncertain", "missing"]) -> None:
+    """Refuse settings of uncertain or missing labels where there can be none."""
+    given = {"uncertain": rule.uncertain, "missing": rule.missing}
+    for word in words:
+        if given[word] != "ignore":
+            raise DataError(
+                f"{word}_labels = {given[word]} does nothing: the labels in "
+                f"{', '.join(rule.columns)} are none of 1, 0, -1 and blank; leave it out."
+            )
+
+
 def _read_classes(cells: Sequence[str], rule: LabelRule) -> Labels:
     """Read one class per row; numbers lose a decimal part of zero."""
     column = ", ".join(rule.columns)
@@ -111,6 +155,8 @@ def _read_classes(cells: Sequence[str], rule: LabelRule) -> Labels:
     notes: list[str] = []
     if set(texts.values()) <= {"1", "0", "-1", ""} and set(texts.values()) & {"-1", ""}:
         labels, notes = _settle_binary(labels, rule)
+    elif not set(texts.values()) <= {"1", "0"}:
+        _refuse_policies(rule, "uncertain", "missing")
     blank = next((row for row, text in enumerate(labels) if text == ""), None)
     if blank is not None:
         raise DataError(
@@ -118,12 +164,10 @@ def _read_classes(cells: Sequence[str], rule: LabelRule) -> Labels:
             f"row {blank + 2}: give these images a class, or take the rows out."
         )
     found = {text for text in labels if text is not None}
-    names = rule.class_names or tuple(sorted(found, key=_natural_key))
-    if rule.task == "ordinal" and rule.class_names is None and not all(map(_is_whole, names)):
-        raise DataError(
-            f"task = ordinal needs the order of the classes: set class_names to "
-            f"{_shorten(sorted(found))} in rising order."
-        )
+    names = rule.class_names or tuple(sort_classes(found))
+    if rule.task == "ordinal" and rule.class_names is None:
+        require_order(names)
+    _require_classes(found, names, column=column)
     outside = Counter(text for text in labels if text is not None and text not in names)
     labels = [text if text in names else None for text in labels]
     notes += [
@@ -160,6 +204,7 @@ def _settle_binary(
 
 def _read_one_hot(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Labels:
     """Read one class per row from a column for each class, of which exactly one is 1."""
+    _refuse_policies(rule, "uncertain", "missing")
     names = _choose_columns(rule)
     table = [
         [_value(cell, name, row=row) for row, cell in enumerate(columns[name])] for name in names
@@ -181,7 +226,12 @@ def _read_findings(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Lab
     table = [
         [_value(cell, name, row=row) for row, cell in enumerate(columns[name])] for name in names
     ]
-    return _write_findings(list(zip(*table, strict=True)), names, rule=rule)
+    rows = list(zip(*table, strict=True))
+    labels = _write_findings(rows, names, rule=rule)
+    if all(row.count(1) == 1 and row.count(0) == len(row) - 1 for row in set(rows)):
+        note = "each row has exactly one finding: say task = multiclass if they are classes"
+        return replace(labels, notes=(*labels.notes, note))
+    return labels
 
 
 def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
@@ -192,6 +242,7 @@ def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
             f"label_separator means several findings per image, but task = {rule.task}: "
             "leave out one of the two."
         )
+    _refuse_policies(rule, "uncertain")
     parts = {cell: [part.strip() for part in cell.split(rule.separator)] for cell in set(cells)}
     found = sorted({p for ps in parts.values() for p in ps if p and not _is_negative(p)})
     names = rule.class_names or tuple(found)
@@ -203,7 +254,7 @@ def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
     labels = _write_findings([values[cell] for cell in cells], names, rule=rule)
     others = sorted({p for ps in parts.values() for p in ps if p and p not in names})
     notes = [f"not findings, and so negative: {_shorten(others)}"] if others else []
-    return Labels(labels.texts, labels.class_names, labels.task, (*labels.notes, *notes))
+    return replace(labels, notes=(*labels.notes, *notes))
 
 
 def _write_findings(

@@ -14,9 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from medimg_baseline_cls.data.labels import sort_classes
 from medimg_baseline_cls.data.read import is_image_name, starts_like_dicom
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task
+from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Task
 from medimg_baseline_cls.utils.seed import derive_key
 
 FOLDER_NAMES = {
@@ -82,7 +83,8 @@ def list_images(
     Args:
         data_dir: holds train/, test/ and perhaps val/, each with one folder per class; or
             class folders alone.
-        class_names: the classes and their order; None takes the folders of train/, sorted.
+        class_names: the classes and their order; None takes the folders of train/, sorted
+            (numbers by value).
         limit: keep about this many images, spread over folders and classes; None keeps all.
 
     Raises:
@@ -266,7 +268,7 @@ def _choose_classes(
 ) -> tuple[str, ...]:
     """Return the class order: as given, else the class folders of train/, sorted."""
     found = sorted({file.label for file in files})
-    trained = sorted({file.label for file in files if file.folder in ("train", "")})
+    trained = sort_classes({file.label for file in files if file.folder in ("train", "")})
     if class_names is None:
         unseen = [name for name in found if name not in trained]
         if unseen:
@@ -302,16 +304,38 @@ def _note_classes(files: Sequence[ListedFile], class_names: Sequence[str]) -> It
             yield f"{folder}/ holds no image of class {shorten_list(missing)}"
 
 
-def keep_some(files: Sequence[ListedFile], limit: int) -> list[ListedFile]:
-    """Return about `limit` files: the same share of each folder and class, at least two."""
+def keep_some(
+    files: Sequence[ListedFile], limit: int, *, task: Task = "multiclass"
+) -> list[ListedFile]:
+    """Return about `limit` files: the same share of each folder and class, at least two.
+
+    Images of several findings stand with the rarest of those that they show, or with none.
+    """
+    texts = Counter(file.label for file in files)
+    kinds = _rarest_findings(texts) if task == "multilabel" else {text: text for text in texts}
     cells: defaultdict[tuple[str, str], list[ListedFile]] = defaultdict(list)
     for file in files:
-        cells[file.folder, file.label].append(file)
+        cells[file.folder, kinds[file.label]].append(file)
     kept: list[ListedFile] = []
     for cell in cells.values():
         count = max(2, round(limit * len(cell) / len(files)))
         kept += sorted(cell, key=_sampling_key)[:count]
     return kept
+
+
+def _rarest_findings(texts: Mapping[str, int]) -> dict[str, str]:
+    """Return of each label text the positive finding that fewest images show; "" for none."""
+    shown = {
+        text: [part for part in text.split(FINDING_SEPARATOR) if part[:1] not in ("", UNKNOWN_MARK)]
+        for text in texts
+    }
+    counts: Counter[str] = Counter()
+    for text, names in shown.items():
+        counts.update(dict.fromkeys(names, texts[text]))
+    return {
+        text: min(names, key=lambda name: (counts[name], name), default="")
+        for text, names in shown.items()
+    }
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -106,7 +106,7 @@ def list_npz(
     notes = [f"{len(files)} images in {file.name}"]
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
-        files = keep_some(files, limit)
+        files = keep_some(files, limit, task=found)
     files.sort(key=path_of)
     return Listing(tuple(files), names, 0, tuple(notes), task=found, kind="npz")
 

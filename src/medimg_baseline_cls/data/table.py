@@ -6,10 +6,12 @@ out of the root folder are refused unless that is allowed. No image is opened.
 """
 
 import csv
+import math
+import operator
 import posixpath
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
@@ -25,6 +27,7 @@ from medimg_baseline_cls.data.listing import (
     require_images,
     shorten_list,
 )
+from medimg_baseline_cls.data.split_lists import apply_lists
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import format_findings, parse_findings
 from medimg_baseline_cls.utils.memory import collector_paused
@@ -46,6 +49,7 @@ class TableSettings:
         subgroup_columns: kept beside each image.
         join_rows: several rows of one image: "error" refuses them, "same" joins those with
             one label and group, "any" makes the image positive of what any row is.
+        positive_class: which class "any" takes for positive; None: the one not called normal.
         allow_outside: let paths lead out of the root folder.
         split_files: lists of image names, one file for each split.
     """
@@ -56,6 +60,7 @@ class TableSettings:
     split_column: str | None = None
     subgroup_columns: tuple[str, ...] = ()
     join_rows: Literal["error", "same", "any"] = "error"
+    positive_class: str | None = None
     allow_outside: bool = False
     split_files: tuple[Path, ...] = ()
 
@@ -81,22 +86,25 @@ def list_table(
         DataError: The table cannot be read, lacks a column, or a row is not as it must be.
     """
     columns = read_columns(manifest)
-    _require_columns(columns, _wanted_columns(settings), manifest=manifest)
+    wanted = _wanted_columns(settings)
+    _require_columns(columns, wanted, manifest=manifest)
+    stripped = [note for name in wanted if (note := _strip_cells(columns, name)) is not None]
     paths = _read_paths(columns[settings.path_column], root=root, settings=settings)
     labels = _read_labels(columns, settings.labels, manifest=manifest)
     folders = _read_splits(columns, settings, manifest=manifest)
     groups = None if settings.group_column is None else columns[settings.group_column]
     subgroups = list(zip(*(columns[name] for name in settings.subgroup_columns), strict=True))
     rows = _Rows(paths, labels, groups, folders, subgroups or None)
-    notes = [f"{len(paths)} rows in {manifest.name}", *labels.notes]
-    files = rows.files(_join_rows(rows, settings.join_rows, notes=notes))
+    notes = [f"{len(paths)} rows in {manifest.name}", *stripped, *labels.notes]
+    files = rows.files(_join_rows(rows, settings, notes=notes))
     if settings.split_files:
-        files = _apply_lists(files, settings.split_files, notes=notes)
+        files, more = apply_lists(files, settings.split_files)
+        notes += more
     has_split = any(file.folder for file in files)
     require_images(files, labels.class_names, task=labels.task, has_split=has_split)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
-        files = keep_some(files, limit)
+        files = keep_some(files, limit, task=labels.task)
     files.sort(key=path_of)
     return Listing(
         tuple(files),
@@ -110,7 +118,7 @@ def list_table(
 
 
 def read_columns(path: Path) -> Columns:
-    """Return the cells of each column as text, blanks around them stripped.
+    """Return the cells of each column as text.
 
     Raises:
         DataError: The file is missing, is of another kind, or is no table.
@@ -143,7 +151,7 @@ class _Rows:
                 self.paths[row],
                 text,
                 "" if self.folders is None else self.folders[row],
-                (self.groups[row] or None) if self.groups is not None else None,
+                None if self.groups is None else _known_group(self.groups[row]),
                 () if self.subgroups is None else self.subgroups[row],
             )
             for row, text in texts.items()
@@ -159,13 +167,16 @@ def _read_text(path: Path) -> Columns:
             else:
                 delimiter = ";" if first.count(";") > first.count(",") else ","
             file.seek(0)
-            header, *rows = list(csv.reader(file, delimiter=delimiter, strict=True))
+            rows = list(csv.reader(file, delimiter=delimiter, strict=True))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8.") from error
     except (csv.Error, ValueError) as error:
         raise DataError(f"{path} is no readable table ({error}).") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not rows:
+        return {}
+    header, *rows = rows
     names = [name.strip() for name in header]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -179,7 +190,7 @@ def _read_text(path: Path) -> Columns:
             f"{path}, row {odd}, has {len(rows[odd - 2])} cells where the header has {len(names)}."
         )
     return {
-        name: [sys.intern(cell.strip()) for cell in cells]
+        name: [sys.intern(cell) for cell in cells]
         for name, cells in zip(names, zip(*rows, strict=True), strict=True)
     }
 
@@ -197,9 +208,31 @@ def _read_parquet(path: Path) -> Columns:
     except Exception as error:  # pyarrow raises of its own and of many other kinds
         raise DataError(f"{path} is no readable Parquet file ({error}).") from error
     return {
-        str(name): ["" if value is None else str(value).strip() for value in column.to_pylist()]
+        str(name): [_cell_text(value) for value in column.to_pylist()]
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
+
+
+def _cell_text(value: object) -> str:
+    """Return a Parquet value as a CSV file would hold it; missing whole numbers make floats."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else str(int(value) if value.is_integer() else value)
+    return str(value)
+
+
+def _strip_cells(columns: Columns, name: str) -> str | None:
+    """Strip blanks around the cells of a column; return a note where there were some."""
+    cells = [cell.strip() for cell in columns[name]]
+    num_changed = sum(map(operator.ne, cells, columns[name]))
+    columns[name] = cells
+    return f"blanks around {num_changed} cells of {name} stripped" if num_changed else None
+
+
+def _known_group(cell: str) -> str | None:
+    """Return a patient; None where the cell is blank, or what pandas makes of a blank."""
+    return None if cell in ("", "nan", "NaN") else cell
 
 
 def _wanted_columns(settings: TableSettings) -> dict[str, str]:
@@ -273,10 +306,9 @@ def _read_splits(columns: Columns, settings: TableSettings, *, manifest: Path) -
     return [cast(str, names[cell]) for cell in cells]
 
 
-def _join_rows(
-    rows: _Rows, rule: Literal["error", "same", "any"], *, notes: list[str]
-) -> dict[int, str]:
+def _join_rows(rows: _Rows, settings: TableSettings, *, notes: list[str]) -> dict[int, str]:
     """Return the label text of the first row of each image that is used."""
+    rule, positive = settings.join_rows, settings.positive_class
     first: dict[str, int] = {}
     texts: dict[int, str] = {}
     num_joined = 0
@@ -289,7 +321,8 @@ def _join_rows(
             continue
         num_joined += 1
         _check_joined(rows, held, row=row, rule=rule)
-        texts[held] = _join_texts(texts[held], text, labels=rows.labels)
+        if texts[held] != text:
+            texts[held] = _join_texts((texts[held], text), rows.labels, positive=positive)
     if num_joined:
         notes.append(f"{num_joined} further rows of the same images joined (join_rows = {rule})")
     return texts
@@ -316,66 +349,20 @@ def _check_joined(rows: _Rows, held: int, *, row: int, rule: str) -> None:
         )
 
 
-def _join_texts(one: str, other: str, *, labels: Labels) -> str:
+def _join_texts(texts: tuple[str, str], labels: Labels, *, positive: str | None) -> str:
     """Return the label of two rows: positive of what either is, the higher of two grades."""
-    if one == other:
-        return one
+    one, other = texts
     names = labels.class_names
     if labels.task == "ordinal":
         return max(one, other, key=names.index)
     if labels.task == "multiclass":
-        positive, _ = infer_positive_class(names)
-        if positive is None:
+        wanted = positive or infer_positive_class(names)[0]
+        if wanted not in texts:
             raise DataError(
-                f"an image has rows of the classes {one} and {other}: --join-rows any joins two "
-                "classes, grades or findings, not more classes than two."
+                f"an image has rows of the classes {one} and {other}: --join-rows any joins the "
+                "positive class with another, grades, or findings; name it by positive_class."
             )
-        return positive
+        return wanted
     # 1 beats 0, and a known value an unknown one.
     pairs = zip(parse_findings(one, names), parse_findings(other, names), strict=True)
     return format_findings([max(pair) for pair in pairs], names)
-
-
-def _apply_lists(
-    files: Sequence[ListedFile], lists: Sequence[Path], *, notes: list[str]
-) -> list[ListedFile]:
-    """Return the images that stand in one of the lists, with the split of that list."""
-    names: dict[str, str] = {}
-    for path in lists:
-        split = _split_of(path)
-        for name in _read_list(path):
-            if names.setdefault(name, split) != split:
-                raise DataError(f"{name} stands in the lists of {names[name]} and {split}.")
-    placed: list[ListedFile] = []
-    for file in files:
-        posix = Path(file.path)
-        keys = (file.path, posix.name, posix.stem)
-        split = next((names[key] for key in keys if key in names), None)
-        if split is not None:
-            placed.append(replace(file, folder=split))
-    if not placed:
-        raise DataError(
-            f"none of the {len(names)} names in {shorten_list([str(p) for p in lists])} is an "
-            f"image of the table, such as {files[0].path}."
-        )
-    if len(placed) < len(files):
-        notes.append(f"{len(files) - len(placed)} images stand in no list of split_files: left out")
-    return placed
-
-
-def _split_of(path: Path) -> str:
-    """Return the split that a list's name holds; train_val is train, of which VAL is cut."""
-    held = {split for split in ("train", "val", "test") if split in path.stem.lower()}
-    if held == {"train", "val"}:
-        return "train"
-    if len(held) != 1:
-        raise DataError(f"{path}: the name of a list must hold one of train, val or test.")
-    return held.pop()
-
-
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {path} cannot be read ({error}).") from error
-    return [line.strip().replace("\\", "/") for line in lines if line.strip()]
