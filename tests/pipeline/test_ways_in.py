@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
 from medimg_baseline_cls.data.split import read_split
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.pipeline import check, cross_validate, evaluate, train
+from medimg_baseline_cls.pipeline.listing import list_data
 
 FAST = {"head_epochs": 0, "finetune_epochs": 1}
 
@@ -106,7 +108,13 @@ def test_class_folders_without_a_split_get_one_with_whole_patients(
 def test_settings_of_a_table_are_refused_without_one(
     phantoms: Path, tmp_path: Path, make_config
 ) -> None:
-    for settings in ({"group_column": "patient"}, {"task": "multilabel"}, {"join_rows": "any"}):
+    for settings in (
+        {"group_column": "patient"},
+        {"task": "multilabel"},
+        {"join_rows": "any"},
+        {"uncertain_labels": "positive"},
+        {"missing_labels": "negative"},
+    ):
         with pytest.raises(ConfigError, match="needs a table of the images"):
             train(make_config(phantoms, tmp_path, **settings))
     assert not list((tmp_path / "runs").iterdir())
@@ -120,6 +128,41 @@ def test_a_file_of_the_table_that_is_missing_is_named(
     frame.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"gone\.png: this is no regular file"):
         train(make_config(films, tmp_path, manifest=tmp_path / "t.csv"))
+
+
+def test_settings_of_a_table_are_refused_beside_a_medmnist_file(
+    films: Path, tmp_path: Path, make_config
+) -> None:
+    images, labels = np.zeros((2, 8, 8), np.uint8), np.array([[0], [1]])
+    np.savez(
+        tmp_path / "m.npz",
+        **{f"{split}_images": images for split in ("train", "val", "test")},
+        **{f"{split}_labels": labels for split in ("train", "val", "test")},
+    )
+    for settings in (
+        {"group_column": "patient"},
+        {"manifest": films / "table.csv"},
+        {"missing_labels": "negative"},
+    ):
+        with pytest.raises(ConfigError, match=f"{next(iter(settings))} needs a table .*npz file"):
+            train(make_config(tmp_path / "m.npz", tmp_path, **settings))
+
+
+def test_class_folders_are_grades_only_in_an_order_that_is_known(
+    tmp_path: Path, make_config
+) -> None:
+    for name in ("mild", "none", "10", "9"):
+        for number in range(2):
+            path = tmp_path / ("words" if name.isalpha() else "numbers") / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    words = make_config(tmp_path / "words", tmp_path, task="ordinal")
+    with pytest.raises(DataError, match="needs the order of the classes: set class_names"):
+        list_data(words, cache_dir=tmp_path)
+    listing = list_data(replace(words, class_names=("none", "mild")), cache_dir=tmp_path)
+    assert (listing.task, listing.class_names) == ("ordinal", ("none", "mild"))
+    numbers = make_config(tmp_path / "numbers", tmp_path, task="ordinal")
+    assert list_data(numbers, cache_dir=tmp_path).class_names == ("9", "10")
 
 
 def test_a_medmnist_file_trains_and_evaluates(tmp_path: Path, make_config) -> None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
-from medimg_baseline_cls.data.labels import LabelRule
+from medimg_baseline_cls.data.labels import LabelRule, require_order
 from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
+
+_OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
 
 
 def find_root(config: Config) -> Path:
@@ -39,6 +41,7 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
     """
     root = find_root(config)
     if is_npz(root):
+        _refuse_table_settings(config, root)
         return list_npz(
             root,
             cache_dir=cache_dir,
@@ -50,7 +53,7 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
     if table is None:
         _refuse_table_settings(config, root)
         listing = list_images(root, class_names=config.class_names, limit=config.limit)
-        return replace(listing, task="ordinal") if config.task == "ordinal" else listing
+        return _as_grades(listing, config) if config.task == "ordinal" else listing
     return list_table(table, root=root, settings=table_settings(config), limit=config.limit)
 
 
@@ -81,9 +84,17 @@ def table_settings(config: Config) -> TableSettings:
         split_column=config.split_column,
         subgroup_columns=tuple(dict.fromkeys((*config.subgroup_columns, *sites))),
         join_rows=config.join_rows,
+        positive_class=config.positive_class,
         allow_outside=config.allow_outside,
         split_files=config.split_files,
     )
+
+
+def _as_grades(listing: Listing, config: Config) -> Listing:
+    """Return class folders as grades: in the order that is set, else numbers by value."""
+    if config.class_names is None:
+        require_order(listing.class_names)
+    return replace(listing, task="ordinal")
 
 
 def _refuse_table_settings(config: Config, root: Path) -> None:
@@ -91,10 +102,15 @@ def _refuse_table_settings(config: Config, root: Path) -> None:
     default = Config()
     used = [
         name
-        for name in (*FIELD_GROUPS["table"], "split_files", "site_column")
+        for name in (*FIELD_GROUPS["table"], *_OTHER_TABLE_SETTINGS)
         if getattr(config, name) != getattr(default, name)
     ]
-    if used or config.task == "multilabel":
+    if used and is_npz(root):
+        raise ConfigError(
+            f"{', '.join(used)} needs a table of the images, but {root} is an .npz file, which "
+            "brings its own labels and split: leave it out."
+        )
+    if used or (config.task == "multilabel" and not is_npz(root)):
         raise ConfigError(
             f"{', '.join(used) or 'task = multilabel'} needs a table of the images, but {root} "
             f"holds none: give one by --manifest FILE, or call it {' or '.join(TABLE_NAMES)}."
