@@ -7,7 +7,7 @@ clusters). All resamples are computed at once: sorted scores, cumulated weights.
 undefined figure is NaN here, and `describe_values` counts it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -303,9 +303,9 @@ def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
     return content | {"interval": [low, high]}
 
 
-def mean_of(values: Mapping[str, Values]) -> Values:
+def mean_of(columns: Sequence[Values]) -> Values:
     """Return the mean over classes in each resample; NaN where that of one class is."""
-    return np.mean(np.stack(list(values.values())), axis=0)
+    return np.mean(np.stack(columns), axis=0)
 
 
 def _stratify(
