@@ -28,7 +28,7 @@ def draw_settings(seed: int) -> dict[str, Any]:
         elif facts.kind is bool:
             values[name] = draw.random() < 0.5
         elif facts.kind is int:
-            values[name] = draw.randint(32, 256)
+            values[name] = draw.randint(64, 256)
         elif facts.kind is float:
             values[name] = draw.uniform(0.02, 0.5)
         elif facts.kind is tuple:

@@ -27,6 +27,7 @@ OUT_OF_RANGE = {
     "clip_norm": (-1,),
     "patience": (-1, True),
     "target_sensitivity": (0, 1.1),
+    "num_resamples": (49, 100_001),
     "num_hard_examples": (-1, 1001),
     "num_workers": (-1, 257),
     "limit": (0, "few"),

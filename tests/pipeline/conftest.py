@@ -17,6 +17,7 @@ TINY = {
     "finetune_lr": 1e-3,
     "val_fraction": 0.25,
     "num_hard_examples": 3,
+    "num_resamples": 200,
     "pretrained": False,
 }
 

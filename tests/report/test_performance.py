@@ -9,7 +9,7 @@ from sklearn import metrics as oracle
 
 from medimg_baseline_cls.report.content import read_run
 from medimg_baseline_cls.report.performance import (
-    headline_metric,
+    headline_figure,
     list_rules,
     tabulate_confusion,
     tabulate_controls,
@@ -97,7 +97,9 @@ def test_headline_of_many_classes_is_their_mean(make_run: Callable[..., Any]) ->
     run = make_run(MULTI)
     mean = oracle.roc_auc_score(run.labels["test"], run.probabilities["test"], multi_class="ovr")
     content = read_run(run.folder)
-    assert headline_metric(content, "test", metric="auroc") == pytest.approx(mean, abs=1e-12)
+    assert headline_figure(content, "test", metric="auroc")["value"] == pytest.approx(
+        mean, abs=1e-12
+    )
     rows = cells(tabulate_metrics(content))
     assert [r["Class"] for r in rows[-2:]] == ["Macro mean"] * 2
     assert rows[-1]["AUROC"] == f"{mean:.3f}"

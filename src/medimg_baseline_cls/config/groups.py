@@ -49,7 +49,12 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "patience",
     ),
     "augmentation": ("augment", "horizontal_flip", "head_augment"),
-    "evaluation": ("target_sensitivity", "operating_point", "num_hard_examples"),
+    "evaluation": (
+        "target_sensitivity",
+        "operating_point",
+        "num_resamples",
+        "num_hard_examples",
+    ),
     "results": ("project", "output_dir", "cache_dir", "seed"),
     "machine": ("device", "precision", "num_workers"),
 }

@@ -233,6 +233,9 @@ class Config:
     operating_point: Literal["max_f1", "target_sensitivity", "default"] = "max_f1"
     """Rule that predict decides by, where "default" is 0.5."""
 
+    num_resamples: Annotated[int, Field(ge=50, le=100_000)] = 2000
+    """Times that the patients are drawn again for the 95 % intervals (50 to 100000)."""
+
     num_hard_examples: Annotated[int, Field(ge=0, le=1000)] = 8
     """Worst FP, and worst FN, on TEST to list and explain (0 to 1000)."""
 

@@ -236,11 +236,22 @@ def count_matrix(
     """
     _check_labels(labels, probabilities)
     num_classes = probabilities.shape[1]
-    decided = np.argmax(probabilities, axis=1)
-    if positive is not None and num_classes == 2:
-        decided = np.where(probabilities[:, positive] >= 0.5, positive, 1 - positive)
+    decided = decide_classes(probabilities, positive=positive)
     cells = np.bincount(labels * num_classes + decided, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def decide_classes(
+    probabilities: NDArray[np.float64], *, positive: int | None = None
+) -> NDArray[np.int64]:
+    """Return the class that each image is called, as `count_matrix` counts it; shape (N,).
+
+    >>> decide_classes(np.array([[0.5, 0.5], [0.8, 0.2]]), positive=1).tolist()
+    [1, 0]
+    """
+    if positive is not None and probabilities.shape[1] == 2:
+        return np.where(probabilities[:, positive] >= 0.5, positive, 1 - positive)
+    return np.argmax(probabilities, axis=1)
 
 
 def quadratic_weighted_kappa(matrix: NDArray[np.int64]) -> float | None:

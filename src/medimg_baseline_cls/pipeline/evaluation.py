@@ -30,6 +30,7 @@ from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predic
 from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
+from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.model import load_model
 from medimg_baseline_cls.pipeline.patients import (
     print_patients,
@@ -75,7 +76,11 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     thresholds = _settle_thresholds(session, val, positive_class=data.positive_class)
     patients = settle_patients(session, val, positive_class=data.positive_class)
     test = _write_and_read(run_dir, _predict_split(session, data, model=model, split="test"))
-    summaries = _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
+    summaries = resample_summaries(
+        session.config,
+        _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class),
+        parts=(val, test),
+    )
     for name, summary in summaries.items():
         write_json(run_dir / f"{name}_summary.json", summary)
     mistakes = mine_mistakes(test, thresholds, num_hard_examples=session.config.num_hard_examples)
@@ -102,7 +107,7 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     )
     of_patients: Mapping[str, Summary] = {}
     if patients is not None:
-        of_patients, overview["patients"] = score_patients(patients, test)
+        of_patients, overview["patients"] = score_patients(session, patients, test=test)
     write_json(run_dir / "eval_summary.json", overview)
     write_status(run_dir, "finished")
     mark_latest(run_dir)
@@ -194,6 +199,7 @@ def _print_results(
     log = session.log
     header, rows = tabulate_summaries(summaries.values())
     log.table("Results (thresholds from VAL)", header=header, rows=rows)
+    print_intervals(session, summaries["test"])
     if "head_only" in overview:
         log.info(_compare_with_head_only(overview))
     log.info(describe_controls(overview["controls"]))

@@ -25,6 +25,7 @@ from medimg_baseline_cls.eval.summary import (
     summarize_predictions,
 )
 from medimg_baseline_cls.eval.thresholds import Thresholds, choose_thresholds, write_thresholds
+from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import sha256_file, write_json
@@ -78,7 +79,9 @@ def settle_patients(
     return PatientLevel(how, folder, positive_class, patients, num_left_out, thresholds)
 
 
-def score_patients(level: PatientLevel, test: Predictions) -> tuple[dict[str, Summary], Summary]:
+def score_patients(
+    session: Session, level: PatientLevel, *, test: Predictions
+) -> tuple[dict[str, Summary], Summary]:
     """Score the patients of TEST at the operating points that are settled.
 
     Returns:
@@ -89,13 +92,14 @@ def score_patients(level: PatientLevel, test: Predictions) -> tuple[dict[str, Su
         test, level.how, positive_class=level.positive_class
     )
     write_predictions(level.folder / "predictions_test.csv", patients)
+    parts = [part for part in (level.val, patients) if part.groups]
     summaries = {
         part.split: summarize_predictions(
             part, level.thresholds, positive_class=level.positive_class
         )
-        for part in (level.val, patients)
-        if part.groups
+        for part in parts
     }
+    summaries = resample_summaries(session.config, summaries, parts=parts)
     for name, summary in summaries.items():
         write_json(level.folder / f"{name}_summary.json", summary)
     overview = {
@@ -117,6 +121,8 @@ def print_patients(
     session.log.table(
         f"Results per patient ({how} probability of the images)", header=header, rows=rows
     )
+    if "test" in summaries:
+        print_intervals(session, summaries["test"])
     for split, count in overview["num_left_out"].items():
         if count:
             session.log.warn(

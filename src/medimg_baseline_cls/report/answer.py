@@ -1,12 +1,13 @@
 """The first screen: what was trained on what, how well it does, and what to beware of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.report.labels import name_split, name_stage
 from medimg_baseline_cls.report.numbers import (
     format_count,
+    format_interval,
     format_score,
     format_setting,
     format_threshold,
@@ -14,7 +15,10 @@ from medimg_baseline_cls.report.numbers import (
 )
 from medimg_baseline_cls.report.performance import (
     class_block,
-    headline_metric,
+    control_figures,
+    describe_intervals,
+    format_figure,
+    headline_figure,
     list_rules,
     name_class,
     operating_points,
@@ -104,40 +108,39 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     name = f"{name_split(split)} {'' if is_binary else 'macro '}"
     if content.task == "ordinal":
         yield from _grade_statistics(content, split)
-    auroc = headline_metric(content, split, metric="auroc")
-    yield _statistic(
-        f"{name}AUROC", auroc, floor=0.5, detail=_beside(content, split, metric="auroc")
-    )
-    precision = headline_metric(content, split, metric="average_precision")
-    detail, floor = (
-        _beside(content, split, metric="average_precision"),
-        _precision_floor(content, split),
-    )
-    if floor is not None:
-        reason = "prevalence" if is_binary else "mean prevalence"
-        detail = f"baseline {format_score(floor)} ({reason}){'; ' if detail else ''}{detail}"
-    yield _statistic(f"{name}average precision", precision, floor=floor, detail=detail)
+    auroc = headline_figure(content, split, metric="auroc")
+    beside = _beside(content, split, metric="auroc")
+    yield _statistic(f"{name}AUROC", auroc, floor=0.5, details=[beside])
+    precision = headline_figure(content, split, metric="average_precision")
+    beside = _beside(content, split, metric="average_precision")
+    floor = _precision_floor(content, split)
+    reason = "prevalence" if is_binary else "mean prevalence"
+    baseline = "" if floor is None else f"baseline {format_score(floor)} ({reason})"
+    yield _statistic(f"{name}average precision", precision, floor=floor, details=[baseline, beside])
 
 
 def _grade_statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     kappas = {
-        name: value_of(as_mapping(summary.get("overall")).get("quadratic_weighted_kappa"))
+        name: as_mapping(as_mapping(summary.get("overall")).get("quadratic_weighted_kappa"))
         for name, summary in content.summaries.items()
     }
     overall = as_mapping(as_mapping(content.summaries.get(split)).get("overall"))
-    detail = f"mean error {format_score(value_of(overall.get('mean_grade_error')))} grades"
+    details = [f"mean error {format_score(value_of(overall.get('mean_grade_error')))} grades"]
     if split == "test" and "val" in kappas:
-        detail += f"; VAL {format_score(kappas['val'])}"
-    yield _statistic(
-        f"{name_split(split)} quadratic weighted kappa", kappas[split], floor=0.0, detail=detail
-    )
+        details.append(f"VAL {format_score(value_of(kappas['val']))}")
+    title = f"{name_split(split)} quadratic weighted kappa"
+    yield _statistic(title, kappas[split], floor=0.0, details=details)
 
 
-def _statistic(label: str, value: float | None, *, floor: float | None, detail: str) -> Statistic:
+def _statistic(
+    label: str, figure: Json, *, floor: float | None, details: Sequence[str]
+) -> Statistic:
+    value, interval = value_of(figure), format_interval(figure.get("interval"))
+    listed = [f"95 % CI {interval}" if interval else "", *details]
     return Statistic(
         label=label,
         text=format_score(value),
-        detail=detail,
+        detail="; ".join(filter(None, listed)),
         position=None if value is None else round(100 * max(value, 0.0), 2),
         floor=None if floor is None else round(100 * floor, 2),
     )
@@ -157,7 +160,7 @@ def _beside(content: RunContent, split: str, *, metric: str) -> str:
     """Return the VAL figure, to stand beside that of TEST."""
     if split != "test" or "val" not in content.summaries:
         return ""
-    return f"VAL {format_score(headline_metric(content, 'val', metric=metric))}"
+    return f"VAL {format_score(value_of(headline_figure(content, 'val', metric=metric)))}"
 
 
 def _tabulate_answer(content: RunContent, split: str) -> Table | None:
@@ -179,7 +182,10 @@ def _tabulate_answer(content: RunContent, split: str) -> Table | None:
         title="Operating points, chosen on VAL",
         header=("Operating point", "Threshold", *header),
         rows=tuple(rows),
-        notes=("In brackets: images called rightly, of all such images.",),
+        notes=(
+            "In brackets: images called rightly, of all such images.",
+            *describe_intervals(content),
+        ),
     )
 
 
@@ -196,8 +202,8 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
                 (
                     name,
                     format_score(value_of(block.get("prevalence"))),
-                    format_score(value_of(metrics.get("auroc"))),
-                    format_score(value_of(metrics.get("average_precision"))),
+                    format_figure(metrics.get("auroc")),
+                    format_figure(metrics.get("average_precision")),
                     format_threshold(_threshold(point)),
                     _fraction(point, "sensitivity"),
                     _fraction(point, "specificity"),
@@ -234,9 +240,10 @@ def _fraction(point: Json, metric: str) -> str:
     hit, miss = ("tp", "fn") if metric == "sensitivity" else ("tn", "fp")
     hits, misses = value_of(point.get(hit)), value_of(point.get(miss))
     text = format_score(value_of(point.get(metric)))
-    if hits is None or misses is None:
-        return text
-    return f"{text} ({int(hits)}/{int(hits + misses)})"
+    if hits is not None and misses is not None:
+        text = f"{text} ({int(hits)}/{int(hits + misses)})"
+    interval = format_interval(as_mapping(point.get(metric)).get("interval"))
+    return f"{text}\n{interval}" if interval else text
 
 
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
@@ -256,6 +263,10 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
         stage = name_stage(str(checkpoint.get("stage", "")))
         code = f", sha256 {digest}…" if digest else ""
         yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}{code}"
+    controls = control_figures(content, "test", metric="auroc")
+    if controls and "test" in content.summaries:
+        listed = [f"{name.lower()} {format_score(value)}" for name, value in controls.items()]
+        yield "To beat, TEST AUROC", ", ".join(listed)
     if content.split:
         counts = [
             f"{format_count(sum(r['split'] == s for r in content.split))} {name_split(s)}"

@@ -5,7 +5,7 @@ A score has three decimals everywhere. Rounding never turns "almost" into "exact
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 UNDEFINED = "–"
@@ -31,6 +31,19 @@ def format_score(value: float | None) -> str:
     if float(text) == 0 and value != 0:
         return "<0.001" if value > 0 else ">−0.001"
     return text.replace("-", "−")
+
+
+def format_interval(bounds: Any) -> str:
+    """Return a 95 % interval, [low, high], as two scores; nothing where there is none.
+
+    >>> format_interval([0.9124, 0.9583]), format_interval(None)
+    ('0.912–0.958', '')
+    """
+    if not isinstance(bounds, list | tuple) or len(cast(Sequence[Any], bounds)) != 2:
+        return ""
+    low, high = cast(Sequence[float], bounds)
+    joint = " to " if low < 0 else "–"
+    return f"{format_score(low)}{joint}{format_score(high)}"
 
 
 def format_threshold(value: float | None) -> str:

@@ -12,7 +12,12 @@ from medimg_baseline_cls.report.labels import (
     name_rule,
     name_split,
 )
-from medimg_baseline_cls.report.numbers import format_count, format_score, format_threshold
+from medimg_baseline_cls.report.numbers import (
+    format_count,
+    format_interval,
+    format_score,
+    format_threshold,
+)
 from medimg_baseline_cls.report.tables import Row, Table
 
 _CONTROL_NAMES = {"trivial": "Trivial properties", "border": "Outer frame"}
@@ -37,14 +42,14 @@ def class_block(content: RunContent, split: str, *, class_name: str) -> Json:
     return as_mapping(classes.get(class_name))
 
 
-def headline_metric(content: RunContent, split: str, *, metric: str) -> float | None:
+def headline_figure(content: RunContent, split: str, *, metric: str) -> Json:
     """Return the one figure that stands for a split: of the positive class, or the macro mean."""
     positive = content.positive_class
     if positive is not None:
         block = class_block(content, split, class_name=positive)
-        return value_of(as_mapping(block.get("metrics")).get(metric))
-    macro = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
-    return value_of(as_mapping(macro.get("metrics")).get(metric))
+    else:
+        block = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
+    return as_mapping(as_mapping(block.get("metrics")).get(metric))
 
 
 def list_rules(content: RunContent) -> list[str]:
@@ -67,6 +72,24 @@ def rule_name(content: RunContent, rule: str) -> str:
     return name_rule(rule, number_of(str(content.config.get("target_sensitivity", ""))))
 
 
+def format_figure(metric: Any) -> str:
+    """Return a figure, and on a second line its interval where it has one."""
+    interval = format_interval(as_mapping(metric).get("interval"))
+    text = format_score(value_of(metric))
+    return f"{text}\n{interval}" if interval else text
+
+
+def describe_intervals(content: RunContent) -> Iterator[str]:
+    """Say what the second lines are; nothing for a run without intervals."""
+    methods = [as_mapping(s.get("intervals")) for s in content.summaries.values()]
+    number = next((_count(m.get("num_resamples")) for m in methods if m), None)
+    if number is not None:
+        yield (
+            f"Second lines: 95 % intervals, whole groups drawn again {format_count(number)} times, "
+            "thresholds chosen again on each VAL."
+        )
+
+
 def tabulate_metrics(content: RunContent) -> Table | None:
     """Return AUROC, AP with its baseline, Brier and log loss; None before any evaluation."""
     if not content.summaries:
@@ -77,7 +100,7 @@ def tabulate_metrics(content: RunContent) -> Table | None:
             block = class_block(content, split, class_name=name)
             metrics = as_mapping(block.get("metrics"))
             lead = (name, name_split(split)) if len(classes) > 1 else (name_split(split),)
-            cells = [format_score(value_of(metrics.get(key))) for key in METRICS]
+            cells = [format_figure(metrics.get(key)) for key in METRICS]
             cells.insert(2, format_score(value_of(block.get("prevalence"))))
             is_first = split == next(iter(content.summaries)) and len(classes) > 1
             rows.append(Row((*lead, *cells), "start" if is_first else ""))
@@ -96,18 +119,26 @@ def tabulate_metrics(content: RunContent) -> Table | None:
         num_text=len(lead_header),
         notes=(
             "AP: average precision; its baseline, what chance reaches, is the prevalence.",
+            *describe_intervals(content),
             *notes,
         ),
     )
 
 
+def control_figures(content: RunContent, split: str, *, metric: str) -> dict[str, float | None]:
+    """Return a figure of each control classifier, by its name."""
+    return {
+        _name_control(control): value_of(as_mapping(control.get(split)).get(metric))
+        for control in _list_controls(content)
+    }
+
+
 def tabulate_controls(content: RunContent) -> Table | None:
     """Return the control classifiers beside the model; None where the run has none."""
-    listed = content.evaluation.get("controls")
-    controls = [as_mapping(item) for item in listed] if isinstance(listed, list) else []
+    controls = _list_controls(content)
     if not controls or not content.summaries:
         return None
-    names = [_CONTROL_NAMES.get(str(c["name"]), str(c["name"])) for c in controls]
+    names = [_name_control(control) for control in controls]
     model = as_mapping(content.evaluation.get("headline"))
     sources = [(model, "The model"), *zip(controls, names, strict=True)]
     rows: list[Row] = []
@@ -155,7 +186,7 @@ def tabulate_overall(content: RunContent) -> Table | None:
     if content.positive_class is not None or not names:
         return None
     rows = [
-        Row((name_split(split), *(format_score(value_of(figures.get(key))) for key in names)))
+        Row((name_split(split), *(format_figure(figures.get(key)) for key in names)))
         for split, figures in overall.items()
     ]
     return Table(
@@ -180,13 +211,12 @@ def _tabulate_points(
             if rule not in points:
                 continue
             point, where = as_mapping(points[rule]), f"{rule_name(content, rule)}"
-            threshold = value_of(point.get("threshold"))
             cells = (
                 where if is_first else "",
                 name_split(split),
-                format_threshold(threshold) if "threshold" in point else "each its own",
+                _threshold_text(point),
                 *(format_count(_count(point.get(key))) for key in COUNTS),
-                *(format_score(value_of(point.get(key))) for key in POINT_METRICS),
+                *(format_figure(point.get(key)) for key in POINT_METRICS),
             )
             rows.append(Row(cells, "start" if is_first else ""))
             reasons += _reasons(point, POINT_METRICS, where=f"{name_split(split)}, {where}")
@@ -226,7 +256,7 @@ def _average_rows(content: RunContent) -> Iterator[Row]:
         for split, summary in content.summaries.items():
             metrics = as_mapping(as_mapping(summary.get(kind)).get("metrics"))
             values = [value_of(metrics.get(key)) for key in METRICS]
-            cells = [format_score(value) for value in values]
+            cells = [format_figure(metrics.get(key)) for key in METRICS]
             baseline = value_of(as_mapping(metrics.get("average_precision")).get("baseline"))
             cells.insert(2, format_score(baseline) if content.has_findings else "")
             if any(value is not None for value in values):
@@ -266,6 +296,23 @@ def _reasons(metrics: Json, names: Mapping[str, str], *, where: str) -> Iterator
         reason = as_mapping(metrics.get(key)).get("reason")
         if reason:
             yield f"{name} ({where}) is undefined: {reason}"
+
+
+def _list_controls(content: RunContent) -> list[Json]:
+    listed = content.evaluation.get("controls")
+    return [as_mapping(item) for item in listed] if isinstance(listed, list) else []
+
+
+def _name_control(control: Json) -> str:
+    return _CONTROL_NAMES.get(str(control["name"]), str(control["name"]))
+
+
+def _threshold_text(point: Json) -> str:
+    if "threshold" not in point:
+        return "each its own"
+    interval = format_interval(point.get("threshold_interval"))
+    text = format_threshold(value_of(point["threshold"]))
+    return f"{text}\n{interval}" if interval else text
 
 
 def _count(value: Any) -> int | None:
