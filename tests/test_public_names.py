@@ -10,6 +10,7 @@ import medimg_baseline_cls
 PUBLIC = [
     "Config",
     "check",
+    "compare",
     "cross_validate",
     "demo",
     "evaluate",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.config import Config
     from medimg_baseline_cls.pipeline import (
         check,
+        compare,
         cross_validate,
         demo,
         evaluate,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Config",
     "check",
+    "compare",
     "cross_validate",
     "demo",
     "evaluate",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 COMMANDS = (
-    *("check", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
+    *("check", "compare", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
     *("resume", "resume_cross_validation", "run", "train"),
 )
 

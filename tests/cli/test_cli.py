@@ -118,6 +118,14 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                 },
             ),
         ),
+        (
+            "compare a b latest --output o",
+            (
+                "compare",
+                (("a", "b", "latest"),),
+                {"output_dir": Path("outputs"), "output": Path("o")},
+            ),
+        ),
         ("run --data d", ("run", (Config(data_dir=Path("d")),), {})),
         (
             "cv --data d --folds 3 --repeats 2",

@@ -8,12 +8,14 @@ report    run folder -> page                 commands.py
 predict   new files -> probabilities         prediction.py
 run       the first four in a row            commands.py
 cv        folds as runs -> joined, spread    cv.py
+compare   runs on the same TEST images       compare.py
 demo      phantoms -> run -> check of maps   demo.py
 """
 
 from medimg_baseline_cls.data.phantom import write_phantoms
 from medimg_baseline_cls.pipeline.check import CheckResult, check
 from medimg_baseline_cls.pipeline.commands import report, run
+from medimg_baseline_cls.pipeline.compare import compare
 from medimg_baseline_cls.pipeline.cv import cross_validate, resume_cross_validation
 from medimg_baseline_cls.pipeline.demo import demo
 from medimg_baseline_cls.pipeline.evaluation import evaluate
@@ -26,6 +28,7 @@ __all__ = [
     "CheckResult",
     "RunResult",
     "check",
+    "compare",
     "cross_validate",
     "demo",
     "evaluate",
