@@ -19,7 +19,9 @@ PUBLIC = [
     "report",
     "resume",
     "resume_cross_validation",
+    "resume_seeds",
     "run",
+    "run_seeds",
     "train",
     "write_phantoms",
 ]

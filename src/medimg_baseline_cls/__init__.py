@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         report,
         resume,
         resume_cross_validation,
+        resume_seeds,
         run,
+        run_seeds,
         train,
         write_phantoms,
     )
@@ -44,7 +46,9 @@ __all__ = [
     "report",
     "resume",
     "resume_cross_validation",
+    "resume_seeds",
     "run",
+    "run_seeds",
     "train",
     "write_phantoms",
 ]

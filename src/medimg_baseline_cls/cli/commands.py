@@ -43,6 +43,14 @@ def run(argv: Sequence[str]) -> None:
     request = read_request(argv, command="run", summary=run.__doc__ or "")
     if request.is_printed:
         print_settings(request)
+    elif request.is_resumed:
+        from medimg_baseline_cls.pipeline import resume_seeds
+
+        resume_seeds(request.run, output_dir=request.config.output_dir)
+    elif request.seeds:
+        from medimg_baseline_cls.pipeline import run_seeds
+
+        run_seeds(request.config, request.seeds)
     else:
         from medimg_baseline_cls.pipeline import run as run_all
 

@@ -133,7 +133,7 @@ def _align(model: ScoredModel, first: ScoredModel) -> ScoredModel:
     if mistake is not None:
         raise RunError(
             f"{model.name} and {first.name} cannot be compared: {mistake}. Models are compared "
-            "on the same TEST images with the same reference standard."
+            "on the same images with the same reference standard."
         )
     return replace(model, test=replace(first.test, probabilities=model.test.probabilities[order]))
 
@@ -144,7 +144,7 @@ def _compare_labels(labels: NDArray[np.int64], first: Predictions) -> str | None
     if not differs.any():
         return None
     image = first.image_ids[int(np.argmax(differs))][:80]
-    count = f"{int(differs.sum())} of {len(labels)} TEST images"
+    count = f"{int(differs.sum())} of {len(labels)} {first.split.upper()} images"
     return f"{count} have another reference standard, such as {image}"
 
 
@@ -160,8 +160,9 @@ def _find_difference(model: ScoredModel, first: ScoredModel) -> str | None:
         return f"the positive class is {model.positive_class} and {first.positive_class}"
     theirs, own = set(one.image_ids), set(other.image_ids)
     if own != theirs:
+        images = f"{len(own)} {one.split.upper()} images"
         return (
-            f"{len(own - theirs)} of {len(own)} TEST images are only in {model.name}, "
+            f"{len(own - theirs)} of {images} are only in {model.name}, "
             f"{len(theirs - own)} of {len(theirs)} only in {first.name}"
         )
     both = own & set(first.digests) & set(model.digests)
