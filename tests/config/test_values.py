@@ -37,6 +37,7 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "num_hard_examples": (0, 1000),
     "num_workers": (0, 256),
     "seed": (0, 4_294_967_295),
+    "split_seed": (0, 4_294_967_295),
 }
 # Settings that mean nothing without another one.
 NEEDS: dict[str, dict[str, object]] = {

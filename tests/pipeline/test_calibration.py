@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as oracle
@@ -24,20 +23,18 @@ def parts_of(run: Path) -> dict[str, independent.Part]:
 
 
 def test_the_curve_holds_every_image_once_with_wilson_intervals(finished_run: Path) -> None:
-    table = pd.read_csv(finished_run / "calibration_curve.csv")
+    table = independent.read_rows(finished_run / "calibration_curve.csv")
     for split, part in parts_of(finished_run).items():
-        own = table[table["split"] == split]
-        assert own["num_images"].sum() == len(part.truth)
-        sizes, shares, means = (
-            own[name].to_numpy() for name in ("num_images", "share", "mean_probability")
-        )
-        positives = np.round(shares * sizes).astype(int)
-        assert positives.sum() == part.truth.sum()
-        weighted = (means * sizes).sum() / len(part.truth)
-        assert weighted == pytest.approx(part.scores.mean())
-        for row, hits in zip(own.to_dict("records"), positives, strict=True):
-            theirs = binomtest(int(hits), int(row["num_images"])).proportion_ci(method="wilson")
-            assert (row["lower"], row["upper"]) == pytest.approx((theirs.low, theirs.high))
+        own = [row for row in table if row["split"] == split]
+        sizes = np.array([int(row["num_images"]) for row in own])
+        positives = np.round([float(row["share"]) for row in own] * sizes).astype(int)
+        assert (sizes.sum(), positives.sum()) == (len(part.truth), part.truth.sum())
+        means = np.array([float(row["mean_probability"]) for row in own])
+        assert (means * sizes).sum() / len(part.truth) == pytest.approx(part.scores.mean())
+        for row, hits, size in zip(own, positives, sizes, strict=True):
+            theirs = binomtest(int(hits), int(size)).proportion_ci(method="wilson")
+            bounds = (float(row["lower"]), float(row["upper"]))
+            assert bounds == pytest.approx((theirs.low, theirs.high))
 
 
 def test_brier_and_log_loss_are_those_of_scikit_learn(finished_run: Path) -> None:
@@ -75,27 +72,26 @@ def test_recalibrated_thresholds_call_the_same_images(finished_run: Path) -> Non
 
 
 def test_net_benefit_is_that_of_the_confusion_matrix(finished_run: Path) -> None:
-    table = pd.read_csv(finished_run / "decision_curve.csv")
+    table = independent.read_rows(finished_run / "decision_curve.csv")
     for split, part in parts_of(finished_run).items():
-        own = table[table["split"] == split]
+        own = [row for row in table if row["split"] == split]
         assert len(own) == 99
-        for row in own.to_dict("records"):
-            figures = independent.point_figures(part, row["threshold"])
-            odds = row["threshold"] / (1 - row["threshold"])
+        share = float(part.truth.mean())
+        for row in own:
+            threshold = float(row["threshold"])
+            figures = independent.point_figures(part, threshold)
+            odds = threshold / (1 - threshold)
             expected = (figures["tp"] - figures["fp"] * odds) / len(part.truth)
-            assert row["net_benefit"] == pytest.approx(expected, abs=1e-9)
-            assert row["treat_all"] == pytest.approx(
-                part.truth.mean() - (1 - part.truth.mean()) * odds, abs=1e-9
-            )
+            assert float(row["net_benefit"]) == pytest.approx(expected, abs=1e-9)
+            assert float(row["treat_all"]) == pytest.approx(share - (1 - share) * odds, abs=1e-9)
 
 
 def test_predictive_values_follow_bayes_rule_at_each_prevalence(finished_run: Path) -> None:
     found = independent.read_json(finished_run / "prevalence.json")[POSITIVE]
-    split = pd.read_csv(finished_run / "split.csv", dtype=str)
-    train = split[split["split"] == "train"]
-    assert found["train"]["prevalence"] == pytest.approx(
-        float(np.mean(train["label"].to_numpy() == POSITIVE))
-    )
+    table = independent.read_rows(finished_run / "split.csv")
+    labels = [row["label"] for row in table if row["split"] == "train"]
+    share = labels.count(POSITIVE) / len(labels)
+    assert found["train"]["prevalence"] == pytest.approx(share)
     part = parts_of(finished_run)["test"]
     assert "target" not in found
     for block in found.values():

@@ -31,6 +31,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "fold_repeat",
         "site_column",
         "test_site",
+        "split_seed",
     ),
     "images": ("image_size", "keep_aspect", "intensity", "color"),
     "model": ("arch", "pretrained", "weights", "cam_layer"),

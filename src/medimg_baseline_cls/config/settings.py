@@ -259,6 +259,10 @@ class Config:
     num_workers: Annotated[int | None, Field(ge=0, le=256, examples=[4])] = None
     """Threads that decode images (0 to 256; 0: the main one; none: one per CPU)."""
 
+    split_seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, examples=[0])] = None
+    """Seed of the split alone, so that runs of other seeds share it (0 to 4294967295; none: the
+    seed)."""
+
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Every random number follows from it (0 to 4294967295)."""
 

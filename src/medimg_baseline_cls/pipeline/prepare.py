@@ -234,7 +234,7 @@ def _split_settings(config: Config) -> SplitSettings:
         strategy=config.val_strategy,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        seed=config.seed,
+        seed=config.seed if config.split_seed is None else config.split_seed,
         num_folds=config.num_folds,
         fold=config.fold,
         fold_repeat=config.fold_repeat,
