@@ -41,6 +41,7 @@ class RunContent:
     history: Rows
     timings: Rows
     mistakes: Rows
+    test_log: Rows
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
 
@@ -103,6 +104,7 @@ def read_run(run_dir: Path) -> RunContent:
         history=_rows(run_dir / "history.csv"),
         timings=_rows(run_dir / "timings.csv"),
         mistakes=_rows(run_dir / "mistakes.csv"),
+        test_log=_rows(run_dir / "test_log.csv"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
     )

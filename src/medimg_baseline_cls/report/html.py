@@ -29,6 +29,7 @@ from medimg_baseline_cls.report.tables import (
     tabulate_split,
     tabulate_stages,
 )
+from medimg_baseline_cls.report.test_log import tabulate_test_log
 from medimg_baseline_cls.utils.files import write_text_atomic
 
 
@@ -79,6 +80,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "evaluation_figures": figures["evaluation"],
         "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
         "kind_names": KIND_NAMES,
+        "log_tables": _present(tabulate_test_log(content)),
         "settings": group_settings(content.config),
         "environment": group_settings(content.environment),
     }
