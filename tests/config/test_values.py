@@ -33,6 +33,7 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "patience": (0, None),
     "target_sensitivity": (math.ulp(0.0), 1),
     "num_resamples": (50, 100_000),
+    "subgroup_min_images": (1, 100_000),
     "num_hard_examples": (0, 1000),
     "num_workers": (0, 256),
     "seed": (0, 4_294_967_295),

@@ -52,7 +52,8 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
-from medimg_baseline_cls.schema import Predictions, Task, Threshold
+from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
+from medimg_baseline_cls.schema import Mistake, Predictions, Task, Threshold
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.runs import mark_latest, write_status
 
@@ -97,15 +98,7 @@ def evaluate(
     )
     for name, summary in summaries.items():
         write_json(run_dir / f"{name}_summary.json", summary)
-    mistakes = mine_mistakes(test, thresholds, num_hard_examples=session.config.num_hard_examples)
-    write_mistakes(run_dir / "mistakes.csv", mistakes)
-    draw_evaluation(
-        (val, test),
-        run_dir / "figures",
-        thresholds=thresholds,
-        positive_class=data.positive_class,
-    )
-
+    mistakes = _describe_test(session, data, parts=(val, test), thresholds=thresholds)
     overview = summarize_evaluation(
         summaries["val"],
         summaries["test"],
@@ -189,6 +182,27 @@ def _summarize(
         p.split: summarize_predictions(p, thresholds, positive_class=positive_class)
         for p in (val, test)
     }
+
+
+def _describe_test(
+    session: Session,
+    data: PreparedData,
+    *,
+    parts: tuple[Predictions, Predictions],
+    thresholds: Thresholds,
+) -> tuple[Mistake, ...]:
+    """Write mistakes, figures and subgroups; return the mistakes."""
+    run_dir, positive_class = session.run_dir, data.positive_class
+    limit = session.config.num_hard_examples
+    mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
+    write_mistakes(run_dir / "mistakes.csv", mistakes)
+    draw_evaluation(
+        parts, run_dir / "figures", thresholds=thresholds, positive_class=positive_class
+    )
+    evaluate_subgroups(
+        session, data.split, parts=parts, thresholds=thresholds, positive_class=positive_class
+    )
+    return mistakes
 
 
 def _evaluate_head_only(session: Session, data: PreparedData) -> dict[str, Summary] | None:

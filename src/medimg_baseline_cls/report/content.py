@@ -42,6 +42,7 @@ class RunContent:
     timings: Rows
     mistakes: Rows
     test_log: Rows
+    subgroups: Json
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
 
@@ -105,6 +106,7 @@ def read_run(run_dir: Path) -> RunContent:
         timings=_rows(run_dir / "timings.csv"),
         mistakes=_rows(run_dir / "mistakes.csv"),
         test_log=_rows(run_dir / "test_log.csv"),
+        subgroups=_json(run_dir / "subgroups.json"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
     )

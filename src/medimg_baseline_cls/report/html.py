@@ -23,6 +23,7 @@ from medimg_baseline_cls.report.performance import (
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
+from medimg_baseline_cls.report.subgroups import tabulate_subgroups
 from medimg_baseline_cls.report.tables import (
     tabulate_gain,
     tabulate_rejected,
@@ -78,6 +79,8 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "patient_rule": PATIENT_RULES.get(str(content.config.get("aggregate")), ""),
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
+        "subgroup_tables": tabulate_subgroups(content),
+        "subgroup_figures": figures["subgroups"],
         "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
         "kind_names": KIND_NAMES,
         "log_tables": _present(tabulate_test_log(content)),

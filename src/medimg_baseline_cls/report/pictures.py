@@ -95,7 +95,8 @@ def read_picture(path: Path) -> Picture:
 
 def list_figures(figures: Mapping[str, Path]) -> dict[str, list[Figure]]:
     """Return the figures by the section they belong to, known ones in reading order."""
-    sections: dict[str, list[Figure]] = {"data": [], "training": [], "evaluation": []}
+    names = ("data", "training", "evaluation", "subgroups")
+    sections: dict[str, list[Figure]] = {name: [] for name in names}
     left = dict(figures)
     for known in FIGURES:
         for name in [n for n in left if known.pattern.match(n)]:
