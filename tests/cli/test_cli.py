@@ -99,7 +99,14 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("evaluate latest", ("evaluate", ("latest",), {"output_dir": Path("outputs")})),
+        (
+            "evaluate latest --reason=again",
+            (
+                "evaluate",
+                ("latest",),
+                {"output_dir": Path("outputs"), "reason": "again", "accept": None},
+            ),
+        ),
         ("explain a/b --output-dir o", ("explain", ("a/b",), {"output_dir": Path("o")})),
         ("report --output_dir=o r", ("report", ("r",), {"output_dir": Path("o")})),
         (

@@ -58,6 +58,8 @@ CONTRADICTIONS = (
     ({"test_site": "A"}, "test_site", "site_column"),
     ({"split_files": ["test.txt"], "split_column": "s"}, "split_files", "split_column"),
     ({"group_regex": "(person"}, "group_regex", "no regular expression"),
+    ({"subgroup_regex": "(person"}, "subgroup_regex", "no regular expression"),
+    ({"subgroup_regex": "(person)"}, "subgroup_regex", "names no subgroup"),
 )
 
 

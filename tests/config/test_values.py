@@ -34,6 +34,7 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "target_sensitivity": (math.ulp(0.0), 1),
     "target_prevalence": (math.ulp(0.0), math.nextafter(1, 0)),
     "num_resamples": (50, 100_000),
+    "subgroup_min_images": (1, 100_000),
     "num_hard_examples": (0, 1000),
     "num_workers": (0, 256),
     "seed": (0, 4_294_967_295),

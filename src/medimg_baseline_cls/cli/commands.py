@@ -102,14 +102,33 @@ def demo(
     run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
 
 
-def evaluate(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+def evaluate(
+    run: RunArgument,
+    /,
+    *,
+    reason: Annotated[
+        str | None,
+        arg(metavar="WHY", help="Why TEST is scored, for test_log.csv.", help_behavior_hint=""),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        arg(
+            metavar="WHY",
+            help="Why it is meant that checkpoint, thresholds, split or class order have changed "
+            "since TEST was last scored; the report warns of it.",
+            help_behavior_hint="",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
     """Choose thresholds on VAL, then score VAL and TEST with the best checkpoint.
 
-    The run remembers its data, classes and settings.
+    The run remembers its data, classes and settings. Each score on TEST is logged.
     """
     from medimg_baseline_cls.pipeline import evaluate as evaluate_run
 
-    _say_next(evaluate_run(run, output_dir=output_dir), "explain", "report")
+    result = evaluate_run(run, output_dir=output_dir, reason=reason, accept=accept)
+    _say_next(result, "explain", "report")
 
 
 def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:

@@ -14,6 +14,7 @@ def find_contradictions(config: "Config") -> tuple[str, ...]:
     return (
         *_check_classes(config),
         *_check_group_regex(config.group_regex),
+        *_check_subgroups(config.subgroup_regex),
         *_check_split(config),
         *check_task(config, config.task, num_classes=len(config.class_names or ())),
         *_check_training(config),
@@ -91,6 +92,19 @@ def _check_group_regex(group_regex: str) -> list[str]:
             f"group_regex = {group_regex} is no regular expression ({error}): "
             r"expected auto, none, or one such as ^(patient\d+)_."
         ]
+    return []
+
+
+def _check_subgroups(subgroup_regex: str) -> list[str]:
+    if subgroup_regex in ("auto", "none"):
+        return []
+    expected = "expected auto, none, or one with named groups such as (?P<view>PA|AP)."
+    try:
+        pattern = re.compile(subgroup_regex)
+    except re.error as error:
+        return [f"subgroup_regex = {subgroup_regex} is no regular expression ({error}): {expected}"]
+    if not pattern.groupindex:
+        return [f"subgroup_regex = {subgroup_regex} names no subgroup: {expected}"]
     return []
 
 

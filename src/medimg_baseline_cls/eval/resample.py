@@ -87,11 +87,13 @@ def add_intervals(
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
-        name: _choose(parts[0], name, weights=weights["val"], target=target_sensitivity)
+        name: choose_cuts(parts[0], name, weights=weights["val"], target=target_sensitivity)
         for name in summaries["val"]["classes"]
     }
     return {
-        part.split: _describe(part, summaries[part.split], weights=weights[part.split], cuts=cuts)
+        part.split: describe_part(
+            part, summaries[part.split], weights=weights[part.split], cuts=cuts
+        )
         | {"intervals": _describe_method(part, resampling)}
         for part in parts
     }
@@ -120,9 +122,10 @@ def _describe_method(part: Predictions, resampling: Resampling) -> Summary:
     }
 
 
-def _choose(
+def choose_cuts(
     val: Predictions, name: str, *, weights: Weights, target: float
 ) -> dict[str, NDArray[np.float64]]:
+    """Choose the operating points of one class again in each resample of VAL; shape (B,) each."""
     known = val.known(name)
     truth, scores = select_known(val, name)
     if not truth.any():
@@ -130,7 +133,7 @@ def _choose(
     return choose_in_resamples(truth, scores, weights=weights[:, known], target_sensitivity=target)
 
 
-def _describe(
+def describe_part(
     part: Predictions, summary: Summary, *, weights: Weights, cuts: Mapping[str, Cuts]
 ) -> Summary:
     """Return a copy of one summary with its intervals."""

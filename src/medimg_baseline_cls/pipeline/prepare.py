@@ -157,6 +157,7 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
 
     Raises:
         RunError: the data folder is gone, or a file is not the one that was split.
+        LeakageError: split.csv was edited so that a patient stands on two sides.
     """
     config = session.config
     split = read_split(
@@ -164,6 +165,7 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
         tuple(provenance["class_names"]),
         task=provenance.get("task", "multiclass"),
     )
+    check_leakage(split)
     data_dir = find_root(config)
     if not data_dir.exists():
         raise RunError(

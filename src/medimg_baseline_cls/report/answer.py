@@ -275,6 +275,8 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
         yield "Images", ", ".join(counts)
         yield "Groups", format_count(len({r["group"] for r in content.split}))
         yield "Rejected files", format_count(len(content.rejected))
+    if content.test_log:
+        yield "TEST scored", f"{len(content.test_log)} time{'s' * (len(content.test_log) > 1)}"
     yield "Seed", format_setting(config.get("seed"))
 
 

@@ -44,6 +44,8 @@ class RunContent:
     history: Rows
     timings: Rows
     mistakes: Rows
+    test_log: Rows
+    subgroups: Json
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
 
@@ -109,6 +111,8 @@ def read_run(run_dir: Path) -> RunContent:
         history=_rows(run_dir / "history.csv"),
         timings=_rows(run_dir / "timings.csv"),
         mistakes=_rows(run_dir / "mistakes.csv"),
+        test_log=_rows(run_dir / "test_log.csv"),
+        subgroups=_json(run_dir / "subgroups.json"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
     )

@@ -24,12 +24,14 @@ from medimg_baseline_cls.report.performance import (
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
+from medimg_baseline_cls.report.subgroups import tabulate_subgroups
 from medimg_baseline_cls.report.tables import (
     tabulate_gain,
     tabulate_rejected,
     tabulate_split,
     tabulate_stages,
 )
+from medimg_baseline_cls.report.test_log import tabulate_test_log
 from medimg_baseline_cls.utils.files import write_text_atomic
 
 
@@ -80,8 +82,11 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "probability_figures": figures["probabilities"],
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
+        "subgroup_tables": tabulate_subgroups(content),
+        "subgroup_figures": figures["subgroups"],
         "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
         "kind_names": KIND_NAMES,
+        "log_tables": _present(tabulate_test_log(content)),
         "settings": group_settings(content.config),
         "environment": group_settings(content.environment),
     }

@@ -45,7 +45,7 @@ class KnownFigure:
     """A figure that a stage draws: which files it is, where it stands, what it says."""
 
     pattern: re.Pattern[str]
-    section: Literal["data", "training", "evaluation", "probabilities"]
+    section: Literal["data", "training", "evaluation", "probabilities", "subgroups"]
     title: str
     caption: str
 
@@ -101,6 +101,12 @@ FIGURES = (
         "evaluation",
         "Score histogram",
         "Predicted probability by reference standard, with the thresholds.",
+    ),
+    KnownFigure(
+        re.compile(r"subgroups_test"),
+        "subgroups",
+        "Subgroups",
+        "Figures of each subgroup with 95 % intervals; the grey line is that of all images.",
     ),
 )
 
