@@ -158,6 +158,33 @@ def test_bad_files_are_counted_and_do_not_stop_it(
     assert result.content["num_images"] + 3 == len(list(data.glob("t*/*/*.*")))
 
 
+def test_folder_without_one_readable_file_is_an_error_and_not_a_crash(
+    run_check: Callable[..., CheckResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(8):
+        file = tmp_path / f"corrupt/{'AB'[number % 2]}/{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"nonsense")
+    result = run_check(tmp_path / "corrupt")
+    assert (result.status, result.content["num_rejected"]) == (3, 8)
+    first, *others = result.content["checks"]
+    assert (first["name"], first["verdict"]) == ("files", "error")
+    assert {item["verdict"] for item in others} == {"not measured"}
+    assert {item["summary"] for item in others} == {"Not measured: no image could be read."}
+    assert (result.folder / "audit.html").is_file()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith("Shift")] == [["Shift", "-"]]
+
+
+def test_shift_of_images_without_a_split_is_not_called_ok(
+    run_check: Callable[..., CheckResult], sound: Path
+) -> None:
+    result = run_check(sound / "train")
+    (shift,) = [item for item in result.content["checks"] if item["name"] == "shift"]
+    assert shift["verdict"] == "not measured"
+    assert "not split yet" in shift["summary"]
+
+
 def test_copies_of_one_patient_are_a_note_and_of_two_a_warning(
     run_check: Callable[..., CheckResult], data: Path
 ) -> None:

@@ -217,7 +217,8 @@ def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
     """Print one compact table, and where the page is."""
     rows: list[tuple[object, ...]] = []
     for item in checks:
-        rows.append((item.title, item.verdict, "", item.summary))
+        verdict = item.verdict if item.is_measured else "-"
+        rows.append((item.title, verdict, "", item.summary))
         rows += [("", found.verdict, found.count, found.what) for found in item.ranked_findings]
     log.table("", header=("check", "verdict", "count", "what"), rows=rows)
     log.info(f"audit: {page}")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.audit.controls import gather_features
 from medimg_baseline_cls.data.audit.duplicates import check_duplicates
 from medimg_baseline_cls.data.audit.files import check_files
-from medimg_baseline_cls.data.audit.findings import Check
+from medimg_baseline_cls.data.audit.findings import Check, not_measured
 from medimg_baseline_cls.data.audit.groups import check_groups
 from medimg_baseline_cls.data.audit.images import AuditImages
 from medimg_baseline_cls.data.audit.labels import check_labels
@@ -17,6 +17,14 @@ from medimg_baseline_cls.data.audit.noise import check_noise
 from medimg_baseline_cls.data.audit.shift import check_shift
 from medimg_baseline_cls.data.audit.shortcuts import check_shortcuts
 from medimg_baseline_cls.utils.log import SILENT
+
+_TITLES = {
+    "duplicates": "Copies",
+    "groups": "Patients",
+    "labels": "Labels",
+    "shortcuts": "Shortcuts",
+    "shift": "Shift",
+}
 
 FeatureMaker = Callable[[AuditImages], NDArray[np.float32]]
 
@@ -27,7 +35,7 @@ def audit_images(
     make_features: FeatureMaker | None = None,
     progress: ProgressMaker = SILENT.progress,
 ) -> tuple[Check, ...]:
-    """Run every check.
+    """Run every check; where no image could be read, only the files are judged.
 
     Args:
         images: the data set.
@@ -35,6 +43,10 @@ def audit_images(
             None leaves that check out.
         progress: makes a progress bar from a description and a total.
     """
+    if not images.split.records:
+        reason = "no image could be read."
+        others = [not_measured(name, title, reason=reason) for name, title in _TITLES.items()]
+        return (check_files(images, None), *others)
     measures = measure_pixels(images.pixels, progress=progress)
     checks = [
         check_files(images, measures),
