@@ -14,7 +14,7 @@ from PIL import Image
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.phantom import write_phantoms
 from medimg_baseline_cls.errors import ConfigError, DataError
-from medimg_baseline_cls.pipeline import CheckResult, check
+from medimg_baseline_cls.pipeline import CheckResult, check, train
 
 ConfigMaker = Callable[..., Config]
 
@@ -253,6 +253,16 @@ def test_doubtful_labels_are_listed_on_request(
     assert last["name"] == "noise"
     assert all(found["verdict"] == "note" for found in last["findings"])
     assert "labels are doubted" in last["summary"]
+
+
+def test_pattern_without_a_patient_stops_check_and_training_alike(
+    make_config: ConfigMaker, sound: Path, tmp_path: Path
+) -> None:
+    config = make_config(sound, tmp_path / "outputs", group_regex=r"^(subject\d+)_")
+    for command in (check, train):
+        with pytest.raises(DataError, match="matches 0 of 200 names, such as "):
+            command(config)
+    assert not (tmp_path / "outputs" / "cache").exists()
 
 
 def test_setting_of_the_patient_is_used(run_check: Callable[..., CheckResult], sound: Path) -> None:

@@ -34,6 +34,7 @@ from medimg_baseline_cls.pipeline.listing import (
     find_root,
     hide_patient,
     list_data,
+    look_for_patients,
 )
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.report.audit_page import write_audit_page
@@ -97,6 +98,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     """
     cache_dir = config.cache_dir or config.output_dir / "cache"
     listing = list_data(config, cache_dir=cache_dir)
+    look_for_patients(config, listing, log=log)
     for note in listing.notes:
         log.info(note)
     paths = [file.path for file in listing.files]

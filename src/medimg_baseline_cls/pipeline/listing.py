@@ -10,8 +10,10 @@ from medimg_baseline_cls.config import FIELD_GROUPS, Config
 from medimg_baseline_cls.data.labels import LabelRule, require_order
 from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
+from medimg_baseline_cls.data.patients import find_patient_hint, require_matches
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 _OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
@@ -55,6 +57,18 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
         listing = list_images(root, class_names=config.class_names, limit=config.limit)
         return _as_grades(listing, config) if config.task == "ordinal" else listing
     return list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+
+
+def look_for_patients(config: Config, listing: Listing, *, log: RunLog) -> None:
+    """Refuse a pattern that finds no patient; hint at a column or a name that seems to hold one.
+
+    Raises:
+        DataError: `group_regex` matches no file name.
+    """
+    if config.group_regex not in ("auto", "none"):
+        require_matches(listing, group_regex=config.group_regex)
+    elif config.group_regex == "auto" and (found := find_patient_hint(listing)) is not None:
+        log.hint(found[0], fix=found[1])
 
 
 def find_group_regex(config: Config) -> str | None:
