@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
+from medimg_baseline_cls.data.held_out import require_site
 from medimg_baseline_cls.data.labels import LabelRule, require_order
 from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
@@ -40,6 +41,7 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
 
     Raises:
         DataError: there is none, or it is not as it must be.
+        ConfigError: settings need a table and there is none, or TEST is no site of it.
     """
     root = find_root(config)
     if is_npz(root):
@@ -56,7 +58,15 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
         _refuse_table_settings(config, root)
         listing = list_images(root, class_names=config.class_names, limit=config.limit)
         return _as_grades(listing, config) if config.task == "ordinal" else listing
-    return list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+    listing = list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+    if config.site_column is not None and config.test_site is not None:
+        require_site(
+            (file.subgroups for file in listing.files),
+            listing.subgroup_names,
+            site_column=config.site_column,
+            test_site=config.test_site,
+        )
+    return listing
 
 
 def look_for_patients(config: Config, listing: Listing, *, log: RunLog) -> None:

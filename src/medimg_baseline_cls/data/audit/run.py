@@ -1,4 +1,7 @@
-"""Run the checks in their order: files, copies, patients, labels, shortcuts, shift, label noise."""
+"""Run the checks in their order.
+
+Files, copies, patients, labels, shortcuts, subgroups, shift, label noise.
+"""
 
 from collections.abc import Callable
 
@@ -16,6 +19,7 @@ from medimg_baseline_cls.data.audit.measure import ProgressMaker, measure_pixels
 from medimg_baseline_cls.data.audit.noise import check_noise
 from medimg_baseline_cls.data.audit.shift import check_shift
 from medimg_baseline_cls.data.audit.shortcuts import check_shortcuts
+from medimg_baseline_cls.data.audit.subgroups import check_subgroups
 from medimg_baseline_cls.utils.log import SILENT
 
 _TITLES = {
@@ -61,6 +65,8 @@ def audit_images(
         num_bytes=[look.num_bytes for look in images.looks],
     )
     checks.append(check_shortcuts(images, features, progress=progress))
+    if images.split.subgroup_names:
+        checks.append(check_subgroups(images))
     checks.append(check_shift(images, features, measures=measures, progress=progress))
     if make_features is not None:
         checks.append(check_noise(images, make_features(images), progress=progress))
@@ -68,10 +74,11 @@ def audit_images(
 
 
 def audit_records(images: AuditImages) -> tuple[Check, ...]:
-    """Run what needs no pixels: files, byte-identical copies, patients and labels."""
+    """Run what needs no pixels: files, byte-identical copies, patients, labels, subgroups."""
     return (
         check_files(images, None),
         check_duplicates(images, None),
         check_groups(images),
         check_labels(images),
+        *([check_subgroups(images)] if images.split.subgroup_names else []),
     )
