@@ -14,7 +14,7 @@ from PIL import Image
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.phantom import write_phantoms
 from medimg_baseline_cls.errors import ConfigError, DataError
-from medimg_baseline_cls.pipeline import CheckResult, check
+from medimg_baseline_cls.pipeline import CheckResult, check, train
 
 ConfigMaker = Callable[..., Config]
 
@@ -158,6 +158,33 @@ def test_bad_files_are_counted_and_do_not_stop_it(
     assert result.content["num_images"] + 3 == len(list(data.glob("t*/*/*.*")))
 
 
+def test_folder_without_one_readable_file_is_an_error_and_not_a_crash(
+    run_check: Callable[..., CheckResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(8):
+        file = tmp_path / f"corrupt/{'AB'[number % 2]}/{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"nonsense")
+    result = run_check(tmp_path / "corrupt")
+    assert (result.status, result.content["num_rejected"]) == (3, 8)
+    first, *others = result.content["checks"]
+    assert (first["name"], first["verdict"]) == ("files", "error")
+    assert {item["verdict"] for item in others} == {"not measured"}
+    assert {item["summary"] for item in others} == {"Not measured: no image could be read."}
+    assert (result.folder / "audit.html").is_file()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith("Shift")] == [["Shift", "-"]]
+
+
+def test_shift_of_images_without_a_split_is_not_called_ok(
+    run_check: Callable[..., CheckResult], sound: Path
+) -> None:
+    result = run_check(sound / "train")
+    (shift,) = [item for item in result.content["checks"] if item["name"] == "shift"]
+    assert shift["verdict"] == "not measured"
+    assert "not split yet" in shift["summary"]
+
+
 def test_copies_of_one_patient_are_a_note_and_of_two_a_warning(
     run_check: Callable[..., CheckResult], data: Path
 ) -> None:
@@ -226,6 +253,16 @@ def test_doubtful_labels_are_listed_on_request(
     assert last["name"] == "noise"
     assert all(found["verdict"] == "note" for found in last["findings"])
     assert "labels are doubted" in last["summary"]
+
+
+def test_pattern_without_a_patient_stops_check_and_training_alike(
+    make_config: ConfigMaker, sound: Path, tmp_path: Path
+) -> None:
+    config = make_config(sound, tmp_path / "outputs", group_regex=r"^(subject\d+)_")
+    for command in (check, train):
+        with pytest.raises(DataError, match="matches 0 of 200 names, such as "):
+            command(config)
+    assert not (tmp_path / "outputs" / "cache").exists()
 
 
 def test_setting_of_the_patient_is_used(run_check: Callable[..., CheckResult], sound: Path) -> None:

@@ -65,6 +65,16 @@ def test_a_table_trains_and_evaluates_with_its_own_patients_split_and_subgroups(
     assert summary["headline"]["test"]["auroc"]["value"] is not None
 
 
+def test_a_site_that_is_not_there_stops_check_and_training_before_any_image_is_read(
+    films: Path, tmp_path: Path, make_config
+) -> None:
+    config = make_config(films, tmp_path / "out", site_column="scanner", test_site="Z")
+    for command in (check, train):
+        with pytest.raises(ConfigError, match=r"Z is none of the sites in scanner: .* A, B"):
+            command(config)
+    assert not (tmp_path / "out" / "cache").exists()
+
+
 def test_a_table_elsewhere_needs_no_data_folder_but_stays_needed(
     films: Path, tmp_path: Path, make_config
 ) -> None:

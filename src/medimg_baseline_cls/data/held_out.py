@@ -4,7 +4,7 @@ TEST is settled before VAL is drawn, and from all images. Patients stay whole: a
 patients were imaged elsewhere too is refused, and so is a split that names no TEST.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,6 +117,33 @@ def choose_test(draw: Draw) -> tuple[list[str], list[str]]:
     return given, notes
 
 
+def require_site(
+    subgroups: Iterable[tuple[str, ...]],
+    subgroup_names: Sequence[str],
+    *,
+    site_column: str,
+    test_site: str | None,
+) -> list[str]:
+    """Return the site of each image.
+
+    Raises:
+        ConfigError: The data have no such column, or no such site.
+    """
+    if site_column not in subgroup_names:
+        raise ConfigError(
+            f"site_column = {site_column} is no column that is kept beside the images; there are "
+            f"{', '.join(subgroup_names) or 'none'}."
+        )
+    column = subgroup_names.index(site_column)
+    sites = [own[column] for own in subgroups]
+    if test_site not in sites:
+        known = ", ".join(sorted(set(sites)))
+        raise ConfigError(
+            f"test_site = {test_site} is none of the sites in {site_column}: there are {known}."
+        )
+    return sites
+
+
 def draw_part(draw: Draw, groups: Sequence[Group], *, fraction: float, parts: str) -> list[Group]:
     """Return a stratified share of the groups.
 
@@ -155,16 +182,9 @@ def _leave_out_site(draw: Draw) -> list[str]:
         LeakageError: A patient was imaged at this site and at another one.
     """
     name, site = draw.settings.site_column, draw.settings.test_site
-    if name not in draw.subgroup_names:
-        raise ConfigError(
-            f"site_column = {name} is no column that is kept beside the images; there are "
-            f"{', '.join(draw.subgroup_names) or 'none'}."
-        )
-    column = draw.subgroup_names.index(name)
-    sites = [record.subgroups[column] for record in draw.records]
-    if site not in sites:
-        known = ", ".join(sorted(set(sites)))
-        raise ConfigError(f"test_site = {site} is none of the sites in {name}: there are {known}.")
+    assert name is not None
+    subgroups = (record.subgroups for record in draw.records)
+    sites = require_site(subgroups, draw.subgroup_names, site_column=name, test_site=site)
     inside = {r.group for r, own in zip(draw.records, sites, strict=True) if own == site}
     outside = {r.group for r, own in zip(draw.records, sites, strict=True) if own != site}
     if inside & outside:

@@ -63,6 +63,7 @@ class Listing:
         notes: what a user should know, one sentence each.
         task: how labels are to be read.
         subgroup_names: of the subgroups of each image.
+        unused_columns: of a table, those that no setting names.
         kind: where the list comes from: "split folders", "class folders", "table" or "npz".
     """
 
@@ -72,6 +73,7 @@ class Listing:
     notes: tuple[str, ...]
     task: Task = "multiclass"
     subgroup_names: tuple[str, ...] = ()
+    unused_columns: tuple[str, ...] = ()
     kind: ListingKind = "split folders"
 
 

@@ -113,6 +113,7 @@ def list_table(
         tuple(notes),
         task=labels.task,
         subgroup_names=settings.subgroup_columns,
+        unused_columns=tuple(name for name in columns if name not in wanted),
         kind="table",
     )
 

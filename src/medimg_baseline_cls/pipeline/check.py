@@ -34,6 +34,7 @@ from medimg_baseline_cls.pipeline.listing import (
     find_root,
     hide_patient,
     list_data,
+    look_for_patients,
 )
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.report.audit_page import write_audit_page
@@ -97,6 +98,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     """
     cache_dir = config.cache_dir or config.output_dir / "cache"
     listing = list_data(config, cache_dir=cache_dir)
+    look_for_patients(config, listing, log=log)
     for note in listing.notes:
         log.info(note)
     paths = [file.path for file in listing.files]
@@ -217,7 +219,8 @@ def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
     """Print one compact table, and where the page is."""
     rows: list[tuple[object, ...]] = []
     for item in checks:
-        rows.append((item.title, item.verdict, "", item.summary))
+        verdict = item.verdict if item.is_measured else "-"
+        rows.append((item.title, verdict, "", item.summary))
         rows += [("", found.verdict, found.count, found.what) for found in item.ranked_findings]
     log.table("", header=("check", "verdict", "count", "what"), rows=rows)
     log.info(f"audit: {page}")

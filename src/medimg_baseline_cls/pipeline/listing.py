@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
+from medimg_baseline_cls.data.held_out import require_site
 from medimg_baseline_cls.data.labels import LabelRule, require_order
 from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
+from medimg_baseline_cls.data.patients import find_patient_hint, require_matches
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 _OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
@@ -38,6 +41,7 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
 
     Raises:
         DataError: there is none, or it is not as it must be.
+        ConfigError: settings need a table and there is none, or TEST is no site of it.
     """
     root = find_root(config)
     if is_npz(root):
@@ -54,7 +58,27 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
         _refuse_table_settings(config, root)
         listing = list_images(root, class_names=config.class_names, limit=config.limit)
         return _as_grades(listing, config) if config.task == "ordinal" else listing
-    return list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+    listing = list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+    if config.site_column is not None and config.test_site is not None:
+        require_site(
+            (file.subgroups for file in listing.files),
+            listing.subgroup_names,
+            site_column=config.site_column,
+            test_site=config.test_site,
+        )
+    return listing
+
+
+def look_for_patients(config: Config, listing: Listing, *, log: RunLog) -> None:
+    """Refuse a pattern that finds no patient; hint at a column or a name that seems to hold one.
+
+    Raises:
+        DataError: `group_regex` matches no file name.
+    """
+    if config.group_regex not in ("auto", "none"):
+        require_matches(listing, group_regex=config.group_regex)
+    elif config.group_regex == "auto" and (found := find_patient_hint(listing)) is not None:
+        log.hint(found[0], fix=found[1])
 
 
 def find_group_regex(config: Config) -> str | None:

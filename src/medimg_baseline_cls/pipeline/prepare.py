@@ -41,6 +41,7 @@ from medimg_baseline_cls.pipeline.listing import (
     find_root,
     hide_patient,
     list_data,
+    look_for_patients,
 )
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Split
@@ -104,6 +105,7 @@ def prepare_data(session: Session) -> PreparedData:
     data_dir = find_root(config)
     how_to_split = _split_settings(config)
     listing = list_data(config, cache_dir=session.cache_dir)
+    look_for_patients(config, listing, log=log)
     mistakes = check_task(config, listing.task, num_classes=len(listing.class_names))
     if mistakes:
         raise SettingsError(mistakes)

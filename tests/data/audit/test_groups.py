@@ -35,6 +35,16 @@ def test_patient_on_two_sides_is_an_error_with_both_images(make_images: ImagesMa
     assert example.text == "p1: train, val"
 
 
+def test_images_that_a_pattern_misses_are_a_warning_with_their_names(
+    make_images: ImagesMaker, record: RecordMaker
+) -> None:
+    missed = [record(f"train/A/scan{i}.png", group=f"train/A/scan{i}.png") for i in range(3)]
+    images = make_images(["train/A/p1_1.png", "train/B/p2_1.png", *missed])
+    lone = by_name(images)["some_without_patient"]
+    assert (lone.verdict, lone.count) == ("warning", 3)
+    assert lone.examples[0].paths == ("train/A/scan0.png",)
+
+
 @pytest.mark.parametrize(
     ("classes", "verdict"), [(["A", "B"], "warning"), (["A", "B", "C"], "note")]
 )

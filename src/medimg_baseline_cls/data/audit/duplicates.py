@@ -187,7 +187,8 @@ def _judge(
     placed: defaultdict[str, list[list[ImageRecord]]] = defaultdict(list)
     for members in sets:
         held = [records[position] for position in members]
-        placed[_place(held)].append(held)
+        for place in _places(held):
+            placed[place].append(held)
     findings: list[Finding] = []
     for place, (verdict, where, advice) in _PLACES.items():
         if place in placed:
@@ -205,14 +206,24 @@ def _judge(
     return findings
 
 
-def _place(held: Sequence[ImageRecord]) -> str:
-    if len({record.split for record in held}) > 1:
-        return "across_splits"
-    if len({record.label for record in held}) > 1:
-        return "across_classes"
-    return "across_groups" if len({record.group for record in held}) > 1 else "within_group"
+def _places(held: Sequence[ImageRecord]) -> list[str]:
+    """Return where a set stands: across splits, across classes or both, else by its patients."""
+    places = [
+        place
+        for place, values in (
+            ("across_splits", {record.split for record in held}),
+            ("across_classes", {record.label for record in held}),
+        )
+        if len(values) > 1
+    ]
+    if places:
+        return places
+    is_shared = len({record.group for record in held}) > 1
+    return ["across_groups" if is_shared else "within_group"]
 
 
 def _show(held: Sequence[ImageRecord]) -> Example:
-    """Return a set as an example, one image of each split first."""
-    return set_example(paths_of_each(held, attrgetter("split", "label")))
+    """Return a set as an example, one image of each split first; with its labels if several."""
+    labels = list(dict.fromkeys(record.label for record in held))
+    text = f"labelled {' and '.join(labels)}" if len(labels) > 1 else ""
+    return set_example(paths_of_each(held, attrgetter("split", "label")), text)

@@ -11,6 +11,7 @@ from medimg_baseline_cls.data.audit.findings import (
     Check,
     Figures,
     Finding,
+    Verdict,
     list_examples,
 )
 from medimg_baseline_cls.data.audit.images import AuditImages
@@ -39,7 +40,12 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
 
 def check_files(images: AuditImages, measures: Measures | None) -> Check:
     """Look at files and sizes; at pixels too where there are measures."""
-    findings = [*_judge_rejected(images.rejected), *_judge_looks(images), *_judge_shapes(images)]
+    verdict: Verdict = "warning" if images.split.records else "error"
+    findings = [
+        *_judge_rejected(images.rejected, verdict),
+        *_judge_looks(images),
+        *_judge_shapes(images),
+    ]
     if measures is not None:
         findings += _judge_constant(images, measures)
     total = len(images.split.records) + len(images.rejected)
@@ -52,7 +58,7 @@ def check_files(images: AuditImages, measures: Measures | None) -> Check:
     )
 
 
-def _judge_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+def _judge_rejected(rejected: Sequence[tuple[str, str]], verdict: Verdict) -> Iterator[Finding]:
     """Yield a finding for each kind of refusal; a file that was not read is never silent."""
     kinds: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, reason in rejected:
@@ -62,7 +68,7 @@ def _judge_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[Finding]:
         if held := kinds.get(name):
             yield Finding(
                 name=name,
-                verdict="warning",
+                verdict=verdict,
                 count=len(held),
                 what=what,
                 advice="Mend or remove them; training stops at them, or leaves them out with "

@@ -61,13 +61,17 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One step of the audit: its findings, and a sentence on what was looked at."""
+    """One step of the audit: its findings, and a sentence on what was looked at.
+
+    `is_measured` is False where there was too little to look at, which is no clean result.
+    """
 
     name: str
     title: str
     summary: str
     findings: tuple[Finding, ...] = ()
     figures: tuple[Figures, ...] = ()
+    is_measured: bool = True
 
     @property
     def verdict(self) -> Verdict:
@@ -82,7 +86,12 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for audit.json."""
         content = asdict(replace(self, findings=self.ranked_findings))
-        return {"verdict": self.verdict, **content}
+        return {"verdict": self.verdict if self.is_measured else "not measured", **content}
+
+
+def not_measured(name: str, title: str, *, reason: str) -> Check:
+    """Return a check that had too little to look at, with the reason."""
+    return Check(name, title, f"Not measured: {reason}", is_measured=False)
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:

@@ -11,6 +11,7 @@ from medimg_baseline_cls.data.audit.findings import (
     Example,
     Finding,
     Verdict,
+    list_examples,
     set_example,
 )
 from medimg_baseline_cls.data.audit.images import AuditImages, paths_of_each
@@ -38,6 +39,9 @@ def check_groups(images: AuditImages) -> Check:
                 "of a table: otherwise one patient may stand on two sides unseen.",
             )
         )
+    lone = [held[0].path for name, held in groups.items() if name not in known]
+    if known and lone:
+        findings.append(_judge_lone(lone))
     summary = _summarize(known, len(images.split.records))
     return Check("groups", "Patients", summary, tuple(findings))
 
@@ -119,6 +123,18 @@ def _judge_spellings(groups: Groups) -> Iterator[Finding]:
                 for names in several[:MAX_EXAMPLES]
             ),
         )
+
+
+def _judge_lone(paths: Sequence[str]) -> Finding:
+    return Finding(
+        name="some_without_patient",
+        verdict="warning",
+        count=len(paths),
+        what="images without a known patient, beside others with one",
+        advice="Correct --group-regex, or the column of patients, so that it names them too: each "
+        "of these images counts as a patient of its own.",
+        examples=list_examples(paths),
+    )
 
 
 def _show(groups: Groups, attribute: str) -> tuple[Example, ...]:

@@ -1,4 +1,7 @@
-"""Run the checks in their order: files, copies, patients, labels, shortcuts, shift, label noise."""
+"""Run the checks in their order.
+
+Files, copies, patients, labels, shortcuts, subgroups, shift, label noise.
+"""
 
 from collections.abc import Callable
 
@@ -8,7 +11,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.audit.controls import gather_features
 from medimg_baseline_cls.data.audit.duplicates import check_duplicates
 from medimg_baseline_cls.data.audit.files import check_files
-from medimg_baseline_cls.data.audit.findings import Check
+from medimg_baseline_cls.data.audit.findings import Check, not_measured
 from medimg_baseline_cls.data.audit.groups import check_groups
 from medimg_baseline_cls.data.audit.images import AuditImages
 from medimg_baseline_cls.data.audit.labels import check_labels
@@ -16,7 +19,16 @@ from medimg_baseline_cls.data.audit.measure import ProgressMaker, measure_pixels
 from medimg_baseline_cls.data.audit.noise import check_noise
 from medimg_baseline_cls.data.audit.shift import check_shift
 from medimg_baseline_cls.data.audit.shortcuts import check_shortcuts
+from medimg_baseline_cls.data.audit.subgroups import check_subgroups
 from medimg_baseline_cls.utils.log import SILENT
+
+_TITLES = {
+    "duplicates": "Copies",
+    "groups": "Patients",
+    "labels": "Labels",
+    "shortcuts": "Shortcuts",
+    "shift": "Shift",
+}
 
 FeatureMaker = Callable[[AuditImages], NDArray[np.float32]]
 
@@ -27,7 +39,7 @@ def audit_images(
     make_features: FeatureMaker | None = None,
     progress: ProgressMaker = SILENT.progress,
 ) -> tuple[Check, ...]:
-    """Run every check.
+    """Run every check; where no image could be read, only the files are judged.
 
     Args:
         images: the data set.
@@ -35,6 +47,10 @@ def audit_images(
             None leaves that check out.
         progress: makes a progress bar from a description and a total.
     """
+    if not images.split.records:
+        reason = "no image could be read."
+        others = [not_measured(name, title, reason=reason) for name, title in _TITLES.items()]
+        return (check_files(images, None), *others)
     measures = measure_pixels(images.pixels, progress=progress)
     checks = [
         check_files(images, measures),
@@ -49,6 +65,8 @@ def audit_images(
         num_bytes=[look.num_bytes for look in images.looks],
     )
     checks.append(check_shortcuts(images, features, progress=progress))
+    if images.split.subgroup_names:
+        checks.append(check_subgroups(images))
     checks.append(check_shift(images, features, measures=measures, progress=progress))
     if make_features is not None:
         checks.append(check_noise(images, make_features(images), progress=progress))
@@ -56,10 +74,11 @@ def audit_images(
 
 
 def audit_records(images: AuditImages) -> tuple[Check, ...]:
-    """Run what needs no pixels: files, byte-identical copies, patients and labels."""
+    """Run what needs no pixels: files, byte-identical copies, patients, labels, subgroups."""
     return (
         check_files(images, None),
         check_duplicates(images, None),
         check_groups(images),
         check_labels(images),
+        *([check_subgroups(images)] if images.split.subgroup_names else []),
     )

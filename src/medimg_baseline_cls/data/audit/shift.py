@@ -17,7 +17,13 @@ from medimg_baseline_cls.data.audit.controls import (
     deal_folds,
     score_auroc,
 )
-from medimg_baseline_cls.data.audit.findings import Check, Example, Figures, Finding
+from medimg_baseline_cls.data.audit.findings import (
+    Check,
+    Example,
+    Figures,
+    Finding,
+    not_measured,
+)
 from medimg_baseline_cls.data.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.data.audit.measure import Measures, ProgressMaker, shrink
 from medimg_baseline_cls.data.audit.shortcuts import MAX_CLASSES, thin_out
@@ -70,8 +76,10 @@ def check_shift(
                 )
                 bar.advance()
     if not found:
-        text = f"Not measured: it takes {MIN_IMAGES} images of a class in train and in test."
-        return Check("shift", "Shift", text)
+        reason = f"it takes {MIN_IMAGES} images of a class in train and in {' or '.join(others)}."
+        if not others:
+            reason = "the images are not split yet; nothing to compare train with."
+        return not_measured("shift", "Shift", reason=reason)
     return Check(
         "shift",
         "Shift",

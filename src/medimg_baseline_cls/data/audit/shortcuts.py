@@ -21,7 +21,13 @@ from medimg_baseline_cls.data.audit.controls import (
     fit_scores,
     score_auroc,
 )
-from medimg_baseline_cls.data.audit.findings import Check, Example, Figures, Finding
+from medimg_baseline_cls.data.audit.findings import (
+    Check,
+    Example,
+    Figures,
+    Finding,
+    not_measured,
+)
 from medimg_baseline_cls.data.audit.images import AuditImages, class_truths, told_apart
 from medimg_baseline_cls.data.audit.measure import ProgressMaker
 from medimg_baseline_cls.utils.log import SILENT
@@ -64,11 +70,8 @@ def check_shortcuts(
                 figures.append(_measure_class(name, features, truth=truth, train=own, test=other))
             bar.advance()
     if not figures:
-        return Check(
-            "shortcuts",
-            "Shortcuts",
-            f"Not measured: no class has {MIN_PER_CLASS} images on either side of it.",
-        )
+        reason = f"no class has {MIN_PER_CLASS} images on either side of it."
+        return not_measured("shortcuts", "Shortcuts", reason=reason)
     return Check(
         "shortcuts",
         "Shortcuts",
