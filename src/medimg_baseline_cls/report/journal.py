@@ -31,8 +31,12 @@ def interval_of(metric: Any) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def format_estimate(metric: Any) -> str:
+def format_estimate(metric: Any, *, decimals: int = DECIMALS) -> str:
     """Return a figure with its interval; the value alone where there is no interval.
+
+    Args:
+        metric: value and interval.
+        decimals: at least so many; a threshold has three.
 
     >>> format_estimate({"value": 0.9362, "interval": [0.9113, 0.9601]})
     '0.94 (95% CI 0.91, 0.96)'
@@ -41,17 +45,17 @@ def format_estimate(metric: Any) -> str:
     >>> format_estimate({"value": 0.93}), format_estimate({"value": None, "reason": "one class"})
     ('0.93', '–')
     """
-    value, *bounds = _estimate_texts(metric)
+    value, *bounds = _estimate_texts(metric, decimals)
     return f"{value} (95% CI {', '.join(bounds)})" if bounds else value
 
 
-def format_estimate_short(metric: Any) -> str:
+def format_estimate_short(metric: Any, *, decimals: int = DECIMALS) -> str:
     """Return a figure for a table whose title says that brackets hold 95 % intervals.
 
     >>> format_estimate_short({"value": -0.0362, "interval": [-0.113, 0.0401]})
     '−0.04 (−0.11, 0.04)'
     """
-    value, *bounds = _estimate_texts(metric)
+    value, *bounds = _estimate_texts(metric, decimals)
     return f"{value} ({', '.join(bounds)})" if bounds else value
 
 
@@ -97,9 +101,9 @@ def format_p(p: float | None) -> str:
     return f"P = {_quantize(p, decimals):f}".replace("0.", ".", 1)
 
 
-def _estimate_texts(metric: Any) -> list[str]:
+def _estimate_texts(metric: Any, least: int) -> list[str]:
     numbers = _numbers_of(metric)
-    decimals = _decimals_for(numbers, whole=1, decimals=(DECIMALS, MAX_DECIMALS))
+    decimals = _decimals_for(numbers, whole=1, decimals=(least, MAX_DECIMALS))
     return [_round(number, decimals, whole=1) for number in numbers] or [UNDEFINED]
 
 
