@@ -11,6 +11,7 @@ from typing import Any
 from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
+from medimg_baseline_cls.report.exports import write_tables
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.numbers import group_settings
 from medimg_baseline_cls.report.page import render_page
@@ -36,7 +37,7 @@ from medimg_baseline_cls.utils.files import write_text_atomic
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write report.html into a run folder, from what the folder holds so far.
+    """Write report.html and tables/ into a run folder, from what the folder holds so far.
 
     Stages that have not run yet are left out, and named at the top of the page.
 
@@ -49,8 +50,9 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         RunError: config.json is missing, or a file of the run is garbled.
     """
-    path = run_dir / "report.html"
-    write_text_atomic(path, render_report(read_run(run_dir)))
+    content, path = read_run(run_dir), run_dir / "report.html"
+    write_tables(content, run_dir / "tables")
+    write_text_atomic(path, render_report(content))
     return path
 
 
