@@ -80,6 +80,23 @@ def test_resuming_a_finished_run_changes_nothing(toy, tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
+def test_resuming_at_the_best_epoch_of_an_average_keeps_the_bytes(toy, tmp_path):
+    settings = toy.make_settings(ema_decay=0.9)
+    result, _ = toy.train_toy(tmp_path / "whole", settings=settings)
+    assert (result.best_stage, result.best_epoch) == ("finetune", 3)  # the last one: written again
+    expected = {n: (tmp_path / "whole" / n).read_bytes() for n in ("best.pt", "last.pt")}
+    toy.train_toy(tmp_path / "whole", settings=settings, resume=True)
+    stopped = toy.make_data()
+    calls = iter(range(1000))
+    stopped.train.on_batch = lambda: 1 / (next(calls) != 23)  # fails in the middle of an epoch
+    with pytest.raises(ZeroDivisionError):
+        toy.train_toy(tmp_path / "stopped", settings=settings, data=stopped)
+    toy.train_toy(tmp_path / "stopped", settings=settings, resume=True)
+    for name, content in expected.items():
+        assert (tmp_path / "whole" / name).read_bytes() == content
+    assert (tmp_path / "stopped" / "best.pt").read_bytes() == expected["best.pt"]
+
+
 def test_a_run_without_a_finished_epoch_starts_at_the_first(toy, tmp_path):
     whole, _ = toy.train_toy(tmp_path / "whole")
     (tmp_path / "resumed").mkdir()

@@ -3,7 +3,8 @@
 The patients of VAL and of TEST are drawn again; in each resample the operating points are
 chosen again on VAL, so that the interval of a TEST figure holds the uncertainty of its
 threshold too. Proportions get Wilson's and Clopper and Pearson's intervals beside it, for
-readers who take the threshold as given and the images as independent.
+readers who take the threshold as given and the images as independent; AUROC gets DeLong's
+where they are.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from medimg_baseline_cls.eval.bootstrap import (
     weighted_calls,
     weighted_scores,
 )
+from medimg_baseline_cls.eval.delong import delong_interval
 from medimg_baseline_cls.eval.figures import Summary
 from medimg_baseline_cls.eval.intervals import (
     LEVEL,
@@ -80,8 +82,9 @@ def add_intervals(
 
     Returns:
         Copies, in which a figure has "interval" and "method" (and "num_undefined" where
-        resamples leave it undefined), a proportion "wilson" and "clopper_pearson", an operating
-        point "threshold_interval", and "intervals" says how they were made.
+        resamples leave it undefined), a proportion "wilson" and "clopper_pearson", the AUROC of
+        patients with one image each "delong", an operating point "threshold_interval", and
+        "intervals" says how they were made.
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
@@ -142,6 +145,7 @@ def _describe(
     for name, block in content["classes"].items():
         _attach_block(block, values[name])
         _attach_proportions(block, part, name=name)
+        _attach_delong(block, part, name=name)
         for rule, point in block["operating_points"].items():
             if rule in cuts[name]:
                 described = describe_values(cuts[name][rule])
@@ -223,6 +227,15 @@ def _add_up(values: Mapping[str, _ClassValues], rule: str) -> CallCounts:
     """Add up the calls of all findings by one rule; a finding without a threshold adds none."""
     found = [v.calls[rule] for v in values.values() if rule in v.calls]
     return CallCounts(*(np.nansum(np.stack(column), axis=0) for column in zip(*found, strict=True)))
+
+
+def _attach_delong(block: Summary, part: Predictions, *, name: str) -> None:
+    """Put DeLong's interval beside the AUROC where every patient has one image."""
+    truth, scores = select_known(part, name)
+    if len(set(part.groups)) == len(part.groups) and len(truth):
+        interval = delong_interval(truth, scores)
+        if interval is not None:
+            block["metrics"]["auroc"]["delong"] = list(interval)
 
 
 def _attach_proportions(block: Summary, part: Predictions, *, name: str) -> None:

@@ -60,10 +60,21 @@ def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
 
 
 def copy_weights(net: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the network's state on the CPU, each tensor contiguous."""
+    """Return a copy of the network's state, as `copy_tensors` does."""
+    return copy_tensors(net.state_dict())
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU in row-major order, so that equal values are equal bytes in a file.
+
+    >>> turned = torch.zeros(2, 3, 1, 1).to(memory_format=torch.channels_last)
+    >>> copy_tensors({"w": turned})["w"].stride()
+    (3, 1, 1, 1)
+    """
+    # `contiguous` would leave strides of dimensions of one as they are.
     return {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in net.state_dict().items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
     }
 
 

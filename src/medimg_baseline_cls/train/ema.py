@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.train.checkpoint import copy_tensors
 
 
 class WeightAverage:
@@ -57,8 +58,8 @@ class WeightAverage:
             _copy_into(self._live, learning)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the average, for a checkpoint."""
-        return dict(self._average)
+        """Return a copy of the average on the CPU, for a checkpoint."""
+        return copy_tensors(self._average)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the average of a checkpoint.
