@@ -53,6 +53,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "target_sensitivity",
         "operating_point",
+        "target_prevalence",
         "num_resamples",
         "num_hard_examples",
     ),

@@ -233,6 +233,10 @@ class Config:
     operating_point: Literal["max_f1", "target_sensitivity", "default"] = "max_f1"
     """Rule that predict decides by, where "default" is 0.5."""
 
+    target_prevalence: Annotated[float | None, Field(gt=0, lt=1, examples=[0.1])] = None
+    """Share of the positive class where the model shall be used, of two classes (above 0, below 1;
+    none: not known)."""
+
     num_resamples: Annotated[int, Field(ge=50, le=100_000)] = 2000
     """Times that the patients are drawn again for the 95 % intervals (50 to 100000)."""
 

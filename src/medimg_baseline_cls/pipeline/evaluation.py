@@ -29,6 +29,7 @@ from medimg_baseline_cls.eval.predictions import (
 from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predictions
 from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.calibration import write_calibration
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
 from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.model import load_model
@@ -83,6 +84,13 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     )
     for name, summary in summaries.items():
         write_json(run_dir / f"{name}_summary.json", summary)
+    write_calibration(
+        session,
+        (val, test),
+        split=data.split,
+        thresholds=thresholds,
+        positive_class=data.positive_class,
+    )
     mistakes = mine_mistakes(test, thresholds, num_hard_examples=session.config.num_hard_examples)
     write_mistakes(run_dir / "mistakes.csv", mistakes)
     draw_evaluation(
