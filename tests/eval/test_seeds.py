@@ -104,6 +104,20 @@ def test_seeds_that_differ_widen_the_interval_by_their_variance() -> None:
     assert of_seeds < width(both) / 3.92 < 1.1 * np.hypot(of_patients, of_seeds)
 
 
+def test_one_seed_fewer_than_there_are_is_drawn() -> None:
+    """All images of a class are of one patient, so that patients cannot vary."""
+    models = [
+        replace(m, test=replace(m.test, groups=tuple(map(str, m.test.labels))))
+        for m in draw_models(6, spread=2.5, seed=2)
+    ]
+    found = summarize(models, 8000)["classes"]["PNEUMONIA"]["metrics"]["auroc"]
+    values = [roc_auc_score(m.test.labels == 1, m.test.scores("PNEUMONIA")) for m in models]
+    means = np.random.default_rng(8).choice(values, size=(20_000, 5)).mean(axis=1)
+    assert means.std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(6), rel=0.02)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert found["interval"] == pytest.approx([low, high], abs=0.02 * (high - low))
+
+
 def test_decisions_are_not_added_up_and_averages_have_intervals() -> None:
     content = summarize(draw_models(3, spread=0.5, names=THREE))
     for block in (*content["classes"].values(), content["macro"]):

@@ -73,7 +73,7 @@ def compare_models(models: Sequence[ScoredModel], *, resampling: Resampling) -> 
         "intervals": {
             "level": LEVEL,
             "method": "percentile bootstrap of whole groups (patients), paired; thresholds as "
-            "stored; AUROC: DeLong",
+            "stored; differences of AUROC: DeLong",
             "num_resamples": resampling.num_resamples,
             "seed": resampling.seed,
         },
@@ -119,9 +119,7 @@ def _describe_model(model: ScoredModel, *, values: Mapping[FigureKey, Values]) -
         entry = figures[FigureKey(name, None, "auroc")]
         interval = delong_interval(truth, scores, groups=groups, level=LEVEL)
         if interval is not None:
-            entry.pop("interval_reason", None)
-            entry |= {"bootstrap": entry["interval"]}
-            entry |= {"interval": list(interval), "method": "delong"}
+            entry["delong"] = list(interval)
     return figures
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.bootstrap import Values, Weights, weighted_points, weighted_scores
 from medimg_baseline_cls.eval.figures import Summary, count_calls, measure_counts, measure_scores
-from medimg_baseline_cls.eval.predictions import select_known
+from medimg_baseline_cls.eval.predictions import require_score_space, select_known
 from medimg_baseline_cls.eval.summary import evaluated_classes
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
@@ -83,6 +83,7 @@ def measure_model(model: ScoredModel) -> dict[FigureKey, Summary]:
         for figure, entry in measure_scores(truth, scores)["metrics"].items():
             found[FigureKey(name, None, figure)] = entry
         for point in model.thresholds.get(name, ()):
+            require_score_space(model.test, point)
             counts = measure_counts(count_calls(truth, scores, threshold=point.value))
             found |= {FigureKey(name, point.rule, key): counts[key] for key in POINT_FIGURES}
     return found | _average_values(model, found)
