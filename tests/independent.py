@@ -4,6 +4,7 @@ Only pandas, NumPy, SciPy and scikit-learn; nothing of the package is imported. 
 drawn again by a plain loop with random numbers of its own.
 """
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,11 @@ def draw_figures(val: Part, test: Part, *, target: float, times: int, seed: int)
             line[f"{rule}/threshold"] = cut
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def read_json(path: Path) -> Any:

@@ -71,6 +71,7 @@ def test_every_setting_is_a_flag(calls: Calls):
         for name, facts in field_facts().items()
         if facts.example is not None and facts.kind not in (bool, tuple)
     }
+    values.pop("target_prevalence")  # of two classes, one each
     values.pop("site_column"), values.pop("test_site")  # another way to choose TEST than folds
     line = " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(v))}"
@@ -125,6 +126,20 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                 },
             ),
         ),
+        (
+            "compare a b latest --output o",
+            (
+                "compare",
+                (("a", "b", "latest"),),
+                {"output_dir": Path("outputs"), "output": Path("o")},
+            ),
+        ),
+        (
+            "run --data d --seeds 0 1 2",
+            ("run_seeds", (Config(data_dir=Path("d")), (0, 1, 2)), {}),
+        ),
+        ("run --resume s", ("resume_seeds", ("s",), {"output_dir": Path("outputs")})),
+        ("run --resume", ("resume_seeds", (None,), {"output_dir": Path("outputs")})),
         ("run --data d", ("run", (Config(data_dir=Path("d")),), {})),
         (
             "cv --data d --folds 3 --repeats 2",
@@ -160,7 +175,8 @@ def test_resume_takes_no_other_settings(calls: Calls, capsys: Capture):
     assert "--image-size" in said
     assert "--pretrained" in said
     assert "one run" in complaint(capsys, "train --resume a b")
-    assert "no flag --resume" in complaint(capsys, "run --resume a")
+    assert "no flag --resume" in complaint(capsys, "check --resume a")
+    assert "leave out --seeds" in complaint(capsys, "run --resume a --seeds 0 1")
     assert calls == []
 
 
@@ -318,7 +334,7 @@ def test_help_shows_the_values_of_the_settings_file(calls: Calls, capsys: Captur
     shown = capsys.readouterr().out
     assert "my.yaml 7" in shown
     assert "--no-keep-aspect" in shown
-    assert "--resume" not in shown
+    assert "--repeats" not in shown
 
 
 @pytest.mark.parametrize("word", COMMANDS)

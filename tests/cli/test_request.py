@@ -116,9 +116,16 @@ def test_what_a_resumed_run_cannot_change_is_named(file: Path, line: str, named:
     assert str(caught.value).endswith(f"leave out {named}.")
 
 
-def test_only_train_goes_on():
-    with pytest.raises(ConfigError, match="run has no flag --resume"):
-        asked("--resume", command="run")
+def test_a_check_does_not_go_on():
+    with pytest.raises(ConfigError, match="check has no flag --resume"):
+        asked("--resume", command="check")
+
+
+def test_seeds_are_numbers_of_run_alone():
+    assert asked("--seeds 2 0 1 --image-size 64", command="run").seeds == (2, 0, 1)
+    assert asked("--image-size 64", command="run").seeds == ()
+    with pytest.raises(ConfigError, match="train has no flag --seeds"):
+        asked("--seeds 0 1", command="train")
 
 
 @pytest.mark.parametrize(

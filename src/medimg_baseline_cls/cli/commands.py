@@ -43,6 +43,14 @@ def run(argv: Sequence[str]) -> None:
     request = read_request(argv, command="run", summary=run.__doc__ or "")
     if request.is_printed:
         print_settings(request)
+    elif request.is_resumed:
+        from medimg_baseline_cls.pipeline import resume_seeds
+
+        resume_seeds(request.run, output_dir=request.config.output_dir)
+    elif request.seeds:
+        from medimg_baseline_cls.pipeline import run_seeds
+
+        run_seeds(request.config, request.seeds)
     else:
         from medimg_baseline_cls.pipeline import run as run_all
 
@@ -137,6 +145,34 @@ def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> N
     report_run(run, output_dir=output_dir)
 
 
+def compare(
+    runs: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="RUN RUN...",
+            help="Evaluated run folders, latest, or folders of seed sweeps; the first is the "
+            "reference.",
+            help_behavior_hint="(required)",
+        ),
+    ],
+    /,
+    *,
+    output: Annotated[
+        Path | None,
+        arg(
+            metavar="FOLDER",
+            help="New folder to write into (none: under OUTPUT_DIR/compare).",
+            help_behavior_hint="",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Compare runs with the first of them on the same TEST images."""
+    from medimg_baseline_cls.pipeline import compare as compare_runs
+
+    compare_runs(runs, output_dir=output_dir, output=output)
+
+
 def predict(
     run: RunArgument,
     paths: Annotated[
@@ -200,5 +236,5 @@ TABLE: dict[str, Callable[[Sequence[str]], int | None]] = {
     "train": train,
     "run": run,
     "cv": cv,
-    **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, predict)},
+    **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, compare, predict)},
 }

@@ -31,6 +31,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "fold_repeat",
         "site_column",
         "test_site",
+        "split_seed",
     ),
     "images": ("image_size", "keep_aspect", "intensity", "color"),
     "model": ("arch", "pretrained", "weights", "cam_layer"),
@@ -52,6 +53,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "target_sensitivity",
         "operating_point",
+        "target_prevalence",
         "num_resamples",
         "subgroup_regex",
         "subgroup_bins",

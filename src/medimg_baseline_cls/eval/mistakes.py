@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.eval.predictions import require_score_space
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import read_csv, write_csv
@@ -70,6 +71,7 @@ def read_mistakes(path: Path) -> tuple[Mistake, ...]:
 def _rank(
     predictions: Predictions, point: Threshold, *, kind: Literal["FP", "FN"], limit: int
 ) -> Iterator[Mistake]:
+    require_score_space(predictions, point)
     truth, scores = predictions.truth(point.class_name), predictions.scores(point.class_name)
     call = scores >= point.value
     is_wrong = (call & ~truth) if kind == "FP" else (~call & truth)

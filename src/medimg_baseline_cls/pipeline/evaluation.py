@@ -30,6 +30,7 @@ from medimg_baseline_cls.eval.predictions import (
 from medimg_baseline_cls.eval.summary import summarize_predictions
 from medimg_baseline_cls.eval.test_log import count_evaluations, require_settled
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.calibration import write_calibration
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
 from medimg_baseline_cls.pipeline.dossier import compile_dossier
 from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
@@ -101,6 +102,13 @@ def evaluate(
     )
     for name, summary in summaries.items():
         write_json(run_dir / f"{name}_summary.json", summary)
+    write_calibration(
+        session,
+        (val, test),
+        split=data.split,
+        thresholds=thresholds,
+        positive_class=data.positive_class,
+    )
     mistakes = _describe_test(session, data, parts=(val, test), thresholds=thresholds)
     compile_dossier(
         session, data, model=model, mistakes=mistakes, thresholds=thresholds, readings=readings

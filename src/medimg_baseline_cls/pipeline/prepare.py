@@ -104,7 +104,7 @@ def prepare_data(session: Session) -> PreparedData:
     data_dir = find_root(config)
     how_to_split = _split_settings(config)
     listing = list_data(config, cache_dir=session.cache_dir)
-    mistakes = check_task(config, listing.task)
+    mistakes = check_task(config, listing.task, num_classes=len(listing.class_names))
     if mistakes:
         raise SettingsError(mistakes)
     settings, color_reason = _choose_pixels(
@@ -236,7 +236,7 @@ def _split_settings(config: Config) -> SplitSettings:
         strategy=config.val_strategy,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        seed=config.seed,
+        seed=config.seed if config.split_seed is None else config.split_seed,
         num_folds=config.num_folds,
         fold=config.fold,
         fold_repeat=config.fold_repeat,

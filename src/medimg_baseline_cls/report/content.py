@@ -37,6 +37,9 @@ class RunContent:
     evaluation: Json
     summaries: Mapping[str, Json]
     patient_summaries: Mapping[str, Json]
+    calibration: Json
+    recalibration: Json
+    prevalence: Json
     split: Rows
     rejected: Rows
     history: Rows
@@ -103,6 +106,9 @@ def read_run(run_dir: Path) -> RunContent:
         evaluation=_json(run_dir / "eval_summary.json"),
         summaries=_summaries(run_dir),
         patient_summaries=_summaries(run_dir / "patients"),
+        calibration=_json(run_dir / "calibration.json"),
+        recalibration=_json(run_dir / "recalibration.json"),
+        prevalence=_json(run_dir / "prevalence.json"),
         split=_rows(run_dir / "split.csv"),
         rejected=_rows(run_dir / "rejected.csv"),
         history=_rows(run_dir / "history.csv"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medimg_baseline_cls.report.answer import summarize_run
+from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
 from medimg_baseline_cls.report.dossier import describe_cases
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
@@ -79,6 +80,8 @@ def _sections(content: RunContent) -> dict[str, Any]:
             replace(content, summaries=content.patient_summaries)
         ),
         "patient_rule": PATIENT_RULES.get(str(content.config.get("aggregate")), ""),
+        "probability_tables": tabulate_probabilities(content),
+        "probability_figures": figures["probabilities"],
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
         "subgroup_tables": tabulate_subgroups(content),

@@ -45,7 +45,7 @@ class KnownFigure:
     """A figure that a stage draws: which files it is, where it stands, what it says."""
 
     pattern: re.Pattern[str]
-    section: Literal["data", "training", "evaluation", "subgroups"]
+    section: Literal["data", "training", "evaluation", "probabilities", "subgroups"]
     title: str
     caption: str
 
@@ -75,6 +75,20 @@ FIGURES = (
         "evaluation",
         "Precision-recall curve",
         "Its floor is the prevalence of the split.",
+    ),
+    KnownFigure(
+        re.compile(r"calibration"),
+        "probabilities",
+        "Reliability curve",
+        "Observed share against predicted probability, with Wilson's intervals. On the grey line a "
+        "model is calibrated; above it, it is too cautious, below it too bold.",
+    ),
+    KnownFigure(
+        re.compile(r"decision_curve"),
+        "probabilities",
+        "Decision curve, TEST",
+        "Net benefit of acting on the model, against acting on all or on none. A threshold "
+        "probability of 0.2 says that four false alarms cost as much as one finding is worth.",
     ),
     KnownFigure(
         re.compile(r"confusion(_matri(x|ces))?"),

@@ -95,7 +95,7 @@ def read_picture(path: Path) -> Picture:
 
 def list_figures(figures: Mapping[str, Path]) -> dict[str, list[Figure]]:
     """Return the figures by the section they belong to, known ones in reading order."""
-    names = ("data", "training", "evaluation", "subgroups")
+    names = ("data", "training", "evaluation", "probabilities", "subgroups")
     sections: dict[str, list[Figure]] = {name: [] for name in names}
     left = dict(figures)
     for known in FIGURES:
