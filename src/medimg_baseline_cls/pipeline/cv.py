@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import (
     ConfigError,
     LeakageError,
@@ -26,6 +27,7 @@ from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.prepare import prepare_data
 from medimg_baseline_cls.pipeline.session import RunResult, open_session
 from medimg_baseline_cls.pipeline.training import resume, train
+from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder, list_runs, read_status
@@ -142,7 +144,8 @@ def _find_sites(config: Config) -> list[str]:
 
     Raises:
         LeakageError: a patient has images at two sites.
-        DataError: there are fewer than two sites.
+        ConfigError: there are fewer than two sites.
+        DataError: a class has images at one site alone.
     """
     assert config.site_column is not None
     columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
@@ -172,7 +175,15 @@ def _find_sites(config: Config) -> list[str]:
     found = sorted(set(sites.values()))
     if len(found) < 2:
         raise ConfigError(f"site_column holds one site, {found[0]}: two or more are needed.")
+    for site in found:
+        _try_site(split, config.site_column, site=site)
     return found
+
+
+def _try_site(split: Split, site_column: str, *, site: str) -> None:
+    """Refuse a site that cannot be left out, before the first one is."""
+    settings = SplitSettings(site_column=site_column, test_site=site)
+    choose_test(Draw(split.records, settings, split.class_names, split.task, split.subgroup_names))
 
 
 def _go_on(plan: _Plan) -> RunResult:
