@@ -30,7 +30,7 @@ from medimg_baseline_cls.pipeline.training import resume, train
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
-from medimg_baseline_cls.utils.runs import create_run_folder, list_runs, read_status
+from medimg_baseline_cls.utils.runs import create_run_folder, list_runs, name_fold, read_status
 
 DEFAULT_FOLDS = 5
 FOLDER = "cv"
@@ -229,9 +229,8 @@ def _do_fold(plan: _Plan, number: int, *, log: RunLog) -> _Plan:
 
 def _fold_config(plan: _Plan, fold: _Fold) -> Config:
     """Return the settings of a fold's run, whose project says which run of what it is."""
-    number = f"r{fold.repeat}f{fold.fold}"
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
-    project = f"{plan.config.project[:32]}_cv{stamp}_{number}"
+    project = name_fold(plan.config.project, stamp=stamp, repeat=fold.repeat, fold=fold.fold)
     if plan.by_site:
         return replace(plan.config, project=project, test_site=fold.site)
     return replace(plan.config, project=project, fold=fold.fold, fold_repeat=fold.repeat)
