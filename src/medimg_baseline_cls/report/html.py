@@ -11,9 +11,10 @@ from typing import Any
 from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
+from medimg_baseline_cls.report.documents import write_documents
 from medimg_baseline_cls.report.dossier import describe_cases
-from medimg_baseline_cls.report.exports import write_tables
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
+from medimg_baseline_cls.report.model_card import LIMITS
 from medimg_baseline_cls.report.numbers import group_settings
 from medimg_baseline_cls.report.page import render_page
 from medimg_baseline_cls.report.performance import (
@@ -38,7 +39,7 @@ from medimg_baseline_cls.utils.files import write_text_atomic
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write report.html and tables/ into a run folder, from what the folder holds so far.
+    """Write report.html, tables/, model_card.md and checklist.md, from what the run holds so far.
 
     Stages that have not run yet are left out, and named at the top of the page.
 
@@ -52,7 +53,7 @@ def write_report(run_dir: Path) -> Path:
         RunError: config.json is missing, or a file of the run is garbled.
     """
     content, path = read_run(run_dir), run_dir / "report.html"
-    write_tables(content, run_dir / "tables")
+    write_documents(content, run_dir)
     write_text_atomic(path, render_report(content))
     return path
 
@@ -92,6 +93,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "cases": describe_cases(content, galleries),
         "kind_names": KIND_NAMES,
         "log_tables": _present(tabulate_test_log(content)),
+        "limits": LIMITS,
         "settings": group_settings(content.config),
         "environment": group_settings(content.environment),
     }
