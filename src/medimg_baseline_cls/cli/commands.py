@@ -19,6 +19,13 @@ RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or
 OutputDir = Annotated[
     Path, arg(metavar="DIR", help="Folder that holds runs/, where latest is looked up.")
 ]
+AnonymousIds = Annotated[
+    bool,
+    arg(
+        help="Show pseudonyms instead of file names and patients.",
+        help_behavior_hint="",
+    ),
+]
 Seed = Annotated[int, arg(metavar="N", help="Every random number follows from it.")]
 
 
@@ -131,18 +138,30 @@ def evaluate(
     _say_next(result, "explain", "report")
 
 
-def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+def explain(
+    run: RunArgument,
+    /,
+    *,
+    anonymous_ids: AnonymousIds = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
     """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
     from medimg_baseline_cls.pipeline import explain as explain_run
 
-    _say_next(explain_run(run, output_dir=output_dir), "report")
+    _say_next(explain_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids), "report")
 
 
-def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+def report(
+    run: RunArgument,
+    /,
+    *,
+    anonymous_ids: AnonymousIds = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
     """Write report.html, one self-contained page, from what the run folder holds."""
     from medimg_baseline_cls.pipeline import report as report_run
 
-    report_run(run, output_dir=output_dir)
+    report_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids)
 
 
 def compare(

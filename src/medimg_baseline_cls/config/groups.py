@@ -60,7 +60,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "subgroup_min_images",
         "num_hard_examples",
     ),
-    "results": ("project", "output_dir", "cache_dir", "seed"),
+    "results": ("project", "output_dir", "cache_dir", "seed", "anonymous_ids"),
     "machine": ("device", "precision", "num_workers"),
 }
 

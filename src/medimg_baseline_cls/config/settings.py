@@ -241,17 +241,19 @@ class Config:
     """Times that the patients are drawn again for the 95 % intervals (50 to 100000)."""
 
     subgroup_regex: Annotated[str, Field(examples=[r"(?P<view>PA|AP)"])] = "auto"
-    """Subgroups in the file name: auto (the etiology in Kaggle names), none, or a regular
-    expression with named groups, as in (?P<view>PA|AP)."""
+    """Subgroups in file names: auto, none, or an expression whose groups have names."""
 
     subgroup_bins: Annotated[tuple[str, ...], Field(examples=[["age=40/65"]])] = ()
-    """Bands of columns of numbers, as in age=40/65 (none: quartiles of TRAIN)."""
+    """Bands of numbers, as in age=40/65 (none: quartiles of TRAIN)."""
 
     subgroup_min_images: Annotated[int, Field(ge=1, le=100_000)] = 20
     """TEST images from which on a subgroup gets figures (1 to 100000)."""
 
     num_hard_examples: Annotated[int, Field(ge=0, le=1000)] = 8
     """Worst FP, and worst FN, on TEST to list and explain (0 to 1000)."""
+
+    anonymous_ids: bool = False
+    """Show pseudonyms instead of names in panels and report."""
 
     device: Annotated[
         str,

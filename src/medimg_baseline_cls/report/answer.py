@@ -297,4 +297,6 @@ def _pending(content: RunContent) -> Iterator[str]:
     elif "test" not in content.summaries:
         yield "TEST has not been scored yet: the figures here are those of VAL."
     if content.mistakes and not any(content.panels.values()):
-        yield "The mistakes have no Grad-CAM panels yet. The next command is medimg explain."
+        flag = " --anonymous-ids" if content.config.get("anonymous_ids") else ""
+        command = f"medimg explain{flag}"
+        yield f"The mistakes have no Grad-CAM panels yet. The next command is {command}."

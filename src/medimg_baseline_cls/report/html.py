@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medimg_baseline_cls.report.anonymous import hide_content
 from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
@@ -36,15 +37,17 @@ from medimg_baseline_cls.report.tables import (
 )
 from medimg_baseline_cls.report.test_log import tabulate_test_log
 from medimg_baseline_cls.utils.files import write_text_atomic
+from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path:
     """Write report.html, tables/, model_card.md and checklist.md, from what the run holds so far.
 
     Stages that have not run yet are left out, and named at the top of the page.
 
     Args:
         run_dir: the run folder.
+        pseudonyms: shown instead of file names and patients; None shows these.
 
     Returns:
         The path of report.html.
@@ -53,6 +56,8 @@ def write_report(run_dir: Path) -> Path:
         RunError: config.json is missing, or a file of the run is garbled.
     """
     content, path = read_run(run_dir), run_dir / "report.html"
+    if pseudonyms is not None:
+        content = hide_content(content, pseudonyms)
     write_documents(content, run_dir)
     write_text_atomic(path, render_report(content))
     return path
