@@ -14,6 +14,7 @@ from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
 from medimg_baseline_cls.report.documents import write_documents
 from medimg_baseline_cls.report.dossier import describe_cases
+from medimg_baseline_cls.report.flow import draw_flow
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.model_card import LIMITS
 from medimg_baseline_cls.report.numbers import group_settings
@@ -76,6 +77,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "answer": summarize_run(content),
         "has_split": bool(content.split),
         "has_rejected": bool(content.rejected),
+        "flow": draw_flow(content),
         "data_tables": _present(tabulate_split(content), tabulate_rejected(content)),
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
