@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medimg_baseline_cls.data import listing as listing_module
-from medimg_baseline_cls.data.listing import Listing, list_images, shorten_list
+from medimg_baseline_cls.data.folders import shorten_list
+from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.read import SUFFIXES
 from medimg_baseline_cls.errors import DataError
 
@@ -149,10 +150,10 @@ def test_a_file_in_the_place_of_a_folder_is_no_folder(tmp_path: Path) -> None:
     lay_out(tmp_path)
     (tmp_path / "val").write_text("no folder")
     assert {file.folder for file in list_images(tmp_path).files} == {"train", "test"}
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is a file and no folder"):
         list_images(tmp_path / "val")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="has no train/ folder, found no folders"):
+    with pytest.raises(DataError, match="empty is empty; expected train/"):
         list_images(tmp_path / "empty")
 
 

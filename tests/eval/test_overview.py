@@ -84,6 +84,57 @@ def test_a_threshold_that_does_not_transfer_is_told(
     assert all("never tune on TEST" in w for w in found)
 
 
+def test_what_a_few_images_show_by_chance_is_no_warning(binary: MakePredictions) -> None:
+    val = binary("val", [True] * 9 + [False] * 40, [0.9] * 9 + [0.1] * 40)
+    other = binary("test", [True] * 40 + [False] * 40, [0.9, 0.2] * 20 + [0.1] * 40)
+    texts = find_warnings(*summarize_both(val, other)[:2])
+    assert not any("falls" in text for text in texts)
+    enough = binary("val", [True] * 10 + [False] * 40, [0.9] * 10 + [0.1] * 40)
+    texts = find_warnings(*summarize_both(enough, other)[:2])
+    assert sum("sensitivity of PNEUMONIA falls" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "is_told"), [([0.1, 0.49], True), ([0.1, 0.52], False), (None, True)]
+)
+def test_an_auroc_below_one_half_is_told_where_its_interval_is_too(
+    binary: MakePredictions, interval: list[float] | None, is_told: bool
+) -> None:
+    val = summarize_both(*[scored(binary, "val", prevalence=0.5, gap=-0.1)] * 2)[0]
+    val["classes"]["PNEUMONIA"]["metrics"]["auroc"]["interval"] = interval
+    assert any("below 0.5" in text for text in find_warnings(val)) == is_told
+
+
+def test_eight_images_do_not_tell_an_inverted_order(binary: MakePredictions) -> None:
+    val = binary("val", [True, False] * 4, [0.4, 0.6] * 4)
+    assert not any("below 0.5" in text for text in find_warnings(summarize_both(val, val)[0]))
+
+
+def test_many_classes_give_one_line_of_a_kind(draw: MakePredictions) -> None:
+    val, other = draw("val", class_names=TERNARY), draw("test", class_names=TERNARY)
+    val, other, _ = summarize_both(val, other, None)
+    for shift, block in enumerate(other["classes"].values(), start=2):
+        block["prevalence"] = block["prevalence"] + shift / 10
+        for point in block["operating_points"].values():
+            point["sensitivity"]["value"] = point["specificity"]["value"] = 0.0
+    texts = find_warnings(val, other)
+    for words in ("The prevalence", "falls from", "VAL holds only"):
+        assert sum(words in text for text in texts) <= 1
+    (prevalence,) = [text for text in texts if "The prevalence" in text]
+    assert all(f"of {name} is" in prevalence for name in TERNARY)
+
+
+def test_controls_that_the_model_does_not_beat_come_first(binary: MakePredictions) -> None:
+    small = binary("val", [True] * 3 + [False] * 30, [0.9] * 3 + [0.1] * 30)
+    val, test, thresholds = summarize_both(small, small)
+    control = {"description": "classifier", "test": {"auroc": {"value": 1.0}}}
+    content = summarize_evaluation(
+        val, test, checkpoint={}, thresholds=thresholds, mistakes=(), controls=[control]
+    )
+    assert "does not clearly beat" in content["warnings"][0]
+    assert len(content["warnings"]) > 1
+
+
 def test_a_small_or_one_sided_val_is_told(binary: MakePredictions) -> None:
     small = binary("val", [True] * 3 + [False] * 30, [0.9] * 3 + [0.1] * 30)
     assert any(

@@ -9,7 +9,9 @@ from medimg_baseline_cls.eval.mistakes import read_mistakes
 from medimg_baseline_cls.interpret.panels import PanelText
 from medimg_baseline_cls.pipeline import explanation
 from medimg_baseline_cls.pipeline.explanation import (
+    Explained,
     compute_maps,
+    describe_panels,
     explain,
     safe_name,
 )
@@ -65,6 +67,23 @@ def test_names_sort_by_confidence(drawn: list[tuple[Path, PanelText]]) -> None:
         ours = sorted((path.name, text) for path, text in drawn if text.kind == kind)
         scores = [sign * text.probability for _, text in ours]
         assert scores == sorted(scores)
+
+
+@pytest.mark.parametrize(
+    ("positions", "words"),
+    [
+        ([], "explained 0 mistaken images, of"),
+        ([3], "explained 1 mistaken image, of"),
+        ([3, 4, 9], "explained 3 mistaken images, of"),
+        ([3, 4, 3, 3], "explained 2 mistaken images in 4 panels, of"),
+    ],
+)
+def test_images_are_counted_and_not_their_panels(positions: list[int], words: str) -> None:
+    text = PanelText(
+        kind="FP", image_id="x", class_name="A", probability=0.9, label="B", threshold=0.5, rule="r"
+    )
+    drawn = [Explained(position, 0, Path("x.png"), text) for position in positions]
+    assert describe_panels(drawn).startswith(words)
 
 
 def test_panels_of_an_earlier_evaluation_go(finished_run: Path) -> None:

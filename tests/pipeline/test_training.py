@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.errors import WeightsError
+from medimg_baseline_cls.errors import ModelError, WeightsError
 from medimg_baseline_cls.pipeline import train
 from medimg_baseline_cls.utils.runs import read_status
 
@@ -36,6 +36,15 @@ def read_history(run_dir: Path) -> list[dict[str, str]]:
 
 def read_model(run_dir: Path, name: str = "best.pt") -> dict[str, torch.Tensor]:
     return torch.load(run_dir / name, weights_only=True)["model"]
+
+
+def test_unknown_architecture_is_refused_before_any_image_is_read(
+    tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    config = make_config(tmp_path / "no data at all", tmp_path, arch="resnet19")
+    with pytest.raises(ModelError, match=r"resnet19.*resnet18"):
+        train(config)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_best_checkpoint_loads_into_plain_timm(

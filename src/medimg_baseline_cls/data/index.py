@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.cache import FileFacts
+from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.data.listing import (
     ListedFile,
     Listing,
     list_images,
     path_of,
     require_images,
-    shorten_list,
 )
 from medimg_baseline_cls.data.source import MISSING
 from medimg_baseline_cls.errors import DataError

@@ -14,23 +14,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from medimg_baseline_cls.data.folders import (
+    find_split_folders,
+    is_system_name,
+    note_folders,
+    require_class_folders,
+    shorten_list,
+)
 from medimg_baseline_cls.data.labels import sort_classes
 from medimg_baseline_cls.data.read import is_image_name, starts_like_dicom
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Task
 from medimg_baseline_cls.utils.seed import derive_key
 
-FOLDER_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-_SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
-_NUM_SHOWN = 10
 _DICOM_START = 132
 
 
@@ -101,17 +97,17 @@ def list_images(
     Raises:
         DataError: The layout is not as it must be; the text says what to do.
     """
-    folders = _find_split_folders(data_dir)
+    folders = find_split_folders(data_dir)
     walk = _Walk(data_dir)
     for name, folder in sorted(folders.items()):
         walk.visit_split(name, folder)
     if not folders:
         walk.visit_split("", data_dir)
-        _require_class_folders(walk.files, data_dir)
+        require_class_folders({file.label for file in walk.files}, data_dir)
     names = _choose_classes(walk.files, class_names)
     files = [file for file in walk.files if file.label in names]
     require_images(files, names, has_split=bool(folders))
-    notes = [*(_note_top_level(data_dir, folders) if folders else ()), *walk.notes()]
+    notes = [*note_folders(data_dir, folders), *walk.notes()]
     notes += _note_classes(walk.files, names)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
@@ -145,12 +141,6 @@ def require_images(
             raise DataError(f"no usable image of class {name} is left {where}.")
     if has_split and not any(file.folder == "test" for file in files):
         raise DataError("test/ holds no usable image of these classes.")
-
-
-def shorten_list(names: Sequence[str]) -> str:
-    """Return the first ten names in one line, and how many more there are."""
-    shown = ", ".join(names[:_NUM_SHOWN])
-    return shown if len(names) <= _NUM_SHOWN else f"{shown} and {len(names) - _NUM_SHOWN} more"
 
 
 def path_of(file: ListedFile) -> str:
@@ -218,60 +208,9 @@ class _Walk:
                 entries = sorted(scan, key=_name_of)
         except OSError as error:
             raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
-        kept = [entry for entry in entries if not _is_system(entry.name)]
+        kept = [entry for entry in entries if not is_system_name(entry.name)]
         self.num_ignored += len(entries) - len(kept)
         return kept
-
-
-def _find_split_folders(data_dir: Path) -> dict[str, Path]:
-    """Return the folder of each split: train, test, perhaps val; none where there is no split."""
-    if not data_dir.is_dir():
-        raise DataError(f"the data folder {data_dir} does not exist or is no folder.")
-    folders: dict[str, Path] = {}
-    for entry in _subfolders(data_dir):
-        name = FOLDER_NAMES.get(entry.name.lower())
-        if name is None:
-            continue
-        if name in folders:
-            raise DataError(
-                f"{data_dir} holds {folders[name].name}/ and {entry.name}/, which both mean "
-                f"{name}: keep one."
-            )
-        folders[name] = entry
-    for name in ("train", "test"):
-        if folders and name not in folders:
-            raise DataError(_describe_missing(data_dir, name))
-    return folders
-
-
-def _require_class_folders(files: Sequence[ListedFile], data_dir: Path) -> None:
-    """Refuse a folder without a split that does not hold two class folders with images."""
-    if len({file.label for file in files}) < 2:
-        raise DataError(_describe_missing(data_dir, "train"))
-
-
-def _describe_missing(data_dir: Path, name: str) -> str:
-    inner = [f.name for f in _subfolders(data_dir) if (f / "train").is_dir()]
-    hint = f" (did you mean {data_dir / inner[0]}?)" if inner else ""
-    found = shorten_list([f"{f.name}/" for f in _subfolders(data_dir)]) or "no folders"
-    return (
-        f"{data_dir} has no {name}/ folder, found {found}; expected train/<CLASS>/, "
-        f"test/<CLASS>/ and optionally val/<CLASS>/, or <CLASS>/ alone{hint}."
-    )
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not _is_system(f.name))
-
-
-def _note_top_level(data_dir: Path, folders: Mapping[str, Path]) -> Iterable[str]:
-    used = {folder.name for folder in folders.values()}
-    others = [f"{f.name}/" for f in _subfolders(data_dir) if f.name not in used]
-    if others:
-        yield f"folders beside train/ and test/ left out: {shorten_list(others)}"
-    for name, folder in sorted(folders.items()):
-        if folder.name != name:
-            yield f"{folder.name}/ is taken as {name}/"
 
 
 def _choose_classes(
@@ -382,7 +321,3 @@ def _name_of(entry: os.DirEntry[str]) -> str:
 
 def _sampling_key(file: ListedFile) -> tuple[int, str]:
     return derive_key(0, "limit", file.path), file.path
-
-
-def _is_system(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES

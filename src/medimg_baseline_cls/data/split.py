@@ -84,7 +84,7 @@ def check_leakage(split: Split) -> None:
     Raises:
         LeakageError: The text lists the files.
     """
-    for kind in ("group", "sha256"):
+    for kind in ("sha256", "group"):  # equal files make one group: they are the true reason
         sides: dict[str, str] = {}
         shared: set[str] = set()
         for record in split.records:
@@ -233,9 +233,12 @@ def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[
         lines.append(f"  {key[:48]}: {places}")
     if len(shared) > _NUM_SHOWN:
         lines.append(f"  ... and {len(shared) - _NUM_SHOWN} more")
+    advice = "remove the copies from all sides but one"
+    if kind == "group":
+        advice = "move all images of a patient to one side, or correct what names the patient"
     return (
-        f"{len(shared)} {what} stand on two sides of the split; move or remove these files, or "
-        "correct group_regex:\n" + "\n".join(lines)
+        f"{len(shared)} {what} stand on two sides of the split; {advice} (`medimg check` shows "
+        "all of them):\n" + "\n".join(lines)
     )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medimg_baseline_cls.data.listing import ListedFile, shorten_list
+from medimg_baseline_cls.data.folders import shorten_list
+from medimg_baseline_cls.data.listing import ListedFile
 from medimg_baseline_cls.errors import DataError
 
 

@@ -16,16 +16,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
 
+from medimg_baseline_cls.data.folders import FOLDER_NAMES, shorten_list
 from medimg_baseline_cls.data.index import infer_positive_class
 from medimg_baseline_cls.data.labels import LabelRule, Labels, read_labels
 from medimg_baseline_cls.data.listing import (
-    FOLDER_NAMES,
     ListedFile,
     Listing,
     keep_some,
     path_of,
     require_images,
-    shorten_list,
 )
 from medimg_baseline_cls.data.split_lists import apply_lists
 from medimg_baseline_cls.errors import DataError

@@ -20,7 +20,9 @@ RULE_NAMES = {
 }
 FEW_IMAGES = 20
 LARGE_SHIFT = 0.1
+MIN_TRANSFER_IMAGES = 10
 
+_NUM_SHOWN = 5
 _POINT_COLUMNS = ("sensitivity", "specificity", "ppv", "npv", "f1_score")
 _UNDEFINED = "–"
 
@@ -53,7 +55,7 @@ def summarize_evaluation(
         "thresholds": describe_thresholds(thresholds),
         "headline": {"val": headline(val), "test": headline(test)},
         "num_mistakes": _count_mistakes(mistakes),
-        "warnings": [*find_warnings(val, test), *warn_of_controls(headline(test), controls)],
+        "warnings": [*warn_of_controls(headline(test), controls), *find_warnings(val, test)],
         "controls": list(controls),
     }
     if "task" in val:
@@ -64,16 +66,26 @@ def summarize_evaluation(
 
 
 def find_warnings(val: Mapping[str, Any], test: Mapping[str, Any] | None = None) -> list[str]:
-    """Return one sentence for each thing that a reader of the figures could overlook."""
-    warnings: list[str] = []
+    """Return one sentence for each kind of thing that a reader could overlook, classes joined.
+
+    What a few images show by chance is no warning: an AUROC below 0.5 counts where its
+    interval lies below, a worse figure on TEST where VAL holds 10 images to measure it by.
+    """
     is_finding = val.get("task") == "multilabel"
     order = () if is_finding else val["class_names"]
-    for name, block in val["classes"].items():
-        warnings += _warn_of_order(name, block, class_names=order)
-        warnings += _warn_of_counts(name, block, is_finding=is_finding)
-        warnings += _warn_of_threshold(name, block)
-        if test is not None:
-            warnings += _warn_of_shift(name, block, test=test["classes"][name])
+    blocks = val["classes"]
+    warnings = [
+        *(
+            s
+            for name, block in blocks.items()
+            for s in _warn_of_order(name, block, class_names=order)
+        ),
+        *_warn_of_counts(blocks, is_finding=is_finding),
+        *_warn_of_threshold(blocks),
+    ]
+    if test is not None:
+        warnings += _warn_of_prevalence(blocks, test["classes"])
+        warnings += _warn_of_transfer(blocks, test["classes"])
     return warnings
 
 
@@ -126,8 +138,13 @@ def _count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, dict[str, dict[str
 
 def _warn_of_order(name: str, block: Summary, *, class_names: Sequence[str]) -> Iterator[str]:
     """Warn of a score that points the wrong way; findings have no order, so no class_names."""
-    auroc = block["metrics"]["auroc"]["value"]
-    if auroc is None or auroc >= 0.5:
+    auroc = block["metrics"]["auroc"]
+    interval = auroc.get("interval")
+    if interval is None:
+        is_sure = min(block["num_positive"], block["num_negative"]) >= FEW_IMAGES
+    else:
+        is_sure = interval[1] < 0.5
+    if auroc["value"] is None or auroc["value"] >= 0.5 or not is_sure:
         return
     cause = f"1 and 0 may be swapped in the labels of {name}; look at some of its images."
     if class_names:
@@ -135,52 +152,91 @@ def _warn_of_order(name: str, block: Summary, *, class_names: Sequence[str]) -> 
             f"the class order may be inverted. It is {', '.join(class_names)}; check class_names "
             f"and positive_class."
         )
-    yield f"The AUROC of {name} on VAL is {auroc:.3f}, below 0.5: {cause}"
+    yield f"The AUROC of {name} on VAL is {auroc['value']:.3f}, below 0.5: {cause}"
 
 
-def _warn_of_counts(name: str, block: Summary, *, is_finding: bool) -> Iterator[str]:
-    words = ((f"{name} ", ""), (f"non-{name} ", ""))
-    if is_finding:
-        words = (("", f" with {name}"), ("", f" known to be without {name}"))
-    counts = (block["num_positive"], block["num_negative"])
-    for count, (lead, end) in zip(counts, words, strict=True):
-        if count == 0:
-            yield (
-                f"VAL holds no {lead}image{end}, so that some figures and thresholds are undefined."
-            )
-        elif count < FEW_IMAGES:
-            plural = "s" if count > 1 else ""
-            yield f"VAL holds only {count} {lead}image{plural}{end}: its thresholds are uncertain."
+def _warn_of_counts(blocks: Mapping[str, Summary], *, is_finding: bool) -> Iterator[str]:
+    missing: list[str] = []
+    few: list[str] = []
+    for name, block in blocks.items():
+        words = ((f"{name} ", ""), (f"non-{name} ", ""))
+        if is_finding:
+            words = (("", f" with {name}"), ("", f" known to be without {name}"))
+        counts = (block["num_positive"], block["num_negative"])
+        for count, (lead, end) in zip(counts, words, strict=True):
+            if count == 0:
+                missing.append(f"no {lead}image{end}")
+            elif count < FEW_IMAGES:
+                few.append(f"only {count} {lead}image{'s' if count > 1 else ''}{end}")
+    if missing:
+        yield f"VAL holds {_join(missing)}, so that some figures and thresholds are undefined."
+    if few:
+        yield f"VAL holds {_join(few)}: thresholds chosen on so few are uncertain."
 
 
-def _warn_of_threshold(name: str, block: Summary) -> Iterator[str]:
-    point = block["operating_points"].get("max_f1")
-    if point is not None and point["tn"] + point["fn"] == 0 and point["fp"] > 0:
+def _warn_of_threshold(blocks: Mapping[str, Summary]) -> Iterator[str]:
+    names: list[str] = []
+    for name, block in blocks.items():
+        point = block["operating_points"].get("max_f1")
+        if point is not None and point["tn"] + point["fn"] == 0 and point["fp"] > 0:
+            names.append(name)
+    if names:
         yield (
-            f"The Max-F1 threshold of {name} calls every VAL image positive: the scores "
+            f"The Max-F1 threshold of {_join(names)} calls every VAL image positive: the scores "
             f"separate the classes too little for this rule."
         )
 
 
-def _warn_of_shift(name: str, val: Summary, *, test: Summary) -> Iterator[str]:
-    before, after = val["prevalence"], test["prevalence"]
-    if before is not None and after is not None and abs(before - after) > LARGE_SHIFT:
+def _warn_of_prevalence(val: Mapping[str, Summary], test: Mapping[str, Summary]) -> Iterator[str]:
+    shifted: list[str] = []
+    for name, block in val.items():
+        before, after = block["prevalence"], test[name]["prevalence"]
+        if before is not None and after is not None and abs(before - after) > LARGE_SHIFT:
+            shifted.append(f"of {name} is {before:.3f} on VAL and {after:.3f} on TEST")
+    if shifted:
         yield (
-            f"The prevalence of {name} is {before:.3f} on VAL and "
-            f"{after:.3f} on TEST: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
+            f"The prevalence {_join(shifted)}: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
             f"to the prevalence that they were computed at."
         )
+
+
+def _warn_of_transfer(val: Mapping[str, Summary], test: Mapping[str, Summary]) -> Iterator[str]:
+    """Warn of thresholds whose sensitivity or specificity is much lower on TEST."""
+    falls = [
+        fall for name, block in val.items() for fall in _find_falls(name, block, test=test[name])
+    ]
+    if falls:
+        falls.sort(key=lambda fall: -fall[0])
+        yield (
+            f"{_join([text for _, text in falls])}: such a threshold transfers badly. Report both "
+            f"figures; never tune on TEST."
+        )
+
+
+def _find_falls(name: str, val: Summary, *, test: Summary) -> Iterator[tuple[float, str]]:
+    """Yield how far, and where, a figure of one class falls from VAL to TEST."""
+    counts = {"sensitivity": val["num_positive"], "specificity": val["num_negative"]}
     for rule, point in val["operating_points"].items():
-        for metric in ("sensitivity", "specificity"):
+        for metric, count in counts.items():
             before = point[metric]["value"]
             after = test["operating_points"][rule][metric]["value"]
-            if before is None or after is None or before - after <= LARGE_SHIFT:
+            if before is None or after is None or count < MIN_TRANSFER_IMAGES:
                 continue
-            yield (
-                f"At {name_rule(rule)}, the {metric} of {name} falls from "
-                f"{before:.3f} on VAL to {after:.3f} on TEST: this threshold transfers badly. "
-                f"Report both figures; never tune on TEST."
-            )
+            if before - after > LARGE_SHIFT:
+                where = f"At {name_rule(rule)}, the {metric} of {name}"
+                text = f"{where} falls from {before:.3f} on VAL to {after:.3f} on TEST"
+                yield before - after, text
+
+
+def _join(parts: Sequence[str]) -> str:
+    """Return the first parts as a list, and how many more there are.
+
+    >>> _join(["a", "b"]), _join(list("abcdefg"))
+    ('a; b', 'a; b; c; d; e and 2 more')
+    """
+    shown = "; ".join(parts[:_NUM_SHOWN])
+    more = len(parts) - _NUM_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _tabulate_block(block: Summary, *, lead: list[str]) -> list[list[str]]:

@@ -105,6 +105,15 @@ def build_model(
     return Classifier(net, facts, head_name=head, report=report)
 
 
+def require_architecture(arch: str, *, image_size: int = 224) -> None:
+    """Refuse an unknown name at once, before any image is read.
+
+    Raises:
+        ModelError: no network is called so; the text has the nearest names.
+    """
+    _plan_network(arch, num_classes=2, image_size=image_size)
+
+
 def describe_model(model: Classifier) -> dict[str, Any]:
     """Return what `rebuild_model` needs, as plain values that JSON and best.pt can hold."""
     facts = model.facts

@@ -75,8 +75,16 @@ def explain(
     wanted = list(_plan_panels(session, data, mistakes=mistakes, shown_name=shown_name))
     draw_panels(session, model, images=data.image_set("test"), wanted=wanted)
     write_thumbnails(session, data)
-    session.log.info(f"explained {len(wanted)} mistaken images, of all operating points: {folder}")
+    session.log.info(f"{describe_panels(wanted)}: {folder}")
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
+
+
+def describe_panels(drawn: Sequence[Explained]) -> str:
+    """Return how many images were explained, and in how many panels where those are more."""
+    num_images = len({item.position for item in drawn})
+    images = "1 mistaken image" if num_images == 1 else f"{num_images} mistaken images"
+    panels = f" in {len(drawn)} panels" if len(drawn) > num_images else ""
+    return f"explained {images}{panels}, of all operating points"
 
 
 def draw_panels(

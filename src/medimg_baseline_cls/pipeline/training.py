@@ -20,7 +20,7 @@ from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augme
 from medimg_baseline_cls.data.loaders import to_unit_range
 from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted, WeightsError
 from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
-from medimg_baseline_cls.models.build import build_model
+from medimg_baseline_cls.models.build import build_model, require_architecture
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.check import warn_of_findings
 from medimg_baseline_cls.pipeline.controls import list_images_of
@@ -60,6 +60,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     """
     if config.weights is not None and not config.weights.is_file():
         raise WeightsError(f"the weights file {config.weights} is not there; correct --weights.")
+    require_architecture(config.arch, image_size=config.image_size)
     session = open_session(config)
     try:
         data = prepare_data(session)

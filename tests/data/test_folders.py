@@ -1,0 +1,58 @@
+"""A folder that is no data set is refused with the true reason, and the place that was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from medimg_baseline_cls.data.listing import list_images
+from medimg_baseline_cls.errors import DataError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return root
+
+
+WRONG = {
+    "empty folder": ([], "", r"data is empty; expected train/<CLASS>/"),
+    "hidden files": ([".DS_Store"], "", r"data is empty"),
+    "no images": (["a/x.txt", "b/y.txt"], "", r"no class folder with images, found a/, b/"),
+    "one empty class": (["a/1.png", "b/x.txt"], "", r"in a/ alone, and none in b/; two classes"),
+    "one class": (["a/1.png"], "", r"in a/ alone; two classes are needed\.$"),
+    "class itself": (
+        ["a/1.png", "b/1.png"],
+        "a",
+        r"no folders of classes.* b/: did you mean .*data\?",
+    ),
+    "class of a split": (
+        ["train/a/1.png", "train/b/1.png", "test/a/1.png"],
+        "train/a",
+        r"beside it stands b/: did you mean .*data\?\)",
+    ),
+    "one folder too high": (["x/a/1.png", "x/b/1.png"], "", r"did you mean .*data/x\?"),
+    "images alone": (["1.png"], "", r"holds images, but no folders of classes"),
+    "table": (["t.csv"], "t.csv", r"is a table and no folder: say --manifest .*data/t\.csv"),
+    "image": (["a/1.png"], "a/1.png", r"1\.png is a file and no folder"),
+    "nothing": ([], "nowhere", r"nowhere does not exist\.$"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_place_is_told_with_the_true_reason(tmp_path: Path, kind: str) -> None:
+    names, place, words = WRONG[kind]
+    data = tmp_path / "data"
+    data.mkdir()
+    with pytest.raises(DataError, match=words) as caught:
+        list_images(touch(data, *names) / place)
+    assert "\n" not in str(caught.value)
+
+
+def test_train_folder_by_itself_is_taken_with_a_hint_at_its_parent(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
+    notes = list_images(tmp_path / "train").notes
+    assert any(f"test/: did you mean {tmp_path}?" in note for note in notes)
+    touch(tmp_path, "other/train/a/1.png", "other/train/b/1.png")
+    assert list_images(tmp_path / "other" / "train").notes == ()
