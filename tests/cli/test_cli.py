@@ -129,6 +129,7 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                     "output_dir": Path("outputs"),
                     "explain": True,
                     "operating_point": "default",
+                    "recalibrate": None,
                 },
             ),
         ),

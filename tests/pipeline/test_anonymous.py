@@ -45,6 +45,23 @@ def test_the_page_names_no_image_and_no_patient(copy: Path) -> None:
     assert [n for n in set(names_of(copy)) if any(n in panel for panel in panels)] == []
 
 
+def test_nothing_else_that_the_report_writes_names_them(copy: Path) -> None:
+    known = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
+    report(copy, anonymous_ids=True)
+    names = set(names_of(copy))
+    written = [
+        path
+        for path in copy.rglob("*")
+        if path.is_file() and known.get(path) != path.stat().st_mtime_ns
+        if path.suffix != ".png" and path.name not in ("pseudonyms_PRIVATE.csv", "log.txt")
+    ]
+    assert {"report.html", "predictions_test.csv"} <= {path.name for path in written}
+    for path in written:
+        text = html.unescape(path.read_text(encoding="utf-8"))
+        text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
+        assert [name for name in names if name in text] == [], path
+
+
 def test_panels_that_show_file_names_are_left_out(copy: Path) -> None:
     page = Path(report(copy, anonymous_ids=True).summary["report"]).read_text(encoding="utf-8")
     assert "Grad-CAM panel of" not in page

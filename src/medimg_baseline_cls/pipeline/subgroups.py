@@ -104,5 +104,5 @@ def _remove_files(session: Session) -> None:
     """Remove what an earlier evaluation wrote: other settings may leave other files."""
     for ending in ("json", "csv"):
         (session.run_dir / f"{_NAME}.{ending}").unlink(missing_ok=True)
-    for path in (session.run_dir / "figures").glob(f"{_NAME}_test*.png"):
+    for path in (session.run_dir / "figures").glob(f"{_NAME}_test*.*"):
         path.unlink()
