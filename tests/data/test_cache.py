@@ -191,7 +191,7 @@ def make_bad_files(data: Path) -> dict[str, str]:
         "loop.png": "leads nowhere",
         "dead.png": "leads nowhere",
         "pipe.png": "no regular file",
-        "missing.png": "leads nowhere",
+        "missing.png": "is not there",
     }
 
 

@@ -83,7 +83,7 @@ def test_bad_images_stop_everything_with_a_list(tmp_path: Path) -> None:
     assert text.startswith("13 image(s) cannot be decoded")
     assert "train/NORMAL/09.png: the file is empty" in text and "09.png" in text
     assert "10.png" not in text and "and 3 more" in text
-    assert 'on_bad_image="skip"' in text
+    assert "--on-bad-image skip" in text
 
 
 def test_skipped_images_are_rejected_with_their_reason(tmp_path: Path) -> None:

@@ -232,6 +232,30 @@ def test_an_unknown_site_or_column_names_those_there_are() -> None:
         divide(sites_table(), site_column="clinic", test_site="north")
 
 
+def test_a_site_that_alone_has_a_class_is_refused_by_its_name() -> None:
+    records = [
+        make_record(n, "AB"[n % 2], f"p{n}", site="north" if n % 2 else "south") for n in range(40)
+    ]
+    for site, lost in (("north", "B"), ("south", "A")):
+        with pytest.raises(DataError, match=f"without hospital {site} no image of {lost} is left"):
+            divide(records, site_column="hospital", test_site=site)
+
+
+def test_a_class_of_one_image_is_told_as_such() -> None:
+    with pytest.raises(
+        DataError, match=r"it has 1 image; .* typing error, .* --class-names"
+    ) as error:
+        divide(lone_images({"A": 30, "B": 1}))
+    assert "group_regex" not in str(error.value)
+
+
+def test_a_class_of_one_patient_is_told_as_such() -> None:
+    records = [make_record(n, "A", f"p{n}") for n in range(30)]
+    records += [make_record(30 + n, "B", "q") for n in range(5)]
+    with pytest.raises(DataError, match=r"its 5 images belong to one group \(patient\); add"):
+        divide(records)
+
+
 def test_a_patient_at_two_sites_is_refused() -> None:
     records = sites_table()
     records[1] = replace(records[1], group="p0")

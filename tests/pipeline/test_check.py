@@ -148,7 +148,8 @@ def test_bad_files_are_counted_and_do_not_stop_it(
     shutil.copy(files_of(data, "train/NORMAL")[0], data / "train/NORMAL/wrong.jpg")
     Image.fromarray(np.full((64, 64), 40, np.uint8)).save(data / "train/NORMAL/blank.png")
     result = run_check(data)
-    assert result.status == 1
+    assert result.status == 3  # as training would stop
+    assert run_check(data, on_bad_image="skip").status == 1
     found = findings(result)
     counts = {name: found[name]["count"] for name in ("empty", "other_format", "truncated")}
     assert counts == {"empty": 1, "other_format": 1, "truncated": 1}

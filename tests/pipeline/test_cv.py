@@ -304,6 +304,27 @@ def test_a_patient_at_two_sites_or_a_single_site_is_refused_before_training(
     assert not (tmp_path / "cv").exists()
 
 
+def test_a_site_that_alone_has_a_class_is_refused_before_any_site_is_trained(
+    stage: Stage, finished: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch_sites(monkeypatch, finished, ["south", "north"])
+    prepared = cv.prepare_data
+
+    def sort(session: Any) -> Any:
+        data: Any = prepared(session)
+        sites = {"NORMAL": ("north",), "PNEUMONIA": ("west",)}
+        data.split = replace(
+            data.split,
+            records=tuple(replace(r, subgroups=sites[r.label]) for r in data.split.records),
+        )
+        return data
+
+    monkeypatch.setattr(cv, "prepare_data", sort)
+    with pytest.raises(DataError, match="without hospital north no image of NORMAL is left"):
+        cross_validate(Config(output_dir=tmp_path, site_column="hospital"), by_site=True)
+    assert stage.configs == []
+
+
 @pytest.mark.parametrize(
     ("settings", "call", "words"),
     [

@@ -16,6 +16,7 @@ from medimg_baseline_cls.pipeline.session import (
     reopen_session,
     write_settings,
 )
+from medimg_baseline_cls.utils.runs import mark_latest
 
 ConfigMaker = Callable[..., Config]
 
@@ -48,6 +49,18 @@ def test_run_without_provenance_says_what_to_do(tmp_path: Path, make_config: Con
     (session.run_dir / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(RunError, match="medimg train --config"):
         read_provenance(session.run_dir)
+
+
+def test_log_says_which_run_latest_is(
+    tmp_path: Path, make_config: ConfigMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = open_session(make_config(tmp_path, tmp_path))
+    write_settings(session, {})
+    mark_latest(session.run_dir)
+    reopen_session(session.run_dir)
+    assert "latest" not in capsys.readouterr().out
+    reopen_session("latest", output_dir=tmp_path)
+    assert f"latest: {session.run_dir}" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_unknown_run_is_refused(tmp_path: Path) -> None:

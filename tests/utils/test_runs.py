@@ -14,6 +14,7 @@ from medimg_baseline_cls.utils.runs import (
     find_run,
     list_runs,
     mark_latest,
+    name_fold,
     newest_interrupted,
     read_status,
     write_status,
@@ -62,6 +63,18 @@ def test_latest_names_the_run_that_was_marked_last(tmp_path: Path) -> None:
         assert find_run(tmp_path / "runs" / "latest", Path("elsewhere")) == run
     assert (tmp_path / "runs" / "latest" / "status.json").is_file()
     assert set(list_runs(tmp_path)) == {first, second}
+
+
+def test_latest_is_never_a_fold_of_a_cross_validation(tmp_path: Path) -> None:
+    project = name_fold("films", stamp="20260101-120000-2", repeat=1, fold=10)
+    fold = create_run_folder(tmp_path, project)
+    (fold / "config.json").write_text("{}")
+    mark_latest(fold)
+    assert not (tmp_path / "runs" / "latest").exists()
+    own = make_run(tmp_path, "films_cv_1")
+    for run in (own, fold):
+        mark_latest(run)
+    assert find_run("latest", tmp_path) == own
 
 
 def test_latest_is_a_text_file_where_links_are_not_to_be_had(

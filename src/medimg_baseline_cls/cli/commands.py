@@ -201,6 +201,14 @@ def predict(
             help_behavior_hint="",
         ),
     ] = None,
+    recalibrate: Annotated[
+        str | None,
+        arg(
+            metavar="METHOD",
+            help="Add probabilities recalibrated on VAL: temperature, platt or isotonic.",
+            help_behavior_hint="",
+        ),
+    ] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Decide on new images by a run's network and thresholds, one CSV row each."""
@@ -213,6 +221,7 @@ def predict(
         output_dir=output_dir,
         explain=explain,
         operating_point=operating_point,
+        recalibrate=recalibrate,
     )
 
 

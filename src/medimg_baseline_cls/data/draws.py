@@ -74,12 +74,33 @@ def draw_stratified(
         fits = _intersect([pool.sums << used[name]], totals[name] - 1)
         size = find_nearest(fits, targets[name])
         if size is None:
-            raise DataError(
-                f"class {name} cannot be divided into {parts}: its {totals[name]} images "
-                "belong to one group (patient); add images or change group_regex."
-            )
+            num_patients = sum(name in group.counts for group in groups)
+            raise DataError(_describe_undivided(name, parts, counts=(totals[name], num_patients)))
         drawn += pool.take(size - used[name])
     return drawn
+
+
+def _describe_undivided(name: str, parts: str, *, counts: tuple[int, int]) -> str:
+    """Return why a class of so many images and patients cannot be divided, and what to do."""
+    num_images, num_patients = counts
+    start = f"class {name} cannot be divided into {parts}: "
+    leave_out = "leave the class out by --class-names"
+    if num_images == 0:
+        return f"{start}no image of it is left here; add some, or {leave_out}."
+    if num_images == 1:
+        return (
+            f"{start}it has 1 image; add some, correct its label if that is a typing error, or "
+            f"{leave_out}."
+        )
+    if num_patients == 1:
+        return (
+            f"{start}its {num_images} images belong to one group (patient); add images of other "
+            f"patients, correct what names the patient, or {leave_out}."
+        )
+    return (
+        f"{start}its {num_images} images belong to {num_patients} groups (patients) with images "
+        f"of other classes too; add patients, correct what names the patient, or {leave_out}."
+    )
 
 
 def _pure_groups(groups: Sequence[Group], name: str) -> list[Group]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from medimg_baseline_cls.data.draws import draw_stratified
 from medimg_baseline_cls.data.folds import divide_into_folds, draw_share
-from medimg_baseline_cls.data.groups import Group, collect_groups
+from medimg_baseline_cls.data.groups import Group, collect_groups, count_images
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError
 from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Task
 
@@ -179,6 +179,7 @@ def _leave_out_site(draw: Draw) -> list[str]:
 
     Raises:
         ConfigError: The data have no such column, or no such site.
+        DataError: No image of a class is left without the site.
         LeakageError: A patient was imaged at this site and at another one.
     """
     name, site = draw.settings.site_column, draw.settings.test_site
@@ -196,4 +197,20 @@ def _leave_out_site(draw: Draw) -> list[str]:
             f"site, such as {first[:48]} at {places}: a site cannot be left out while its "
             "patients stay; leave out these patients, or correct the column."
         )
+    _require_classes_without_site(draw, sites)
     return ["test" if own == site else "train" for own in sites]
+
+
+def _require_classes_without_site(draw: Draw, sites: Sequence[str]) -> None:
+    """Refuse a site that alone has images of a class, or with a finding."""
+    site = draw.settings.test_site
+    places = ["test" if own == site else "" for own in sites]
+    left = count_images(draw.groups(places))
+    everywhere = count_images(draw.groups([""] * len(places)))
+    for name in draw.class_names:
+        if everywhere[name] and not left[name]:
+            raise DataError(
+                f"without {draw.settings.site_column} {site} no image of {name} is left to train "
+                "on: this site cannot be TEST; leave the site or the class out, or use another "
+                "column."
+            )

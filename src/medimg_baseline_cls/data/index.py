@@ -23,6 +23,7 @@ from medimg_baseline_cls.data.listing import (
     require_images,
     shorten_list,
 )
+from medimg_baseline_cls.data.source import MISSING
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord
 from medimg_baseline_cls.utils.memory import collector_paused
@@ -95,7 +96,9 @@ def index_images(
     by_path = {fact.path: fact for fact in facts}
     ordered = sorted(listing.files, key=path_of)
     rejected = tuple(
-        (file.path, error) for file in ordered if (error := by_path[file.path].error) is not None
+        (file.path, file.locate(error))
+        for file in ordered
+        if (error := by_path[file.path].error) is not None
     )
     if rejected and on_bad_image == "error":
         raise DataError(_describe_rejected(rejected))
@@ -240,10 +243,13 @@ def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> str:
     lines = [f"  {path}: {reason}" for path, reason in rejected[:_NUM_SHOWN]]
     if len(rejected) > _NUM_SHOWN:
         lines.append(f"  ... and {len(rejected) - _NUM_SHOWN} more")
-    return (
-        f"{len(rejected)} image(s) cannot be decoded; mend or remove them, or go on without "
-        'them by on_bad_image="skip":\n' + "\n".join(lines)
-    )
+    num_missing = sum(reason.startswith(MISSING) for _, reason in rejected)
+    counts = {"are not there": num_missing, "cannot be decoded": len(rejected) - num_missing}
+    found = " and ".join(f"{count} image(s) {words}" for words, count in counts.items() if count)
+    advice = "mend or remove them"
+    if num_missing:
+        advice = "correct their paths, which are relative to the data folder"
+    return f"{found}; {advice}, or go on without them by --on-bad-image skip:\n" + "\n".join(lines)
 
 
 def _compile(regex: str) -> re.Pattern[str]:

@@ -42,7 +42,7 @@ class ListedFile:
     """One image: `path` relative to the data folder, its label text, its split ("": none).
 
     `group` is the patient where the data say so; `subgroups` belong to the listing's
-    `subgroup_names`.
+    `subgroup_names`. `row` is that of the table, counted as a spreadsheet does; 0: no table.
     """
 
     path: str
@@ -50,6 +50,15 @@ class ListedFile:
     folder: str
     group: str | None = None
     subgroups: tuple[str, ...] = ()
+    row: int = 0
+
+    def locate(self, error: str) -> str:
+        """Return what is wrong with the file, with its row of the table if it has one.
+
+        >>> ListedFile("a.png", "A", "", row=5).locate("the file is not there")
+        'the file is not there (row 5 of the table)'
+        """
+        return f"{error} (row {self.row} of the table)" if self.row else error
 
 
 @dataclass(frozen=True, slots=True)

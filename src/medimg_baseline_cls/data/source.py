@@ -4,11 +4,14 @@ A source turns the path of an image into bytes that `decode_image` reads. What c
 read gets its reason.
 """
 
+import os
 from pathlib import Path
 from typing import Protocol
 
 from medimg_baseline_cls.data.npz import NpzSource, is_npz
 from medimg_baseline_cls.errors import BadImageError
+
+MISSING = "the file is not there"
 
 
 class ImageSource(Protocol):
@@ -42,6 +45,8 @@ class FolderSource:
         """Return the bytes of a file."""
         file = self._root / path
         try:
+            if not os.path.lexists(file):
+                raise BadImageError(MISSING)
             # A named pipe called x.png would block for ever; a folder or a dead link is no file.
             if not file.is_file():
                 raise BadImageError("this is no regular file, or a link that leads nowhere")

@@ -154,6 +154,7 @@ class _Rows:
                 "" if self.folders is None else self.folders[row],
                 None if self.groups is None else _known_group(self.groups[row]),
                 () if self.subgroups is None else self.subgroups[row],
+                row + 2,
             )
             for row, text in texts.items()
         ]

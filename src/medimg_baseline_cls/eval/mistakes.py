@@ -17,7 +17,7 @@ from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import read_csv, write_csv
 
-_HEADER = ("split", "rule", "class", "kind", "rank", "image_id", "probability", "margin")
+MISTAKE_COLUMNS = ("split", "rule", "class", "kind", "rank", "image_id", "probability", "margin")
 
 
 def mine_mistakes(
@@ -46,11 +46,12 @@ def mine_mistakes(
 
 def write_mistakes(path: Path, mistakes: tuple[Mistake, ...]) -> None:
     """Write mistakes.csv, one row per mistake."""
-    rows = [
-        (m.split, m.rule, m.class_name, m.kind, m.rank, m.image_id, m.probability, m.margin)
-        for m in mistakes
-    ]
-    write_csv(path, _HEADER, rows=rows)
+    write_csv(path, MISTAKE_COLUMNS, rows=map(mistake_cells, mistakes))
+
+
+def mistake_cells(m: Mistake) -> tuple[object, ...]:
+    """Return a mistake as the cells of `MISTAKE_COLUMNS`."""
+    return (m.split, m.rule, m.class_name, m.kind, m.rank, m.image_id, m.probability, m.margin)
 
 
 def read_mistakes(path: Path) -> tuple[Mistake, ...]:

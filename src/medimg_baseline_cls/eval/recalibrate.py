@@ -7,16 +7,18 @@ calibration change. A map belongs to its score space, and so do its thresholds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
-from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.logistic import fit_line, to_logits, to_probabilities
 from medimg_baseline_cls.eval.metrics import Scores, Truth, log_loss_error
 from medimg_baseline_cls.schema import Threshold
+from medimg_baseline_cls.utils.files import read_json
 
 Method = Literal["temperature", "platt", "isotonic"]
 METHODS: tuple[Method, ...] = ("temperature", "platt", "isotonic")
@@ -64,6 +66,35 @@ class Recalibration:
             replace(point, value=float(value), score_space=self.method)
             for point, value in zip(points, values, strict=True)
         )
+
+
+def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
+    """Return one map of each class that has it, as recalibration.json holds them.
+
+    Raises:
+        RunError: The file is missing or garbled, or holds no such map.
+    """
+    if method not in METHODS:
+        raise RunError(f"{method} is no recalibration; there are {', '.join(METHODS)}.")
+    if not path.is_file():
+        raise RunError(f"{path} is missing: run `medimg evaluate {path.parent}` first.")
+    try:
+        classes: Mapping[str, Any] = read_json(path)["classes"]
+        maps = {
+            name: Recalibration(method, block[method]["parameters"])
+            for name, block in classes.items()
+            if method in block
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} is not as it was written ({error!r}); run `medimg evaluate` again."
+        ) from error
+    if not maps:
+        raise RunError(
+            f"{path} holds no map by {method}: VAL did not define one. Leave it out, or take "
+            f"{' or '.join(name for name in METHODS if name != method)}."
+        )
+    return maps
 
 
 def fit_recalibration(

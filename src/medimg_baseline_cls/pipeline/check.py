@@ -137,7 +137,10 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         rows=np.array([fact.row for _, fact in good], dtype=np.int64),
         pixels=cache.pixels,
         looks=tuple(_look(data_dir, fact) for _, fact in good),
-        rejected=tuple((fact.path, fact.error) for _, fact in pairs if fact.error is not None),
+        rejected=tuple(
+            (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
+        ),
+        bad_files_stop=config.on_bad_image == "error",
     )
 
 

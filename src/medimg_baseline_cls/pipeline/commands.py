@@ -10,7 +10,7 @@ from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.log import open_log
-from medimg_baseline_cls.utils.runs import find_run
+from medimg_baseline_cls.utils.runs import LATEST, find_run
 
 
 def report(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
@@ -20,8 +20,11 @@ def report(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) ->
         RunError: the folder is no run.
     """
     run_dir = find_run(run, output_dir)
+    log = open_log(run_dir / "log.txt")
+    if str(run) == LATEST:
+        log.info(f"latest: {run_dir}")
     page = write_report(run_dir)
-    open_log(run_dir / "log.txt").info(f"report: {page}")
+    log.info(f"report: {page}")
     return RunResult(run_dir, {"report": str(page)})
 
 

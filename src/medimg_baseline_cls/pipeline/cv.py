@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.eval.spread import summarize_spread, tabulate_spread
 from medimg_baseline_cls.pipeline.prepare import prepare_data
@@ -23,9 +24,10 @@ from medimg_baseline_cls.pipeline.sweep import (
     find_sweep,
     is_in_one_process,
 )
+from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
-from medimg_baseline_cls.utils.runs import create_run_folder
+from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
 
 DEFAULT_FOLDS = 5
 KIND = SweepKind(name="cross-validation", room="cv", resume="medimg cv --resume")
@@ -139,7 +141,8 @@ def _find_sites(config: Config) -> list[str]:
 
     Raises:
         LeakageError: a patient has images at two sites.
-        DataError: there are fewer than two sites.
+        ConfigError: there are fewer than two sites.
+        DataError: a class has images at one site alone.
     """
     assert config.site_column is not None
     columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
@@ -169,7 +172,15 @@ def _find_sites(config: Config) -> list[str]:
     found = sorted(set(sites.values()))
     if len(found) < 2:
         raise ConfigError(f"site_column holds one site, {found[0]}: two or more are needed.")
+    for site in found:
+        _try_site(split, config.site_column, site=site)
     return found
+
+
+def _try_site(split: Split, site_column: str, *, site: str) -> None:
+    """Refuse a site that cannot be left out, before the first one is."""
+    settings = SplitSettings(site_column=site_column, test_site=site)
+    choose_test(Draw(split.records, settings, split.class_names, split.task, split.subgroup_names))
 
 
 def _go_on(plan: _Plan) -> RunResult:
@@ -188,9 +199,8 @@ def _go_on(plan: _Plan) -> RunResult:
 
 def _fold_config(plan: _Plan, fold: _Fold) -> Config:
     """Return the settings of a fold's run, whose project says which run of what it is."""
-    number = f"r{fold.repeat}f{fold.fold}"
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
-    project = f"{plan.config.project[:32]}_cv{stamp}_{number}"
+    project = name_fold(plan.config.project, stamp=stamp, repeat=fold.repeat, fold=fold.fold)
     if plan.by_site:
         return replace(plan.config, project=project, test_site=fold.site)
     return replace(plan.config, project=project, fold=fold.fold, fold_repeat=fold.repeat)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
 from medimg_baseline_cls.eval.controls import describe_controls
+from medimg_baseline_cls.eval.dossier import read_readings
 from medimg_baseline_cls.eval.mistakes import mine_mistakes, write_mistakes
 from medimg_baseline_cls.eval.overview import summarize_evaluation, tabulate_summaries
 from medimg_baseline_cls.eval.plots import draw_evaluation
@@ -31,6 +32,7 @@ from medimg_baseline_cls.eval.test_log import count_evaluations, require_settled
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.calibration import write_calibration
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
+from medimg_baseline_cls.pipeline.dossier import compile_dossier
 from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.lock import (
     Occasion,
@@ -89,6 +91,7 @@ def evaluate(
     data = reopen_data(session, read_provenance(run_dir))
     model, checkpoint = load_model(session, "best.pt")
     require_class_order(checkpoint, data.split.class_names)
+    readings = read_readings(run_dir)
     occasion = Occasion(reason, accept)
     settled, val, test = _score_splits(session, data, model=model, occasion=occasion)
     thresholds, patients = settled.thresholds, settled.patients
@@ -107,6 +110,9 @@ def evaluate(
         positive_class=data.positive_class,
     )
     mistakes = _describe_test(session, data, parts=(val, test), thresholds=thresholds)
+    compile_dossier(
+        session, data, model=model, mistakes=mistakes, thresholds=thresholds, readings=readings
+    )
     overview = summarize_evaluation(
         summaries["val"],
         summaries["test"],

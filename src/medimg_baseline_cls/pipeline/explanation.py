@@ -29,6 +29,7 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
+from medimg_baseline_cls.pipeline.thumbnails import write_thumbnails
 from medimg_baseline_cls.schema import Mistake
 
 
@@ -63,6 +64,7 @@ def explain(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -
         (folder / kind).mkdir(parents=True)
     wanted = list(_plan_panels(session, data, mistakes=mistakes))
     draw_panels(session, model, images=data.image_set("test"), wanted=wanted)
+    write_thumbnails(session, data)
     session.log.info(f"explained {len(wanted)} mistaken images, of all operating points: {folder}")
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
 

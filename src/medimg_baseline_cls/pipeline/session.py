@@ -25,7 +25,7 @@ from medimg_baseline_cls.utils.device import (
 )
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
-from medimg_baseline_cls.utils.runs import create_run_folder, find_run
+from medimg_baseline_cls.utils.runs import LATEST, create_run_folder, find_run
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,12 @@ def reopen_session(
         )
     config = build_config(run_dir / "config.json")
     accelerator, precision = _open_device(config)
-    return _open(config, run_dir, accelerator=accelerator, precision=precision, is_alone=is_alone)
+    session = _open(
+        config, run_dir, accelerator=accelerator, precision=precision, is_alone=is_alone
+    )
+    if str(run) == LATEST:
+        session.log.info(f"latest: {run_dir}")
+    return session
 
 
 def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:

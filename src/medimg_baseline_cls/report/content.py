@@ -28,6 +28,7 @@ class RunContent:
         patient_summaries: the same per patient; empty where patients have one image each.
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
+        nearest: row of split.csv, as text, to the small PNG of a training image.
     """
 
     name: str
@@ -44,10 +45,12 @@ class RunContent:
     history: Rows
     timings: Rows
     mistakes: Rows
+    dossier: Rows
     test_log: Rows
     subgroups: Json
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
+    nearest: Mapping[str, Path]
 
     @property
     def provenance(self) -> Json:
@@ -111,10 +114,12 @@ def read_run(run_dir: Path) -> RunContent:
         history=_rows(run_dir / "history.csv"),
         timings=_rows(run_dir / "timings.csv"),
         mistakes=_rows(run_dir / "mistakes.csv"),
+        dossier=_rows(run_dir / "dossier.csv"),
         test_log=_rows(run_dir / "test_log.csv"),
         subgroups=_json(run_dir / "subgroups.json"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
+        nearest={path.stem: path for path in _pictures(run_dir / "gradcam" / "nearest")},
     )
 
 

@@ -12,6 +12,7 @@ from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
 from medimg_baseline_cls.report.documents import write_documents
+from medimg_baseline_cls.report.dossier import describe_cases
 from medimg_baseline_cls.report.flow import draw_flow
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.model_card import LIMITS
@@ -65,6 +66,7 @@ def render_report(content: RunContent) -> str:
 
 def _sections(content: RunContent) -> dict[str, Any]:
     figures = list_figures(content.figures)
+    galleries = [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else []
     return {
         "run_name": content.name,
         "answer": summarize_run(content),
@@ -89,7 +91,8 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "evaluation_figures": figures["evaluation"],
         "subgroup_tables": tabulate_subgroups(content),
         "subgroup_figures": figures["subgroups"],
-        "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
+        "galleries": galleries,
+        "cases": describe_cases(content, galleries),
         "kind_names": KIND_NAMES,
         "log_tables": _present(tabulate_test_log(content)),
         "limits": LIMITS,

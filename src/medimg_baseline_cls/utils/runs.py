@@ -18,6 +18,7 @@ RunState = Literal["training", "interrupted", "trained", "finished"]
 
 LATEST = "latest"
 _STATUS_FILE = "status.json"
+_FOLD_NAME = re.compile(r"_cv\d{8}-\d{6}(-\d+)?_r\d+f\d+_")
 _RUN_FILES = (_STATUS_FILE, "config.json")
 
 
@@ -65,7 +66,12 @@ def read_status(run: Path) -> RunState:
 
 
 def mark_latest(run: Path) -> None:
-    """Let `latest` beside a run name it: a link, or a text file where links are not to be had."""
+    """Let `latest` beside a run name it: a link, or a text file where links are not to be had.
+
+    Folds of a cross-validation are no runs that a user started: `latest` stays as it is.
+    """
+    if _FOLD_NAME.search(run.name):
+        return
     latest = run.parent / LATEST
     temporary = run.parent / f".{LATEST}.{os.getpid()}.tmp"
     try:
@@ -74,6 +80,15 @@ def mark_latest(run: Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         write_text_atomic(latest, run.name + "\n")
+
+
+def name_fold(project: str, *, stamp: str, repeat: int, fold: int) -> str:
+    """Return the project of a fold's run, by which it is known as part of a cross-validation.
+
+    >>> name_fold("films", stamp="20260101-120000", repeat=0, fold=2)
+    'films_cv20260101-120000_r0f2'
+    """
+    return f"{project[:32]}_cv{stamp}_r{repeat}f{fold}"
 
 
 def find_run(run: str | Path, output_dir: Path) -> Path:

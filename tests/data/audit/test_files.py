@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,18 @@ def test_refusals_of_the_reader_are_counted_under_what_they_are(
     assert (found[name].verdict, found[name].count) == ("warning", 1)
     assert found[name].examples[0].paths == ("train/A/bad.png",)
     assert found[name].examples[0].text == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("stops", "verdict", "words"), [(True, "error", "stops at them"), (False, "warning", "leaves")]
+)
+def test_what_stops_training_is_an_error(
+    make_images: ImagesMaker, stops: bool, verdict: str, words: str
+) -> None:
+    images = make_images(["train/A/1_1.png"], rejected=[("gone.png", "the file is not there")])
+    found = by_name(check_files(replace(images, bad_files_stop=stops), None))
+    assert found["missing"].verdict == verdict
+    assert words in found["missing"].advice
 
 
 def test_no_refusal_is_lost_whatever_its_words(make_images: ImagesMaker) -> None:

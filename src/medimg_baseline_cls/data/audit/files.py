@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -29,6 +29,7 @@ _SUFFIXES = {
 }
 # In this order: the first that the reason of a refusal names.
 _REASONS: tuple[tuple[str, str, str], ...] = (
+    ("missing", r"is not there", "files of the table that are not there"),
     ("empty", r"0 bytes|is empty", "empty files"),
     ("animated", r"frames", "files of several frames"),
     ("too_large", r"more than .*million|pixel cap|too many pixels", "files over the pixel cap"),
@@ -40,9 +41,8 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
 
 def check_files(images: AuditImages, measures: Measures | None) -> Check:
     """Look at files and sizes; at pixels too where there are measures."""
-    verdict: Verdict = "warning" if images.split.records else "error"
     findings = [
-        *_judge_rejected(images.rejected, verdict),
+        *_judge_rejected(images),
         *_judge_looks(images),
         *_judge_shapes(images),
     ]
@@ -58,12 +58,20 @@ def check_files(images: AuditImages, measures: Measures | None) -> Check:
     )
 
 
-def _judge_rejected(rejected: Sequence[tuple[str, str]], verdict: Verdict) -> Iterator[Finding]:
+def _judge_rejected(images: AuditImages) -> Iterator[Finding]:
     """Yield a finding for each kind of refusal; a file that was not read is never silent."""
     kinds: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for path, reason in rejected:
+    for path, reason in images.rejected:
         name = next(n for n, pattern, _ in _REASONS if re.search(pattern, reason, re.IGNORECASE))
         kinds[name].append((path, reason))
+    is_stop = images.bad_files_stop or not images.split.records
+    verdict: Verdict = "error" if is_stop else "warning"
+    advice = "Mend or remove them: training leaves them out, and lists them in rejected.csv."
+    if images.bad_files_stop:
+        advice = (
+            "Mend or remove them: training stops at them, or leaves them out with "
+            "--on-bad-image skip."
+        )
     for name, _, what in _REASONS:
         if held := kinds.get(name):
             yield Finding(
@@ -71,8 +79,7 @@ def _judge_rejected(rejected: Sequence[tuple[str, str]], verdict: Verdict) -> It
                 verdict=verdict,
                 count=len(held),
                 what=what,
-                advice="Mend or remove them; training stops at them, or leaves them out with "
-                "--on-bad-image skip.",
+                advice=advice,
                 examples=list_examples([p for p, _ in held], [reason for _, reason in held]),
             )
 

@@ -49,6 +49,7 @@ class AuditImages:
         pixels: shape (M, C, S, S), uint8 or uint16, often a memory map.
         looks: one per record; none at all where only records are known.
         rejected: (path, reason) of files that gave no pixels.
+        bad_files_stop: whether training stops at them, or leaves them out.
     """
 
     split: Split
@@ -56,6 +57,7 @@ class AuditImages:
     pixels: NDArray[Any]
     looks: tuple[FileLook, ...] = ()
     rejected: tuple[tuple[str, str], ...] = field(default=())
+    bad_files_stop: bool = False
 
     @property
     def paths(self) -> list[str]:
