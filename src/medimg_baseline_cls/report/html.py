@@ -1,7 +1,8 @@
 """One self-contained page, report.html, from a run folder alone.
 
-The page needs no network and no script (see page.py). Absolute paths are cut down to
-their last name. The same run folder gives the same bytes.
+The page needs no network; its one script sorts the mistakes, and the page is whole without it
+(see page.py). Absolute paths are cut down to their last name. The same run folder gives the same
+bytes.
 """
 
 from dataclasses import replace
@@ -14,6 +15,7 @@ from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
 from medimg_baseline_cls.report.documents import write_documents
 from medimg_baseline_cls.report.dossier import describe_cases
 from medimg_baseline_cls.report.flow import draw_flow
+from medimg_baseline_cls.report.gallery import offer_filter
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.model_card import LIMITS
 from medimg_baseline_cls.report.numbers import group_settings
@@ -61,7 +63,9 @@ def write_report(run_dir: Path) -> Path:
 
 def render_report(content: RunContent) -> str:
     """Return the page of a run as text."""
-    return render_page("template.html.j2", **_sections(content))
+    sections = _sections(content)
+    script = "gallery.js" if sections["galleries"] else None
+    return render_page("template.html.j2", script=script, **sections)
 
 
 def _sections(content: RunContent) -> dict[str, Any]:
@@ -93,6 +97,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "subgroup_figures": figures["subgroups"],
         "galleries": galleries,
         "cases": describe_cases(content, galleries),
+        "gallery_filter": offer_filter(galleries),
         "kind_names": KIND_NAMES,
         "log_tables": _present(tabulate_test_log(content)),
         "limits": LIMITS,
