@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.report.content import read_run
 from medimg_baseline_cls.report.html import write_report
 from medimg_baseline_cls.report.page import read_resource
+from medimg_baseline_cls.report.sentences import describe_performance
 from medimg_baseline_cls.utils.files import read_csv
 
 MULTI = ("COVID", "NORMAL", "PNEUMONIA")
@@ -278,3 +280,13 @@ def test_warnings_are_on_the_first_screen(make_run: Callable[..., Any]) -> None:
     assert page.index("VAL is small") < page.index("TEST AUROC")
     run.write_json("eval_summary.json", run.json("eval_summary.json") | {"warnings": []})
     assert "raised no warnings" in read_page(run.folder)
+
+
+def test_sentences_for_a_manuscript_are_those_of_the_model_card(
+    make_run: Callable[..., Any],
+) -> None:
+    run = make_run()
+    text = Reader(read_page(run.folder)).text
+    sentences = describe_performance(read_run(run.folder))
+    assert len(sentences) == 4
+    assert all(sentence in text for sentence in sentences)

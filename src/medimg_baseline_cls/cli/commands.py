@@ -139,7 +139,7 @@ def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> 
 
 
 def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
-    """Write report.html, one self-contained page, from what the run folder holds."""
+    """Write report.html, tables, model card and checklists from the run folder."""
     from medimg_baseline_cls.pipeline import report as report_run
 
     report_run(run, output_dir=output_dir)

@@ -14,7 +14,7 @@ from medimg_baseline_cls.utils.runs import LATEST, find_run
 
 
 def report(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
-    """Write report.html from what the run folder holds.
+    """Write report.html, tables/, model_card.md and checklist.md from what the run folder holds.
 
     Raises:
         RunError: the folder is no run.

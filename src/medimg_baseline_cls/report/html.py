@@ -30,6 +30,7 @@ from medimg_baseline_cls.report.performance import (
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
+from medimg_baseline_cls.report.sentences import describe_performance
 from medimg_baseline_cls.report.subgroups import tabulate_subgroups
 from medimg_baseline_cls.report.tables import (
     tabulate_gain,
@@ -85,6 +86,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
             *_tabulate_performance(content),
             *_present(tabulate_controls(content)),
         ],
+        "sentences": describe_performance(content),
         "patient_tables": _tabulate_performance(
             replace(content, summaries=content.patient_summaries)
         ),
