@@ -158,7 +158,7 @@ def report(
     anonymous_ids: AnonymousIds = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Write report.html, one self-contained page, from what the run folder holds."""
+    """Write report.html, tables, model card and checklists from the run folder."""
     from medimg_baseline_cls.pipeline import report as report_run
 
     report_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids)

@@ -21,7 +21,7 @@ def report(
     output_dir: Path = Path("outputs"),
     anonymous_ids: bool = False,
 ) -> RunResult:
-    """Write report.html from what the run folder holds.
+    """Write report.html, tables/, model_card.md and checklist.md from what the run folder holds.
 
     Args:
         run: a run folder, or "latest".

@@ -1,7 +1,8 @@
 """One self-contained page, report.html, from a run folder alone.
 
-The page needs no network and no script (see page.py). Absolute paths are cut down to
-their last name. The same run folder gives the same bytes.
+The page needs no network; its one script sorts the mistakes, and the page is whole without it
+(see page.py). Absolute paths are cut down to their last name. The same run folder gives the same
+bytes.
 """
 
 from dataclasses import replace
@@ -15,6 +16,7 @@ from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
 from medimg_baseline_cls.report.documents import write_documents
 from medimg_baseline_cls.report.dossier import describe_cases
 from medimg_baseline_cls.report.flow import draw_flow
+from medimg_baseline_cls.report.gallery import offer_filter
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.model_card import LIMITS
 from medimg_baseline_cls.report.numbers import group_settings
@@ -29,6 +31,7 @@ from medimg_baseline_cls.report.performance import (
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
+from medimg_baseline_cls.report.sentences import describe_performance
 from medimg_baseline_cls.report.subgroups import tabulate_subgroups
 from medimg_baseline_cls.report.tables import (
     tabulate_gain,
@@ -66,7 +69,9 @@ def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path
 
 def render_report(content: RunContent) -> str:
     """Return the page of a run as text."""
-    return render_page("template.html.j2", **_sections(content))
+    sections = _sections(content)
+    script = "gallery.js" if sections["galleries"] else None
+    return render_page("template.html.j2", script=script, **sections)
 
 
 def _sections(content: RunContent) -> dict[str, Any]:
@@ -86,6 +91,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
             *_tabulate_performance(content),
             *_present(tabulate_controls(content)),
         ],
+        "sentences": describe_performance(content),
         "patient_tables": _tabulate_performance(
             replace(content, summaries=content.patient_summaries)
         ),
@@ -98,6 +104,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "subgroup_figures": figures["subgroups"],
         "galleries": galleries,
         "cases": describe_cases(content, galleries),
+        "gallery_filter": offer_filter(galleries),
         "kind_names": KIND_NAMES,
         "log_tables": _present(tabulate_test_log(content)),
         "limits": LIMITS,
