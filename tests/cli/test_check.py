@@ -105,7 +105,13 @@ def test_settings_are_printed_instead(calls: Any, capsys: pytest.CaptureFixture[
 def test_help_names_folder_flag_and_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--help"]) == 0
     shown = capsys.readouterr().out
-    for word in ("DIR", "--label-noise", "--data-dir", "0 clean, 1 warnings, 3 errors"):
+    for word in (
+        "DIR",
+        "--label-noise",
+        "--data-dir",
+        "0 clean, 1 warnings, 3 errors",
+        "2: nothing",
+    ):
         assert word in shown
     assert "--resume" not in shown
 

@@ -116,6 +116,12 @@ def test_what_a_resumed_run_cannot_change_is_named(file: Path, line: str, named:
     assert str(caught.value).endswith(f"leave out {named}.")
 
 
+@pytest.mark.parametrize("command", ["run", "train", "cv"])
+def test_a_folder_without_its_flag_is_told_the_flag(command: str):
+    with pytest.raises(ConfigError, match=r"did you mean --data-dir 'my films'\?"):
+        asked("'my films' --seed 3", command=command)
+
+
 def test_a_check_does_not_go_on():
     with pytest.raises(ConfigError, match="check has no flag --resume"):
         asked("--resume", command="check")

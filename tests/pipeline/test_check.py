@@ -238,6 +238,8 @@ def test_terminal_shows_a_table_and_ends_with_the_page(
     assert header.split() == ["check", "verdict", "count", "what"]
     (copied,) = [line for line in lines if "byte-identical" in line]
     assert copied.split()[:2] == ["error", "1"]
+    (told,) = [line for line in lines if line.startswith("error in Copies, such as ")]
+    assert "test/NORMAL/copy.png" in told and "Remove the copies" in told
 
 
 def test_two_audits_of_one_folder_agree(run_check: Callable[..., CheckResult], sound: Path) -> None:

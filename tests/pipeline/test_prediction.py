@@ -1,10 +1,13 @@
 """From probabilities to a decision: by two classes, by many, by findings."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.pipeline.prediction import Decider
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.pipeline.prediction import Decider, find_files
 from medimg_baseline_cls.schema import Task, Threshold
 
 NAMES = ("Effusion", "Mass", "Nodule")
@@ -51,6 +54,19 @@ def test_two_findings_are_not_two_classes() -> None:
     decider = make_decider({"Mass": 0.5, "Nodule": 0.5}, class_names=("Mass", "Nodule"))
     assert decider.decide(scores(0.9, 0.8)) == ("Mass|Nodule", None)
     assert decider.decide(scores(0.1, 0.2)) == ("", None)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "set.npz"])
+def test_what_holds_many_images_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match="is no image: predict takes image files"):
+        find_files([tmp_path / name])
+
+
+def test_readable_suffixes_are_listed_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="names no image") as caught:
+        find_files([tmp_path / "nothing"])
+    assert str(caught.value).count(".dcm") == str(caught.value).count(".npy") == 1
 
 
 def test_each_finding_that_is_called_is_explained() -> None:

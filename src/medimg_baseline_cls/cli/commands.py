@@ -83,6 +83,7 @@ def check(argv: Sequence[str]) -> int | None:
     """Look at a folder of images before a model does; nothing is written into it.
 
     Exit code: 0 clean, 1 warnings, 3 errors that would invalidate a result.
+    2: nothing could be checked.
     """
     request = read_request(argv, command="check", summary=check.__doc__ or "")
     if request.is_printed:

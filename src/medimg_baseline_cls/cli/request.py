@@ -5,6 +5,7 @@ Config reads them, so that a flag and a file are checked by the same rules and i
 words.
 """
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -83,6 +84,11 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     known = [*COMMON_FLAGS, *own, *(flag for name in field_facts() for flag in _spellings(name))]
     check_flags(tokens, known, command=command, suggest=partial(_suggest_flags, own=own))
 
+    if command != "check" and tokens and not tokens[0].startswith("-"):
+        raise ConfigError(
+            f"{command} takes settings by flags alone, but got {tokens[0]}: did you mean "
+            f"--data-dir {shlex.quote(tokens[0])}?"
+        )
     file = _find_file(tokens)
     file_values = {} if file is None else load_config_file(file)
     parser = _make_parser(file_values, file=file, command=command)

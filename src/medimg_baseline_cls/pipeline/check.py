@@ -226,4 +226,9 @@ def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
         rows.append((item.title, verdict, "", item.summary))
         rows += [("", found.verdict, found.count, found.what) for found in item.ranked_findings]
     log.table("", header=("check", "verdict", "count", "what"), rows=rows)
+    for item in checks:
+        for found in item.ranked_findings:
+            if found.verdict in ("error", "warning"):
+                shown = found.examples[0].describe() if found.examples else found.what
+                log.info(f"{found.verdict} in {item.title}, such as {shown}. {found.advice}")
     log.info(f"audit: {page}")

@@ -34,6 +34,7 @@ from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
 from medimg_baseline_cls.utils.files import write_csv
 
 MAX_TABLE_ROWS = 20
+_NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
 
 
 def predict(
@@ -175,7 +176,7 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
         if not matches:
             raise DataError(
                 f"{path} names no image: expected a file, a folder that holds some, or a "
-                f"pattern in quotes; readable are .dcm, .nii, .npy, {', '.join(sorted(SUFFIXES))}."
+                f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
             )
         found.update(dict.fromkeys(matches))
     if not found:
@@ -184,6 +185,11 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _expand(path: Path) -> list[Path]:
+    if path.suffix.lower() in _NO_IMAGES:
+        raise DataError(
+            f"{path} is no image: predict takes image files, folders or patterns in quotes, and no "
+            "table or .npz file; name the folder of its images."
+        )
     if path.is_file():
         return [path]
     if path.is_dir():

@@ -22,6 +22,15 @@ class Example:
     text: str = ""
     num_more: int = 0
 
+    def describe(self) -> str:
+        """Return it in one line.
+
+        >>> Example(("a.png", "b.png", "c.png"), "same").describe()
+        'a.png, b.png (same)'
+        """
+        paths = ", ".join(self.paths[:2])
+        return f"{paths} ({self.text})" if paths and self.text else paths or self.text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
