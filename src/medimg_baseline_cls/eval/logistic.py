@@ -47,7 +47,14 @@ def fit_line(logits: Values, outcomes: Values, *, weights: NDArray[Any]) -> Valu
     Returns:
         Shape (B, 2); NaN where there is no finite answer.
     """
-    return _fit(np.stack([np.ones_like(logits), logits]), outcomes, weights=weights)
+    centre, spread = float(logits.mean()), float(logits.std())
+    if not spread > 0:
+        return np.full((len(weights), 2), np.nan)
+    # On logits of one scale Newton's steps neither overshoot nor crawl.
+    scaled = (logits - centre) / spread
+    found = _fit(np.stack([np.ones_like(scaled), scaled]), outcomes, weights=weights)
+    slope = found[:, 1] / spread
+    return np.stack([found[:, 0] - slope * centre, slope], axis=1)
 
 
 def fit_offset(logits: Values, outcomes: Values, *, weights: NDArray[Any]) -> Values:
@@ -94,7 +101,10 @@ def _climb(
         fitted = expit(current @ columns + offset)  # (b, N)
         gradient = (share * (outcomes - fitted)) @ columns.T  # (b, K)
         change = _solve((share * (fitted * (1 - fitted))) @ products.T, gradient)
-        current = np.clip(current + np.clip(change, -4, 4), -1e4, 1e4)
+        length = np.abs(change).max(axis=1, keepdims=True)
+        current = np.clip(
+            current + change * np.minimum(1.0, 4.0 / np.maximum(length, 4.0)), -1e4, 1e4
+        )
         if np.nanmax(np.abs(change), initial=0.0) < _TOLERANCE:
             break
     is_good = np.logical_and(np.abs(change) < 1e-6, np.abs(current) < _MAX_SLOPE)
