@@ -80,7 +80,7 @@ def test_the_log_counts_and_shows_each_evaluation(make_run: MakeRun) -> None:
     rows = cells(tabulate_test_log(read_run(run.folder)))
     assert [row["No."] for row in rows] == ["1", "2"]
     assert rows[0]["Accepted change"] == "–" and "mended" in rows[1]["Accepted change"]
-    assert rows[0]["Checkpoint"] == "c" * 12 and rows[0]["Code"] == "0.1.0"
+    assert rows[0]["Checkpoint"] == "c" * 8 and rows[0]["Code"] == "0.1.0"
     page = render_report(read_run(run.folder))
     assert "2 times" in page and 'id="test-log"' in page
     assert "<script" not in page and "&lt;script&gt;" in page
@@ -128,6 +128,8 @@ def test_a_mistake_shows_patient_neighbours_and_reading(make_run: MakeRun) -> No
     assert shown.image_id == image_id
     case = notes[anchor]
     assert case.facts[:2] == ("patient p9", "sex F")
+    margin = float(content.mistakes[0]["margin"])
+    assert case.facts[2] == f"{margin:.3f} from the threshold of Max-F1"
     assert case.readings == (f"label wrong: {HOSTILE}",)
     assert [(near.label, near.distance, near.picture) for near in case.nearest] == [
         ("NORMAL", "0.062", None),

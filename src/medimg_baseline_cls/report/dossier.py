@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from medimg_baseline_cls.report.content import RunContent, number_of
+from medimg_baseline_cls.report.labels import name_rule
 from medimg_baseline_cls.report.numbers import format_score
 from medimg_baseline_cls.report.pictures import Error, Gallery, Picture, read_picture
 from medimg_baseline_cls.schema import describe_findings
@@ -63,16 +64,25 @@ def _describe(
         for name, value in first.items()
         if name.startswith("subgroup_") and value
     ]
-    margins = [number_of(row.get("margin")) for row in rows if row.get("rank")]
-    farthest = max((m for m in margins if m is not None), default=None)
-    if farthest is not None:
-        facts.append(f"{format_score(farthest)} from the threshold")
+    facts += _describe_margin(content, [row for row in rows if row.get("rank")])
     texts = [": ".join(filter(None, _reading(row))) for row in rows]
     return CaseNotes(
         tuple(facts),
         tuple(_list_nearest(content, first, row_numbers=row_numbers)),
         tuple(dict.fromkeys(filter(None, texts))),
     )
+
+
+def _describe_margin(content: RunContent, rows: list[Mapping[str, str]]) -> list[str]:
+    """Return the distance to the threshold that the panel shows: the run's own, if it is wrong."""
+    favourite = content.config.get("operating_point")
+    ordered = sorted(rows, key=lambda row: row.get("rule") != favourite)
+    margin = number_of(ordered[0].get("margin")) if ordered else None
+    if margin is None:
+        return []
+    target = number_of(str(content.config.get("target_sensitivity", "")))
+    rule = name_rule(ordered[0].get("rule", ""), target)
+    return [f"{format_score(margin)} from the threshold of {rule}"]
 
 
 def _reading(row: Mapping[str, str]) -> tuple[str, str]:

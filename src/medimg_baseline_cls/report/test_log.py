@@ -11,11 +11,11 @@ def tabulate_test_log(content: RunContent) -> Table | None:
         Row(
             (
                 row["number"],
-                row["when"],
+                row["when"].removesuffix("+00:00").replace("T", " "),
                 hide_paths(row["reason"]),
                 hide_paths(row["accepted"]) or UNDEFINED,
-                row["code"] or row["version"] or UNDEFINED,
-                *(row[name][:12] for name in _HASHES),
+                row["code"][:_SHOWN] or row["version"] or UNDEFINED,
+                *(row[name][:_SHOWN] for name in _HASHES),
             )
         )
         for row in content.test_log
@@ -28,12 +28,13 @@ def tabulate_test_log(content: RunContent) -> Table | None:
         rows=tuple(rows),
         num_text=len(_HASHES) + 5,
         notes=(
-            "Each time TEST was scored, from test_log.csv; of each sha256 the first 12 characters. "
+            "Each time TEST was scored, from test_log.csv; of each sha256 the first 8 characters. "
             "A change of checkpoint, thresholds, split or class order is refused unless accepted.",
         ),
     )
 
 
+_SHOWN = 8
 _HASHES = {
     "checkpoint_sha256": "Checkpoint",
     "thresholds_sha256": "Thresholds",
