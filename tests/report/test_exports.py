@@ -11,7 +11,8 @@ import pytest
 from tests.report.test_latex import assert_balanced, compile_table, read_rows
 
 from medimg_baseline_cls.report.content import read_run
-from medimg_baseline_cls.report.exports import guard_cell, list_exports, write_tables
+from medimg_baseline_cls.report.exports import list_exports, write_tables
+from medimg_baseline_cls.utils.cells import guard_cell
 
 MULTI = ("COVID", "NORMAL", "PNEUMONIA")
 HOSTILE = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "\n@x", '=HYPERLINK("x")')

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.mistakes import MISTAKE_COLUMNS, mistake_cells
 from medimg_baseline_cls.schema import Mistake
-from medimg_baseline_cls.utils.files import read_csv, write_csv
+from medimg_baseline_cls.utils.cells import guard_cell, read_guarded_csv
+from medimg_baseline_cls.utils.files import write_csv
 
 DOSSIER_NAME = "dossier.csv"
 NUM_NEAREST = 3
@@ -80,7 +81,7 @@ def read_readings(run_dir: Path) -> dict[Key, dict[str, str]]:
     path = run_dir / DOSSIER_NAME
     if not path.is_file():
         return {}
-    rows = read_csv(path)
+    rows = read_guarded_csv(path)
     missing = [name for name in (*_KEY, *_READER) if rows and name not in rows[0]]
     if missing:
         raise RunError(
@@ -124,7 +125,9 @@ def write_dossier(
         *nearest,
         *_READER,
     )
-    write_csv(path, header, rows=_list_rows(header, cases, readings=readings))
+    rows = _list_rows(header, cases, readings=readings)
+    # People open this table, and write into it.
+    write_csv(path, header, rows=(tuple(map(guard_cell, row)) for row in rows))
 
 
 def _list_rows(

@@ -8,13 +8,15 @@ in every run of the same user.
 import shutil
 from pathlib import Path
 
+from medimg_baseline_cls.eval.dossier import DOSSIER_NAME
 from medimg_baseline_cls.report.anonymous import hide_row
+from medimg_baseline_cls.utils.cells import guard_cell, read_guarded_csv
 from medimg_baseline_cls.utils.files import read_csv, write_csv
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms, load_key
 
 PRIVATE_NAME = "pseudonyms_PRIVATE.csv"
 SHARED_FOLDER = "anonymous"
-_SHARED = ("predictions_val.csv", "predictions_test.csv", "mistakes.csv", "dossier.csv")
+_SHARED = ("predictions_val.csv", "predictions_test.csv", "mistakes.csv", DOSSIER_NAME)
 
 
 def load_pseudonyms() -> Pseudonyms:
@@ -44,7 +46,8 @@ def write_anonymous(run_dir: Path, pseudonyms: Pseudonyms) -> None:
     folder = run_dir / SHARED_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     for name in _SHARED:
-        table = read_csv(run_dir / name) if (run_dir / name).is_file() else []
+        read = read_guarded_csv if name == DOSSIER_NAME else read_csv
+        table = read(run_dir / name) if (run_dir / name).is_file() else []
         if table:
-            hidden = [tuple(hide_row(row, pseudonyms).values()) for row in table]
+            hidden = [tuple(map(guard_cell, hide_row(row, pseudonyms).values())) for row in table]
             write_csv(folder / name, tuple(table[0]), rows=hidden)

@@ -11,7 +11,8 @@ from medimg_baseline_cls.data.loaders import to_unit_range
 from medimg_baseline_cls.eval.dossier import DOSSIER_NAME, NUM_NEAREST
 from medimg_baseline_cls.pipeline.prepare import PreparedData
 from medimg_baseline_cls.pipeline.session import Session
-from medimg_baseline_cls.utils.files import read_csv, write_bytes_atomic
+from medimg_baseline_cls.utils.cells import read_guarded_csv
+from medimg_baseline_cls.utils.files import write_bytes_atomic
 
 SIDE_PX = 96
 
@@ -27,7 +28,7 @@ def write_thumbnails(session: Session, data: PreparedData) -> None:
     if not path.is_file():
         return
     columns = [f"nearest_{i}_image_id" for i in range(1, NUM_NEAREST + 1)]
-    names = {row.get(column, "") for row in read_csv(path) for column in columns}
+    names = {row.get(column, "") for row in read_guarded_csv(path) for column in columns}
     train = data.image_set("train")
     for position, row in enumerate(train.rows.tolist()):
         if data.split.records[row].image_id not in names:

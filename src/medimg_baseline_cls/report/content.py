@@ -3,12 +3,13 @@
 Only config.json must be there. Nothing outside the run folder is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.utils.cells import read_guarded_csv
 from medimg_baseline_cls.utils.files import read_csv, read_json
 
 KINDS = ("FP", "FN")
@@ -114,7 +115,7 @@ def read_run(run_dir: Path) -> RunContent:
         history=_rows(run_dir / "history.csv"),
         timings=_rows(run_dir / "timings.csv"),
         mistakes=_rows(run_dir / "mistakes.csv"),
-        dossier=_rows(run_dir / "dossier.csv"),
+        dossier=_rows(run_dir / "dossier.csv", read=read_guarded_csv),
         test_log=_rows(run_dir / "test_log.csv"),
         subgroups=_json(run_dir / "subgroups.json"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
@@ -159,8 +160,8 @@ def _json(path: Path) -> Json:
     return cast(Json, content)
 
 
-def _rows(path: Path) -> Rows:
-    return read_csv(path) if path.is_file() else ()
+def _rows(path: Path, *, read: Callable[[Path], Rows] = read_csv) -> Rows:
+    return read(path) if path.is_file() else ()
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:

@@ -20,13 +20,13 @@ from medimg_baseline_cls.report.numbers import format_count
 from medimg_baseline_cls.report.performance import list_rules, rule_name, shown_classes
 from medimg_baseline_cls.report.tables import count_labels
 from medimg_baseline_cls.schema import SPLIT_NAMES
+from medimg_baseline_cls.utils.cells import guard_cell
 from medimg_baseline_cls.utils.files import write_csv, write_text_atomic
 
 _FIGURE_HEADER = ("metric", "value", "lower", "upper", "method", "part", "whole", "printed")
 # What a table of several classes shows of each, so that it fits on a page.
 _SHORT = frozenset({"auroc", "average_precision"})
 _SHORT_POINT = frozenset({"threshold", "sensitivity", "specificity"})
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +88,6 @@ def list_exports(content: RunContent) -> list[Export]:
         _export_points(per_patient, suffix="_patients"),
     ]
     return [export for export in exports if export.rows]
-
-
-def guard_cell(cell: object) -> object:
-    """Return a CSV cell that no spreadsheet takes for a formula; numbers stay as they are.
-
-    >>> [guard_cell(cell) for cell in ("=1+1", " @a", "a=b", -0.5, None)]
-    ["'=1+1", "' @a", 'a=b', -0.5, None]
-    """
-    if isinstance(cell, str) and cell.lstrip(" ").startswith(_FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
 
 
 def _export_performance(content: RunContent, suffix: str = "") -> Export:
