@@ -10,6 +10,7 @@ import medimg_baseline_cls
 PUBLIC = [
     "Config",
     "check",
+    "compare",
     "cross_validate",
     "demo",
     "evaluate",
@@ -18,7 +19,9 @@ PUBLIC = [
     "report",
     "resume",
     "resume_cross_validation",
+    "resume_seeds",
     "run",
+    "run_seeds",
     "train",
     "write_phantoms",
 ]

@@ -61,9 +61,17 @@ def shrink(words: list[str]) -> list[str]:
     return [*words, *SMALL, *([] if has_weights else ["--no-pretrained"])]
 
 
+def spread_patterns(words: list[str]) -> list[str]:
+    """Do what a shell does with the patterns of `compare`."""
+    if words[1] != "compare":
+        return words
+    return [*words[:2], *(str(path) for word in words[2:] for path in Path().glob(word))]
+
+
 def leave_unfinished(folder: Path, command: str) -> None:
-    if command == "cv":
-        (summary,) = folder.glob("outputs/cv/*/cv_summary.json")
+    if command in ("cv", "run"):
+        room = {"cv": "cv", "run": "seeds"}[command]
+        (summary,) = folder.glob(f"outputs/{room}/*/{room}_summary.json")
         summary.unlink()
         return
     statuses = folder.glob("outputs/runs/medimg_*/status.json")
@@ -90,7 +98,7 @@ def test_medimg_commands_run_in_order(desk: Path, capsys: pytest.CaptureFixture[
             continue
         if "--resume" in line:
             leave_unfinished(desk, shlex.split(line)[1])
-        code = main(shrink(shlex.split(line))[1:])
+        code = main(spread_patterns(shrink(shlex.split(line)))[1:])
         # The images of this test are few and noisy: the audit may warn of them.
         fine = (0, 1) if line.startswith("medimg check ") else (0,)
         assert code in fine, f"{line}\n{capsys.readouterr().err}"

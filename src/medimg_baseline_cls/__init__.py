@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.config import Config
     from medimg_baseline_cls.pipeline import (
         check,
+        compare,
         cross_validate,
         demo,
         evaluate,
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
         report,
         resume,
         resume_cross_validation,
+        resume_seeds,
         run,
+        run_seeds,
         train,
         write_phantoms,
     )
@@ -34,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Config",
     "check",
+    "compare",
     "cross_validate",
     "demo",
     "evaluate",
@@ -42,7 +46,9 @@ __all__ = [
     "report",
     "resume",
     "resume_cross_validation",
+    "resume_seeds",
     "run",
+    "run_seeds",
     "train",
     "write_phantoms",
 ]

@@ -97,6 +97,7 @@ class Predictions:
         probabilities: shape (N, C), float64, each in [0, 1]; rows sum to 1 unless the task is
             "multilabel".
         task: "multiclass", "ordinal" or "multilabel".
+        score_space: "probability" as the network gives it, or the recalibration it went through.
     """
 
     split: str
@@ -107,6 +108,7 @@ class Predictions:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     task: Task = "multiclass"
+    score_space: str = "probability"
 
     def scores(self, class_name: str) -> NDArray[np.float64]:
         """Return the probability of one class, shape (N,)."""

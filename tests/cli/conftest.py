@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 COMMANDS = (
-    *("check", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
-    *("resume", "resume_cross_validation", "run", "train"),
+    *("check", "compare", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
+    *("resume", "resume_cross_validation", "resume_seeds", "run", "run_seeds", "train"),
 )
 
 

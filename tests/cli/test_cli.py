@@ -71,6 +71,7 @@ def test_every_setting_is_a_flag(calls: Calls):
         for name, facts in field_facts().items()
         if facts.example is not None and facts.kind not in (bool, tuple)
     }
+    values.pop("target_prevalence")  # of two classes, one each
     values.pop("site_column"), values.pop("test_site")  # another way to choose TEST than folds
     line = " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(v))}"
@@ -98,9 +99,22 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("evaluate latest", ("evaluate", ("latest",), {"output_dir": Path("outputs")})),
-        ("explain a/b --output-dir o", ("explain", ("a/b",), {"output_dir": Path("o")})),
-        ("report --output_dir=o r", ("report", ("r",), {"output_dir": Path("o")})),
+        (
+            "evaluate latest --reason=again",
+            (
+                "evaluate",
+                ("latest",),
+                {"output_dir": Path("outputs"), "reason": "again", "accept": None},
+            ),
+        ),
+        (
+            "explain a/b --output-dir o",
+            ("explain", ("a/b",), {"output_dir": Path("o"), "anonymous_ids": False}),
+        ),
+        (
+            "report --output_dir=o r --anonymous-ids",
+            ("report", ("r",), {"output_dir": Path("o"), "anonymous_ids": True}),
+        ),
         (
             "demo --seed 3 --shortcut",
             ("demo", (), {"output_dir": Path("outputs"), "seed": 3, "shortcut": True}),
@@ -115,9 +129,24 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                     "output_dir": Path("outputs"),
                     "explain": True,
                     "operating_point": "default",
+                    "recalibrate": None,
                 },
             ),
         ),
+        (
+            "compare a b latest --output o",
+            (
+                "compare",
+                (("a", "b", "latest"),),
+                {"output_dir": Path("outputs"), "output": Path("o")},
+            ),
+        ),
+        (
+            "run --data d --seeds 0 1 2",
+            ("run_seeds", (Config(data_dir=Path("d")), (0, 1, 2)), {}),
+        ),
+        ("run --resume s", ("resume_seeds", ("s",), {"output_dir": Path("outputs")})),
+        ("run --resume", ("resume_seeds", (None,), {"output_dir": Path("outputs")})),
         ("run --data d", ("run", (Config(data_dir=Path("d")),), {})),
         (
             "cv --data d --folds 3 --repeats 2",
@@ -153,7 +182,8 @@ def test_resume_takes_no_other_settings(calls: Calls, capsys: Capture):
     assert "--image-size" in said
     assert "--pretrained" in said
     assert "one run" in complaint(capsys, "train --resume a b")
-    assert "no flag --resume" in complaint(capsys, "run --resume a")
+    assert "no flag --resume" in complaint(capsys, "check --resume a")
+    assert "leave out --seeds" in complaint(capsys, "run --resume a --seeds 0 1")
     assert calls == []
 
 
@@ -301,7 +331,7 @@ def test_help_shows_each_setting_with_range_default_and_aliases(calls: Calls, ca
     assert "--resume" in shown
     assert "None" not in shown
     assert max(map(len, shown.splitlines())) <= 100
-    assert len(shown.splitlines()) <= 180
+    assert len(shown.splitlines()) <= 190
     assert calls == []
 
 
@@ -311,7 +341,7 @@ def test_help_shows_the_values_of_the_settings_file(calls: Calls, capsys: Captur
     shown = capsys.readouterr().out
     assert "my.yaml 7" in shown
     assert "--no-keep-aspect" in shown
-    assert "--resume" not in shown
+    assert "--repeats" not in shown
 
 
 @pytest.mark.parametrize("word", COMMANDS)

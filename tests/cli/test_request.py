@@ -122,9 +122,16 @@ def test_a_folder_without_its_flag_is_told_the_flag(command: str):
         asked("'my films' --seed 3", command=command)
 
 
-def test_only_train_goes_on():
-    with pytest.raises(ConfigError, match="run has no flag --resume"):
-        asked("--resume", command="run")
+def test_a_check_does_not_go_on():
+    with pytest.raises(ConfigError, match="check has no flag --resume"):
+        asked("--resume", command="check")
+
+
+def test_seeds_are_numbers_of_run_alone():
+    assert asked("--seeds 2 0 1 --image-size 64", command="run").seeds == (2, 0, 1)
+    assert asked("--image-size 64", command="run").seeds == ()
+    with pytest.raises(ConfigError, match="train has no flag --seeds"):
+        asked("--seeds 0 1", command="train")
 
 
 @pytest.mark.parametrize(

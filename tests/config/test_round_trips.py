@@ -33,7 +33,7 @@ def draw_settings(seed: int) -> dict[str, Any]:
             values[name] = draw.uniform(0.02, 0.5)
         elif facts.kind is tuple:
             values[name] = draw.sample(NASTY, 3)
-        elif name in ("project", "device", "group_regex"):
+        elif name in ("project", "device", "group_regex", "subgroup_regex"):
             values[name] = facts.example
         elif name != "positive_class":
             values[name] = draw.choice(NASTY)
@@ -43,6 +43,8 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values.pop("pretrained", None)
     values["num_folds"] = draw.randint(2, 100)
     values["fold"] = draw.randrange(values["num_folds"])
+    if values.get("task") == "multilabel" or len(values.get("class_names") or ()) > 2:
+        values.pop("target_prevalence", None)
     for name in ("site_column", "test_site", draw.choice(("split_files", "split_column"))):
         values.pop(name, None)
     if values.get("augment") == "none":

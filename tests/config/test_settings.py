@@ -27,6 +27,7 @@ OUT_OF_RANGE = {
     "clip_norm": (-1,),
     "patience": (-1, True),
     "target_sensitivity": (0, 1.1),
+    "target_prevalence": (0, 1.0),
     "num_resamples": (49, 100_001),
     "num_hard_examples": (-1, 1001),
     "num_workers": (-1, 257),
@@ -44,6 +45,7 @@ OUT_OF_RANGE = {
 CONTRADICTIONS = (
     ({"weights": "w.safetensors", "pretrained": False}, "weights", "pretrained"),
     ({"head_epochs": 0, "finetune_epochs": 0}, "head_epochs", "finetune_epochs"),
+    ({"target_prevalence": 0.1, "class_names": ["A", "B", "C"]}, "target_prevalence", "3 classes"),
     ({"class_names": ["A"]}, "class_names", "two or more"),
     ({"class_names": ["A", "A"]}, "class_names", "different"),
     ({"class_names": ["A", "B"], "positive_class": "C"}, "positive_class", "class_names"),
@@ -56,6 +58,8 @@ CONTRADICTIONS = (
     ({"test_site": "A"}, "test_site", "site_column"),
     ({"split_files": ["test.txt"], "split_column": "s"}, "split_files", "split_column"),
     ({"group_regex": "(person"}, "group_regex", "no regular expression"),
+    ({"subgroup_regex": "(person"}, "subgroup_regex", "no regular expression"),
+    ({"subgroup_regex": "(person)"}, "subgroup_regex", "names no subgroup"),
 )
 
 

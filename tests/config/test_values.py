@@ -32,10 +32,13 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "clip_norm": (0, None),
     "patience": (0, None),
     "target_sensitivity": (math.ulp(0.0), 1),
+    "target_prevalence": (math.ulp(0.0), math.nextafter(1, 0)),
     "num_resamples": (50, 100_000),
+    "subgroup_min_images": (1, 100_000),
     "num_hard_examples": (0, 1000),
     "num_workers": (0, 256),
     "seed": (0, 4_294_967_295),
+    "split_seed": (0, 4_294_967_295),
 }
 # Settings that mean nothing without another one.
 NEEDS: dict[str, dict[str, object]] = {

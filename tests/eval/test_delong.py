@@ -185,3 +185,58 @@ def test_intervals_hold_the_true_area_as_often_as_they_say() -> None:
         assert interval is not None
         held += interval[0] <= true_area <= interval[1]
     assert 0.92 <= held / 600 <= 0.98
+
+
+def obuchowski_error(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.int64]
+) -> float:
+    """Write out the sums of Obuchowski (1997), cluster by cluster."""
+    of_positive, of_negative = brute_placements(truth, scores)
+    auroc, names = of_positive.mean(), np.unique(groups)
+    gaps = [
+        (
+            of_positive[groups[truth] == g].sum() - auroc * (groups[truth] == g).sum(),
+            of_negative[groups[~truth] == g].sum() - auroc * (groups[~truth] == g).sum(),
+        )
+        for g in names
+    ]
+    m, n = truth.sum(), (~truth).sum()
+    num_pos, num_neg = len(np.unique(groups[truth])), len(np.unique(groups[~truth]))
+    s10 = num_pos / ((num_pos - 1) * m) * sum(a * a for a, _ in gaps)
+    s01 = num_neg / ((num_neg - 1) * n) * sum(b * b for _, b in gaps)
+    s11 = len(names) / (len(names) - 1) * sum(a * b for a, b in gaps)
+    return math.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patients_as_clusters_are_as_in_obuchowski(seed: int) -> None:
+    truth, scores, _ = draw_images(seed)
+    groups = np.random.default_rng(seed).integers(0, 20, len(truth))
+    error = delong_error(truth, scores, groups=[str(g) for g in groups])
+    assert error == pytest.approx(obuchowski_error(truth, scores, groups), rel=1e-12)
+
+
+def test_patients_of_one_image_each_change_nothing() -> None:
+    truth, first, second = draw_images(2)
+    groups = [f"p{n}" for n in range(len(truth))]
+    alone, grouped = (
+        delong_test(truth, first=first, second=second, groups=g) for g in (None, groups)
+    )
+    assert alone is not None and grouped is not None
+    assert grouped.standard_error == pytest.approx(alone.standard_error, rel=1e-12)
+
+
+def test_copied_images_of_a_patient_bring_no_precision() -> None:
+    truth, scores, _ = draw_images(1)
+    groups = [str(n) for n in range(len(truth))]
+    once = delong_error(truth, scores)
+    twice = delong_error(np.tile(truth, 2), np.tile(scores, 2), groups=groups * 2)
+    assert once is not None
+    assert twice == pytest.approx(once, rel=1e-9)
+    assert delong_error(np.tile(truth, 2), np.tile(scores, 2)) != pytest.approx(once, rel=0.1)
+
+
+def test_one_group_for_each_image_is_needed() -> None:
+    truth, scores, _ = draw_images(1)
+    with pytest.raises(DataError, match="1 groups for 64 images"):
+        delong_error(truth, scores, groups=["a"])

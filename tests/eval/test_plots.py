@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -72,7 +73,8 @@ def test_all_figures_of_an_evaluation(
         pixels = pixels_of(path)
         assert min(pixels.shape[:2]) > 600
         assert pixels.min() < 60 and pixels.max() == 255
-    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(expected)
+    both = [name.replace(".png", suffix) for name in expected for suffix in (".png", ".svg")]
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(both)
 
 
 @pytest.mark.parametrize("drawer", DRAWERS)
@@ -238,3 +240,27 @@ def test_a_failed_drawing_keeps_the_older_file(tmp_path: Path) -> None:
         raise RuntimeError("stop")
     assert path.read_bytes() == before
     assert pixels_of(path).shape == (DPI, DPI, 3)
+
+
+@pytest.mark.parametrize("draw_figure", DRAWERS, ids=lambda f: f.__name__)
+def test_svg_lies_beside_the_png_with_its_text_as_text(
+    tmp_path: Path, draw: MakePredictions, draw_figure: Callable[..., None]
+) -> None:
+    names = ("NORMAL", "<script>&\x07'")
+    val, other = (draw(split, class_names=names, num_images=90) for split in ("val", "test"))
+    thresholds = thresholds_of(val, names[1])
+    written: list[bytes] = []
+    for folder in ("first", "second"):
+        path = tmp_path / folder / "figure.png"
+        draw_figure([val, other], path, thresholds=thresholds, positive_class=names[1])
+        written.append(path.with_suffix(".svg").read_bytes())
+    assert written[0] == written[1]
+    root = ElementTree.fromstring(written[0])
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert "script" not in tags
+    texts = [element.text or "" for element in root.iter() if element.tag.endswith("}text")]
+    assert any("TEST" in text for text in texts)
+    assert not any(element.tag.endswith("}date") for element in root.iter())
+    with Image.open(tmp_path / "first" / "figure.png") as image:
+        width, height = (float(str(root.get(k)).removesuffix("pt")) for k in ("width", "height"))
+        assert image.width / image.height == pytest.approx(width / height, rel=0.01)

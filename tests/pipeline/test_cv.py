@@ -22,7 +22,7 @@ from medimg_baseline_cls.errors import (
     RunInterrupted,
     WeightsError,
 )
-from medimg_baseline_cls.pipeline import cross_validate, cv, resume_cross_validation, train
+from medimg_baseline_cls.pipeline import cross_validate, cv, resume_cross_validation, sweep, train
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.train.interrupts import StopRequest
@@ -129,7 +129,7 @@ def test_a_stopped_cross_validation_ends_with_the_same_figures(
         self.is_set = True
 
     with monkeypatch.context() as patch:
-        patch.setattr(cv, "train", stop_within)
+        patch.setattr(sweep, "train", stop_within)
         with pytest.raises(RunInterrupted, match="0 of 2 runs finished.*medimg cv --resume"):
             cross_validate(small_config(tmp_path))
     (folder,) = (tmp_path / "cv").iterdir()
@@ -144,9 +144,9 @@ def test_a_stopped_cross_validation_ends_with_the_same_figures(
             raise KeyboardInterrupt
         return evaluate(run)
 
-    evaluate = cv.evaluate
+    evaluate = sweep.evaluate
     with monkeypatch.context() as patch:
-        patch.setattr(cv, "evaluate", stop_at_second)
+        patch.setattr(sweep, "evaluate", stop_at_second)
         assert main(["cv", "--resume", "--output-dir", str(tmp_path)]) == 130
     said = capsys.readouterr().err
     assert f"1 of 2 runs finished; go on with: medimg cv --resume {folder}" in said
@@ -208,8 +208,8 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage = Stage()
-    monkeypatch.setattr(cv, "train", stage.train)
-    monkeypatch.setattr(cv, "evaluate", stage.evaluate)
+    monkeypatch.setattr(sweep, "train", stage.train)
+    monkeypatch.setattr(sweep, "evaluate", stage.evaluate)
     return stage
 
 

@@ -17,6 +17,7 @@ from medimg_baseline_cls.pipeline.explanation import safe_name
 FILES = """config.json env_report.json log.txt split.csv rejected.csv history.csv timings.csv
 best.pt best_head.pt last.pt predictions_val.csv predictions_test.csv thresholds.json
 val_summary.json test_summary.json eval_summary.json mistakes.csv report.html
+tables/performance.csv tables/operating_points.tex
 figures/train_batch.png figures/training.png figures/roc.png""".split()
 VERIFY = Path(__file__).resolve().parents[3] / "shared" / "tools" / "verify_run.py"
 

@@ -192,6 +192,63 @@ def test_page_shows_no_planted_script(browser: Browser, make_run: Callable[..., 
     browser.resize(400)
     browser.open(write_report(run.folder))
     assert browser.evaluate("document.title").startswith("<img src=x onerror")
-    assert browser.evaluate("document.scripts.length") == 0
+    assert browser.evaluate("document.scripts.length") == 1
     assert browser.evaluate("document.querySelectorAll('[onerror]').length") == 0
     assert browser.complaints() == []
+
+
+SHOWN = "[...document.querySelectorAll('ol.gallery > li')].filter(i => i.offsetHeight > 0)"
+
+
+def choose(browser: Browser, name: str, value: str) -> None:
+    """Choose from a list as a user does: the page hears of the change."""
+    found = f"document.querySelector('select[name={name}]')"
+    browser.evaluate(f"{found}.value = '{value}'")
+    browser.evaluate(f"{found}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+
+
+def test_mistakes_are_filtered_and_sorted(browser: Browser, make_run: Callable[..., Any]) -> None:
+    names = ("COVID", "NORMAL", "PNEUMONIA")
+    path = write_report(make_run(names).folder)
+    browser.resize(1280)
+    browser.open(path)
+    total = browser.evaluate(f"{SHOWN}.length")
+    output = "document.querySelector('#gallery-controls output').textContent"
+    assert browser.evaluate(output) == f"{total} of {total} shown"
+    choose(browser, "kind", "FN")
+    kinds = browser.evaluate(f"{SHOWN}.map(i => i.dataset.kind)")
+    assert set(kinds) == {"FN"}
+    assert 0 < len(kinds) < total
+    assert browser.evaluate("document.querySelector('h3.FP').offsetHeight") == 0
+    assert browser.evaluate(output) == f"{len(kinds)} of {total} shown"
+    choose(browser, "class", "1")
+    assert set(browser.evaluate(f"{SHOWN}.map(i => i.dataset.class)")) == {"1"}
+    choose(browser, "class", "")
+    choose(browser, "rule", "2")
+    margins = browser.evaluate(f"{SHOWN}.map(i => i.dataset.margins)")
+    assert margins
+    assert all(" 2:" in f" {text}" for text in margins)
+    choose(browser, "order", "score-down")
+    scores = [float(s) for s in browser.evaluate(f"{SHOWN}.map(i => i.dataset.score)")]
+    assert scores == sorted(scores, reverse=True)
+    choose(browser, "order", "margin-up")
+    rule = f"{SHOWN}.map(i => Number(/(?:^| )2:(\\S+)/.exec(i.dataset.margins)[1]))"
+    shown = browser.evaluate(rule)
+    assert shown == sorted(shown)
+    choose(browser, "kind", "")
+    choose(browser, "rule", "")
+    choose(browser, "order", "")
+    assert browser.evaluate(f"{SHOWN}.length") == total
+    assert browser.complaints() == []
+
+
+def test_gallery_is_whole_without_its_script(
+    browser: Browser, make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = write_report(make_run().folder).read_text(encoding="utf-8")
+    bare = tmp_path / "bare.html"
+    bare.write_text(page.replace("<script>", "<script>//x\n"), encoding="utf-8")
+    browser.resize(1280)
+    browser.open(bare)  # the changed script no longer has the allowed hash
+    assert browser.evaluate(f"{SHOWN}.length") == page.count(" data-kind=")
+    assert browser.evaluate("document.getElementById('gallery-controls').offsetHeight") == 0

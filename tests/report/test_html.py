@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.report.content import read_run
 from medimg_baseline_cls.report.html import write_report
+from medimg_baseline_cls.report.page import read_resource
+from medimg_baseline_cls.report.sentences import describe_performance
+from medimg_baseline_cls.utils.files import read_csv
 
 MULTI = ("COVID", "NORMAL", "PNEUMONIA")
 HOSTILE = (
@@ -46,15 +50,18 @@ HOSTILE = (
 )
 
 
+GALLERY_SCRIPT = f"<script>{read_resource('gallery.js')}</script>"
+
+
 class Reader(HTMLParser):
-    """Collect the tags, attributes and text of a page."""
+    """Collect the tags, attributes and text of a page, without its one known script."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.text = ""
-        self.feed(page)
+        self.feed(page.replace(GALLERY_SCRIPT, "", 1))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -109,7 +116,7 @@ def test_policy_allows_exactly_the_style_sheet_inside(make_run: Callable[..., An
     assert policy is not None
     assert f"style-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
-    assert "script-src" not in policy
+    assert policy.count("-src ") == 4  # default, img, style, and script: see test_gallery
     assert "unsafe" not in policy
 
 
@@ -226,6 +233,8 @@ def test_hostile_text_stays_text(make_run: Callable[..., Any], attack: str) -> N
     evaluation = run.json("eval_summary.json")
     evaluation["warnings"] = [attack]
     run.write_json("eval_summary.json", evaluation)
+    split = [{**row, "group": attack[1:]} for row in read_csv(run.folder / "split.csv")]
+    run.write_csv("split.csv", list(split[0]), [list(row.values()) for row in split])
     header = ("path", "reason")
     run.write_csv("rejected.csv", header, [(attack.replace("\x00", ""), attack[1:])])
     page = read_page(run.folder)
@@ -243,10 +252,10 @@ def test_hostile_text_stays_text(make_run: Callable[..., Any], attack: str) -> N
 
 def test_template_and_style_travel_with_the_package() -> None:
     folder = resources.files("medimg_baseline_cls.report")
-    for name in ("template.html.j2", "style.css"):
+    for name in ("template.html.j2", "style.css", "gallery.js", "checklists.toml"):
         assert folder.joinpath(name).is_file()
     template = folder.joinpath("template.html.j2").read_text(encoding="utf-8")
-    assert template.count("| safe") == 1
+    assert template.count("| safe") == 2  # the style sheet and the script, both of this package
     assert "autoescape" not in template
 
 
@@ -271,3 +280,13 @@ def test_warnings_are_on_the_first_screen(make_run: Callable[..., Any]) -> None:
     assert page.index("VAL is small") < page.index("TEST AUROC")
     run.write_json("eval_summary.json", run.json("eval_summary.json") | {"warnings": []})
     assert "raised no warnings" in read_page(run.folder)
+
+
+def test_sentences_for_a_manuscript_are_those_of_the_model_card(
+    make_run: Callable[..., Any],
+) -> None:
+    run = make_run()
+    text = Reader(read_page(run.folder)).text
+    sentences = describe_performance(read_run(run.folder))
+    assert len(sentences) == 4
+    assert all(sentence in text for sentence in sentences)

@@ -19,7 +19,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cv": ("cv --data-dir DIR", "train and test every fold, with spread"),
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
-    "report": ("report RUN", "write report.html"),
+    "report": ("report RUN", "write report.html, tables, model card, checklists"),
+    "compare": ("compare RUN RUN...", "paired differences of runs on the same images"),
     "predict": ("predict RUN PATH...", "decide on new images"),
 }
 EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130

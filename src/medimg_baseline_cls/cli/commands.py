@@ -19,6 +19,13 @@ RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or
 OutputDir = Annotated[
     Path, arg(metavar="DIR", help="Folder that holds runs/, where latest is looked up.")
 ]
+AnonymousIds = Annotated[
+    bool,
+    arg(
+        help="Show pseudonyms instead of file names and patients.",
+        help_behavior_hint="",
+    ),
+]
 Seed = Annotated[int, arg(metavar="N", help="Every random number follows from it.")]
 
 
@@ -43,6 +50,14 @@ def run(argv: Sequence[str]) -> None:
     request = read_request(argv, command="run", summary=run.__doc__ or "")
     if request.is_printed:
         print_settings(request)
+    elif request.is_resumed:
+        from medimg_baseline_cls.pipeline import resume_seeds
+
+        resume_seeds(request.run, output_dir=request.config.output_dir)
+    elif request.seeds:
+        from medimg_baseline_cls.pipeline import run_seeds
+
+        run_seeds(request.config, request.seeds)
     else:
         from medimg_baseline_cls.pipeline import run as run_all
 
@@ -95,28 +110,87 @@ def demo(
     run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
 
 
-def evaluate(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+def evaluate(
+    run: RunArgument,
+    /,
+    *,
+    reason: Annotated[
+        str | None,
+        arg(metavar="WHY", help="Why TEST is scored, for test_log.csv.", help_behavior_hint=""),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        arg(
+            metavar="WHY",
+            help="Why it is meant that checkpoint, thresholds, split or class order have changed "
+            "since TEST was last scored; the report warns of it.",
+            help_behavior_hint="",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
     """Choose thresholds on VAL, then score VAL and TEST with the best checkpoint.
 
-    The run remembers its data, classes and settings.
+    The run remembers its data, classes and settings. Each score on TEST is logged.
     """
     from medimg_baseline_cls.pipeline import evaluate as evaluate_run
 
-    _say_next(evaluate_run(run, output_dir=output_dir), "explain", "report")
+    result = evaluate_run(run, output_dir=output_dir, reason=reason, accept=accept)
+    _say_next(result, "explain", "report")
 
 
-def explain(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
+def explain(
+    run: RunArgument,
+    /,
+    *,
+    anonymous_ids: AnonymousIds = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
     """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
     from medimg_baseline_cls.pipeline import explain as explain_run
 
-    _say_next(explain_run(run, output_dir=output_dir), "report")
+    _say_next(explain_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids), "report")
 
 
-def report(run: RunArgument, /, *, output_dir: OutputDir = Path("outputs")) -> None:
-    """Write report.html, one self-contained page, from what the run folder holds."""
+def report(
+    run: RunArgument,
+    /,
+    *,
+    anonymous_ids: AnonymousIds = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Write report.html, tables, model card and checklists from the run folder."""
     from medimg_baseline_cls.pipeline import report as report_run
 
-    report_run(run, output_dir=output_dir)
+    report_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids)
+
+
+def compare(
+    runs: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="RUN RUN...",
+            help="Evaluated run folders, latest, or folders of seed sweeps; the first is the "
+            "reference.",
+            help_behavior_hint="(required)",
+        ),
+    ],
+    /,
+    *,
+    output: Annotated[
+        Path | None,
+        arg(
+            metavar="FOLDER",
+            help="New folder to write into (none: under OUTPUT_DIR/compare).",
+            help_behavior_hint="",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Compare runs with the first of them on the same TEST images."""
+    from medimg_baseline_cls.pipeline import compare as compare_runs
+
+    compare_runs(runs, output_dir=output_dir, output=output)
 
 
 def predict(
@@ -147,6 +221,14 @@ def predict(
             help_behavior_hint="",
         ),
     ] = None,
+    recalibrate: Annotated[
+        str | None,
+        arg(
+            metavar="METHOD",
+            help="Add probabilities recalibrated on VAL: temperature, platt or isotonic.",
+            help_behavior_hint="",
+        ),
+    ] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Decide on new images by a run's network and thresholds, one CSV row each."""
@@ -159,6 +241,7 @@ def predict(
         output_dir=output_dir,
         explain=explain,
         operating_point=operating_point,
+        recalibrate=recalibrate,
     )
 
 
@@ -182,5 +265,5 @@ TABLE: dict[str, Callable[[Sequence[str]], int | None]] = {
     "train": train,
     "run": run,
     "cv": cv,
-    **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, predict)},
+    **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, compare, predict)},
 }

@@ -44,8 +44,13 @@ _PRECEDENCE = (
     "Paths are relative to the current folder, in files too."
 )
 _CHANGED_BY_RESUME = {"output_dir"}
+_RESUMED = {
+    "cv": ("cross-validation (the newest unfinished", "[CV]"),
+    "run": ("sweep of seeds (the newest unfinished", "[SWEEP]"),
+}
 _OWN_FLAGS = {
     "train": ("resume",),
+    "run": ("seeds", "resume"),
     "cv": ("repeats", "by_site", "resume"),
     "check": ("label_noise",),
 }
@@ -60,6 +65,7 @@ class Request:
     is_printed: bool
     is_resumed: bool
     run: str | None
+    seeds: tuple[int, ...] = ()
     repeats: int = 1
     by_site: bool = False
     label_noise: bool = False
@@ -104,6 +110,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         is_printed=parsed.print_config,
         is_resumed=is_resumed,
         run=parsed.resume[0] if is_resumed and parsed.resume else None,
+        seeds=parsed.seeds,
         repeats=parsed.repeats,
         by_site=parsed.by_site,
         label_noise=parsed.label_noise,
@@ -214,6 +221,7 @@ def _check_resume(flags: Mapping[str, Any], parsed: Any) -> None:
         raise ConfigError(f"--resume takes one run, but got {' and '.join(parsed.resume)}.")
     others = [f"--{to_dashes(name)}" for name in flags if name not in _CHANGED_BY_RESUME]
     others += ["--config"] if parsed.config is not None else []
+    others += ["--seeds"] if parsed.seeds else []
     others += ["--repeats"] if parsed.repeats != 1 else []
     others += ["--by-site"] if parsed.by_site else []
     if others:
@@ -234,13 +242,14 @@ def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: 
     """Return a dataclass whose help is the command's: own flags first, then a box per group."""
     config = _option("Settings in a YAML, TOML or JSON file; a run's config.json is one.", "FILE")
     printed = _option("Print the settings and the source of each, as YAML, and stop.")
-    is_cv = command == "cv"
-    what = "cross-validation (the newest unfinished" if is_cv else "run (the newest interrupted"
-    resumed = _option(f"Go on with a {what} one), to the same end.", "[CV]" if is_cv else "[RUN]")
+    what, metavar = _RESUMED.get(command, ("run (the newest interrupted", "[RUN]"))
+    resumed = _option(f"Go on with a {what} one), to the same end.", metavar)
+    seeds = _option("Run from each of these seeds, on the split of the first.", "N N...")
     by_site = _option("Leave out each site of --site-column in turn, instead of folds.")
     noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
     own: dict[str, tuple[Any, Any, Any]] = {
         "resume": (tuple[str, ...], (), resumed),
+        "seeds": (tuple[int, ...], (), seeds),
         "repeats": (int, 1, _option("Drawings of the folds (1 or more; default 1).", "N")),
         "by_site": (bool, False, by_site),
         "label_noise": (bool, False, noise),

@@ -14,19 +14,38 @@ def find_contradictions(config: "Config") -> tuple[str, ...]:
     return (
         *_check_classes(config),
         *_check_group_regex(config.group_regex),
+        *_check_subgroups(config.subgroup_regex),
         *_check_split(config),
-        *check_task(config, config.task),
+        *check_task(config, config.task, num_classes=len(config.class_names or ())),
         *_check_training(config),
     )
 
 
-def check_task(config: "Config", task: str) -> tuple[str, ...]:
-    """Return one sentence per setting that a task does not allow.
+def check_task(config: "Config", task: str, *, num_classes: int = 0) -> tuple[str, ...]:
+    """Return one sentence per setting that a task, or so many classes, do not allow.
 
     Args:
         config: the settings.
         task: the task that is set, or that the labels have shown ("auto" before they have).
+        num_classes: the number of classes; 0 before it is known.
     """
+    return (
+        *_check_findings(config, task),
+        *_check_prevalence(config, task, num_classes=num_classes),
+    )
+
+
+def _check_prevalence(config: "Config", task: str, *, num_classes: int) -> tuple[str, ...]:
+    if config.target_prevalence is None or not (task == "multilabel" or num_classes > 2):
+        return ()
+    found = "several findings" if task == "multilabel" else f"{num_classes} classes"
+    return (
+        f"target_prevalence = {config.target_prevalence:g} is the share of the positive one of two "
+        f"classes, but there are {found}: leave it out.",
+    )
+
+
+def _check_findings(config: "Config", task: str) -> tuple[str, ...]:
     if task != "multilabel":
         return ()
     rules = (
@@ -73,6 +92,19 @@ def _check_group_regex(group_regex: str) -> list[str]:
             f"group_regex = {group_regex} is no regular expression ({error}): "
             r"expected auto, none, or one such as ^(patient\d+)_."
         ]
+    return []
+
+
+def _check_subgroups(subgroup_regex: str) -> list[str]:
+    if subgroup_regex in ("auto", "none"):
+        return []
+    expected = "expected auto, none, or one with named groups such as (?P<view>PA|AP)."
+    try:
+        pattern = re.compile(subgroup_regex)
+    except re.error as error:
+        return [f"subgroup_regex = {subgroup_regex} is no regular expression ({error}): {expected}"]
+    if not pattern.groupindex:
+        return [f"subgroup_regex = {subgroup_regex} names no subgroup: {expected}"]
     return []
 
 

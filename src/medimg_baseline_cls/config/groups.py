@@ -31,6 +31,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "fold_repeat",
         "site_column",
         "test_site",
+        "split_seed",
     ),
     "images": ("image_size", "keep_aspect", "intensity", "color"),
     "model": ("arch", "pretrained", "weights", "cam_layer"),
@@ -52,10 +53,14 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "target_sensitivity",
         "operating_point",
+        "target_prevalence",
         "num_resamples",
+        "subgroup_regex",
+        "subgroup_bins",
+        "subgroup_min_images",
         "num_hard_examples",
     ),
-    "results": ("project", "output_dir", "cache_dir", "seed"),
+    "results": ("project", "output_dir", "cache_dir", "seed", "anonymous_ids"),
     "machine": ("device", "precision", "num_workers"),
 }
 

@@ -233,11 +233,27 @@ class Config:
     operating_point: Literal["max_f1", "target_sensitivity", "default"] = "max_f1"
     """Rule that predict decides by, where "default" is 0.5."""
 
+    target_prevalence: Annotated[float | None, Field(gt=0, lt=1, examples=[0.1])] = None
+    """Share of the positive class where the model shall be used, of two classes (above 0, below 1;
+    none: not known)."""
+
     num_resamples: Annotated[int, Field(ge=50, le=100_000)] = 2000
     """Times that the patients are drawn again for the 95 % intervals (50 to 100000)."""
 
+    subgroup_regex: Annotated[str, Field(examples=[r"(?P<view>PA|AP)"])] = "auto"
+    """Subgroups in file names: auto, none, or an expression whose groups have names."""
+
+    subgroup_bins: Annotated[tuple[str, ...], Field(examples=[["age=40/65"]])] = ()
+    """Bands of numbers, as in age=40/65 (none: quartiles of TRAIN)."""
+
+    subgroup_min_images: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """TEST images from which on a subgroup gets figures (1 to 100000)."""
+
     num_hard_examples: Annotated[int, Field(ge=0, le=1000)] = 8
     """Worst FP, and worst FN, on TEST to list and explain (0 to 1000)."""
+
+    anonymous_ids: bool = False
+    """Show pseudonyms instead of names in panels and report."""
 
     device: Annotated[
         str,
@@ -254,6 +270,10 @@ class Config:
 
     num_workers: Annotated[int | None, Field(ge=0, le=256, examples=[4])] = None
     """Threads that decode images (0 to 256; 0: the main one; none: one per CPU)."""
+
+    split_seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, examples=[0])] = None
+    """Seed of the split alone, so that runs of other seeds share it (0 to 4294967295; none: the
+    seed)."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Every random number follows from it (0 to 4294967295)."""

@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.eval.predictions import require_score_space
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import read_csv, write_csv
 
-_HEADER = ("split", "rule", "class", "kind", "rank", "image_id", "probability", "margin")
+MISTAKE_COLUMNS = ("split", "rule", "class", "kind", "rank", "image_id", "probability", "margin")
 
 
 def mine_mistakes(
@@ -45,11 +46,12 @@ def mine_mistakes(
 
 def write_mistakes(path: Path, mistakes: tuple[Mistake, ...]) -> None:
     """Write mistakes.csv, one row per mistake."""
-    rows = [
-        (m.split, m.rule, m.class_name, m.kind, m.rank, m.image_id, m.probability, m.margin)
-        for m in mistakes
-    ]
-    write_csv(path, _HEADER, rows=rows)
+    write_csv(path, MISTAKE_COLUMNS, rows=map(mistake_cells, mistakes))
+
+
+def mistake_cells(m: Mistake) -> tuple[object, ...]:
+    """Return a mistake as the cells of `MISTAKE_COLUMNS`."""
+    return (m.split, m.rule, m.class_name, m.kind, m.rank, m.image_id, m.probability, m.margin)
 
 
 def read_mistakes(path: Path) -> tuple[Mistake, ...]:
@@ -69,6 +71,7 @@ def read_mistakes(path: Path) -> tuple[Mistake, ...]:
 def _rank(
     predictions: Predictions, point: Threshold, *, kind: Literal["FP", "FN"], limit: int
 ) -> Iterator[Mistake]:
+    require_score_space(predictions, point)
     truth, scores = predictions.truth(point.class_name), predictions.scores(point.class_name)
     call = scores >= point.value
     is_wrong = (call & ~truth) if kind == "FP" else (~call & truth)

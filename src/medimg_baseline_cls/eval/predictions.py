@@ -14,6 +14,7 @@ from medimg_baseline_cls.schema import (
     Predictions,
     Split,
     Task,
+    Threshold,
     format_findings,
     parse_findings,
 )
@@ -67,6 +68,19 @@ def select_known(
     """
     known = predictions.known(class_name)
     return predictions.truth(class_name)[known], predictions.scores(class_name)[known]
+
+
+def require_score_space(predictions: Predictions, point: Threshold) -> None:
+    """Refuse a threshold of other scores than these: it would decide something else.
+
+    Raises:
+        DataError: The score spaces differ.
+    """
+    if point.score_space != predictions.score_space:
+        raise DataError(
+            f"The threshold {point.rule} of {point.class_name} is of {point.score_space} scores, "
+            f"but these are {predictions.score_space} scores; use thresholds of the same space."
+        )
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

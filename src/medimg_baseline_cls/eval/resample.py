@@ -3,8 +3,7 @@
 The patients of VAL and of TEST are drawn again; in each resample the operating points are
 chosen again on VAL, so that the interval of a TEST figure holds the uncertainty of its
 threshold too. Proportions get Wilson's and Clopper and Pearson's intervals beside it, for
-readers who take the threshold as given and the images as independent; AUROC gets DeLong's
-where they are.
+readers who take the threshold as given and the images as independent; AUROC gets DeLong's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,17 +81,19 @@ def add_intervals(
 
     Returns:
         Copies, in which a figure has "interval" and "method" (and "num_undefined" where
-        resamples leave it undefined), a proportion "wilson" and "clopper_pearson", the AUROC of
-        patients with one image each "delong", an operating point "threshold_interval", and
+        resamples leave it undefined), a proportion "wilson" and "clopper_pearson", the AUROC
+        "delong", an operating point "threshold_interval", and
         "intervals" says how they were made.
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
-        name: _choose(parts[0], name, weights=weights["val"], target=target_sensitivity)
+        name: choose_cuts(parts[0], name, weights=weights["val"], target=target_sensitivity)
         for name in summaries["val"]["classes"]
     }
     return {
-        part.split: _describe(part, summaries[part.split], weights=weights[part.split], cuts=cuts)
+        part.split: describe_part(
+            part, summaries[part.split], weights=weights[part.split], cuts=cuts
+        )
         | {"intervals": _describe_method(part, resampling)}
         for part in parts
     }
@@ -121,9 +122,10 @@ def _describe_method(part: Predictions, resampling: Resampling) -> Summary:
     }
 
 
-def _choose(
+def choose_cuts(
     val: Predictions, name: str, *, weights: Weights, target: float
 ) -> dict[str, NDArray[np.float64]]:
+    """Choose the operating points of one class again in each resample of VAL; shape (B,) each."""
     known = val.known(name)
     truth, scores = select_known(val, name)
     if not truth.any():
@@ -131,7 +133,7 @@ def _choose(
     return choose_in_resamples(truth, scores, weights=weights[:, known], target_sensitivity=target)
 
 
-def _describe(
+def describe_part(
     part: Predictions, summary: Summary, *, weights: Weights, cuts: Mapping[str, Cuts]
 ) -> Summary:
     """Return a copy of one summary with its intervals."""
@@ -230,12 +232,12 @@ def _add_up(values: Mapping[str, _ClassValues], rule: str) -> CallCounts:
 
 
 def _attach_delong(block: Summary, part: Predictions, *, name: str) -> None:
-    """Put DeLong's interval beside the AUROC where every patient has one image."""
+    """Put DeLong's interval beside the AUROC, images of one patient taken as a cluster."""
     truth, scores = select_known(part, name)
-    if len(set(part.groups)) == len(part.groups) and len(truth):
-        interval = delong_interval(truth, scores)
-        if interval is not None:
-            block["metrics"]["auroc"]["delong"] = list(interval)
+    groups = np.array(part.groups)[part.known(name)].tolist()
+    interval = delong_interval(truth, scores, groups=groups) if len(truth) else None
+    if interval is not None:
+        block["metrics"]["auroc"]["delong"] = list(interval)
 
 
 def _attach_proportions(block: Summary, part: Predictions, *, name: str) -> None:

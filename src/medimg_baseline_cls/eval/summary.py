@@ -28,7 +28,7 @@ from medimg_baseline_cls.eval.metrics import (
     mean_grade_error,
     quadratic_weighted_kappa,
 )
-from medimg_baseline_cls.eval.predictions import select_known
+from medimg_baseline_cls.eval.predictions import require_score_space, select_known
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
 
@@ -149,6 +149,7 @@ def _summarize_class(
     truth, scores = select_known(predictions, name)
     cuts: Summary = {}
     for point in points:
+        require_score_space(predictions, point)
         counts = count_calls(truth, scores, threshold=point.value)
         cuts[point.rule] = {"threshold": point.value} | measure_counts(counts)
     return measure_scores(truth, scores) | {"operating_points": cuts}

@@ -3,18 +3,31 @@
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms, write_anonymous
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.explanation import explain
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
 from medimg_baseline_cls.utils.env import is_main_process
+from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.runs import LATEST, find_run
 
 
-def report(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
-    """Write report.html from what the run folder holds.
+def report(
+    run: Path | str = "latest",
+    *,
+    output_dir: Path = Path("outputs"),
+    anonymous_ids: bool = False,
+) -> RunResult:
+    """Write report.html, tables/, model_card.md and checklist.md from what the run folder holds.
+
+    Args:
+        run: a run folder, or "latest".
+        output_dir: where `latest` is looked up.
+        anonymous_ids: show pseudonyms instead of file names and patients, and write tables to
+            share into anonymous/; so does the setting of this name.
 
     Raises:
         RunError: the folder is no run.
@@ -23,9 +36,17 @@ def report(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) ->
     log = open_log(run_dir / "log.txt")
     if str(run) == LATEST:
         log.info(f"latest: {run_dir}")
-    page = write_report(run_dir)
+    pseudonyms = load_pseudonyms() if anonymous_ids or _is_anonymous(run_dir) else None
+    page = write_report(run_dir, pseudonyms=pseudonyms)
+    if pseudonyms is not None:
+        write_anonymous(run_dir, pseudonyms)
     log.info(f"report: {page}")
     return RunResult(run_dir, {"report": str(page)})
+
+
+def _is_anonymous(run_dir: Path) -> bool:
+    path = run_dir / "config.json"
+    return path.is_file() and read_json(path).get("anonymous_ids") is True
 
 
 def run(config: Config) -> RunResult:

@@ -6,8 +6,6 @@ settings say which fold it is. What is finished is never done again, so that a s
 cross-validation goes on fold by fold and ends with the same figures.
 """
 
-import os
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,25 +13,24 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test
-from medimg_baseline_cls.errors import (
-    ConfigError,
-    LeakageError,
-    MedimgError,
-    RunError,
-    RunInterrupted,
-)
+from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.eval.spread import summarize_spread, tabulate_spread
-from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.prepare import prepare_data
 from medimg_baseline_cls.pipeline.session import RunResult, open_session
-from medimg_baseline_cls.pipeline.training import resume, train
+from medimg_baseline_cls.pipeline.sweep import (
+    SweepKind,
+    SweepRun,
+    do_runs,
+    find_sweep,
+    is_in_one_process,
+)
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
-from medimg_baseline_cls.utils.runs import create_run_folder, list_runs, name_fold, read_status
+from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
 
 DEFAULT_FOLDS = 5
-FOLDER = "cv"
+KIND = SweepKind(name="cross-validation", room="cv", resume="medimg cv --resume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class _Plan:
             "runs": [asdict(fold) for fold in self.folds],
             "settings": config_to_dict(self.config),
         }
-        write_json(self.folder / "cv.json", content)
+        write_json(self.folder / KIND.plan_file, content)
 
     def with_run(self, number: int, run: Path) -> "_Plan":
         """Return the plan in which one fold has its run folder."""
@@ -101,7 +98,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
         config = replace(config, num_folds=config.num_folds or DEFAULT_FOLDS)
         numbers = range(config.num_folds or DEFAULT_FOLDS)
         folds = [_Fold(repeat, number) for repeat in range(repeats) for number in numbers]
-    folder = create_run_folder(config.output_dir, config.project, room=FOLDER)
+    folder = create_run_folder(config.output_dir, config.project, room=KIND.room)
     plan = _Plan(folder, config, repeats, by_site, tuple(folds))
     plan.write()
     return _go_on(plan)
@@ -119,7 +116,7 @@ def resume_cross_validation(
     Raises:
         RunError: there is none, or its files were changed.
     """
-    return _go_on(_read_plan(_find_folder(cv, output_dir)))
+    return _go_on(_read_plan(find_sweep(cv, output_dir, kind=KIND)))
 
 
 def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
@@ -133,7 +130,7 @@ def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
         mistakes.append("by_site leaves out each site once: leave out repeats and num_folds.")
     if not by_site and config.site_column is not None:
         mistakes.append("site_column does nothing here: leave it out, or add by_site.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not is_in_one_process():
         mistakes.append("cv trains its folds in one process: start it without torchrun.")
     if mistakes:
         raise ConfigError("\n  ".join(mistakes))
@@ -189,42 +186,15 @@ def _try_site(split: Split, site_column: str, *, site: str) -> None:
 def _go_on(plan: _Plan) -> RunResult:
     """Do what is left of a cross-validation, then summarise it."""
     log = open_log(plan.folder / "log.txt")
-    numbers = range(len(plan.folds))
-    try:
-        for number in numbers:
-            plan = _do_fold(plan, number, log=log)
-    except (RunInterrupted, KeyboardInterrupt):
-        done = sum(_is_finished(_find_run(plan, number)) for number in numbers)
-        raise RunInterrupted(
-            f"stopped with {done} of {len(numbers)} runs finished; go on with: "
-            f"medimg cv --resume {shlex.quote(str(plan.folder))}"
-        ) from None
-    except MedimgError:
-        if not any(_find_run(plan, number) for number in numbers):
-            # Nothing was trained: the new folder holds no more than what the error says.
-            shutil.rmtree(plan.folder)
-        raise
+
+    def note(number: int, run: Path) -> None:
+        nonlocal plan
+        plan = plan.with_run(number, run)
+        plan.write()
+
+    runs = [SweepRun(_fold_config(plan, fold), fold.title) for fold in plan.folds]
+    do_runs(plan.folder, runs, kind=KIND, log=log, note=note)
     return _summarize(plan, log=log)
-
-
-def _do_fold(plan: _Plan, number: int, *, log: RunLog) -> _Plan:
-    """Train and evaluate one fold, as far as that was not done; return the plan that names it."""
-    fold = plan.folds[number]
-    step = f"run {number + 1} of {len(plan.folds)} ({fold.title})"
-    run = _find_run(plan, number)
-    state = None if run is None else read_status(run)
-    if state == "training":
-        raise RunError(f"{run} is being trained by another process; wait for it, or stop it.")
-    log.info(f"{step}: {state or 'new'}")
-    if run is None:
-        run = train(_fold_config(plan, fold)).run_dir
-    elif state == "interrupted":
-        resume(run)
-    plan = plan.with_run(number, run)
-    plan.write()
-    if state != "finished":
-        evaluate(run)
-    return plan
 
 
 def _fold_config(plan: _Plan, fold: _Fold) -> Config:
@@ -234,20 +204,6 @@ def _fold_config(plan: _Plan, fold: _Fold) -> Config:
     if plan.by_site:
         return replace(plan.config, project=project, test_site=fold.site)
     return replace(plan.config, project=project, fold=fold.fold, fold_repeat=fold.repeat)
-
-
-def _find_run(plan: _Plan, number: int) -> Path | None:
-    """Return the newest run folder of a fold that can be gone on with."""
-    config = _fold_config(plan, plan.folds[number])
-    for run in list_runs(config.output_dir):
-        is_own = run.name.startswith(f"{config.project}_")
-        if is_own and (run / "status.json").is_file() and (run / "config.json").is_file():
-            return run
-    return None
-
-
-def _is_finished(run: Path | None) -> bool:
-    return run is not None and read_status(run) == "finished"
 
 
 def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
@@ -270,7 +226,7 @@ def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
     if all(path.is_file() for path in of_patients):
         content["patients"] = summarize_spread([read_json(path) for path in of_patients])
         tables[" per patient"] = content["patients"]
-    write_json(plan.folder / "cv_summary.json", content)
+    write_json(plan.folder / KIND.summary_file, content)
     for words, spread in tables.items():
         header, rows = tabulate_spread(spread)
         title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
@@ -306,23 +262,6 @@ def _check_each_once(rows: Sequence[Mapping[str, str]]) -> None:
             "the runs of this cross-validation do not test each image once: their data have "
             "changed on the way; start it again."
         )
-
-
-def _find_folder(cv: Path | str | None, output_dir: Path) -> Path:
-    home = output_dir / FOLDER
-    if cv is None:
-        folders = [file.parent for file in home.glob("*/cv.json")]
-        open_ones = [path for path in folders if not (path / "cv_summary.json").is_file()]
-        if not open_ones:
-            raise RunError(
-                f"no unfinished cross-validation lies under {home}; name one: "
-                "medimg cv --resume CV."
-            )
-        return max(open_ones, key=lambda path: (path / "cv.json").stat().st_mtime_ns)
-    for folder in (Path(cv), home / cv):
-        if (folder / "cv.json").is_file():
-            return folder
-    raise RunError(f"{cv} is no folder of a cross-validation: it holds no cv.json.")
 
 
 def _read_plan(folder: Path) -> _Plan:

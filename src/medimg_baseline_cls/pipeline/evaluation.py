@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
 from medimg_baseline_cls.eval.controls import describe_controls
+from medimg_baseline_cls.eval.dossier import read_readings
 from medimg_baseline_cls.eval.mistakes import mine_mistakes, write_mistakes
 from medimg_baseline_cls.eval.overview import summarize_evaluation, tabulate_summaries
 from medimg_baseline_cls.eval.plots import draw_evaluation
@@ -26,16 +27,26 @@ from medimg_baseline_cls.eval.predictions import (
     read_predictions,
     write_predictions,
 )
-from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predictions
-from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
+from medimg_baseline_cls.eval.summary import summarize_predictions
+from medimg_baseline_cls.eval.test_log import count_evaluations, require_settled
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.calibration import write_calibration
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
+from medimg_baseline_cls.pipeline.dossier import compile_dossier
 from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
+from medimg_baseline_cls.pipeline.lock import (
+    Occasion,
+    Settled,
+    choose_points,
+    require_class_order,
+    settle_points,
+    write_points,
+    write_test,
+)
 from medimg_baseline_cls.pipeline.model import load_model
 from medimg_baseline_cls.pipeline.patients import (
     print_patients,
     score_patients,
-    settle_patients,
 )
 from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.session import (
@@ -44,38 +55,46 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
-from medimg_baseline_cls.schema import Predictions, Task, Threshold
-from medimg_baseline_cls.utils.files import sha256_file, write_json
+from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
+from medimg_baseline_cls.schema import Mistake, Predictions, Task, Threshold
+from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.runs import mark_latest, write_status
 
 Thresholds = Mapping[str, tuple[Threshold, ...]]
 Summary = dict[str, Any]
 
 
-def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
+def evaluate(
+    run: Path | str = "latest",
+    *,
+    output_dir: Path = Path("outputs"),
+    reason: str | None = None,
+    accept: str | None = None,
+) -> RunResult:
     """Choose operating points on VAL, score TEST with them, and mine the worst mistakes.
 
     Args:
         run: a run folder, or "latest".
         output_dir: where `latest` is looked up.
+        reason: why TEST is scored, for test_log.csv.
+        accept: why it is meant that something has changed since TEST was last scored.
 
     Returns:
         The run folder and the content of eval_summary.json.
 
     Raises:
-        RunError: the run has no checkpoint, or its data have changed.
+        RunError: the run has no checkpoint, or its data have changed; or the checkpoint, the
+            operating points, the split or the class order since TEST was last scored.
     """
     session = reopen_session(run, output_dir=output_dir)
     run_dir, log = session.run_dir, session.log
     data = reopen_data(session, read_provenance(run_dir))
     model, checkpoint = load_model(session, "best.pt")
-    if (run_dir / "test_summary.json").is_file():
-        log.info("evaluated again: the files of the earlier evaluation are replaced")
-
-    val = _write_and_read(run_dir, _predict_split(session, data, model=model, split="val"))
-    thresholds = _settle_thresholds(session, val, positive_class=data.positive_class)
-    patients = settle_patients(session, val, positive_class=data.positive_class)
-    test = _write_and_read(run_dir, _predict_split(session, data, model=model, split="test"))
+    require_class_order(checkpoint, data.split.class_names)
+    readings = read_readings(run_dir)
+    occasion = Occasion(reason, accept)
+    settled, val, test = _score_splits(session, data, model=model, occasion=occasion)
+    thresholds, patients = settled.thresholds, settled.patients
     summaries = resample_summaries(
         session.config,
         _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class),
@@ -83,28 +102,31 @@ def evaluate(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) 
     )
     for name, summary in summaries.items():
         write_json(run_dir / f"{name}_summary.json", summary)
-    mistakes = mine_mistakes(test, thresholds, num_hard_examples=session.config.num_hard_examples)
-    write_mistakes(run_dir / "mistakes.csv", mistakes)
-    draw_evaluation(
+    write_calibration(
+        session,
         (val, test),
-        run_dir / "figures",
+        split=data.split,
         thresholds=thresholds,
         positive_class=data.positive_class,
     )
-
+    mistakes = _describe_test(session, data, parts=(val, test), thresholds=thresholds)
+    compile_dossier(
+        session, data, model=model, mistakes=mistakes, thresholds=thresholds, readings=readings
+    )
     overview = summarize_evaluation(
         summaries["val"],
         summaries["test"],
         checkpoint={
             "stage": checkpoint["stage"],
             "epoch": checkpoint["epoch"],
-            "sha256": sha256_file(run_dir / "best.pt"),
+            "sha256": settled.entry.checkpoint_sha256,
         },
         thresholds=thresholds,
         mistakes=mistakes,
         head_only=_evaluate_head_only(session, data),
         controls=evaluate_controls(session, data),
     )
+    count_evaluations(run_dir, overview)
     of_patients: Mapping[str, Summary] = {}
     if patients is not None:
         of_patients, overview["patients"] = score_patients(session, patients, test=test)
@@ -133,9 +155,28 @@ def score_images(
     )
 
 
+def _score_splits(
+    session: Session, data: PreparedData, *, model: Classifier, occasion: Occasion
+) -> tuple[Settled, Predictions, Predictions]:
+    """Return what was settled on VAL and compared with the TEST log, and both as they are written.
+
+    Nothing is overwritten, and TEST is not touched, before that comparison has passed.
+    """
+    val = _predict_split(session, data, model=model, split="val")
+    settled = settle_points(session, val, positive_class=data.positive_class, occasion=occasion)
+    if (session.run_dir / "test_summary.json").is_file():
+        session.log.info("evaluated again: the files of the earlier evaluation are replaced")
+    val = _write_and_read(session.run_dir, val)
+    write_points(session, settled)
+    test = _predict_split(session, data, model=model, split="test")
+    return settled, val, write_test(session, settled, test=test)
+
+
 def _predict_split(
     session: Session, data: PreparedData, *, model: Classifier, split: str
 ) -> Predictions:
+    if split == "test":
+        require_settled(session.run_dir)
     images, task = data.image_set(split), data.split.task
     rows, probabilities = score_images(session, model, images=images, task=task)
     return collect_predictions(data.split, split, rows=rows, probabilities=probabilities)
@@ -148,30 +189,6 @@ def _write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
     return read_predictions(path, split=predictions.split, task=predictions.task)
 
 
-def _settle_thresholds(
-    session: Session, val: Predictions, *, positive_class: str | None
-) -> Thresholds:
-    """Choose the operating points on VAL and write them, before TEST is touched."""
-    thresholds = _choose(session, val, positive_class=positive_class)
-    run_dir = session.run_dir
-    write_thresholds(
-        run_dir / "thresholds.json",
-        thresholds,
-        positive_class=positive_class,
-        predictions_sha256=sha256_file(run_dir / "predictions_val.csv"),
-        checkpoint_sha256=sha256_file(run_dir / "best.pt"),
-    )
-    return thresholds
-
-
-def _choose(session: Session, val: Predictions, *, positive_class: str | None) -> Thresholds:
-    return choose_thresholds(
-        val,
-        classes=evaluated_classes(val.class_names, positive_class),
-        target_sensitivity=session.config.target_sensitivity,
-    )
-
-
 def _summarize(
     val: Predictions, test: Predictions, *, thresholds: Thresholds, positive_class: str | None
 ) -> dict[str, Summary]:
@@ -181,13 +198,34 @@ def _summarize(
     }
 
 
+def _describe_test(
+    session: Session,
+    data: PreparedData,
+    *,
+    parts: tuple[Predictions, Predictions],
+    thresholds: Thresholds,
+) -> tuple[Mistake, ...]:
+    """Write mistakes, figures and subgroups; return the mistakes."""
+    run_dir, positive_class = session.run_dir, data.positive_class
+    limit = session.config.num_hard_examples
+    mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
+    write_mistakes(run_dir / "mistakes.csv", mistakes)
+    draw_evaluation(
+        parts, run_dir / "figures", thresholds=thresholds, positive_class=positive_class
+    )
+    evaluate_subgroups(
+        session, data.split, parts=parts, thresholds=thresholds, positive_class=positive_class
+    )
+    return mistakes
+
+
 def _evaluate_head_only(session: Session, data: PreparedData) -> dict[str, Summary] | None:
     """Summarise the best model of the head-only stage, where there was one."""
     if not (session.run_dir / "best_head.pt").is_file():
         return None
     model, _ = load_model(session, "best_head.pt")
     val = _predict_split(session, data, model=model, split="val")
-    thresholds = _choose(session, val, positive_class=data.positive_class)
+    thresholds = choose_points(session, val, positive_class=data.positive_class)
     test = _predict_split(session, data, model=model, split="test")
     return _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
 

@@ -6,7 +6,7 @@ by confidence, the worst first.
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.interpret.cam import compute_gradcam
 from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.model import load_model
 from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.session import (
@@ -29,6 +30,7 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
+from medimg_baseline_cls.pipeline.thumbnails import write_thumbnails
 from medimg_baseline_cls.schema import Mistake
 
 
@@ -42,12 +44,19 @@ class Explained:
     text: PanelText
 
 
-def explain(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -> RunResult:
+def explain(
+    run: Path | str = "latest",
+    *,
+    output_dir: Path = Path("outputs"),
+    anonymous_ids: bool = False,
+) -> RunResult:
     """Draw a Grad-CAM panel for each mined mistake into gradcam/FP and gradcam/FN.
 
     Args:
         run: an evaluated run folder, or "latest".
         output_dir: where `latest` is looked up.
+        anonymous_ids: name the panels, and the images on them, by pseudonyms; so does the setting
+            of this name.
 
     Raises:
         RunError: the run was not evaluated yet.
@@ -61,8 +70,11 @@ def explain(run: Path | str = "latest", *, output_dir: Path = Path("outputs")) -
         # Panels of an earlier evaluation may show images that are no mistakes any more.
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
-    wanted = list(_plan_panels(session, data, mistakes=mistakes))
+    is_anonymous = anonymous_ids or session.config.anonymous_ids
+    shown_name = load_pseudonyms().image if is_anonymous else str
+    wanted = list(_plan_panels(session, data, mistakes=mistakes, shown_name=shown_name))
     draw_panels(session, model, images=data.image_set("test"), wanted=wanted)
+    write_thumbnails(session, data)
     session.log.info(f"{describe_panels(wanted)}: {folder}")
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
 
@@ -122,7 +134,11 @@ def safe_name(text: str) -> str:
 
 
 def _plan_panels(
-    session: Session, data: PreparedData, *, mistakes: Sequence[Mistake]
+    session: Session,
+    data: PreparedData,
+    *,
+    mistakes: Sequence[Mistake],
+    shown_name: Callable[[str], str],
 ) -> Iterator[Explained]:
     """Yield one panel per (class, kind, image), numbered by confidence within its kind."""
     rows = data.split.rows("test")
@@ -137,14 +153,15 @@ def _plan_panels(
             record = data.split.records[row]
             is_binary = data.positive_class is not None
             prefix = "" if is_binary else f"{safe_name(mistake.class_name)}_"
-            name = f"{rank:02d}_p{mistake.probability:.3f}_{prefix}{safe_name(record.image_id)}"
+            image_id = shown_name(record.image_id)
+            name = f"{rank:02d}_p{mistake.probability:.3f}_{prefix}{safe_name(image_id)}"
             yield Explained(
                 position_of[mistake.image_id],
                 data.split.class_names.index(mistake.class_name),
                 session.run_dir / "gradcam" / kind / f"{name}.png",
                 PanelText(
                     kind=kind,
-                    image_id=record.image_id,
+                    image_id=image_id,
                     class_name=mistake.class_name,
                     probability=mistake.probability,
                     label=data.split.label_text(row),

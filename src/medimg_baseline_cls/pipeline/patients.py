@@ -45,38 +45,44 @@ class PatientLevel:
     thresholds: Thresholds
 
 
-def settle_patients(
+def choose_patients(
     session: Session, val: Predictions, *, positive_class: str | None
 ) -> PatientLevel | None:
-    """Choose operating points on the patients of VAL and write them, before TEST is touched.
+    """Choose operating points on the patients of VAL.
 
     Returns:
         None where the setting says so, or where every patient of VAL has one image.
     """
-    folder = session.run_dir / FOLDER
-    # What an earlier evaluation wrote must not stand beside the figures of this one.
-    shutil.rmtree(folder, ignore_errors=True)
     how = session.config.aggregate
     if how == "none" or not has_groups(val):
         return None
     patients, num_left_out = aggregate_predictions(val, how, positive_class=positive_class)
     if not patients.groups:
         return None
-    folder.mkdir()
-    write_predictions(folder / "predictions_val.csv", patients)
     thresholds = choose_thresholds(
         patients,
         classes=evaluated_classes(patients.class_names, positive_class),
         target_sensitivity=session.config.target_sensitivity,
     )
+    folder = session.run_dir / FOLDER
+    return PatientLevel(how, folder, positive_class, patients, num_left_out, thresholds)
+
+
+def write_patients(session: Session, level: PatientLevel | None) -> None:
+    """Write what is settled on the patients of VAL, before TEST is touched."""
+    # What an earlier evaluation wrote must not stand beside the figures of this one.
+    shutil.rmtree(session.run_dir / FOLDER, ignore_errors=True)
+    if level is None:
+        return
+    level.folder.mkdir()
+    write_predictions(level.folder / "predictions_val.csv", level.val)
     write_thresholds(
-        folder / "thresholds.json",
-        thresholds,
-        positive_class=positive_class,
-        predictions_sha256=sha256_file(folder / "predictions_val.csv"),
+        level.folder / "thresholds.json",
+        level.thresholds,
+        positive_class=level.positive_class,
+        predictions_sha256=sha256_file(level.folder / "predictions_val.csv"),
         checkpoint_sha256=sha256_file(session.run_dir / "best.pt"),
     )
-    return PatientLevel(how, folder, positive_class, patients, num_left_out, thresholds)
 
 
 def score_patients(

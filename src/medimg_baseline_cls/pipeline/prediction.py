@@ -16,6 +16,7 @@ from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.eval.recalibrate import Recalibration, read_recalibration
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.interpret.panels import PanelText
@@ -44,6 +45,7 @@ def predict(
     output_dir: Path = Path("outputs"),
     explain: bool = False,
     operating_point: str | None = None,
+    recalibrate: str | None = None,
 ) -> RunResult:
     """Predict files, folders or patterns, and write one CSV row per image.
 
@@ -54,6 +56,8 @@ def predict(
         output_dir: where `latest` is looked up.
         explain: draw a Grad-CAM panel of each image into a folder beside the CSV.
         operating_point: the rule to decide by; None takes the run's own.
+        recalibrate: "temperature", "platt" or "isotonic", as fitted on VAL, adds the recalibrated
+            probability of each class that was evaluated; decisions stay the same.
 
     Raises:
         DataError: a path holds no image, or a file cannot be decoded.
@@ -63,6 +67,9 @@ def predict(
     provenance = read_provenance(session.run_dir)
     rule = operating_point or session.config.operating_point
     thresholds = _pick_thresholds(session, rule)
+    maps: Mapping[str, Recalibration] = {}
+    if recalibrate is not None:
+        maps = read_recalibration(session.run_dir / "recalibration.json", recalibrate)
     files = find_files(paths)
     cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
@@ -78,10 +85,12 @@ def predict(
         task=task,
         thresholds=thresholds,
     )
-    header = ["path", *(f"prob_{name}" for name in class_names), "decision", "threshold", "rule"]
+    header = ["path", *(f"prob_{name}" for name in class_names)]
+    header += [*(f"{recalibrate}_{name}" for name in maps), "decision", "threshold", "rule"]
+    mapped = _recalibrate(probabilities, maps, class_names=class_names)
     rows = [
-        [str(file), *map(float, p), *decider.decide(p), rule]
-        for file, p in zip(files, probabilities, strict=True)
+        [str(file), *map(float, p), *map(float, m), *decider.decide(p), rule]
+        for file, p, m in zip(files, probabilities, mapped, strict=True)
     ]
     write_csv(target, header, rows=rows)
     _print_predictions(session, header, rows=rows, target=target)
@@ -142,6 +151,17 @@ class Decider:
             self.thresholds, key=lambda name: probabilities[self.class_names.index(name)]
         )
         return called or [likeliest]
+
+
+def _recalibrate(
+    probabilities: NDArray[np.float64],
+    maps: Mapping[str, Recalibration],
+    *,
+    class_names: Sequence[str],
+) -> NDArray[np.float64]:
+    """Return the recalibrated probability of each class that has a map, shape (N, K)."""
+    columns = [m.apply(probabilities[:, class_names.index(name)]) for name, m in maps.items()]
+    return np.stack(columns, axis=1) if columns else np.empty((len(probabilities), 0))
 
 
 def find_files(paths: Iterable[Path | str]) -> list[Path]:

@@ -106,7 +106,7 @@ def prepare_data(session: Session) -> PreparedData:
     how_to_split = _split_settings(config)
     listing = list_data(config, cache_dir=session.cache_dir)
     look_for_patients(config, listing, log=log)
-    mistakes = check_task(config, listing.task)
+    mistakes = check_task(config, listing.task, num_classes=len(listing.class_names))
     if mistakes:
         raise SettingsError(mistakes)
     settings, color_reason = _choose_pixels(
@@ -159,6 +159,7 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
 
     Raises:
         RunError: the data folder is gone, or a file is not the one that was split.
+        LeakageError: split.csv was edited so that a patient stands on two sides.
     """
     config = session.config
     split = read_split(
@@ -166,6 +167,7 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
         tuple(provenance["class_names"]),
         task=provenance.get("task", "multiclass"),
     )
+    check_leakage(split)
     data_dir = find_root(config)
     if not data_dir.exists():
         raise RunError(
@@ -236,7 +238,7 @@ def _split_settings(config: Config) -> SplitSettings:
         strategy=config.val_strategy,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        seed=config.seed,
+        seed=config.seed if config.split_seed is None else config.split_seed,
         num_folds=config.num_folds,
         fold=config.fold,
         fold_repeat=config.fold_repeat,

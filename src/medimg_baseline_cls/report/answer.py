@@ -275,6 +275,8 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
         yield "Images", ", ".join(counts)
         yield "Groups", format_count(len({r["group"] for r in content.split}))
         yield "Rejected files", format_count(len(content.rejected))
+    if content.test_log:
+        yield "TEST scored", f"{len(content.test_log)} time{'s' * (len(content.test_log) > 1)}"
     yield "Seed", format_setting(config.get("seed"))
 
 
@@ -295,4 +297,6 @@ def _pending(content: RunContent) -> Iterator[str]:
     elif "test" not in content.summaries:
         yield "TEST has not been scored yet: the figures here are those of VAL."
     if content.mistakes and not any(content.panels.values()):
-        yield "The mistakes have no Grad-CAM panels yet. The next command is medimg explain."
+        flag = " --anonymous-ids" if content.config.get("anonymous_ids") else ""
+        command = f"medimg explain{flag}"
+        yield f"The mistakes have no Grad-CAM panels yet. The next command is {command}."

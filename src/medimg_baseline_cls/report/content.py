@@ -28,6 +28,7 @@ class RunContent:
         patient_summaries: the same per patient; empty where patients have one image each.
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
+        nearest: row of split.csv, as text, to the small PNG of a training image.
     """
 
     name: str
@@ -36,13 +37,20 @@ class RunContent:
     evaluation: Json
     summaries: Mapping[str, Json]
     patient_summaries: Mapping[str, Json]
+    calibration: Json
+    recalibration: Json
+    prevalence: Json
     split: Rows
     rejected: Rows
     history: Rows
     timings: Rows
     mistakes: Rows
+    dossier: Rows
+    test_log: Rows
+    subgroups: Json
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
+    nearest: Mapping[str, Path]
 
     @property
     def provenance(self) -> Json:
@@ -98,13 +106,20 @@ def read_run(run_dir: Path) -> RunContent:
         evaluation=_json(run_dir / "eval_summary.json"),
         summaries=_summaries(run_dir),
         patient_summaries=_summaries(run_dir / "patients"),
+        calibration=_json(run_dir / "calibration.json"),
+        recalibration=_json(run_dir / "recalibration.json"),
+        prevalence=_json(run_dir / "prevalence.json"),
         split=_rows(run_dir / "split.csv"),
         rejected=_rows(run_dir / "rejected.csv"),
         history=_rows(run_dir / "history.csv"),
         timings=_rows(run_dir / "timings.csv"),
         mistakes=_rows(run_dir / "mistakes.csv"),
+        dossier=_rows(run_dir / "dossier.csv"),
+        test_log=_rows(run_dir / "test_log.csv"),
+        subgroups=_json(run_dir / "subgroups.json"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
+        nearest={path.stem: path for path in _pictures(run_dir / "gradcam" / "nearest")},
     )
 
 

@@ -1,16 +1,24 @@
 """One self-contained page, report.html, from a run folder alone.
 
-The page needs no network and no script (see page.py). Absolute paths are cut down to
-their last name. The same run folder gives the same bytes.
+The page needs no network; its one script sorts the mistakes, and the page is whole without it
+(see page.py). Absolute paths are cut down to their last name. The same run folder gives the same
+bytes.
 """
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medimg_baseline_cls.report.anonymous import hide_content
 from medimg_baseline_cls.report.answer import summarize_run
+from medimg_baseline_cls.report.calibration import tabulate_probabilities
 from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
+from medimg_baseline_cls.report.documents import write_documents
+from medimg_baseline_cls.report.dossier import describe_cases
+from medimg_baseline_cls.report.flow import draw_flow
+from medimg_baseline_cls.report.gallery import offer_filter
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
+from medimg_baseline_cls.report.model_card import LIMITS
 from medimg_baseline_cls.report.numbers import group_settings
 from medimg_baseline_cls.report.page import render_page
 from medimg_baseline_cls.report.performance import (
@@ -23,22 +31,27 @@ from medimg_baseline_cls.report.performance import (
     tabulate_points,
 )
 from medimg_baseline_cls.report.pictures import list_errors, list_figures
+from medimg_baseline_cls.report.sentences import describe_performance
+from medimg_baseline_cls.report.subgroups import tabulate_subgroups
 from medimg_baseline_cls.report.tables import (
     tabulate_gain,
     tabulate_rejected,
     tabulate_split,
     tabulate_stages,
 )
+from medimg_baseline_cls.report.test_log import tabulate_test_log
 from medimg_baseline_cls.utils.files import write_text_atomic
+from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write report.html into a run folder, from what the folder holds so far.
+def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path:
+    """Write report.html, tables/, model_card.md and checklist.md, from what the run holds so far.
 
     Stages that have not run yet are left out, and named at the top of the page.
 
     Args:
         run_dir: the run folder.
+        pseudonyms: shown instead of file names and patients; None shows these.
 
     Returns:
         The path of report.html.
@@ -46,23 +59,30 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         RunError: config.json is missing, or a file of the run is garbled.
     """
-    path = run_dir / "report.html"
-    write_text_atomic(path, render_report(read_run(run_dir)))
+    content, path = read_run(run_dir), run_dir / "report.html"
+    if pseudonyms is not None:
+        content = hide_content(content, pseudonyms)
+    write_documents(content, run_dir)
+    write_text_atomic(path, render_report(content))
     return path
 
 
 def render_report(content: RunContent) -> str:
     """Return the page of a run as text."""
-    return render_page("template.html.j2", **_sections(content))
+    sections = _sections(content)
+    script = "gallery.js" if sections["galleries"] else None
+    return render_page("template.html.j2", script=script, **sections)
 
 
 def _sections(content: RunContent) -> dict[str, Any]:
     figures = list_figures(content.figures)
+    galleries = [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else []
     return {
         "run_name": content.name,
         "answer": summarize_run(content),
         "has_split": bool(content.split),
         "has_rejected": bool(content.rejected),
+        "flow": draw_flow(content),
         "data_tables": _present(tabulate_split(content), tabulate_rejected(content)),
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
@@ -71,14 +91,23 @@ def _sections(content: RunContent) -> dict[str, Any]:
             *_tabulate_performance(content),
             *_present(tabulate_controls(content)),
         ],
+        "sentences": describe_performance(content),
         "patient_tables": _tabulate_performance(
             replace(content, summaries=content.patient_summaries)
         ),
         "patient_rule": PATIENT_RULES.get(str(content.config.get("aggregate")), ""),
+        "probability_tables": tabulate_probabilities(content),
+        "probability_figures": figures["probabilities"],
         "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
         "evaluation_figures": figures["evaluation"],
-        "galleries": [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else [],
+        "subgroup_tables": tabulate_subgroups(content),
+        "subgroup_figures": figures["subgroups"],
+        "galleries": galleries,
+        "cases": describe_cases(content, galleries),
+        "gallery_filter": offer_filter(galleries),
         "kind_names": KIND_NAMES,
+        "log_tables": _present(tabulate_test_log(content)),
+        "limits": LIMITS,
         "settings": group_settings(content.config),
         "environment": group_settings(content.environment),
     }

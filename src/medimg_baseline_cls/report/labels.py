@@ -45,7 +45,7 @@ class KnownFigure:
     """A figure that a stage draws: which files it is, where it stands, what it says."""
 
     pattern: re.Pattern[str]
-    section: Literal["data", "training", "evaluation"]
+    section: Literal["data", "training", "evaluation", "probabilities", "subgroups"]
     title: str
     caption: str
 
@@ -77,6 +77,20 @@ FIGURES = (
         "Its floor is the prevalence of the split.",
     ),
     KnownFigure(
+        re.compile(r"calibration"),
+        "probabilities",
+        "Reliability curve",
+        "Observed share against predicted probability, with Wilson's intervals. On the grey line a "
+        "model is calibrated; above it, it is too cautious, below it too bold.",
+    ),
+    KnownFigure(
+        re.compile(r"decision_curve"),
+        "probabilities",
+        "Decision curve, TEST",
+        "Net benefit of acting on the model, against acting on all or on none. A threshold "
+        "probability of 0.2 says that four false alarms cost as much as one finding is worth.",
+    ),
+    KnownFigure(
         re.compile(r"confusion(_matri(x|ces))?"),
         "evaluation",
         "Confusion matrix",
@@ -87,6 +101,12 @@ FIGURES = (
         "evaluation",
         "Score histogram",
         "Predicted probability by reference standard, with the thresholds.",
+    ),
+    KnownFigure(
+        re.compile(r"subgroups_test"),
+        "subgroups",
+        "Subgroups",
+        "Figures of each subgroup with 95 % intervals; the grey line is that of all images.",
     ),
 )
 

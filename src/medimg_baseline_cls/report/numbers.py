@@ -13,7 +13,7 @@ DECIMALS = 3
 _ROOT = r"(?:~[\w.-]*/|/|[A-Za-z]:[/\\])"
 _PATH = re.compile(rf"(?<![\w./\\]){_ROOT}(?:[^\s/\\'\"]+[/\\])*([^\s/\\'\":,;)]+)")
 _WHOLE_PATH = re.compile(rf"{_ROOT}[^/][^\n]*")
-_KEPT_AS_IS = frozenset({"group_regex"})
+_KEPT_AS_IS = frozenset({"group_regex", "subgroup_regex"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 

@@ -1,7 +1,8 @@
-"""Turns a template and its values into one self-contained page, without script or network.
+"""Turns a template and its values into one self-contained page without network.
 
-The page's Content-Security-Policy allows the one style sheet inside it, by hash, and
-pictures inside it; nothing else. Every text is escaped, control characters are shown.
+The page's Content-Security-Policy allows the one style sheet inside it and at most one script
+of this room, both by hash, and pictures inside it; nothing else. Every text is escaped, control
+characters are shown.
 """
 
 import base64
@@ -14,15 +15,18 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from medimg_baseline_cls.report.numbers import replace_control
 
 
-def render_page(template: str, **values: Any) -> str:
+def render_page(template: str, *, script: str | None = None, **values: Any) -> str:
     """Return a page as text.
 
     Args:
         template: the name of a file of this room.
-        values: what the template shows; `style` and `style_hash` are added.
+        script: the name of the one script of the page, a file of this room; None for none.
+        values: what the template shows; `style` and `script` are added, with hashes.
     """
     style = read_resource("style.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    code = read_resource(script) if script else ""
+    values |= {"style": style, "style_hash": _hash(style)}
+    values |= {"script": code, "script_hash": _hash(code)}
     environment = Environment(
         loader=FunctionLoader(read_resource),
         autoescape=True,
@@ -31,7 +35,7 @@ def render_page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         finalize=_replace_control,
     )
-    page = environment.get_template(template).render(style=style, style_hash=digest, **values)
+    page = environment.get_template(template).render(**values)
     return page.lstrip().encode("utf-8", "replace").decode("utf-8")
 
 
@@ -39,6 +43,11 @@ def read_resource(name: str) -> str:
     """Return a template or style sheet of this room."""
     folder = resources.files("medimg_baseline_cls.report")
     return folder.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _hash(text: str) -> str:
+    """Return the sha256 of a style sheet or script, as a policy names it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _replace_control(value: Any) -> Any:

@@ -55,6 +55,8 @@ class Error:
         probability: of that class, as text.
         label: the reference standard; "" where split.csv does not name the image.
         rules: the operating points at which it is wrong, in words.
+        margins: how far it is from the threshold of each of them; None where not known.
+        score: the probability as a number.
         picture: its Grad-CAM panel; None before `medimg explain`.
     """
 
@@ -65,6 +67,8 @@ class Error:
     probability: str
     label: str
     rules: tuple[str, ...]
+    margins: tuple[float | None, ...] = ()
+    score: float | None = None
     picture: Picture | None
 
 
@@ -95,7 +99,8 @@ def read_picture(path: Path) -> Picture:
 
 def list_figures(figures: Mapping[str, Path]) -> dict[str, list[Figure]]:
     """Return the figures by the section they belong to, known ones in reading order."""
-    sections: dict[str, list[Figure]] = {"data": [], "training": [], "evaluation": []}
+    names = ("data", "training", "evaluation", "probabilities", "subgroups")
+    sections: dict[str, list[Figure]] = {name: [] for name in names}
     left = dict(figures)
     for known in FIGURES:
         for name in [n for n in left if known.pattern.match(n)]:
@@ -134,6 +139,7 @@ class _Merged:
     probability: float | None
     label: str
     rules: tuple[str, ...]
+    margins: tuple[float | None, ...] = ()
 
 
 def _merge_rules(content: RunContent, kind: str) -> list[_Merged]:
@@ -142,19 +148,21 @@ def _merge_rules(content: RunContent, kind: str) -> list[_Merged]:
     target = number_of(str(content.config.get("target_sensitivity", "")))
     rows = [row for row in content.mistakes if row.get("kind") == kind]
     rows.sort(key=lambda row: number_of(row.get("rank")) or 0)
-    rules: dict[tuple[str, str], list[str]] = {}
+    rules: dict[tuple[str, str], dict[str, float | None]] = {}
     first: dict[tuple[str, str], Mapping[str, str]] = {}
     for row in rows:
         key = (row.get("class", content.positive_class or ""), row["image_id"])
         first.setdefault(key, row)
-        rules.setdefault(key, []).append(name_rule(row["rule"], target))
+        margins = rules.setdefault(key, {})
+        margins.setdefault(name_rule(row["rule"], target), number_of(row.get("margin")))
     merged = [
         _Merged(
             image_id=key[1],
             class_name=key[0],
             probability=number_of(row.get("probability")),
             label=labels.get(key[1], ""),
-            rules=tuple(dict.fromkeys(rules[key])),
+            rules=tuple(rules[key]),
+            margins=tuple(rules[key].values()),
         )
         for key, row in first.items()
     ]
@@ -222,5 +230,7 @@ def _error(mistake: _Merged, *, anchor: str, kind: str, picture: Picture | None)
         probability=format_threshold(mistake.probability),
         label=mistake.label,
         rules=mistake.rules,
+        margins=mistake.margins,
+        score=mistake.probability,
         picture=picture,
     )

@@ -56,7 +56,7 @@ def tabulate_split(content: RunContent) -> Table | None:
     rows: list[Row] = []
     for split in (*SPLIT_NAMES, "all"):
         records = [r for r in content.split if split in ("all", r["split"])]
-        counts, totals = _count_labels(content, records)
+        counts, totals = count_labels(content, records)
         cells = [
             "All" if split == "all" else name_split(split),
             format_count(len(records)),
@@ -156,8 +156,11 @@ def tabulate_gain(content: RunContent) -> Table | None:
     )
 
 
-def _count_labels(content: RunContent, records: Rows) -> tuple[list[int], list[int]]:
-    """Return the images of each class, and how many they are a share of."""
+def count_labels(content: RunContent, records: Rows) -> tuple[list[int], list[int]]:
+    """Return the images of each class, and how many they are a share of.
+
+    A finding is a share of the images where it is known, a class one of all images.
+    """
     names = content.class_names
     if not content.has_findings:
         counts = [sum(r["label"] == name for r in records) for name in names]

@@ -56,6 +56,18 @@ def collect_environment(argv: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def describe_code() -> tuple[str, str]:
+    """Return the revision of the source tree ("" where unknown) and the package's version.
+
+    A tree with changes that are not committed ends in "+changes".
+    """
+    state = _git_state(Path(__file__).resolve().parent)
+    version = _version(_DISTRIBUTION) or ""
+    if state is None or not state["revision"]:
+        return "", version
+    return f"{state['revision'][:12]}{'+changes' if state['is_modified'] else ''}", version
+
+
 def is_main_process() -> bool:
     """Return whether this process writes files: rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0"

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,26 @@ def hide_name(name: str, key: bytes) -> str:
     return hmac.new(key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[
         :_NUM_HEX
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudonyms:
+    """What images and patients are called where their names must not be seen.
+
+    >>> names = Pseudonyms(b"key")
+    >>> names.image("p1/a.png").startswith("image-"), names.group("p1") == names.group("p2")
+    (True, False)
+    """
+
+    key: bytes
+
+    def image(self, name: str) -> str:
+        """Return the pseudonym of an image_id or path."""
+        return f"image-{hide_name(f'image {name}', self.key)}"
+
+    def group(self, name: str) -> str:
+        """Return the pseudonym of a patient."""
+        return f"patient-{hide_name(f'group {name}', self.key)}"
 
 
 def load_key() -> bytes:

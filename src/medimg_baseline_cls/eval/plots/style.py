@@ -1,13 +1,14 @@
-"""The one style of every figure: colours, marks, type sizes, and how a PNG is written.
+"""The one style of every figure: colours, marks, type sizes, and how a figure is written.
 
 Colours are those of Okabe and Ito, which all common colour blindnesses tell apart; what
 has a colour has a line style or a mark too, so that a grey print still reads.
 """
 
+import re
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,20 @@ _SETTINGS: Any = {
     "axes.facecolor": "white",
     # A dollar sign in a class name is a dollar sign.
     "text.parse_math": False,
+    # Text stays text, for the hands of a journal; the same figure has the same bytes.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "medimg",
 }
+_NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 @contextmanager
 def drawing(path: Path, *, width: float, height: float) -> Generator[Figure, None, None]:
-    """Open a figure in the house style that is written to `path` when the block ends.
+    """Open a figure in the house style that is written as PNG and SVG when the block ends.
 
     Args:
-        path: the PNG; an older one is replaced, or kept if the drawing fails.
+        path: the PNG; the SVG lies beside it. Older ones are replaced, or kept if the drawing
+            fails.
         width: in inches at `DPI`.
         height: in inches.
     """
@@ -117,7 +123,9 @@ def drawing(path: Path, *, width: float, height: float) -> Generator[Figure, Non
         # `savefig` would draw everything twice, once for the layout alone.
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # (height, width, 3)
+        drawn = _encode_svg(figure)
     write_bytes_atomic(path, _encode_png(pixels))
+    write_bytes_atomic(path.with_suffix(".svg"), drawn)
 
 
 def span_unit_square(axes: Axes) -> None:
@@ -143,6 +151,14 @@ def shorten(text: str, length: int) -> str:
 def number_text(value: float | None) -> str:
     """Return a figure with three decimals, or a dash where it is undefined."""
     return "–" if value is None else f"{value:.3f}"
+
+
+def _encode_svg(figure: Figure) -> bytes:
+    """Return the figure as it was laid out for the PNG; without a date."""
+    figure.set_layout_engine("none")
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return _NO_XML.sub("\ufffd", text.getvalue()).encode("utf-8")
 
 
 def _encode_png(pixels: NDArray[np.uint8]) -> bytes:

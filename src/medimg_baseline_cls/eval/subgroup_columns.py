@@ -1,0 +1,167 @@
+"""Turns the columns of a table, and what file names tell, into subgroups of the TEST images.
+
+A column of many numbers, such as age, becomes bands: those that are set, or the quartiles of
+TRAIN, so that TEST does not draw its own borders. Words stay as they are. A blank cell is no
+subgroup: it is counted as not given.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from medimg_baseline_cls.errors import ConfigError
+
+MAX_CODES = 10  # a column of more different numbers is a measure, not a code
+_QUARTILES = (0.25, 0.5, 0.75)
+# Kermany et al. 2018, chest radiographs: NORMAL/IM-..., PNEUMONIA/person1_virus_6.
+CHEST_REGEX = r"(?:^|/)(?:person\d+_)?(?P<etiology>NORMAL(?=/)|bacteria(?=_)|virus(?=_))"
+_WORDS = {"auto": CHEST_REGEX, "none": r"(?!)"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubgroupColumn:
+    """One way to part the TEST images.
+
+    Attributes:
+        name: of the column.
+        values: the subgroup of each TEST image, "" where it is not given; length N.
+        order: the subgroups, in the order in which they are shown.
+        source: "table", "bands" (of numbers) or "path" (the file name).
+    """
+
+    name: str
+    values: tuple[str, ...]
+    order: tuple[str, ...]
+    source: str
+
+
+def part_column(
+    name: str, test: Sequence[str], *, train: Sequence[str], edges: Sequence[float] | None
+) -> SubgroupColumn:
+    """Return a column of a table as subgroups.
+
+    Args:
+        name: of the column.
+        test: its cell for each TEST image, length N.
+        train: its cells in TRAIN, from which quartiles come.
+        edges: rising borders of bands; None parts numbers at the quartiles, and leaves words.
+
+    Raises:
+        ConfigError: Edges are set, but a cell is no number.
+
+    >>> column = part_column("age", ["30", "65", ""], train=[], edges=[40, 65])
+    >>> column.values, column.order
+    (('< 40', '≥ 65', ''), ('< 40', '40 to < 65', '≥ 65'))
+    """
+    cells = tuple(cell.strip() for cell in test)
+    numbers = [_read_number(cell) for cell in cells]
+    is_number = all(n is not None for n, cell in zip(numbers, cells, strict=True) if cell)
+    if edges is not None and not is_number:
+        odd = next(c for c, n in zip(cells, numbers, strict=True) if c and n is None)
+        raise ConfigError(
+            f"subgroup_bins names {name}, but this column holds {odd!r}, which is no number: "
+            "leave it out."
+        )
+    if edges is None and is_number and len(set(cells) - {""}) > MAX_CODES:
+        edges = _find_quartiles(train)
+    if edges is None:
+        order = sorted(set(cells) - {""}, key=_sort_key)
+        return SubgroupColumn(name=name, values=cells, order=tuple(order), source="table")
+    bands = _name_bands(edges)
+    values = tuple(
+        "" if n is None else bands[int(np.searchsorted(edges, n, "right"))] for n in numbers
+    )
+    return SubgroupColumn(name=name, values=values, order=bands, source="bands")
+
+
+def part_paths(paths: Sequence[str], *, regex: str) -> tuple[SubgroupColumn, ...]:
+    r"""Return one column for each named group of a regular expression that is found in paths.
+
+    Args:
+        paths: of the TEST images, relative, with forward slashes; length N.
+        regex: "auto" (names of the Kaggle chest radiographs), "none", or an expression with
+            named groups.
+
+    >>> (column,) = part_paths(["a/ct_1.png", "a/mr_2.png"], regex=r"/(?P<device>ct|mr)_")
+    >>> column.name, column.values
+    ('device', ('ct', 'mr'))
+    """
+    pattern = re.compile(_WORDS.get(regex, regex))
+    found = [pattern.search(path) for path in paths]
+    columns: list[SubgroupColumn] = []
+    for name in pattern.groupindex:
+        values = tuple(m[name] if m and m[name] else "" for m in found)
+        order = tuple(sorted(set(values) - {""}, key=_sort_key))
+        if len(order) > 1:  # one value for all parts nothing
+            columns.append(SubgroupColumn(name=name, values=values, order=order, source="path"))
+    return tuple(columns)
+
+
+def read_bins(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return the borders of each column, from texts such as "age=40/65".
+
+    Raises:
+        ConfigError: A text is not of this form, or its borders do not rise.
+
+    >>> read_bins(["age=40/65"])
+    {'age': (40.0, 65.0)}
+    """
+    bins: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        name, equals, listed = text.partition("=")
+        edges = [_read_number(cell) for cell in listed.split("/")]
+        rising = tuple(e for e in edges if e is not None)
+        if not (name.strip() and equals and len(rising) == len(edges)) or list(rising) != sorted(
+            set(rising)
+        ):
+            raise ConfigError(
+                f"subgroup_bins = {text}: expected COLUMN=NUMBER/NUMBER with rising numbers, "
+                "for example age=40/65."
+            )
+        bins[name.strip()] = rising
+    return bins
+
+
+def require_columns(bins: Mapping[str, object], names: Sequence[str]) -> None:
+    """Refuse bands of a column that there is not.
+
+    Raises:
+        ConfigError: Names the column and those that there are.
+    """
+    unknown = [name for name in bins if name not in names]
+    if unknown:
+        known = ", ".join(names) or "none"
+        raise ConfigError(
+            f"subgroup_bins names {unknown[0]}, but the subgroup columns of this run are: {known}."
+        )
+
+
+def _read_number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _find_quartiles(train: Sequence[str]) -> tuple[float, ...] | None:
+    """Return the different quartiles of the numbers; None where TRAIN has too few."""
+    numbers = [n for n in map(_read_number, train) if n is not None]
+    if len(set(numbers)) <= MAX_CODES:
+        return None
+    return tuple(sorted({float(q) for q in np.quantile(numbers, _QUARTILES)}))
+
+
+def _name_bands(edges: Sequence[float]) -> tuple[str, ...]:
+    texts = [f"{edge:g}" for edge in edges]
+    between = [f"{low} to < {high}" for low, high in pairwise(texts)]
+    return (f"< {texts[0]}", *between, f"≥ {texts[-1]}")
+
+
+def _sort_key(text: str) -> tuple[bool, float, str]:
+    number = _read_number(text)
+    return number is None, number or 0.0, text

@@ -1,0 +1,240 @@
+"""Keeps the log of every evaluation on TEST, and refuses one in which something has changed.
+
+A line of test_log.csv is on disk before the predictions that it is about can be read. What
+must stay the same from one line to the next is the checkpoint, the operating points, the split
+and the class order: whoever changes one of them after TEST was seen may be tuning on TEST.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
+from medimg_baseline_cls.utils.files import format_csv_row, read_csv, sync_folder
+
+LOG_NAME = "test_log.csv"
+TOLERANCE = 1e-6
+_SHORT = 12
+_MAX_REASON = 500
+_LOCKED = {
+    "checkpoint_sha256": "the checkpoint (best.pt)",
+    "thresholds_sha256": "the operating points (thresholds.json)",
+    "split_sha256": "the split (split.csv)",
+    "class_order": "the class order",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One evaluation on TEST: a row of test_log.csv.
+
+    Attributes:
+        number: from 1.
+        when: UTC, ISO 8601.
+        code: revision of the source tree, or "".
+        version: of the package.
+        thresholds_sha256: of what decides, from `digest_thresholds`; not of the file.
+        class_order: the names, joined by " | ".
+        reason: why TEST was scored.
+        accepted: what had changed since the entry before, and why that was accepted; or "".
+    """
+
+    number: int
+    when: str
+    code: str
+    version: str
+    checkpoint_sha256: str
+    thresholds_sha256: str
+    split_sha256: str
+    class_order: str
+    predictions_test_sha256: str
+    reason: str
+    accepted: str
+
+
+_HEADER = tuple(field.name for field in fields(LogEntry))
+
+
+def read_log(run_dir: Path) -> tuple[LogEntry, ...]:
+    """Return the evaluations on TEST so far, the oldest first.
+
+    Raises:
+        RunError: The log is not as it was written.
+    """
+    path = run_dir / LOG_NAME
+    if not path.is_file():
+        return ()
+    rows = read_csv(path)
+    numbers = [row.get("number") for row in rows]
+    if numbers != [str(i) for i in range(1, len(rows) + 1)] or any(
+        tuple(row) != _HEADER for row in rows
+    ):
+        raise RunError(
+            f"{path} must hold the evaluations 1, 2, 3 ... with the columns {', '.join(_HEADER)}, "
+            "but was cut off or edited: restore it."
+        )
+    return tuple(LogEntry(**{**row, "number": i}) for i, row in enumerate(rows, start=1))  # type: ignore[arg-type]
+
+
+def append_entry(run_dir: Path, entry: LogEntry) -> None:
+    """Add one row to test_log.csv; it is on the disk when this returns."""
+    path = run_dir / LOG_NAME
+    text = format_csv_row(astuple(entry))
+    if not path.is_file():
+        text = format_csv_row(_HEADER) + text
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(handle, text.encode("utf-8", "surrogateescape"))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_folder(run_dir)
+
+
+def list_changes(last: LogEntry, now: LogEntry) -> tuple[str, ...]:
+    """Return what is no longer as it was when TEST was last scored, one phrase each.
+
+    >>> last = LogEntry(**{name: "" for name in LogEntry.__dataclass_fields__} | {"number": 1})
+    >>> list_changes(last, replace(last, class_order="B | A"))
+    ("the class order: was '', is 'B | A'",)
+    """
+    changes: list[str] = []
+    for name, words in _LOCKED.items():
+        before, after = str(getattr(last, name)), str(getattr(now, name))
+        if before == after:
+            continue
+        is_hash = name.endswith("sha256")
+        shown = [text[:_SHORT] if is_hash else repr(text) for text in (before, after)]
+        changes.append(f"{words}: was {shown[0]}, is {shown[1]}")
+    return tuple(changes)
+
+
+def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str | None) -> str:
+    """Return the words for the column "accepted", or refuse the evaluation.
+
+    Args:
+        changes: from `list_changes`.
+        last: the entry before; None where TEST was not scored yet.
+        accept: why a change is accepted; None where none is.
+
+    Raises:
+        RunError: Something has changed and nobody has accepted it.
+        ConfigError: A change is accepted though nothing has changed.
+    """
+    if accept is not None and not changes:
+        raise ConfigError(
+            "--accept does nothing here: nothing has changed since TEST was last scored; "
+            "leave it out."
+        )
+    if not changes or last is None:
+        return ""
+    if accept is None:
+        raise RunError(
+            f"TEST was scored before ({last.when}, evaluation {last.number}), and since then "
+            f"{'; '.join(changes)}. Another score on the same TEST would be tuning on it: start a "
+            "new run, or put back what was changed, or say by --accept WHY that it is "
+            "meant; the report then warns of it. Nothing was scored or overwritten."
+        )
+    return f"{'; '.join(changes)}. Why: {clean_reason(accept, flag='--accept')}"
+
+
+def clean_reason(text: str, *, flag: str) -> str:
+    r"""Return a reason as one line.
+
+    Raises:
+        ConfigError: It is empty or too long.
+
+    >>> clean_reason("after\nreview ", flag="--reason")
+    'after review'
+    """
+    words = " ".join(text.split())
+    if not 0 < len(words) <= _MAX_REASON:
+        raise ConfigError(
+            f"{flag} has {len(words)} characters: say why in 1 to {_MAX_REASON} characters."
+        )
+    return words
+
+
+def digest_thresholds(levels: Mapping[str, Thresholds], *, positive_class: str | None) -> str:
+    """Return the sha256 of what decides: level, class, rule, value and score space.
+
+    Args:
+        levels: "images" and, where there are any, "patients" to their operating points.
+        positive_class: as in thresholds.json.
+    """
+    content: dict[str, Any] = {
+        level: {
+            name: {point.rule: [point.value, point.score_space] for point in points}
+            for name, points in thresholds.items()
+        }
+        for level, thresholds in levels.items()
+    }
+    text = json.dumps({"positive_class": positive_class, "levels": content}, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def keep_stored(
+    levels: Mapping[str, Thresholds], stored: Mapping[str, Thresholds]
+) -> dict[str, Thresholds]:
+    """Return the operating points, with the stored values where only the rounding differs.
+
+    Another machine may round a probability differently in its last digits. Values that are
+    within `TOLERANCE` of each other are the same operating point; the stored one is kept.
+
+    Args:
+        levels: as they were chosen now.
+        stored: as they were when TEST was last scored.
+    """
+    values = {
+        (level, name, point.rule): point.value
+        for level, thresholds in stored.items()
+        for name, points in thresholds.items()
+        for point in points
+    }
+    kept: dict[str, Thresholds] = {}
+    for level, thresholds in levels.items():
+        found: dict[str, Any] = {}
+        for name, points in thresholds.items():
+            before = [values.get((level, name, p.rule), p.value) for p in points]
+            found[name] = tuple(
+                replace(point, value=value) if abs(point.value - value) <= TOLERANCE else point
+                for point, value in zip(points, before, strict=True)
+            )
+        kept[level] = found
+    return kept
+
+
+def count_evaluations(run_dir: Path, overview: dict[str, Any]) -> None:
+    """Put the number of evaluations on TEST, and a warning of each change, into eval_summary."""
+    entries = read_log(run_dir)
+    overview["test_evaluations"] = len(entries)
+    overview["warnings"] = [*overview["warnings"], *describe_log(entries)]
+
+
+def describe_log(entries: Sequence[LogEntry]) -> tuple[str, ...]:
+    """Return one warning for each change that was accepted after TEST had been scored."""
+    return tuple(
+        f"TEST evaluation {entry.number} of {len(entries)} came after a change: {entry.accepted}"
+        for entry in entries
+        if entry.accepted
+    )
+
+
+def require_settled(run_dir: Path) -> None:
+    """Refuse to score TEST before the operating points are on disk, from the VAL that is there.
+
+    Raises:
+        RunError: thresholds.json is missing, or was not made from predictions_val.csv.
+    """
+    path = run_dir / "thresholds.json"
+    if not path.is_file():
+        raise RunError(
+            f"TEST cannot be scored yet: {path} is missing, and operating points must be settled "
+            "on VAL first; run `medimg evaluate`."
+        )
+    read_thresholds(path, predictions_val=run_dir / "predictions_val.csv")

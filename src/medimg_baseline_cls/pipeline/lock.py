@@ -1,0 +1,178 @@
+"""The lock of TEST: what decides is settled and compared with the log before TEST is scored.
+
+`settle_points` chooses on VAL and writes nothing; only what passed the comparison is written
+by `write_points`, and only then `write_test` logs and keeps the predictions of TEST.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.eval.predictions import read_predictions, write_predictions
+from medimg_baseline_cls.eval.summary import evaluated_classes
+from medimg_baseline_cls.eval.test_log import (
+    LogEntry,
+    append_entry,
+    clean_reason,
+    digest_thresholds,
+    keep_stored,
+    list_changes,
+    read_log,
+    settle_change,
+)
+from medimg_baseline_cls.eval.thresholds import (
+    Thresholds,
+    choose_thresholds,
+    read_thresholds,
+    write_thresholds,
+)
+from medimg_baseline_cls.pipeline.patients import (
+    FOLDER,
+    PatientLevel,
+    choose_patients,
+    write_patients,
+)
+from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.env import describe_code
+from medimg_baseline_cls.utils.files import read_json, sha256_file
+
+_FIRST, _REPEATED = "first evaluation", "repeated"
+_UNLOGGED = "repeated; what came before was not logged"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What decides on TEST: operating points per image and per patient, and the line to log."""
+
+    thresholds: Thresholds
+    patients: PatientLevel | None
+    positive_class: str | None
+    entry: LogEntry
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """Why TEST is scored, and why a change since the last time is accepted; None: not said."""
+
+    reason: str | None = None
+    accept: str | None = None
+
+
+def choose_points(session: Session, val: Predictions, *, positive_class: str | None) -> Thresholds:
+    """Choose the operating points of the run's settings on VAL."""
+    return choose_thresholds(
+        val,
+        classes=evaluated_classes(val.class_names, positive_class),
+        target_sensitivity=session.config.target_sensitivity,
+    )
+
+
+def settle_points(
+    session: Session, val: Predictions, *, positive_class: str | None, occasion: Occasion
+) -> Settled:
+    """Choose the operating points on VAL and compare them, and all else, with the TEST log.
+
+    Nothing is written.
+
+    Raises:
+        RunError: something has changed since TEST was last scored.
+    """
+    run_dir = session.run_dir
+    patients = choose_patients(session, val, positive_class=positive_class)
+    levels = {"images": choose_points(session, val, positive_class=positive_class)}
+    if patients is not None:
+        levels["patients"] = patients.thresholds
+    entries = read_log(run_dir)
+    last = entries[-1] if entries else None
+    edited = ""
+    if last is not None:
+        stored, digest = _read_stored(run_dir)
+        if digest == last.thresholds_sha256:
+            levels = keep_stored(levels, stored)
+        elif stored.keys() == levels.keys():
+            edited = f"thresholds.json was edited: was {last.thresholds_sha256[:12]}, is "
+            edited += f"{digest[:12]} (delete it to have it chosen on VAL again)"
+    entry = _describe_now(run_dir, val, number=len(entries) + 1, occasion=occasion)
+    digest = digest_thresholds(levels, positive_class=positive_class)
+    entry = replace(entry, thresholds_sha256=digest)
+    changes = () if last is None else list_changes(last, entry)
+    accepted = settle_change((*changes, *filter(None, [edited])), last=last, accept=occasion.accept)
+    if patients is not None:
+        patients = replace(patients, thresholds=levels["patients"])
+    return Settled(levels["images"], patients, positive_class, replace(entry, accepted=accepted))
+
+
+def write_points(session: Session, settled: Settled) -> None:
+    """Write the operating points, after predictions_val.csv and before TEST is scored."""
+    run_dir = session.run_dir
+    write_thresholds(
+        run_dir / "thresholds.json",
+        settled.thresholds,
+        positive_class=settled.positive_class,
+        predictions_sha256=sha256_file(run_dir / "predictions_val.csv"),
+        checkpoint_sha256=settled.entry.checkpoint_sha256,
+    )
+    write_patients(session, settled.patients)
+
+
+def write_test(session: Session, settled: Settled, *, test: Predictions) -> Predictions:
+    """Log the evaluation, then let predictions_test.csv be seen; return what it reads back to."""
+    path = session.run_dir / "predictions_test.csv"
+    waiting = path.with_name(f".{path.name}.waiting")
+    write_predictions(waiting, test)
+    digest = sha256_file(waiting)
+    append_entry(session.run_dir, replace(settled.entry, predictions_test_sha256=digest))
+    waiting.replace(path)
+    return read_predictions(path, split="test", task=test.task)
+
+
+def require_class_order(checkpoint: Mapping[str, Any], class_names: tuple[str, ...]) -> None:
+    """Refuse to read a network's outputs in another order than it was trained with.
+
+    Raises:
+        RunError: config.json names the classes in another order than best.pt.
+    """
+    trained = tuple(checkpoint.get("class_names", class_names))
+    if trained != class_names:
+        raise RunError(
+            f"best.pt was trained with the class order {', '.join(trained)}, but config.json says "
+            f"{', '.join(class_names)}: restore config.json. Nothing was scored."
+        )
+
+
+def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occasion) -> LogEntry:
+    """Return the line of an evaluation that is about to happen, but for its thresholds."""
+    is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()
+    default = _UNLOGGED if is_unlogged else _FIRST if number == 1 else _REPEATED
+    given = default if occasion.reason is None else occasion.reason
+    code, version = describe_code()
+    return LogEntry(
+        number=number,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        code=code,
+        version=version,
+        checkpoint_sha256=sha256_file(run_dir / "best.pt"),
+        thresholds_sha256="",
+        split_sha256=sha256_file(run_dir / "split.csv"),
+        class_order=" | ".join(val.class_names),
+        predictions_test_sha256="",
+        reason=clean_reason(given, flag="--reason"),
+        accepted="",
+    )
+
+
+def _read_stored(run_dir: Path) -> tuple[dict[str, Thresholds], str]:
+    """Return the operating points on disk and their digest; files that are gone are left out."""
+    places = {"images": run_dir, "patients": run_dir / FOLDER}
+    files = {level: folder / "thresholds.json" for level, folder in places.items()}
+    found: dict[str, Thresholds] = {
+        level: read_thresholds(path) for level, path in files.items() if path.is_file()
+    }
+    if "images" not in found:
+        return {}, ""
+    positive = read_json(files["images"]).get("positive_class")
+    return found, digest_thresholds(found, positive_class=positive)

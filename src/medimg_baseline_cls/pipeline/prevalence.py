@@ -1,0 +1,164 @@
+"""The figures of TEST at other prevalences, and the Max-F1 threshold that belongs to each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.eval.bootstrap import (
+    Values,
+    Weights,
+    choose_in_resamples,
+    describe_values,
+    weighted_points,
+)
+from medimg_baseline_cls.eval.metrics import (
+    Scores,
+    Truth,
+    count_confusion,
+    operating_point_metrics,
+)
+from medimg_baseline_cls.eval.predictions import select_known
+from medimg_baseline_cls.eval.prevalence import (
+    average_precision_at,
+    f1_score_at,
+    max_f1_threshold_at,
+    predictive_values,
+)
+from medimg_baseline_cls.eval.resample import Resampling, draw_part
+from medimg_baseline_cls.eval.thresholds import Thresholds
+from medimg_baseline_cls.schema import Predictions, Split, Threshold
+
+Content = dict[str, Any]
+_UNDEFINED = "all images are of one class, or nothing is called so"
+
+
+def describe_prevalence(
+    config: Config, parts: Sequence[Predictions], *, split: Split, thresholds: Thresholds
+) -> Content:
+    """Return the content of prevalence.json: by class, by where a prevalence comes from.
+
+    Args:
+        config: declared prevalence, target sensitivity, resamples and seed.
+        parts: the predictions of VAL and of TEST.
+        split: every image of the run: the prevalence of TRAIN is the natural one.
+        thresholds: the operating points by class.
+
+    Returns:
+        For each class and each of "train", "val", "test" and, if declared, "target":
+        "prevalence", "average_precision" of TEST at it with its baseline, "operating_points" with
+        PPV and NPV of TEST at it, and "max_f1", chosen on VAL weighted to it.
+    """
+    resampling = Resampling(config.num_resamples, config.seed)
+    weights = [draw_part(part, resampling) for part in parts]
+    content: Content = {}
+    for name, points in thresholds.items():
+        shares = _list_prevalences(config, parts, split=split, name=name)
+        content[name] = {
+            source: _describe(
+                parts, points, weights=weights, prevalence=share, target=config.target_sensitivity
+            )
+            for source, share in shares.items()
+        }
+    return content
+
+
+def _list_prevalences(
+    config: Config, parts: Sequence[Predictions], *, split: Split, name: str
+) -> dict[str, float]:
+    labels = split.labels(split.rows("train"))
+    index = split.class_names.index(name)
+    if split.task == "multilabel":
+        known = labels[:, index][labels[:, index] >= 0]
+        train = float((known == 1).mean()) if len(known) else 0.0
+    else:
+        train = float((labels == index).mean()) if len(labels) else 0.0
+    shares = {"train": train}
+    for part in parts:
+        truth, _ = select_known(part, name)
+        shares[part.split] = float(truth.mean()) if len(truth) else 0.0
+    if config.target_prevalence is not None:
+        shares["target"] = config.target_prevalence
+    return {source: share for source, share in shares.items() if 0 < share < 1}
+
+
+def _describe(
+    parts: Sequence[Predictions],
+    points: Sequence[Threshold],
+    *,
+    weights: Sequence[Weights],
+    prevalence: float,
+    target: float,
+) -> Content:
+    """Return one class at one prevalence."""
+    name = points[0].class_name
+    truth, scores = select_known(parts[-1], name)
+    precision = average_precision_at(truth, scores, prevalence=prevalence) if len(truth) else None
+    content: Content = {
+        "prevalence": prevalence,
+        "average_precision": {**_figure(precision), "baseline": prevalence},
+        "operating_points": {},
+        "max_f1": _choose_max_f1(parts, name, prevalence=prevalence),
+    }
+    if len(truth) == 0:
+        return content
+    drawn = _draw_cuts(parts[0], name, weights=weights[0], target=target)
+    own = weights[-1][:, parts[-1].known(name)]
+    for point in points:
+        values = weighted_points(
+            truth, scores, thresholds=drawn.get(point.rule, point.value), weights=own
+        )
+        content["operating_points"][point.rule] = {
+            "threshold": point.value,
+            **_describe_point(truth, scores, threshold=point.value, prevalence=prevalence),
+        }
+        ppv, npv = predictive_values(
+            values["sensitivity"], values["specificity"], prevalence=prevalence
+        )
+        for key, column in (("ppv", ppv), ("npv", npv)):
+            figure = content["operating_points"][point.rule][key]
+            figure |= describe_values(column) if figure["value"] is not None else {}
+    return content
+
+
+def _choose_max_f1(parts: Sequence[Predictions], name: str, *, prevalence: float) -> Content:
+    """Return the Max-F1 threshold of VAL weighted to a prevalence, and what it does on TEST."""
+    threshold = max_f1_threshold_at(*select_known(parts[0], name), prevalence=prevalence)
+    truth, scores = select_known(parts[-1], name)
+    if threshold is None or len(truth) == 0:
+        return {"threshold": None, "reason": _UNDEFINED}
+    figures = _describe_point(truth, scores, threshold=threshold, prevalence=prevalence)
+    return {"threshold": threshold} | figures
+
+
+def _describe_point(
+    truth: Truth, scores: Scores, *, threshold: float, prevalence: float
+) -> dict[str, Content]:
+    """Return the figures of TEST at a threshold, those that depend on it at a prevalence."""
+    found = operating_point_metrics(count_confusion(truth, scores, threshold=threshold))
+    sensitivity, specificity = found["sensitivity"], found["specificity"]
+    shown = {"sensitivity": sensitivity, "specificity": specificity}
+    carried: Mapping[str, float | None] = dict.fromkeys(("ppv", "npv", "f1_score"))
+    if sensitivity is not None and specificity is not None:
+        ppv, npv = predictive_values(sensitivity, specificity, prevalence=prevalence)
+        f1_score = f1_score_at(sensitivity, specificity, prevalence=prevalence)
+        carried = {"ppv": _number(ppv), "npv": _number(npv), "f1_score": f1_score}
+    return {name: _figure(value) for name, value in (shown | carried).items()}
+
+
+def _draw_cuts(
+    val: Predictions, name: str, *, weights: Weights, target: float
+) -> dict[str, Values]:
+    truth, scores = select_known(val, name)
+    if not truth.any():
+        return {}
+    own = weights[:, val.known(name)]
+    return choose_in_resamples(truth, scores, weights=own, target_sensitivity=target)
+
+
+def _figure(value: float | None) -> Content:
+    return {"value": value} if value is not None else {"value": None, "reason": _UNDEFINED}
+
+
+def _number(value: Values) -> float | None:
+    number = float(value)
+    return None if number != number else number

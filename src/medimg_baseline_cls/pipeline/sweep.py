@@ -1,0 +1,144 @@
+"""Runs that belong together, one after the other: what is finished is kept, the rest is done.
+
+A sweep has a folder of its own with a plan that names its runs. Each run is an ordinary one,
+found again by its project, which no other run has; so that a stopped sweep goes on run by run
+and ends with the same figures.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted
+from medimg_baseline_cls.pipeline.evaluation import evaluate
+from medimg_baseline_cls.pipeline.training import resume, train
+from medimg_baseline_cls.utils.log import RunLog
+from medimg_baseline_cls.utils.runs import list_runs, read_status
+
+
+@dataclass(frozen=True, slots=True)
+class SweepKind:
+    """What tells one kind of sweep from another.
+
+    Attributes:
+        name: in words.
+        room: the folder for sweeps of this kind.
+        resume: the command that goes on with one.
+    """
+
+    name: str
+    room: str
+    resume: str
+
+    @property
+    def plan_file(self) -> str:
+        """Return the name of the file that says which runs they are."""
+        return f"{self.room}.json"
+
+    @property
+    def summary_file(self) -> str:
+        """Return the name of the file that a finished sweep has."""
+        return f"{self.room}_summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRun:
+    """One run of a sweep: its settings, with a project of its own, and its name in words."""
+
+    config: Config
+    title: str
+
+
+def is_in_one_process() -> bool:
+    """Return whether this process is not one of several that torchrun has started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) <= 1
+
+
+def do_runs(
+    folder: Path,
+    runs: Sequence[SweepRun],
+    *,
+    kind: SweepKind,
+    log: RunLog,
+    note: Callable[[int, Path], None],
+) -> list[Path]:
+    """Train and evaluate each run, as far as that was not done, and return their folders.
+
+    Args:
+        folder: of the sweep; removed where an error comes before any run has begun.
+        runs: in their order.
+        kind: for messages.
+        log: of the sweep.
+        note: takes the number of a run and its folder as soon as it is trained.
+
+    Raises:
+        RunInterrupted: with the command that goes on.
+    """
+    try:
+        return [_do_run(runs, number, log=log, note=note) for number in range(len(runs))]
+    except (RunInterrupted, KeyboardInterrupt):
+        found = [find_own_run(run.config) for run in runs]
+        done = sum(run is not None and read_status(run) == "finished" for run in found)
+        raise RunInterrupted(
+            f"stopped with {done} of {len(runs)} runs finished; go on with: "
+            f"{kind.resume} {shlex.quote(str(folder))}"
+        ) from None
+    except MedimgError:
+        if not any(find_own_run(run.config) for run in runs):
+            # Nothing was trained: the new folder holds no more than what the error says.
+            shutil.rmtree(folder)
+        raise
+
+
+def find_own_run(config: Config) -> Path | None:
+    """Return the newest run folder of these settings' project that can be gone on with."""
+    for run in list_runs(config.output_dir):
+        is_own = run.name.startswith(f"{config.project}_")
+        if is_own and (run / "status.json").is_file() and (run / "config.json").is_file():
+            return run
+    return None
+
+
+def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -> Path:
+    """Return the folder of a sweep; None takes the newest unfinished one.
+
+    Raises:
+        RunError: there is none.
+    """
+    home = output_dir / kind.room
+    if sweep is None:
+        folders = [file.parent for file in home.glob(f"*/{kind.plan_file}")]
+        open_ones = [path for path in folders if not (path / kind.summary_file).is_file()]
+        if not open_ones:
+            raise RunError(
+                f"no unfinished {kind.name} lies under {home}; name one: {kind.resume} FOLDER."
+            )
+        return max(open_ones, key=lambda path: (path / kind.plan_file).stat().st_mtime_ns)
+    for folder in (Path(sweep), home / sweep):
+        if (folder / kind.plan_file).is_file():
+            return folder
+    raise RunError(f"{sweep} is no folder of a {kind.name}: it holds no {kind.plan_file}.")
+
+
+def _do_run(
+    runs: Sequence[SweepRun], number: int, *, log: RunLog, note: Callable[[int, Path], None]
+) -> Path:
+    """Train and evaluate one run, as far as that was not done."""
+    config = runs[number].config
+    run = find_own_run(config)
+    state = None if run is None else read_status(run)
+    if state == "training":
+        raise RunError(f"{run} is being trained by another process; wait for it, or stop it.")
+    log.info(f"run {number + 1} of {len(runs)} ({runs[number].title}): {state or 'new'}")
+    if run is None:
+        run = train(config).run_dir
+    elif state == "interrupted":
+        resume(run)
+    note(number, run)
+    if state != "finished":
+        evaluate(run)
+    return run

@@ -1,0 +1,109 @@
+"""What a methods section says of a run: network, training, choice of the model, software."""
+
+from collections.abc import Iterator
+
+from medimg_baseline_cls.report.answer import describe_weights
+from medimg_baseline_cls.report.content import Json, RunContent, as_mapping
+from medimg_baseline_cls.report.labels import name_stage
+from medimg_baseline_cls.report.numbers import format_setting
+
+_SETTINGS = {
+    "Preprocessing": {
+        "image_size": "Image side, px",
+        "keep_aspect": "Aspect ratio kept",
+        "intensity": "Intensity range",
+    },
+    "Training": {
+        "batch_size": "Batch size",
+        "weight_decay": "Weight decay",
+        "label_smoothing": "Label smoothing",
+        "imbalance": "Class imbalance",
+        "augment": "Augmentation",
+        "horizontal_flip": "Horizontal flips",
+        "ema_decay": "Weight averaging, decay",
+        "clip_norm": "Gradient norm, at most",
+        "batchnorm": "BatchNorm statistics",
+        "patience": "Patience, epochs (0: off)",
+        "precision": "Precision",
+        "seed": "Seed",
+    },
+    "Evaluation": {
+        "operating_point": "Operating point",
+        "target_sensitivity": "Target sensitivity",
+        "num_resamples": "Resamples",
+    },
+}
+_PACKAGES = ("medimg-baseline-cls", "torch", "timm", "monai", "scikit-learn", "numpy")
+
+Fact = tuple[str, str, str]
+
+
+def list_methods(content: RunContent) -> list[Fact]:
+    """Return (part, name, value) of each setting that a methods section needs."""
+    config = content.config
+    facts = [*_describe_model(content), *_describe_split(content)]
+    for part, names in _SETTINGS.items():
+        facts += _describe_stages(config) if part == "Training" else ()
+        facts += [
+            (part, name, format_setting(config[key]))
+            for key, name in names.items()
+            if key in config
+        ]
+    return [*facts, *_describe_choice(content), *_describe_software(content.environment)]
+
+
+def _describe_model(content: RunContent) -> Iterator[Fact]:
+    yield "Model", "Network", str(content.config.get("arch", "unknown"))
+    yield "Model", "First weights", describe_weights(content)
+    yield "Model", "Task", content.task
+    yield "Model", "Classes", ", ".join(content.class_names) or "unknown"
+    if content.positive_class is not None:
+        yield "Model", "Positive class", content.positive_class
+
+
+def _describe_split(content: RunContent) -> Iterator[Fact]:
+    provenance = content.provenance
+    for key, name in (
+        ("layout", "Data"),
+        ("val_strategy", "Validation set"),
+        ("color", "Colour"),
+    ):
+        if provenance.get(key):
+            yield "Data", name, format_setting(provenance[key])
+    for key, name in (("group_regex", "Patients by"), ("aggregate", "Probability of a patient")):
+        if content.config.get(key):
+            yield "Data", name, str(content.config[key])
+
+
+def _describe_stages(config: Json) -> Iterator[Fact]:
+    for stage in ("head", "finetune"):
+        if f"{stage}_epochs" in config:
+            epochs, rate = config[f"{stage}_epochs"], config.get(f"{stage}_lr")
+            text = f"{epochs} epochs" + (f", learning rate {rate:g}" if epochs and rate else "")
+            yield "Training", f"Stage {name_stage(stage).lower()}", text
+
+
+def _describe_choice(content: RunContent) -> Iterator[Fact]:
+    checkpoint = as_mapping(content.evaluation.get("checkpoint"))
+    if checkpoint:
+        stage = name_stage(str(checkpoint.get("stage", "")))
+        yield "Model choice", "Rule", "highest VAL average precision, ties by lower VAL loss"
+        yield "Model choice", "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
+        yield "Model choice", "Checkpoint sha256", str(checkpoint.get("sha256", "unknown"))
+
+
+def _describe_software(environment: Json) -> Iterator[Fact]:
+    packages = as_mapping(environment.get("packages"))
+    if as_mapping(environment.get("python")).get("version"):
+        yield "Software", "Python", str(as_mapping(environment["python"])["version"])
+    for name in _PACKAGES:
+        if packages.get(name):
+            yield "Software", name, str(packages[name])
+    revision = as_mapping(environment.get("git")).get("revision")
+    if revision:
+        yield "Software", "Code revision", str(revision)
+    processor = as_mapping(environment.get("cpu")).get("model")
+    if processor:
+        yield "Hardware", "Processor", format_setting(processor)
+    if environment.get("gpu"):
+        yield "Hardware", "Graphics processor", format_setting(environment["gpu"])

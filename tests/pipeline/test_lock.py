@@ -1,0 +1,188 @@
+"""TEST is scored by what VAL settled, each time is logged, and what changed after it is named."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from medimg_baseline_cls.cli import main
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
+from medimg_baseline_cls.pipeline import evaluate, report
+from medimg_baseline_cls.pipeline import evaluation as command
+from medimg_baseline_cls.utils.files import sha256_file
+
+ConfigMaker = Callable[..., Config]
+RESULTS = ("thresholds.json", "predictions_val.csv", "predictions_test.csv", "test_summary.json")
+
+
+@pytest.fixture
+def copy(finished_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished_run, tmp_path / "runs" / "copy")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def change_settings(run_dir: Path, **changes: object) -> None:
+    path = run_dir / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_checkpoint(run_dir: Path) -> None:
+    content = torch.load(run_dir / "best.pt", weights_only=True)
+    content["model"]["fc.weight"][1] += 0.05
+    torch.save(content, run_dir / "best.pt")
+
+
+def change_split(run_dir: Path) -> None:
+    path = run_dir / "split.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    del lines[next(i for i, line in enumerate(lines) if ",train," in line)]
+    path.write_text("".join(lines))
+
+
+def edit_thresholds(run_dir: Path) -> None:
+    path = run_dir / "thresholds.json"
+    content = json.loads(path.read_text())
+    content["classes"]["PNEUMONIA"]["max_f1"]["threshold"] += 0.01
+    path.write_text(json.dumps(content))
+
+
+def do_nothing(*_: object) -> None:
+    pass
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "checkpoint": (change_checkpoint, r"the checkpoint \(best\.pt\): was [0-9a-f]{12}, is"),
+    "split": (change_split, r"the split \(split\.csv\): was"),
+    "target": (
+        lambda run_dir: change_settings(run_dir, target_sensitivity=0.5),
+        r"the operating points \(thresholds\.json\): was",
+    ),
+    "edited": (edit_thresholds, r"thresholds\.json was edited: was"),
+}
+
+
+def test_the_first_evaluation_is_logged_with_what_it_used(finished_run: Path) -> None:
+    row = read_rows(finished_run / "test_log.csv")[0]
+    assert (row["number"], row["reason"], row["accepted"]) == ("1", "first evaluation", "")
+    for column, name in (
+        ("checkpoint_sha256", "best.pt"),
+        ("split_sha256", "split.csv"),
+        ("predictions_test_sha256", "predictions_test.csv"),
+    ):
+        assert row[column] == sha256_file(finished_run / name)
+    assert row["class_order"] == "NORMAL | PNEUMONIA"
+
+
+def test_an_unchanged_run_may_be_scored_again_and_is_counted(copy: Path) -> None:
+    before = {name: (copy / name).read_bytes() for name in RESULTS}
+    num_before = len(read_rows(copy / "test_log.csv"))
+    summary = evaluate(copy, reason="for the revision").summary
+    rows = read_rows(copy / "test_log.csv")
+    assert {name: (copy / name).read_bytes() for name in RESULTS} == before
+    assert summary["test_evaluations"] == len(rows) == num_before + 1
+    assert rows[-1]["reason"] == "for the revision"
+    assert not [text for text in summary["warnings"] if "after a change" in text]
+    report(copy)
+    page = (copy / "report.html").read_text()
+    assert "for the revision" in page and f"{len(rows)} times" in page
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_after_test_is_named_before_anything_is_written(copy: Path, name: str) -> None:
+    change, pattern = CHANGES[name]
+    change(copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.name != "log.txt"}
+    with pytest.raises(RunError, match=pattern):
+        evaluate(copy)
+    after = {path: path.read_bytes() for path in copy.rglob("*.*") if path.name != "log.txt"}
+    assert after == before
+
+
+def test_a_change_may_be_accepted_and_stays_in_sight(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_checkpoint(copy)
+    assert main(["evaluate", str(copy)]) == 2
+    assert "the checkpoint (best.pt)" in capsys.readouterr().err
+    assert main(["evaluate", str(copy), "--accept", "trained longer"]) == 0
+    assert "trained longer" in read_rows(copy / "test_log.csv")[-1]["accepted"]
+    evaluate(copy)
+    warnings = json.loads((copy / "eval_summary.json").read_text())["warnings"]
+    (warning,) = [text for text in warnings if "after a change" in text]
+    assert "the checkpoint (best.pt)" in warning and "trained longer" in warning
+    report(copy)
+    assert "trained longer" in (copy / "report.html").read_text()
+
+
+def test_accepting_where_nothing_has_changed_is_refused(copy: Path) -> None:
+    with pytest.raises(ConfigError, match="does nothing"):
+        evaluate(copy, accept="just in case")
+
+
+def test_deleted_thresholds_are_chosen_again_on_val(copy: Path) -> None:
+    before = (copy / "thresholds.json").read_bytes()
+    (copy / "thresholds.json").unlink()
+    evaluate(copy)
+    assert (copy / "thresholds.json").read_bytes() == before
+
+
+def test_test_cannot_be_scored_before_thresholds_are_written(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy / "thresholds.json").unlink()
+    monkeypatch.setattr(command, "write_points", do_nothing)
+    num_before = len(read_rows(copy / "test_log.csv"))
+    with pytest.raises(RunError, match="cannot be scored yet"):
+        evaluate(copy)
+    assert len(read_rows(copy / "test_log.csv")) == num_before
+
+
+def test_swapped_class_order_is_refused(copy: Path) -> None:
+    provenance = json.loads((copy / "config.json").read_text())["provenance"]
+    change_settings(copy, provenance=provenance | {"class_names": ["PNEUMONIA", "NORMAL"]})
+    with pytest.raises(RunError, match="class order NORMAL, PNEUMONIA"):
+        evaluate(copy)
+
+
+def test_a_patient_moved_into_val_by_hand_is_refused(copy: Path) -> None:
+    rows = read_rows(copy / "split.csv")
+    groups = [row["group"] for row in rows if row["split"] == "test"]
+    moved = next(row for row in rows if groups.count(row["group"]) > 1 and row["split"] == "test")
+    moved["split"] = "val"
+    with (copy / "split.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(LeakageError, match=moved["group"]):
+        evaluate(copy)
+
+
+def test_a_score_that_was_interrupted_is_logged(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    num_before = len(read_rows(copy / "test_log.csv"))
+    monkeypatch.setattr(command, "resample_summaries", fail)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(copy)
+    rows = read_rows(copy / "test_log.csv")
+    assert len(rows) == num_before + 1
+    assert rows[-1]["predictions_test_sha256"] == sha256_file(copy / "predictions_test.csv")
+
+
+def test_a_run_scored_before_there_was_a_log_says_so(copy: Path) -> None:
+    (copy / "test_log.csv").unlink()
+    evaluate(copy)
+    (row,) = read_rows(copy / "test_log.csv")
+    assert "not logged" in row["reason"]

@@ -1,0 +1,55 @@
+"""New images get recalibrated probabilities beside their own, and the same decisions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import independent
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.eval.recalibrate import read_recalibration
+from medimg_baseline_cls.pipeline import predict
+
+POSITIVE = "PNEUMONIA"
+
+
+def rows_of(run: Path, data: Path, target: Path, method: str | None) -> list[dict[str, str]]:
+    predict(run, [data / "test"], output=target, recalibrate=method)
+    return independent.read_rows(target)
+
+
+def test_platts_column_is_his_line_and_decisions_stay(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    plain = rows_of(finished_run, phantoms, tmp_path / "a.csv", None)
+    mapped = rows_of(finished_run, phantoms, tmp_path / "b.csv", "platt")
+    assert [row["decision"] for row in mapped] == [row["decision"] for row in plain]
+    assert set(mapped[0]) - set(plain[0]) == {f"platt_{POSITIVE}"}
+    stored = independent.read_json(finished_run / "recalibration.json")["classes"][POSITIVE]
+    line = stored["platt"]["parameters"]
+    scores = np.array([float(row[f"prob_{POSITIVE}"]) for row in mapped])
+    logits = line["intercept"] + line["slope"] * np.log(scores / (1 - scores))
+    found = [float(row[f"platt_{POSITIVE}"]) for row in mapped]
+    assert found == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-9)
+    # The carried threshold decides on the recalibrated probabilities as the run does.
+    cut = stored["platt"]["thresholds"]["max_f1"]["threshold"]
+    calls = [value >= cut for value in found]
+    assert calls == [row["decision"] == POSITIVE for row in mapped]
+
+
+def test_an_unknown_method_names_those_there_are(finished_run: Path, phantoms: Path) -> None:
+    with pytest.raises(RunError, match="there are temperature, platt, isotonic"):
+        predict(finished_run, [phantoms / "test"], recalibrate="beta")
+
+
+def test_a_run_without_maps_and_a_garbled_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recalibration.json"
+    with pytest.raises(RunError, match="run `medimg evaluate"):
+        read_recalibration(path, "platt")
+    path.write_text('{"classes": {"A": {"before": {}}}}')
+    with pytest.raises(RunError, match="VAL did not define one"):
+        read_recalibration(path, "platt")
+    for text in ("{}", '{"classes": []}', '{"classes": {"A": {"platt": {}}}}'):
+        path.write_text(text)
+        with pytest.raises(RunError, match="not as it was written"):
+            read_recalibration(path, "platt")
