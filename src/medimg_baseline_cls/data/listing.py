@@ -9,7 +9,7 @@ have none.
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -46,7 +46,7 @@ class ListedFile:
     folder: str
     group: str | None = None
     subgroups: tuple[str, ...] = ()
-    row: int = 0
+    row: int = field(default=0, compare=False)  # where it is named, not what it is
 
     def locate(self, error: str) -> str:
         """Return what is wrong with the file, with its row of the table if it has one.

@@ -197,7 +197,8 @@ def test_example_shows_one_image_of_each_side_first(
 ) -> None:
     paths = [f"train/A/p1_{i}.png" for i in range(6)] + ["test/B/p2_1.png"]
     images = make_images([record(path, sha256="same") for path in paths])
-    (finding,) = check_duplicates(images, None).findings
+    finding, conflict = check_duplicates(images, None).findings
+    assert conflict.name == "identical_across_classes"
     (example,) = finding.examples
     assert example.paths[:2] == ("train/A/p1_0.png", "test/B/p2_1.png")
     assert finding.count == 6
