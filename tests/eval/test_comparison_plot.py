@@ -49,7 +49,7 @@ def test_every_model_is_drawn(
     for number in range(num_models):
         assert count_color(tmp_path / "comparison.png", CLASS_COLORS[number]) > 200
     assert count_color(tmp_path / "comparison.png", CLASS_COLORS[num_models]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["comparison.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.png", "comparison.svg"}
 
 
 def test_an_undefined_figure_is_left_out(tmp_path: Path, draw: MakePredictions) -> None:
