@@ -133,3 +133,14 @@ def test_diagram_is_on_the_page_once_there_is_a_split(make_run: Callable[..., An
     assert "Undefined" not in diagram[0]
     without = render_report(read_run(make_run(stages=(), name="b").folder))
     assert 'class="flow"' not in without
+
+
+def test_a_long_name_in_capitals_leaves_room_for_its_number(make_run: Callable[..., Any]) -> None:
+    run = make_run(("NORMAL", "PNEUMONIA WITH A VERY LONG NAME"))
+    flow = draw_flow(read_run(run.folder))
+    assert flow is not None
+    cut = [words for words in flow.words if words.whole.startswith("PNEUMONIA")]
+    assert len(cut) == 3
+    for words in cut:
+        # Capitals are wider than other letters: twelve and a number fill a third of the diagram.
+        assert words.text.endswith("…") and 3 <= len(words.text) <= 14

@@ -16,12 +16,13 @@ from medimg_baseline_cls.report.sentences import describe_data
 from medimg_baseline_cls.report.tables import count_labels
 from medimg_baseline_cls.schema import SPLIT_NAMES
 
-WIDTH = 360
+WIDTH = 440
 MAX_REASONS = 5
 MAX_CLASSES = 8
 _PAD, _LINE, _GAP = 8, 16, 26
 _LETTER = 6.1  # width of an average letter, at the diagram's size of text
-_HALF = 166
+_CAPITAL = 8.0
+_HALF = 206
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Arrow:
 class Flow:
     """A whole diagram; `description` says the same in a sentence."""
 
+    width: float
     height: float
     boxes: tuple[Box, ...]
     words: tuple[Words, ...]
@@ -102,6 +104,7 @@ def draw_flow(content: RunContent) -> Flow | None:
         boxes.append((entries, Box(x, third, width, lowest, split)))
         arrows.append(Arrow(x + width / 2, second + _height(accepted), x + width / 2, third))
     return Flow(
+        width=WIDTH,
         height=third + lowest,
         boxes=tuple(box for _, box in boxes),
         words=tuple(word for entries, box in boxes for word in _place(entries, box)),
@@ -170,13 +173,23 @@ def _place(entries: Sequence[_Entry], box: Box) -> Iterator[Words]:
     """Yield the lines of a box: names at the left, numbers at the right, names cut to fit."""
     for i, entry in enumerate(entries, start=1):
         y = box.y + i * _LINE + 1
-        room = (box.width - 2 * _PAD) / _LETTER - len(entry.number) - bool(entry.number)
-        text = _cut(entry.name, int(room))
+        text = _cut(entry.name, box.width - 2.5 * _PAD - _measure(entry.number))
         whole = entry.name if text != entry.name else ""
         yield Words(box.x + _PAD, y, text, style=entry.style, whole=whole)
         if entry.number:
             yield Words(box.x + box.width - _PAD, y, entry.number, "end", entry.style)
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: max(length - 1, 1)] + "…"
+def _cut(text: str, room: float) -> str:
+    """Return a text that is about as wide as there is room, its end left out."""
+    if _measure(text) <= room:
+        return text
+    kept = text
+    while len(kept) > 1 and _measure(kept) + _CAPITAL > room:
+        kept = kept[:-1]
+    return kept + "…"
+
+
+def _measure(text: str) -> float:
+    """Return about how wide a text is drawn."""
+    return sum(_CAPITAL if letter.isupper() else _LETTER for letter in text)

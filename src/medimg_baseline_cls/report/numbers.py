@@ -36,14 +36,15 @@ def format_score(value: float | None) -> str:
 def format_interval(bounds: Any) -> str:
     """Return a 95 % interval, [low, high], as two scores; nothing where there is none.
 
-    >>> format_interval([0.9124, 0.9583]), format_interval(None)
-    ('0.912–0.958', '')
+    >>> [format_interval(bounds) for bounds in ([0.9124, 0.9583], [0.99, 0.99996], None)]
+    ['0.912–0.958', '0.990 to >0.999', '']
     """
     if not isinstance(bounds, list | tuple) or len(cast(Sequence[Any], bounds)) != 2:
         return ""
     low, high = cast(Sequence[float], bounds)
-    joint = " to " if low < 0 else "–"
-    return f"{format_score(low)}{joint}{format_score(high)}"
+    texts = format_score(low), format_score(high)
+    joint = " to " if low < 0 or texts[1].startswith(">") else "–"
+    return joint.join(texts)
 
 
 def format_threshold(value: float | None) -> str:
