@@ -24,7 +24,8 @@ def test_platts_column_is_his_line_and_decisions_stay(
     plain = rows_of(finished_run, phantoms, tmp_path / "a.csv", None)
     mapped = rows_of(finished_run, phantoms, tmp_path / "b.csv", "platt")
     assert [row["decision"] for row in mapped] == [row["decision"] for row in plain]
-    assert set(mapped[0]) - set(plain[0]) == {f"platt_{POSITIVE}"}
+    added = {f"platt_{POSITIVE}", f"platt_threshold_{POSITIVE}"}
+    assert set(mapped[0]) - set(plain[0]) == added
     stored = independent.read_json(finished_run / "recalibration.json")["classes"][POSITIVE]
     line = stored["platt"]["parameters"]
     scores = np.array([float(row[f"prob_{POSITIVE}"]) for row in mapped])
@@ -33,6 +34,7 @@ def test_platts_column_is_his_line_and_decisions_stay(
     assert found == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-9)
     # The carried threshold decides on the recalibrated probabilities as the run does.
     cut = stored["platt"]["thresholds"]["max_f1"]["threshold"]
+    assert {float(row[f"platt_threshold_{POSITIVE}"]) for row in mapped} == {cut}
     calls = [value >= cut for value in found]
     assert calls == [row["decision"] == POSITIVE for row in mapped]
 

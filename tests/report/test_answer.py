@@ -112,3 +112,24 @@ def test_unknown_words_are_printed_as_they_are() -> None:
     assert name_rule("target_sensitivity", None) == "Target sensitivity"
     assert name_stage("warmup") == "warmup"
     assert name_split("site_b") == "site_b"
+
+
+def test_the_target_sensitivity_is_that_of_the_thresholds(make_run: Callable[..., Any]) -> None:
+    """An edited config.json does not rename the operating points of an evaluation."""
+    run = make_run()
+    overview = run.json("eval_summary.json")
+    for points in overview["thresholds"].values():
+        points["target_sensitivity"]["rule"] = (
+            "highest threshold with a VAL sensitivity of at least 0.95"
+        )
+    run.write_json("eval_summary.json", overview)
+    run.write_json("config.json", run.json("config.json") | {"target_sensitivity": 0.8})
+    content = read_run(run.folder)
+    assert content.target_sensitivity == 0.95
+    answer = summarize_run(content)
+    assert answer.points is not None
+    named = [row.cells[0] for row in answer.points.rows]
+    assert "Target sensitivity 0.95" in named and "Target sensitivity 0.8" not in named
+    del overview["thresholds"]
+    run.write_json("eval_summary.json", overview)
+    assert read_run(run.folder).target_sensitivity == 0.8

@@ -135,9 +135,9 @@ def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str 
         return ""
     if accept is None:
         raise RunError(
-            f"TEST was scored before ({last.when}, evaluation {last.number}), and since then "
-            f"{'; '.join(changes)}. Another score on the same TEST would be tuning on it: start a "
-            "new run, or put back what was changed, or say by --accept WHY that it is "
+            f"TEST was scored before ({last.when}, evaluation {last.number}), and this has changed "
+            f"since: {'; '.join(changes)}. Another score on the same TEST would be tuning on it: "
+            "start a new run, or put back what was changed, or say by --accept WHY that it is "
             "meant; the report then warns of it. Nothing was scored or overwritten."
         )
     return f"{'; '.join(changes)}. Why: {clean_reason(accept, flag='--accept')}"

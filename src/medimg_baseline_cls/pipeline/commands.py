@@ -3,7 +3,12 @@
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms, write_anonymous
+from medimg_baseline_cls.pipeline.anonymous import (
+    PRIVATE_NAME,
+    SHARED_FOLDER,
+    load_pseudonyms,
+    write_anonymous,
+)
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.explanation import explain
 from medimg_baseline_cls.pipeline.session import RunResult
@@ -40,6 +45,9 @@ def report(
     page = write_report(run_dir, pseudonyms=pseudonyms)
     if pseudonyms is not None:
         write_anonymous(run_dir, pseudonyms)
+        log.info(
+            f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
+        )
     log.info(f"report: {page}")
     return RunResult(run_dir, {"report": str(page)})
 

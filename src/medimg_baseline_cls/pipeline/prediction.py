@@ -86,8 +86,9 @@ def predict(
         thresholds=thresholds,
     )
     header = ["path", *(f"prob_{name}" for name in class_names)]
-    header += [*(f"{recalibrate}_{name}" for name in maps), "decision", "threshold", "rule"]
-    mapped = _recalibrate(probabilities, maps, class_names=class_names)
+    header += [f"{recalibrate}_{part}{name}" for name in maps for part in ("", "threshold_")]
+    header += ["decision", "threshold", "rule"]
+    mapped = _recalibrate(probabilities, maps, decider=decider)
     rows = [
         [str(file), *map(float, p), *map(float, m), *decider.decide(p), rule]
         for file, p, m in zip(files, probabilities, mapped, strict=True)
@@ -157,10 +158,18 @@ def _recalibrate(
     probabilities: NDArray[np.float64],
     maps: Mapping[str, Recalibration],
     *,
-    class_names: Sequence[str],
+    decider: Decider,
 ) -> NDArray[np.float64]:
-    """Return the recalibrated probability of each class that has a map, shape (N, K)."""
-    columns = [m.apply(probabilities[:, class_names.index(name)]) for name, m in maps.items()]
+    """Return the recalibrated probability and threshold of each class with a map, (N, 2 K).
+
+    The threshold is NaN where a class has none.
+    """
+    columns: list[NDArray[np.float64]] = []
+    for name, recalibration in maps.items():
+        own = probabilities[:, decider.class_names.index(name)]
+        point = decider.thresholds.get(name)
+        cut = np.nan if point is None else recalibration.carry([point])[0].value
+        columns += [recalibration.apply(own), np.full(len(own), cut)]
     return np.stack(columns, axis=1) if columns else np.empty((len(probabilities), 0))
 
 

@@ -80,7 +80,7 @@ def _describe_margin(content: RunContent, rows: list[Mapping[str, str]]) -> list
     margin = number_of(ordered[0].get("margin")) if ordered else None
     if margin is None:
         return []
-    target = number_of(str(content.config.get("target_sensitivity", "")))
+    target = content.target_sensitivity
     rule = name_rule(ordered[0].get("rule", ""), target)
     return [f"{format_score(margin)} from the threshold of {rule}"]
 

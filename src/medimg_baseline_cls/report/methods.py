@@ -40,7 +40,9 @@ Fact = tuple[str, str, str]
 
 def list_methods(content: RunContent) -> list[Fact]:
     """Return (part, name, value) of each setting that a methods section needs."""
-    config = content.config
+    # What the thresholds were chosen by, should config.json have been edited since.
+    target = content.target_sensitivity
+    config = dict(content.config) | ({} if target is None else {"target_sensitivity": target})
     facts = [*_describe_model(content), *_describe_split(content)]
     for part, names in _SETTINGS.items():
         facts += _describe_stages(config) if part == "Training" else ()

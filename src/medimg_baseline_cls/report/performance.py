@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, number_of, value_of
+from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.report.labels import (
     METRICS,
     OVERALL,
@@ -69,7 +69,7 @@ def operating_points(content: RunContent, split: str, *, class_name: str) -> Map
 
 def rule_name(content: RunContent, rule: str) -> str:
     """Return how a rule is called, with the run's own target sensitivity."""
-    return name_rule(rule, number_of(str(content.config.get("target_sensitivity", ""))))
+    return name_rule(rule, content.target_sensitivity)
 
 
 def format_figure(metric: Any) -> str:
@@ -86,7 +86,8 @@ def describe_intervals(content: RunContent) -> Iterator[str]:
     if number is not None:
         yield (
             f"Second lines: 95 % intervals, whole groups drawn again {format_count(number)} times, "
-            "thresholds chosen again on each VAL."
+            "thresholds chosen again on each VAL. Where these do not vary: Clopper and Pearson's, "
+            "with groups as trials. VAL figures at a threshold chosen on VAL flatter the model."
         )
 
 

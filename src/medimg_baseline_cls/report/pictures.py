@@ -145,7 +145,7 @@ class _Merged:
 def _merge_rules(content: RunContent, kind: str) -> list[_Merged]:
     """Gather the rows of mistakes.csv that name the same image, the first rank first."""
     labels = {row["image_id"]: _readable(content, row["label"]) for row in content.split}
-    target = number_of(str(content.config.get("target_sensitivity", "")))
+    target = content.target_sensitivity
     rows = [row for row in content.mistakes if row.get("kind") == kind]
     rows.sort(key=lambda row: number_of(row.get("rank")) or 0)
     rules: dict[tuple[str, str], dict[str, float | None]] = {}
