@@ -7,7 +7,6 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.eval.bootstrap import (
     Values,
     Weights,
-    choose_in_resamples,
     describe_values,
     weighted_points,
 )
@@ -24,7 +23,7 @@ from medimg_baseline_cls.eval.prevalence import (
     max_f1_threshold_at,
     predictive_values,
 )
-from medimg_baseline_cls.eval.resample import Resampling, draw_part
+from medimg_baseline_cls.eval.resample import Resampling, choose_cuts, draw_part
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Split, Threshold
 
@@ -101,7 +100,7 @@ def _describe(
     }
     if len(truth) == 0:
         return content
-    drawn = _draw_cuts(parts[0], name, weights=weights[0], target=target)
+    drawn = choose_cuts(parts[0], name, weights=weights[0], target=target)
     own = weights[-1][:, parts[-1].known(name)]
     for point in points:
         values = weighted_points(
@@ -143,16 +142,6 @@ def _describe_point(
         f1_score = f1_score_at(sensitivity, specificity, prevalence=prevalence)
         carried = {"ppv": _number(ppv), "npv": _number(npv), "f1_score": f1_score}
     return {name: _figure(value) for name, value in (shown | carried).items()}
-
-
-def _draw_cuts(
-    val: Predictions, name: str, *, weights: Weights, target: float
-) -> dict[str, Values]:
-    truth, scores = select_known(val, name)
-    if not truth.any():
-        return {}
-    own = weights[:, val.known(name)]
-    return choose_in_resamples(truth, scores, weights=own, target_sensitivity=target)
 
 
 def _figure(value: float | None) -> Content:
