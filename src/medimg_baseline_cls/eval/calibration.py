@@ -4,7 +4,6 @@ Of one class against the rest, from its truth and scores alone. A calibration er
 on a finite sample: beside each stands what a perfectly calibrated model would show.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,8 +170,23 @@ def describe_calibration(truth: Truth, scores: Scores, *, weights: Weights, seed
         ),
         "brier": brier_parts(truth, scores),
         "log_loss": {"value": log_loss_error(truth, scores)},
-        "bins": [_describe_bin(entry) for entry in reliability_bins(truth, scores)],
+        "bins": describe_bins(truth, scores),
     }
+
+
+def describe_bins(truth: Truth, scores: Scores) -> list[dict[str, Any]]:
+    """Return the reliability curve as plain values, from `reliability_bins`."""
+    return [
+        {
+            "num_images": entry.num_images,
+            "num_positive": entry.num_positive,
+            "lowest": entry.lowest,
+            "highest": entry.highest,
+            "mean_probability": entry.mean_probability,
+            "share": {"value": entry.share, "interval": list(entry.interval), "method": "wilson"},
+        }
+        for entry in reliability_bins(truth, scores)
+    ]
 
 
 def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> Summary:
@@ -228,14 +242,3 @@ def _figure(value: float, drawn: Values, *, reason: str) -> Summary:
     if np.isnan(value):
         return {"value": None, "reason": reason}
     return {"value": float(value)} | describe_values(drawn)
-
-
-def _describe_bin(entry: Bin) -> Mapping[str, Any]:
-    return {
-        "num_images": entry.num_images,
-        "num_positive": entry.num_positive,
-        "lowest": entry.lowest,
-        "highest": entry.highest,
-        "mean_probability": entry.mean_probability,
-        "share": {"value": entry.share, "interval": list(entry.interval), "method": "wilson"},
-    }

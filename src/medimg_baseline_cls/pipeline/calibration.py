@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from medimg_baseline_cls.eval.bootstrap import Weights
-from medimg_baseline_cls.eval.calibration import describe_calibration
+from medimg_baseline_cls.eval.calibration import describe_bins, describe_calibration
 from medimg_baseline_cls.eval.decision import DecisionCurve, draw_decision_curve
 from medimg_baseline_cls.eval.plots.calibration import draw_calibration
 from medimg_baseline_cls.eval.plots.decision import draw_decision_curves
@@ -90,9 +90,7 @@ def write_calibration(
     figures = run_dir / "figures"
     after = {
         method: {
-            j.name: describe_calibration(
-                j.truth, maps[j.name][method].apply(j.scores), weights=j.weights[:1], seed=seed
-            )["bins"]
+            j.name: describe_bins(j.truth, maps[j.name][method].apply(j.scores))
             for j in judged
             if j.split == "test" and method in maps[j.name]
         }
