@@ -268,3 +268,9 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     for label in (-1, 2):
         with pytest.raises(DataError, match="reference standard"):
             count_matrix(np.array([label]), np.array([[0.5, 0.5]]))
+
+
+def test_counts_of_a_whole_country_have_their_correlation() -> None:
+    """The product under the root is then beyond 64 bits."""
+    counts = ConfusionCounts(tp=4_000_000, fp=1_000_000, fn=1_000_000, tn=4_000_000)
+    assert operating_point_metrics(counts)["mcc"] == pytest.approx(0.6)

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.eval.intervals import LEVEL
-from medimg_baseline_cls.eval.metrics import Scores, Truth, count_by_threshold
+from medimg_baseline_cls.eval.metrics import (
+    Scores,
+    Truth,
+    correlation_parts,
+    count_by_threshold,
+    decision_ratios,
+    negative_logs,
+)
 from medimg_baseline_cls.utils.seed import generator
 
 NUM_RESAMPLES = 2000
@@ -169,10 +176,9 @@ def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[s
     for rows, _, counts in count_resamples(ranking, weights):
         values["average_precision"][rows] = average_precisions(counts)
         values["auroc"][rows] = aurocs(counts)
-    epsilon = float(np.finfo(np.float64).eps)
-    right = np.clip(np.where(truth, scores, 1.0 - scores), epsilon, 1 - epsilon)
+    losses = negative_logs(np.where(truth, scores, 1.0 - scores))
     values["brier_score"] = weighted_mean((scores - truth) ** 2, weights)
-    values["log_loss"] = weighted_mean(-np.log(right), weights)
+    values["log_loss"] = weighted_mean(losses, weights)
     return values
 
 
@@ -216,17 +222,11 @@ def point_figures(counts: CallCounts) -> dict[str, Values]:
     0.8
     """
     tp, fp, fn, tn = counts
-    sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    root = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": _ratio(tp, tp + fp),
-        "npv": _ratio(tn, tn + fn),
-        "f1_score": _ratio(2 * tp, 2 * tp + fp + fn),
-        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
-        "balanced_accuracy": (sensitivity + specificity) / 2,
-        "mcc": _ratio(tp * tn - fp * fn, root),
+    ratios = decision_ratios(tp, fp=fp, fn=fn, tn=tn)
+    figures = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
+    return figures | {
+        "balanced_accuracy": (figures["sensitivity"] + figures["specificity"]) / 2,
+        "mcc": _ratio(*correlation_parts(tp, fp=fp, fn=fn, tn=tn)),
     }
 
 

@@ -8,7 +8,7 @@ probabilities are refused.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,20 +204,46 @@ def operating_point_metrics(counts: ConfusionCounts) -> dict[str, float | None]:
     >>> figures["sensitivity"], figures["specificity"]
     (0.8, 0.7)
     """
-    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
-    sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    has_both = tp + fn > 0 and fp + tn > 0
-    root = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": _ratio(tp, tp + fp),
-        "npv": _ratio(tn, tn + fn),
-        "f1_score": _ratio(2 * tp, 2 * tp + fp + fn),
-        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
-        "balanced_accuracy": (tp / (tp + fn) + tn / (tn + fp)) / 2 if has_both else None,
-        "mcc": _ratio(tp * tn - fp * fn, root),
+    ratios = decision_ratios(counts.tp, fp=counts.fp, fn=counts.fn, tn=counts.tn)
+    figures = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
+    sensitivity, specificity = figures["sensitivity"], figures["specificity"]
+    balanced: float | None = None
+    if sensitivity is not None and specificity is not None:
+        balanced = (sensitivity + specificity) / 2
+    return figures | {
+        "balanced_accuracy": balanced,
+        "mcc": _ratio(*correlation_parts(counts.tp, fp=counts.fp, fn=counts.fn, tn=counts.tn)),
     }
+
+
+def decision_ratios(tp: Any, *, fp: Any, fn: Any, tn: Any) -> dict[str, tuple[Any, Any]]:
+    """Return part and whole of each proportion of a decision, of numbers or of arrays.
+
+    >>> decision_ratios(8, fp=3, fn=2, tn=7)["ppv"]
+    (8, 11)
+    """
+    return {
+        "sensitivity": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "ppv": (tp, tp + fp),
+        "npv": (tn, tn + fn),
+        "f1_score": (2 * tp, 2 * tp + fp + fn),
+        "accuracy": (tp + tn, tp + fp + fn + tn),
+    }
+
+
+def correlation_parts(tp: Any, *, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return numerator and denominator of Matthews' correlation, of numbers or of arrays.
+
+    Matthews, Biochimica et Biophysica Acta 1975.
+
+    >>> correlation_parts(1, fp=0, fn=0, tn=1)
+    (1, 1.0)
+    """
+    square = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    # Whole numbers may be too large for an array, and are exact as they are.
+    root = np.sqrt(square) if isinstance(square, np.ndarray) else math.sqrt(square)
+    return tp * tn - fp * fn, root
 
 
 def count_matrix(
@@ -325,9 +351,14 @@ def _check_range(scores: NDArray[np.float64]) -> None:
         )
 
 
-def _mean_negative_log(probabilities: NDArray[np.float64]) -> float:
+def negative_logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the negative log of each probability, kept a machine epsilon from 0 and 1."""
     epsilon = float(np.finfo(np.float64).eps)
-    return float(-np.mean(np.log(np.clip(probabilities, epsilon, 1 - epsilon))))
+    return -np.log(np.clip(probabilities, epsilon, 1 - epsilon))
+
+
+def _mean_negative_log(probabilities: NDArray[np.float64]) -> float:
+    return float(np.mean(negative_logs(probabilities)))
 
 
 def _ratio(part: float, whole: float) -> float | None:

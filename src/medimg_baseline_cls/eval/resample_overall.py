@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.eval.bootstrap import Values, Weights, weighted_mean, weighted_scores
 from medimg_baseline_cls.eval.findings import pool_pairs
-from medimg_baseline_cls.eval.metrics import decide_classes
+from medimg_baseline_cls.eval.metrics import decide_classes, negative_logs
 from medimg_baseline_cls.eval.thresholds import DEFAULT_THRESHOLD
 from medimg_baseline_cls.schema import Predictions
 
@@ -33,11 +33,10 @@ def resample_overall(
         return {"exact_match": weighted_mean(matches[known], weights[:, known])}
     positive = None if positive_class is None else part.class_names.index(positive_class)
     decided = decide_classes(probabilities, positive=positive)
-    epsilon = float(np.finfo(np.float64).eps)
-    right = np.clip(probabilities[np.arange(len(labels)), labels], epsilon, 1 - epsilon)
+    losses = negative_logs(probabilities[np.arange(len(labels)), labels])
     values = {
         "accuracy": weighted_mean(decided == labels, weights),
-        "log_loss": weighted_mean(-np.log(right), weights),
+        "log_loss": weighted_mean(losses, weights),
     }
     if part.task == "ordinal":
         values["quadratic_weighted_kappa"] = _kappas(
