@@ -128,7 +128,10 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """An operating point of one class: positive means `probability >= value`."""
+    """An operating point of one class: positive means `probability >= value`.
+
+    `target` is what the rule was to reach, such as a sensitivity; None where it has no target.
+    """
 
     rule: str
     value: float
@@ -137,6 +140,7 @@ class Threshold:
     score_space: str = "probability"
     num_positive: int = 0
     num_negative: int = 0
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,3 +160,23 @@ def test_unknown_classes_and_unlabelled_images_are_refused(val: Predictions) -> 
     empty = replace(val, labels=val.labels[:0], probabilities=val.probabilities[:0])
     with pytest.raises(DataError, match="reference standard"):
         choose(empty)
+
+
+def test_the_target_stands_with_the_threshold_that_it_chose(
+    tmp_path: Path, val: Predictions
+) -> None:
+    chosen = choose_thresholds(val, classes=["PNEUMONIA"], target_sensitivity=0.9)
+    assert {p.rule: p.target for p in chosen["PNEUMONIA"]} == {
+        "max_f1": None,
+        "target_sensitivity": 0.9,
+        "default": None,
+    }
+    path = tmp_path / "thresholds.json"
+    write_thresholds(
+        path,
+        chosen,
+        positive_class="PNEUMONIA",
+        predictions_sha256="0" * 64,
+        checkpoint_sha256="1" * 64,
+    )
+    assert read_thresholds(path) == chosen

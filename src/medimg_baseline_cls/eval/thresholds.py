@@ -79,6 +79,7 @@ def describe_thresholds(thresholds: Thresholds) -> dict[str, dict[str, Any]]:
                 "rule": point.description,
                 "num_positive": point.num_positive,
                 "num_negative": point.num_negative,
+                **({} if point.target is None else {"target": point.target}),
             }
             for point in points
         }
@@ -159,6 +160,7 @@ def _choose(val: Predictions, name: str, *, target: float) -> tuple[Threshold, .
             score_space=SCORE_SPACE,
             num_positive=int(truth.sum()),
             num_negative=int((~truth).sum()),
+            target=target if rule == "target_sensitivity" else None,
         )
         for rule, value in (values | {"default": DEFAULT_THRESHOLD}).items()
     )
@@ -192,4 +194,5 @@ def _parse_point(name: str, rule: str, *, entry: Mapping[str, Any], score_space:
         score_space=score_space,
         num_positive=int(entry["num_positive"]),
         num_negative=int(entry["num_negative"]),
+        target=float(entry["target"]) if "target" in entry else None,
     )

@@ -3,7 +3,6 @@
 Only config.json must be there. Nothing outside the run folder is opened.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +84,11 @@ class RunContent:
     def target_sensitivity(self) -> float | None:
         """Return the target that the thresholds were chosen by, whatever config.json says today."""
         for points in as_mapping(self.evaluation.get("thresholds")).values():
-            rule = as_mapping(as_mapping(points).get("target_sensitivity")).get("rule")
-            found = re.search(r"at least ([0-9.]+)$", str(rule))
-            if found:
-                return number_of(found[1])
+            target = value_of(
+                as_mapping(as_mapping(points).get("target_sensitivity")).get("target")
+            )
+            if target is not None:
+                return target
         return number_of(str(self.config.get("target_sensitivity", "")))
 
     @property
