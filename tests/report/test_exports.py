@@ -100,6 +100,7 @@ def test_latex_tables_are_complete(
         assert len({len(row) for row in read_rows(text)}) == 1
         assert text.count(r"\caption{") == text.count(r"\label{tab:") == 1
         assert path.with_suffix(".csv").is_file()
+    assert "shortstack" not in "".join(texts)
     if shutil.which("pdflatex"):
         assert "Overfull" not in compile_table(texts, tmp_path)
 
