@@ -87,7 +87,7 @@ def test_answers_hold_the_figures_of_the_run(make_run: Callable[..., Any]) -> No
     run = make_run()
     claim = rows_of(run)["CLAIM 2024"]
     auroc = run.json("test_summary.json")["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"]
-    assert f"AUROC was {auroc:.2f}" in claim["38"][3]
+    assert f"AUROC was {auroc:.3f}" in claim["38"][3]
     assert "48 TEST" in claim["19"][3]
     assert "TEST: NORMAL 24, PNEUMONIA 24" in claim["36"][3]
     assert "torch: 2.10.0" in claim["23"][3]

@@ -36,7 +36,7 @@ def test_subgroups_are_counted_and_their_range_is_given(make_run: Callable[..., 
     rows = rows_of(run)["TRIPOD+AI"]
     assert "site (2 of 3), sex (1 of 2)" in rows["23a"][3]
     assert "fewer than 20 images" in rows["23a"][3]
-    assert "site, PNEUMONIA 0.81 to 0.93." in rows["23b"][3]
+    assert "site, PNEUMONIA 0.810 to 0.930." in rows["23b"][3]
     assert "sex" not in rows["23b"][3]  # one value has no range
     assert "measured by site, sex" in rows["14"][3]
 

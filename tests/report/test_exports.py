@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def test_every_figure_of_the_summaries_is_in_the_tables(
                 row = points[split, owner, rule_name, "sensitivity"]
                 assert int(row["part"]) == point["tp"]
                 assert int(row["whole"]) == point["tp"] + point["fn"]
-                assert row["printed"].startswith(f"{round(100 * float(row['value']))}%")
+                assert row["printed"].startswith(
+                    f"{floor(1000 * float(row['value']) + 0.5) / 10:.1f}%"
+                )
                 npv = points[split, owner, rule_name, "npv"]
                 assert int(npv["whole"]) == point["tn"] + point["fn"]
 

@@ -61,12 +61,14 @@ class Index:
         cache_rows: row of each record in the pixel array, shape (len(records),).
         rejected: (path, reason) of files that could not be decoded.
         notes: what a user should know, one sentence each.
+        patients_by: what told the patients, in words.
     """
 
     records: tuple[ImageRecord, ...]
     cache_rows: NDArray[np.int64]
     rejected: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    patients_by: str
 
 
 @collector_paused()
@@ -111,13 +113,13 @@ def index_images(
         sha256s, group_regex=group_regex, known=known, depth=CLASS_DEPTH[listing.kind]
     )
     records = tuple(_make_record(file, by_path[file.path], groups=groups) for file in files)
+    source = _name_source(records, group_regex, num_known=len(known))
     return Index(
         records=records,
         cache_rows=np.array([by_path[file.path].row for file in files], dtype=np.int64),
         rejected=rejected,
-        notes=tuple(
-            _note_records(records, rejected, group_regex=group_regex, num_known=len(known))
-        ),
+        notes=tuple(_note_records(records, rejected, source=source)),
+        patients_by=source or "not known: each image by itself",
     )
 
 
@@ -210,21 +212,29 @@ def _make_record(file: ListedFile, facts: FileFacts, *, groups: Mapping[str, str
     )
 
 
-def _note_records(
-    records: Sequence[ImageRecord],
-    rejected: Sequence[object],
-    *,
-    group_regex: str | None,
-    num_known: int,
-) -> Iterable[str]:
-    if rejected:
-        yield f"{len(rejected)} files that cannot be decoded were rejected"
-    lone = sum(record.group == record.path for record in records)
-    num_groups = len({record.group for record in records})
+def _name_source(records: Sequence[ImageRecord], group_regex: str | None, *, num_known: int) -> str:
+    """Return what told the patients; "" where each image is a group of its own."""
+    if all(record.group == record.path for record in records):
+        return ""
     source = "the Kaggle file names" if group_regex is None else "group_regex"
     if num_known:
-        source = "the data" if num_known == len(records) else f"the data and {source}"
-    if lone == len(records):
+        return "the data" if num_known == len(records) else f"the data and {source}"
+    return source
+
+
+def _note_records(
+    records: Sequence[ImageRecord], rejected: Sequence[object], *, source: str
+) -> Iterable[str]:
+    if rejected:
+        are = (
+            "file that cannot be decoded was"
+            if len(rejected) == 1
+            else ("files that cannot be decoded were")
+        )
+        yield f"{len(rejected)} {are} rejected"
+    lone = sum(record.group == record.path for record in records)
+    num_groups = len({record.group for record in records})
+    if not source:
         yield "no patient is known from the file names: each image is a group of its own"
     else:
         own = f", {lone} images are groups of their own" if lone else ""

@@ -148,6 +148,7 @@ def prepare_data(session: Session) -> PreparedData:
         "color": settings.color,
         "val_strategy": result.strategy,
         "num_rejected": len(index.rejected),
+        "patients_by": index.patients_by,
     }
     return PreparedData(
         result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance

@@ -72,7 +72,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
             shutil.rmtree(session.run_dir)
         raise
     if session.is_main:
-        write_settings(session, {**data.provenance, "weights": asdict(model.weights_report)})
+        write_settings(session, {**data.provenance, **_list_choices(session, model)})
         write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
     return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
 
@@ -204,6 +204,15 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
             "pixels": asdict(data.settings),
         },
     )
+
+
+def _list_choices(session: Session, model: Classifier) -> dict[str, Any]:
+    """Return what "auto" became in training, for config.json."""
+    return {
+        "weights": asdict(model.weights_report),
+        "precision": session.precision,
+        "batchnorm": _choose_batchnorm(session.config),
+    }
 
 
 def _choose_batchnorm(config: Config) -> Literal["train", "frozen"]:
