@@ -65,7 +65,7 @@ def test_every_figure_of_the_summaries_is_in_the_tables(
                 assert [float(row["lower"]), float(row["upper"])] == metric["interval"]
                 assert row["method"] == "bootstrap"
             for rule, point in block["operating_points"].items():
-                rule_name = names.get(rule, "Fixed 0.5")
+                rule_name = names.get(rule, "Default (0.5)")
                 row = points[split, owner, rule_name, "sensitivity"]
                 assert int(row["part"]) == point["tp"]
                 assert int(row["whole"]) == point["tp"] + point["fn"]

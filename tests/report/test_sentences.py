@@ -31,7 +31,7 @@ def test_figures_are_those_of_scikit_learn(make_run: Callable[..., Any]) -> None
     assert f"AUROC was {oracle.roc_auc_score(truth, scores):.3f}" in first
     assert f"average precision was {oracle.average_precision_score(truth, scores):.2f}" in first
     assert len(points) == 3
-    fixed = next(text for text in points if "Fixed 0.5" in text)
+    fixed = next(text for text in points if "Default (0.5)" in text)
     hits = int((truth & (scores >= 0.5)).sum())
     assert f"({hits}/{truth.sum()})" in fixed
     assert "at or above 0.500" in fixed

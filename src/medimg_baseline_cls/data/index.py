@@ -170,7 +170,7 @@ def find_groups(
     pattern = _compile(DEFAULT_GROUP_REGEX if group_regex is None else group_regex)
     held = known or {}
     names = {
-        path: held.get(path) or _name_group(path, pattern, depth=depth) for path in sorted(sha256s)
+        path: held.get(path) or name_group(path, pattern, depth=depth) for path in sorted(sha256s)
     }
     parents: dict[str, str] = {name: name for name in names.values()}
     holders: dict[str, str] = {}
@@ -269,7 +269,14 @@ def _compile(regex: str) -> re.Pattern[str]:
         raise DataError(f"group_regex {regex!r} is no valid expression: {error}.") from error
 
 
-def _name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
+def name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
+    """Return the patient that an expression finds in a path below the class folder, else the path.
+
+    Args:
+        path: of an image.
+        pattern: its groups, or else its whole match, name the patient.
+        depth: how many folders stand above the part that is searched.
+    """
     below = path.split("/", depth)[-1]  # without split and class folder
     match = pattern.search(below)
     if match is None:

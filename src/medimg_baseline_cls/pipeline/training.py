@@ -236,9 +236,13 @@ def _announce(session: Session, model: Classifier) -> None:
     origin = "random weights" if report.kind == "random" else f"{report.kind} {report.source}"
     log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}")
     log.info(f"device: {describe_device(session.device, session.precision)}")
+    head, rest = (
+        f"{number} {'epoch' if number == 1 else 'epochs'}"
+        for number in (config.head_epochs, config.finetune_epochs)
+    )
     log.info(
-        f"training: {config.head_epochs} epochs head only, {config.finetune_epochs} epochs "
-        f"everything, batches of {config.batch_size}, seed {config.seed}"
+        f"training: {head} head only, {rest} everything, batches of {config.batch_size}, "
+        f"seed {config.seed}"
     )
     log.info(f"results: {session.run_dir}")
     if report.kind == "random" and config.head_epochs:
