@@ -93,7 +93,7 @@ def test_skipped_images_are_rejected_with_their_reason(tmp_path: Path) -> None:
     assert index.rejected == ((bad, "the file is empty"),)
     assert len(index.records) == len(index.cache_rows) == 5
     assert -1 not in index.cache_rows
-    assert "1 files that cannot be decoded were rejected" in index.notes
+    assert "1 file that cannot be decoded was rejected" in index.notes
 
 
 def test_class_without_readable_images_is_an_error_even_when_skipping(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ def test_pattern_without_a_match_is_refused_with_count_and_example() -> None:
     require_matches(listed(*VIEWS), group_regex=r"^(pat000)_")
 
 
+def test_pattern_that_makes_one_patient_of_all_is_refused() -> None:
+    with pytest.raises(DataError, match=r"all 6 images belong to one patient 'pat'"):
+        require_matches(listed(*VIEWS), group_regex="^(pat)")
+    require_matches(listed(VIEWS[0]), group_regex="^(pat)")
+    require_matches(listed(*VIEWS, "other.png"), group_regex="^(pat)")
+
+
 def test_pattern_is_searched_below_the_class_folder() -> None:
     folders = listed("train/A/x_1.png", kind="split folders")
     require_matches(folders, group_regex="^x_")

@@ -14,6 +14,7 @@ from medimg_baseline_cls.data.split import (
     MIN_VAL_IMAGES,
     SplitResult,
     check_leakage,
+    list_one_sided,
     read_split,
     split_images,
     summarize_split,
@@ -453,3 +454,13 @@ def test_split_of_a_large_data_set_takes_seconds() -> None:
     ]
     counts = divide(records, "balanced").split.class_counts("val")
     assert counts == {"NORMAL": 1500, "PNEUMONIA": 1500}
+
+
+def test_findings_without_both_sides_in_val_are_named() -> None:
+    split = make_finding_split()
+    # The first two: Effusion is there once and unknown once, Mass is there once and absent once.
+    held = tuple(replace(r, split="val" if n < 2 else "train") for n, r in enumerate(split.records))
+    assert list_one_sided(replace(split, records=held)) == ["negative images of Effusion"]
+    everything = ["positive images of", "negative images of"]
+    nothing_held = replace(split, records=tuple(replace(r, split="train") for r in split.records))
+    assert list_one_sided(nothing_held) == [f"{w} {n}" for n in FINDINGS for w in everything]

@@ -230,3 +230,9 @@ def test_a_limit_keeps_each_finding_but_not_each_combination(tmp_path: Path) -> 
     assert len(listing.files) == pytest.approx(100, abs=2 * len(names))
     shown = [set(file.label.split("|")) for file in listing.files]
     assert all(any(name in held for held in shown) for name in names)
+
+
+def test_missing_column_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
+    both = {"subgroup_columns": ("sexx", "hospitall"), "site_column": "hospitall"}
+    with pytest.raises(DataError, match=r"sexx \(subgroup_columns.*hospitall \(site_column"):
+        listed(FRAME, tmp_path, **both)

@@ -185,7 +185,7 @@ def test_table_of_two_classes_has_a_row_per_operating_point(
     assert all(len(row) == len(header) for row in rows)
     assert [row[0] for row in rows] == ["VAL", "", "", "TEST", "", ""]
     column = header.index("operating point")
-    assert [row[column] for row in rows[:3]] == ["Max-F1", "Target sensitivity", "Fixed 0.5"]
+    assert [row[column] for row in rows[:3]] == ["Max-F1", "Target sensitivity", "Default (0.5)"]
     block = test_summary["classes"]["PNEUMONIA"]
     shown = dict(zip(header, rows[3], strict=True))
     point = block["operating_points"]["max_f1"]

@@ -146,8 +146,8 @@ def test_the_table_has_seeds_and_ensemble_side_by_side() -> None:
     assert [row[1] for row in rows] == [
         "AUROC",
         "AP",
-        "sensitivity at Fixed 0.5",
-        "specificity at Fixed 0.5",
+        "sensitivity at Default (0.5)",
+        "specificity at Default (0.5)",
     ]
     assert all(len(row) == len(header) for row in rows)
     auroc = summary["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"]

@@ -104,3 +104,24 @@ def test_the_setting_of_the_run_does_what_the_flag_does(copy: Path) -> None:
     page = Path(report(copy).summary["report"]).read_text(encoding="utf-8")
     assert "image-" in page
     assert [n for n in set(names_of(copy)) if n in html.unescape(page)] == []
+
+
+def test_a_flag_given_once_says_where_names_stay_real(copy: Path) -> None:
+    report(copy, anonymous_ids=True)
+    said = (copy / "log.txt").read_text(encoding="utf-8")
+    assert said.count("panels in gradcam/ show real names unless") == 1
+    report(copy)
+    assert (copy / "log.txt").read_text(encoding="utf-8").count("real names") == 1
+
+
+def test_odd_words_of_a_reader_are_told_with_the_known_ones(copy: Path) -> None:
+    path = copy / "dossier.csv"
+    rows = read_rows(path)
+    rows[0]["reader"] = "rubbish"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    report(copy)
+    said = (copy / "log.txt").read_text(encoding="utf-8")
+    assert "'rubbish' in the column reader is none of label wrong, poor image, real miss" in said

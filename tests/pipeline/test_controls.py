@@ -99,7 +99,7 @@ def test_training_warns_of_what_needs_no_pixels(tmp_path: Path, make_config: Con
     run_dir = train(config).run_dir
     log = (run_dir / "log.txt").read_text(encoding="utf-8")
     told = [line for line in log.splitlines() if line.startswith("warning: ")]
-    assert any("fewer than 10 images in a split" in line for line in told)
+    assert any("class and split with fewer than 10 images" in line for line in told)
     assert any("share in test differs" in line for line in told)
 
 

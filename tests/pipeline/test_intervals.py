@@ -73,7 +73,7 @@ def config() -> Config:
     ("rule", "name"),
     [
         ("max_f1", "Max-F1"),
-        ("default", "Fixed 0.5"),
+        ("default", "Default (0.5)"),
         ("target_sensitivity", "Target sensitivity"),
     ],
 )

@@ -87,7 +87,7 @@ def test_answers_hold_the_figures_of_the_run(make_run: Callable[..., Any]) -> No
     run = make_run()
     claim = rows_of(run)["CLAIM 2024"]
     auroc = run.json("test_summary.json")["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"]
-    assert f"AUROC was {auroc:.2f}" in claim["38"][3]
+    assert f"AUROC was {auroc:.3f}" in claim["38"][3]
     assert "48 TEST" in claim["19"][3]
     assert "TEST: NORMAL 24, PNEUMONIA 24" in claim["36"][3]
     assert "torch: 2.10.0" in claim["23"][3]
@@ -104,12 +104,37 @@ def test_run_that_has_only_settings_answers_little(make_run: Callable[..., Any])
 def test_files_of_other_stages_are_named_where_they_are(make_run: Callable[..., Any]) -> None:
     content = read_run(make_run().folder)
     without = answer_topics(content, set())
-    assert without["calibration"] == without["recalibration"] == without["errors"] == ""
+    assert without["calibration"] == without["recalibration"] == ""
+    assert "mistakes.csv" not in without["errors"]
     files = {"calibration.json", "recalibration.json", "mistakes.csv", "test_log.csv"}
     given = answer_topics(content, files)
     assert "calibration.json" in given["calibration"]
     assert "recalibration.json" in given["recalibration"]
     assert "test_log.csv" in given["internal_test"]
+
+
+@pytest.mark.parametrize("class_names", [("NORMAL", "PNEUMONIA"), MULTI], ids=["two", "three"])
+def test_mistakes_are_counted_at_one_operating_point(
+    make_run: Callable[..., Any], class_names: tuple[str, ...]
+) -> None:
+    run = make_run(class_names)
+    answer = rows_of(run)["CLAIM 2024"]["39"][3]
+    for column, name in enumerate(class_names):
+        if len(class_names) == 2 and name != run.positive_class:
+            continue
+        truth = run.labels["test"] == column
+        call = run.probabilities["test"][:, column] >= 0.61  # max_f1, the run's own
+        positives, negatives = (call & ~truth).sum(), (~call & truth).sum()
+        assert f"false positives of {name} {positives}, false negatives {negatives}" in answer
+    assert "at the operating point Max-F1" in answer
+
+
+def test_readings_are_counted_by_image(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    assert "reader" not in rows_of(run)["CLAIM 2024"]["39"][3]
+    rows = [("a", "real miss"), ("a", "real miss"), ("b", "poor image"), ("c", " ")]
+    run.write_csv("dossier.csv", ("image_id", "reader"), rows)
+    assert "A reader has judged 2 images in dossier.csv." in rows_of(run)["CLAIM 2024"]["39"][3]
 
 
 def test_site_that_is_left_out_is_external_testing(make_run: Callable[..., Any]) -> None:

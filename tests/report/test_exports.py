@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,13 @@ def test_every_figure_of_the_summaries_is_in_the_tables(
                 assert [float(row["lower"]), float(row["upper"])] == metric["interval"]
                 assert row["method"] == "bootstrap"
             for rule, point in block["operating_points"].items():
-                rule_name = names.get(rule, "Fixed 0.5")
+                rule_name = names.get(rule, "Default (0.5)")
                 row = points[split, owner, rule_name, "sensitivity"]
                 assert int(row["part"]) == point["tp"]
                 assert int(row["whole"]) == point["tp"] + point["fn"]
-                assert row["printed"].startswith(f"{round(100 * float(row['value']))}%")
+                assert row["printed"].startswith(
+                    f"{floor(1000 * float(row['value']) + 0.5) / 10:.1f}%"
+                )
                 npv = points[split, owner, rule_name, "npv"]
                 assert int(npv["whole"]) == point["tn"] + point["fn"]
 
@@ -100,6 +103,7 @@ def test_latex_tables_are_complete(
         assert len({len(row) for row in read_rows(text)}) == 1
         assert text.count(r"\caption{") == text.count(r"\label{tab:") == 1
         assert path.with_suffix(".csv").is_file()
+    assert "shortstack" not in "".join(texts)
     if shutil.which("pdflatex"):
         assert "Overfull" not in compile_table(texts, tmp_path)
 

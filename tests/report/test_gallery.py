@@ -57,7 +57,7 @@ def test_offers_are_the_kinds_rules_and_classes_of_the_mistakes(
     )
     assert {words for _, words in offered.classes[1:]} == set(MULTI)
     assert {words for _, words in offered.rules[1:]} == {
-        *("Max-F1", "Target sensitivity 0.95", "Fixed 0.5")
+        *("Max-F1", "Target sensitivity 0.95", "Default (0.5)")
     }
     for options in (offered.kinds, offered.rules, offered.classes, offered.orders):
         values = [value for value, _ in options]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.report.latex import escape_latex, format_table
+from medimg_baseline_cls.report.latex import escape_latex, estimate_width, format_table
 
 HOSTILE = (
     *("50%", "a_b", "a & b", "#1", "$x$", "{", "}", "a\\b", "~", "^", "<b>", "a|b", "`ls`"),
@@ -26,6 +26,7 @@ def read_rows(table: str) -> list[list[str]]:
     body = re.search(r"\\toprule\n(.*)\\bottomrule", table, re.DOTALL)
     assert body is not None
     lines = [line for line in body[1].splitlines() if line.endswith(r"\\")]
+    lines = [line for line in lines if not line.startswith(r"\multicolumn")]
     return [strip_escapes(line).removesuffix(r"\\").split("&") for line in lines]
 
 
@@ -79,6 +80,31 @@ def test_groups_are_set_apart_and_plain_rows_are_not() -> None:
     assert grouped.count(r"\addlinespace") == 1
     plain = format_table(("", "A"), [("x", "1"), ("y", "3")], caption="", label="a")
     assert r"\addlinespace" not in plain
+
+
+def test_groups_have_their_own_line() -> None:
+    table = format_table(("G", "A"), [("x", "1"), ("", "2")], caption="", label="a")
+    assert table.count(r"{\textit{x}}") == 1
+    assert [cells[0].strip() for cells in read_rows(table)] == ["A", "1", "2"]
+
+
+def test_estimated_width_is_no_less_than_that_of_computer_modern() -> None:
+    # cmr10.tfm: digits 5.00, % 8.33, brackets 3.89, / 5.00, space 3.33, comma 2.78 pt.
+    true = 6 * 5.0 + 8.33 + 2 * 3.89 + 3.33
+    assert true <= estimate_width([("93% (12/3)",)])
+    assert estimate_width([("a", "b")]) == estimate_width([("a",)]) + estimate_width([("b",)]) + 12
+
+
+def test_wide_table_gets_smaller_letters_then_two_lines_in_a_cell() -> None:
+    def table(cell: str) -> str:
+        return format_table(("A", "B"), [(cell, cell)], caption="", label="a")
+
+    assert r"\small" not in table("1").replace(r"\smallskip", "")
+    assert "shortstack" not in table("2" * 34)
+    assert r"\footnotesize" in table("2" * 36)
+    wide = table("2" * 20 + " (" + "2" * 20 + ")")
+    assert r"\shortstack[l]{22" in wide
+    assert_balanced(wide)
 
 
 def test_letters_outside_latin_are_announced() -> None:

@@ -24,7 +24,7 @@ def test_two_classes_have_the_positive_one_alone(make_run: Callable[..., Any]) -
     assert {m.owner for m in (*metrics, *points)} == {"PNEUMONIA"}
     assert [m.key for m in metrics] == list(METRIC_NAMES)
     assert [m.key for m in points] == ["threshold", *POINT_NAMES] * 3
-    assert [m.rule for m in points[::9]] == ["Max-F1", "Target sensitivity 0.95", "Fixed 0.5"]
+    assert [m.rule for m in points[::9]] == ["Max-F1", "Target sensitivity 0.95", "Default (0.5)"]
 
 
 def test_more_classes_have_each_and_their_mean(make_run: Callable[..., Any]) -> None:
@@ -50,7 +50,7 @@ def test_counts_are_those_of_the_confusion_matrix(make_run: Callable[..., Any]) 
             "accuracy": ((labels == calls).sum(), len(labels)),
         }
         for key, pair in expected.items():
-            assert points["Fixed 0.5", key].counts[split] == pair
+            assert points["Default (0.5)", key].counts[split] == pair
     assert all(not m.counts for (_, key), m in points.items() if key not in COUNTED)
 
 

@@ -60,3 +60,26 @@ def test_no_path_of_the_user(make_run: Callable[..., Any]) -> None:
     text = " ".join(facts_of(run).values())
     assert "/home" not in text
     assert "~/x" not in text
+
+
+def test_what_auto_became_is_shown(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    config = run.json("config.json") | {"precision": "auto", "batchnorm": "auto"}
+    run.write_json("config.json", config)
+    assert facts_of(run)["Training", "Precision"] == "auto"  # a run that did not write it down
+    chosen = {"precision": "bf16", "batchnorm": "frozen", "patients_by": "the data and group_regex"}
+    run.write_json("config.json", config | {"provenance": config["provenance"] | chosen})
+    facts = facts_of(run)
+    assert facts["Training", "Precision"] == "bf16"
+    assert facts["Training", "BatchNorm statistics"] == "frozen"
+    assert facts["Data", "Validation set"] == "balanced"
+    told = f"the data and file name: {config['group_regex']}"
+    assert facts["Data", "Patients by"] == told
+
+
+def test_kaggle_names_are_said_to_tell_patients(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    config = run.json("config.json")
+    found = config["provenance"] | {"patients_by": "the Kaggle file names"}
+    run.write_json("config.json", config | {"group_regex": "auto", "provenance": found})
+    assert facts_of(run)["Data", "Patients by"] == "file name: Kaggle pattern"

@@ -44,10 +44,10 @@ def test_sentences_hold_the_figures_of_test(make_run: Callable[..., Any]) -> Non
     run = make_run()
     text = format_model_card(read_run(run.folder), {})
     block = run.json("test_summary.json")["classes"]["PNEUMONIA"]
-    assert f"AUROC was {block['metrics']['auroc']['value']:.2f}" in text
+    assert f"AUROC was {block['metrics']['auroc']['value']:.3f}" in text
     point = block["operating_points"]["max_f1"]
     assert f"({point['tp']}/{point['tp'] + point['fn']})" in text
-    assert "50% PNEUMONIA" in text
+    assert "50.0% PNEUMONIA" in text
     assert "On TEST (48 images of" in text
 
 

@@ -28,10 +28,10 @@ def test_figures_are_those_of_scikit_learn(make_run: Callable[..., Any]) -> None
     run = make_run()
     truth, scores = run.labels["test"] == 1, run.probabilities["test"][:, 1]
     first, *points = describe_performance(read_run(run.folder))
-    assert f"AUROC was {oracle.roc_auc_score(truth, scores):.2f}" in first
+    assert f"AUROC was {oracle.roc_auc_score(truth, scores):.3f}" in first
     assert f"average precision was {oracle.average_precision_score(truth, scores):.2f}" in first
     assert len(points) == 3
-    fixed = next(text for text in points if "Fixed 0.5" in text)
+    fixed = next(text for text in points if "Default (0.5)" in text)
     hits = int((truth & (scores >= 0.5)).sum())
     assert f"({hits}/{truth.sum()})" in fixed
     assert "at or above 0.500" in fixed
@@ -50,7 +50,7 @@ def test_means_stand_for_classes_without_a_positive_one(make_run: Callable[..., 
     macro = run.json("test_summary.json")["macro"]["metrics"]["auroc"]["value"]
     assert len(sentences) == 1
     assert "means over the classes" in sentences[0]
-    assert f"AUROC was {macro:.2f}" in sentences[0]
+    assert f"AUROC was {macro:.3f}" in sentences[0]
 
 
 def test_grades_have_their_kappa(make_run: Callable[..., Any]) -> None:
@@ -59,7 +59,7 @@ def test_grades_have_their_kappa(make_run: Callable[..., Any]) -> None:
     summary["overall"] = {"quadratic_weighted_kappa": {"value": 0.8123, "interval": [0.7, 0.9]}}
     run.write_json("test_summary.json", summary)
     text = " ".join(describe_performance(read_run(run.folder)))
-    assert "weighted kappa was 0.81 (95% CI 0.70, 0.90)" in text
+    assert "weighted kappa was 0.812 (95% CI 0.700, 0.900)" in text
 
 
 @pytest.mark.parametrize("shown", [("val",), ()])

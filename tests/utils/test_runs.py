@@ -105,7 +105,10 @@ def test_run_that_does_not_exist_is_refused_with_the_newest_ones(tmp_path: Path)
 
 
 def test_first_user_is_told_how_to_start_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="latest is no run folder: start one with medimg train"):
+    with pytest.raises(
+        RunError,
+        match=r"latest is no run folder: there are no runs in /.*runs; name another.*--output-dir",
+    ):
         find_run("latest", tmp_path)
     with pytest.raises(RunError, match=r"without config\.json"):
         find_run(tmp_path, tmp_path)

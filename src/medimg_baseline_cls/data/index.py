@@ -61,12 +61,14 @@ class Index:
         cache_rows: row of each record in the pixel array, shape (len(records),).
         rejected: (path, reason) of files that could not be decoded.
         notes: what a user should know, one sentence each.
+        patients_by: what told the patients, in words.
     """
 
     records: tuple[ImageRecord, ...]
     cache_rows: NDArray[np.int64]
     rejected: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    patients_by: str
 
 
 @collector_paused()
@@ -111,13 +113,13 @@ def index_images(
         sha256s, group_regex=group_regex, known=known, depth=CLASS_DEPTH[listing.kind]
     )
     records = tuple(_make_record(file, by_path[file.path], groups=groups) for file in files)
+    source = _name_source(records, group_regex, num_known=len(known))
     return Index(
         records=records,
         cache_rows=np.array([by_path[file.path].row for file in files], dtype=np.int64),
         rejected=rejected,
-        notes=tuple(
-            _note_records(records, rejected, group_regex=group_regex, num_known=len(known))
-        ),
+        notes=tuple(_note_records(records, rejected, source=source)),
+        patients_by=source or "not known: each image by itself",
     )
 
 
@@ -168,7 +170,7 @@ def find_groups(
     pattern = _compile(DEFAULT_GROUP_REGEX if group_regex is None else group_regex)
     held = known or {}
     names = {
-        path: held.get(path) or _name_group(path, pattern, depth=depth) for path in sorted(sha256s)
+        path: held.get(path) or name_group(path, pattern, depth=depth) for path in sorted(sha256s)
     }
     parents: dict[str, str] = {name: name for name in names.values()}
     holders: dict[str, str] = {}
@@ -210,21 +212,29 @@ def _make_record(file: ListedFile, facts: FileFacts, *, groups: Mapping[str, str
     )
 
 
-def _note_records(
-    records: Sequence[ImageRecord],
-    rejected: Sequence[object],
-    *,
-    group_regex: str | None,
-    num_known: int,
-) -> Iterable[str]:
-    if rejected:
-        yield f"{len(rejected)} files that cannot be decoded were rejected"
-    lone = sum(record.group == record.path for record in records)
-    num_groups = len({record.group for record in records})
+def _name_source(records: Sequence[ImageRecord], group_regex: str | None, *, num_known: int) -> str:
+    """Return what told the patients; "" where each image is a group of its own."""
+    if all(record.group == record.path for record in records):
+        return ""
     source = "the Kaggle file names" if group_regex is None else "group_regex"
     if num_known:
-        source = "the data" if num_known == len(records) else f"the data and {source}"
-    if lone == len(records):
+        return "the data" if num_known == len(records) else f"the data and {source}"
+    return source
+
+
+def _note_records(
+    records: Sequence[ImageRecord], rejected: Sequence[object], *, source: str
+) -> Iterable[str]:
+    if rejected:
+        are = (
+            "file that cannot be decoded was"
+            if len(rejected) == 1
+            else ("files that cannot be decoded were")
+        )
+        yield f"{len(rejected)} {are} rejected"
+    lone = sum(record.group == record.path for record in records)
+    num_groups = len({record.group for record in records})
+    if not source:
         yield "no patient is known from the file names: each image is a group of its own"
     else:
         own = f", {lone} images are groups of their own" if lone else ""
@@ -259,7 +269,14 @@ def _compile(regex: str) -> re.Pattern[str]:
         raise DataError(f"group_regex {regex!r} is no valid expression: {error}.") from error
 
 
-def _name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
+def name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
+    """Return the patient that an expression finds in a path below the class folder, else the path.
+
+    Args:
+        path: of an image.
+        pattern: its groups, or else its whole match, name the patient.
+        depth: how many folders stand above the part that is searched.
+    """
     below = path.split("/", depth)[-1]  # without split and class folder
     match = pattern.search(below)
     if match is None:

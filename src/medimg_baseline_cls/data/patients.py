@@ -7,7 +7,7 @@ refused. Where nothing names the patient, but a column or the file names seem to
 import re
 import shlex
 
-from medimg_baseline_cls.data.index import CLASS_DEPTH, DEFAULT_GROUP_REGEX
+from medimg_baseline_cls.data.index import CLASS_DEPTH, DEFAULT_GROUP_REGEX, name_group
 from medimg_baseline_cls.data.listing import ListedFile, Listing
 from medimg_baseline_cls.errors import DataError
 
@@ -24,14 +24,14 @@ _RISK = "one patient may stand on two sides of the split"
 
 
 def require_matches(listing: Listing, *, group_regex: str) -> None:
-    """Refuse an expression for the patient that finds none in any file name.
+    """Refuse an expression for the patient that finds none, or one and the same in all names.
 
     Args:
         listing: the images; those whose patient the data name are not looked at.
         group_regex: searched in the path below the class folder.
 
     Raises:
-        DataError: it matches nothing.
+        DataError: it matches nothing, or makes one patient of all images.
     """
     names = _names_below(listing)
     pattern = re.compile(group_regex)
@@ -40,6 +40,13 @@ def require_matches(listing: Listing, *, group_regex: str) -> None:
             f"--group-regex {shlex.quote(group_regex)} matches 0 of {len(names)} names, such as "
             f"{names[0]}: correct it, so that no patient stands on two sides; or say "
             "--group-regex none if each image is another patient."
+        )
+    patients = {name_group(name, pattern, depth=0) for name in names}
+    if len(names) > 1 and len(names) == len(listing.files) and len(patients) == 1:
+        raise DataError(
+            f"by --group-regex {shlex.quote(group_regex)} all {len(names)} images belong to one "
+            f"patient {patients.pop()!r}: let its groups take in what differs between patients, "
+            r"such as ^(pat\d+)."
         )
 
 

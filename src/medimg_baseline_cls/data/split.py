@@ -151,6 +151,19 @@ def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]
     return header, rows
 
 
+def list_one_sided(split: Split) -> list[str]:
+    """Return which findings have no positive, or no negative, image in VAL; none for classes."""
+    if split.task != "multilabel":
+        return []
+    labels = split.labels(split.rows("val"))
+    return [
+        f"{word} images of {name}"
+        for column, name in enumerate(split.class_names)
+        for value, word in ((1, "positive"), (0, "negative"))
+        if not (labels[:, column] == value).any()
+    ]
+
+
 def _choose_strategy(draw: Draw, places: Sequence[str]) -> tuple[str, list[str]]:
     """Return the strategy that "auto" means, and notes on the use of val/."""
     strategy, is_multilabel = draw.settings.strategy, draw.task == "multilabel"

@@ -46,6 +46,7 @@ class TableSettings:
         group_column: the patient; None: from the file's name.
         split_column: train, val or test; None: no split.
         subgroup_columns: kept beside each image.
+        site_column: that of them by which TEST is left out.
         join_rows: several rows of one image: "error" refuses them, "same" joins those with
             one label and group, "any" makes the image positive of what any row is.
         positive_class: which class "any" takes for positive; None: the one not called normal.
@@ -58,6 +59,7 @@ class TableSettings:
     group_column: str | None = None
     split_column: str | None = None
     subgroup_columns: tuple[str, ...] = ()
+    site_column: str | None = None
     join_rows: Literal["error", "same", "any"] = "error"
     positive_class: str | None = None
     allow_outside: bool = False
@@ -246,7 +248,10 @@ def _wanted_columns(settings: TableSettings) -> dict[str, str]:
     ):
         if name is not None:
             wanted[name] = setting
-    return wanted | dict.fromkeys(settings.subgroup_columns, "subgroup_columns")
+    wanted |= dict.fromkeys(settings.subgroup_columns, "subgroup_columns")
+    if settings.site_column is not None:
+        wanted[settings.site_column] = "site_column"
+    return wanted
 
 
 def _require_columns(columns: Columns, wanted: Mapping[str, str], *, manifest: Path) -> None:

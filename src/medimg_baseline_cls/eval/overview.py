@@ -16,7 +16,7 @@ from medimg_baseline_cls.schema import Mistake
 RULE_NAMES = {
     "max_f1": "Max-F1",
     "target_sensitivity": "Target sensitivity",
-    "default": "Fixed 0.5",
+    "default": "Default (0.5)",
 }
 FEW_IMAGES = 20
 LARGE_SHIFT = 0.1

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.eval.dossier import DOSSIER_NAME, READINGS, read_readings
 from medimg_baseline_cls.pipeline.anonymous import (
     PRIVATE_NAME,
     SHARED_FOLDER,
@@ -16,7 +17,7 @@ from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.files import read_json
-from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import LATEST, find_run
 
 
@@ -41,15 +42,33 @@ def report(
     log = open_log(run_dir / "log.txt")
     if str(run) == LATEST:
         log.info(f"latest: {run_dir}")
-    pseudonyms = load_pseudonyms() if anonymous_ids or _is_anonymous(run_dir) else None
+    stays_anonymous = _is_anonymous(run_dir)
+    pseudonyms = load_pseudonyms() if anonymous_ids or stays_anonymous else None
     page = write_report(run_dir, pseudonyms=pseudonyms)
     if pseudonyms is not None:
         write_anonymous(run_dir, pseudonyms)
         log.info(
             f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
         )
+        if not stays_anonymous:
+            log.info(
+                "this report shows pseudonyms; panels in gradcam/ show real names unless "
+                "explain had --anonymous-ids"
+            )
+    _note_odd_readings(run_dir, log)
     log.info(f"report: {page}")
     return RunResult(run_dir, {"report": str(page)})
+
+
+def _note_odd_readings(run_dir: Path, log: RunLog) -> None:
+    """Say once which words of the reader's column are none of the known ones."""
+    words = {reading["reader"].strip() for reading in read_readings(run_dir).values()}
+    odd = sorted(word for word in words if word and word.lower() not in READINGS)
+    if odd:
+        log.info(
+            f"{DOSSIER_NAME}: {', '.join(map(repr, odd[:5]))} in the column reader is none of "
+            f"{', '.join(READINGS)}; it is kept as it is"
+        )
 
 
 def _is_anonymous(run_dir: Path) -> bool:

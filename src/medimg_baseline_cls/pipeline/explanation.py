@@ -76,6 +76,10 @@ def explain(
     draw_panels(session, model, images=data.image_set("test"), wanted=wanted)
     write_thumbnails(session, data)
     session.log.info(f"{describe_panels(wanted)}: {folder}")
+    if is_anonymous and not session.config.anonymous_ids:
+        session.log.info(
+            "these panels show pseudonyms; a report shows real names unless it has --anonymous-ids"
+        )
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
 
 

@@ -107,6 +107,7 @@ def table_settings(config: Config) -> TableSettings:
         group_column=config.group_column,
         split_column=config.split_column,
         subgroup_columns=tuple(dict.fromkeys((*config.subgroup_columns, *sites))),
+        site_column=config.site_column,
         join_rows=config.join_rows,
         positive_class=config.positive_class,
         allow_outside=config.allow_outside,

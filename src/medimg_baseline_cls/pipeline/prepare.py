@@ -29,6 +29,7 @@ from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import open_source
 from medimg_baseline_cls.data.split import (
     check_leakage,
+    list_one_sided,
     read_split,
     split_images,
     summarize_split,
@@ -140,6 +141,12 @@ def prepare_data(session: Session) -> PreparedData:
         log.info(note)
     header, rows = summarize_split(result.split)
     log.table("Split", header=header, rows=rows)
+    one_sided = list_one_sided(result.split)
+    if one_sided:
+        log.warn(
+            f"VAL lacks {'; '.join(one_sided)}: AUROC and thresholds of these findings will be "
+            "undefined or mean little; use other images, or another val_fraction or seed."
+        )
     provenance = {
         "class_names": list(listing.class_names),
         "task": listing.task,
@@ -148,6 +155,7 @@ def prepare_data(session: Session) -> PreparedData:
         "color": settings.color,
         "val_strategy": result.strategy,
         "num_rejected": len(index.rejected),
+        "patients_by": index.patients_by,
     }
     return PreparedData(
         result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance

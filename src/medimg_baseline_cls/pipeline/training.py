@@ -72,7 +72,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
             shutil.rmtree(session.run_dir)
         raise
     if session.is_main:
-        write_settings(session, {**data.provenance, "weights": asdict(model.weights_report)})
+        write_settings(session, {**data.provenance, **_list_choices(session, model)})
         write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
     return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
 
@@ -206,6 +206,15 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
     )
 
 
+def _list_choices(session: Session, model: Classifier) -> dict[str, Any]:
+    """Return what "auto" became in training, for config.json."""
+    return {
+        "weights": asdict(model.weights_report),
+        "precision": session.precision,
+        "batchnorm": _choose_batchnorm(session.config),
+    }
+
+
 def _choose_batchnorm(config: Config) -> Literal["train", "frozen"]:
     """Return what fine-tuning does with BatchNorm's statistics; random ones must move."""
     if config.batchnorm == "auto":
@@ -227,9 +236,13 @@ def _announce(session: Session, model: Classifier) -> None:
     origin = "random weights" if report.kind == "random" else f"{report.kind} {report.source}"
     log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}")
     log.info(f"device: {describe_device(session.device, session.precision)}")
+    head, rest = (
+        f"{number} {'epoch' if number == 1 else 'epochs'}"
+        for number in (config.head_epochs, config.finetune_epochs)
+    )
     log.info(
-        f"training: {config.head_epochs} epochs head only, {config.finetune_epochs} epochs "
-        f"everything, batches of {config.batch_size}, seed {config.seed}"
+        f"training: {head} head only, {rest} everything, batches of {config.batch_size}, "
+        f"seed {config.seed}"
     )
     log.info(f"results: {session.run_dir}")
     if report.kind == "random" and config.head_epochs:

@@ -7,12 +7,19 @@ which part is "not available"; a topic of which the run knows nothing has no wor
 from collections.abc import Callable, Iterator, Set
 
 from medimg_baseline_cls.report.answer import describe_weights, summarize_run
+from medimg_baseline_cls.report.checklist_subgroups import SUBGROUP_ANSWERS
 from medimg_baseline_cls.report.content import RunContent, as_mapping, number_of
 from medimg_baseline_cls.report.labels import name_split
 from medimg_baseline_cls.report.measures import list_metrics, list_points
 from medimg_baseline_cls.report.methods import list_methods
 from medimg_baseline_cls.report.numbers import format_count, format_setting, hide_paths
-from medimg_baseline_cls.report.performance import control_figures
+from medimg_baseline_cls.report.performance import (
+    control_figures,
+    list_rules,
+    operating_points,
+    rule_name,
+    shown_classes,
+)
 from medimg_baseline_cls.report.sentences import describe_data, describe_performance
 from medimg_baseline_cls.report.tables import count_labels
 from medimg_baseline_cls.schema import SPLIT_NAMES
@@ -205,13 +212,29 @@ def _say_all_splits(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_errors(content: RunContent, files: Set[str]) -> Words:
-    if "mistakes.csv" in files:
-        counts = {
-            k: len({r["image_id"] for r in content.mistakes if r["kind"] == k})
-            for k in "FP FN".split()
-        }
-        yield f"{counts['FP']} false positives and {counts['FN']} false negatives in mistakes.csv."
+    rules = list_rules(content)
+    # One operating point: an image that is wrong at several would count several times.
+    wrong = [
+        _count_errors(content, name, rule=rules[0]) for name in shown_classes(content) if rules
+    ]
+    if any(wrong):
+        name = rule_name(content, rules[0])
+        yield f"On TEST at the operating point {name}, {'; '.join(filter(None, wrong))}."
         yield "Confusion matrices: figures/confusion.svg."
+    if "mistakes.csv" in files:
+        yield "The most confident ones, of each operating point: mistakes.csv."
+    images = {row["image_id"] for row in content.dossier if row.get("reader", "").strip()}
+    if images:
+        number = "1 image" if len(images) == 1 else f"{format_count(len(images))} images"
+        yield f"A reader has judged {number} in dossier.csv."
+
+
+def _count_errors(content: RunContent, name: str, *, rule: str) -> str:
+    point = as_mapping(operating_points(content, "test", class_name=name).get(rule))
+    if not point:
+        return ""
+    positives, negatives = (format_count(point.get(key)) for key in ("fp", "fn"))
+    return f"false positives of {name} {positives}, false negatives {negatives}"
 
 
 def _say_limits(content: RunContent, _: Set[str]) -> Words:
@@ -308,4 +331,5 @@ ANSWERS: dict[str, Answer] = {
     "training": _facts("Training"),
     "uncertainty": _say_uncertainty,
     "weights": _say_weights,
+    **SUBGROUP_ANSWERS,
 }

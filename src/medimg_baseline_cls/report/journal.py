@@ -1,20 +1,19 @@
 """Numbers as radiology journals print them: value, 95 % interval, percentages, P values.
 
-The one place that says how a figure looks in a manuscript. A figure has two decimals, a
-percentage none, halves are rounded up; more digits are given where rounding would turn
-"almost" into "exactly" (0.998 is not 1.00, 389 of 390 are not 100%). A value and its
-interval have the same number of decimals. What is undefined is an en dash.
+The one place that says how a figure looks in a manuscript. A figure has three decimals and a
+percentage one, as the page has them, so that 0.933 there is 93.3% here; halves are rounded up.
+Rounding never turns "almost" into "exactly": 0.9998 is >0.999, 4999 of 5000 are >99.9%.
+What is undefined is an en dash.
 """
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any, cast
 
 from medimg_baseline_cls.report.content import as_mapping, value_of
+from medimg_baseline_cls.report.numbers import DECIMALS, UNDEFINED, round_half_up
 
-UNDEFINED = "–"
-DECIMALS = 2
-MAX_DECIMALS = 4
+PERCENT_DECIMALS = 1
 _MINUS = "−"
 
 
@@ -31,31 +30,27 @@ def interval_of(metric: Any) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def format_estimate(metric: Any, *, decimals: int = DECIMALS) -> str:
+def format_estimate(metric: Any) -> str:
     """Return a figure with its interval; the value alone where there is no interval.
 
-    Args:
-        metric: value and interval.
-        decimals: at least so many; a threshold has three.
-
     >>> format_estimate({"value": 0.9362, "interval": [0.9113, 0.9601]})
-    '0.94 (95% CI 0.91, 0.96)'
+    '0.936 (95% CI 0.911, 0.960)'
     >>> format_estimate({"value": 0.9989, "interval": [0.9967, 1.0]})
     '0.999 (95% CI 0.997, 1.000)'
     >>> format_estimate({"value": 0.93}), format_estimate({"value": None, "reason": "one class"})
-    ('0.93', '–')
+    ('0.930', '–')
     """
-    value, *bounds = _estimate_texts(metric, decimals)
+    value, *bounds = _estimate_texts(metric)
     return f"{value} (95% CI {', '.join(bounds)})" if bounds else value
 
 
-def format_estimate_short(metric: Any, *, decimals: int = DECIMALS) -> str:
+def format_estimate_short(metric: Any) -> str:
     """Return a figure for a table whose title says that brackets hold 95 % intervals.
 
     >>> format_estimate_short({"value": -0.0362, "interval": [-0.113, 0.0401]})
-    '−0.04 (−0.11, 0.04)'
+    '−0.036 (−0.113, 0.040)'
     """
-    value, *bounds = _estimate_texts(metric, decimals)
+    value, *bounds = _estimate_texts(metric)
     return f"{value} ({', '.join(bounds)})" if bounds else value
 
 
@@ -67,15 +62,14 @@ def format_proportion(metric: Any, counts: tuple[int, int] | None = None) -> str
         counts: the images called so, and all such images.
 
     >>> format_proportion({"value": 364 / 390, "interval": [0.904, 0.954]}, (364, 390))
-    '93% (364/390; 95% CI 90%, 95%)'
+    '93.3% (364/390; 95% CI 90.4%, 95.4%)'
     >>> format_proportion({"value": 389 / 390}, (389, 390)), format_proportion({"value": None})
     ('99.7% (389/390)', '–')
     """
     numbers = _numbers_of(metric)
     if not numbers:
         return UNDEFINED
-    decimals = _decimals_for(numbers, whole=100, decimals=(0, 2))
-    value, *bounds = (f"{_round(100 * n, decimals, whole=100)}%" for n in numbers)
+    value, *bounds = (f"{_round(100 * n, PERCENT_DECIMALS, whole=100)}%" for n in numbers)
     parts = ["/".join(str(count) for count in counts)] if counts else []
     parts += [f"95% CI {', '.join(bounds)}"] if bounds else []
     return f"{value} ({'; '.join(parts)})" if parts else value
@@ -96,15 +90,13 @@ def format_p(p: float | None) -> str:
     if p > 0.99:
         return "P > .99"
     decimals = 3 if p < 0.01 else 2
-    while p < 0.05 and float(_quantize(p, decimals)) >= 0.05 and decimals < 6:
+    while p < 0.05 and float(round_half_up(p, decimals)) >= 0.05 and decimals < 6:
         decimals += 1
-    return f"P = {_quantize(p, decimals):f}".replace("0.", ".", 1)
+    return f"P = {round_half_up(p, decimals):f}".replace("0.", ".", 1)
 
 
-def _estimate_texts(metric: Any, least: int) -> list[str]:
-    numbers = _numbers_of(metric)
-    decimals = _decimals_for(numbers, whole=1, decimals=(least, MAX_DECIMALS))
-    return [_round(number, decimals, whole=1) for number in numbers] or [UNDEFINED]
+def _estimate_texts(metric: Any) -> list[str]:
+    return [_round(n, DECIMALS, whole=1) for n in _numbers_of(metric)] or [UNDEFINED]
 
 
 def _numbers_of(metric: Any) -> list[float]:
@@ -113,23 +105,14 @@ def _numbers_of(metric: Any) -> list[float]:
     return [] if value is None else [value, *(interval_of(metric) or ())]
 
 
-def _decimals_for(numbers: Sequence[float], *, whole: int, decimals: tuple[int, int]) -> int:
-    """Return the fewest decimals that show none of the numbers as 0 or as whole falsely."""
-    least, most = decimals
-    for count in range(least, most):
-        if not any(_is_false(whole * number, count, whole=whole) for number in numbers):
-            return count
-    return most
-
-
 def _is_false(number: float, decimals: int, *, whole: int) -> bool:
-    shown = float(_quantize(number, decimals))
+    shown = float(round_half_up(number, decimals))
     return shown in (0.0, whole, -whole) and shown != number
 
 
 def _round(number: float, decimals: int, *, whole: int) -> str:
     """Return a number with a true minus, or on which side it lies of a bound it would reach."""
-    shown, step = _quantize(number, decimals), Decimal(1).scaleb(-decimals)
+    shown, step = round_half_up(number, decimals), Decimal(1).scaleb(-decimals)
     text = f"{shown:f}"
     if _is_false(number, decimals, whole=whole):
         is_below = number < float(shown)
@@ -139,9 +122,3 @@ def _round(number: float, decimals: int, *, whole: int) -> str:
     elif shown == 0:
         text = f"{abs(shown):f}"
     return text.replace("-", _MINUS)
-
-
-def _quantize(number: float, decimals: int) -> Decimal:
-    """Return the number rounded from the digits it is written with, halves away from zero."""
-    step = Decimal(1).scaleb(-decimals)
-    return Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-RULES = {"max_f1": "Max-F1", "target_sensitivity": "Target sensitivity", "default": "Fixed 0.5"}
+RULES = {"max_f1": "Max-F1", "target_sensitivity": "Target sensitivity", "default": "Default (0.5)"}
 STAGES = {"head": "Head only", "finetune": "Fine-tuning"}
 SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
 PATIENT_RULES = {"mean": "the mean", "max": "the highest"}

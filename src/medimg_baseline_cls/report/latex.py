@@ -36,6 +36,10 @@ _SPECIAL = {
     "≤": r"\ensuremath{\leq}",
     "…": r"\ldots{}",
 }
+# \textwidth of the article class and the space between columns, in pt; sizes of letters with
+# the widths of Computer Modern beside 10 pt.
+_TEXT_WIDTH, _GAP = 345.0, 12.0
+_SIZES = (("", 1.0), (r"\small", 0.925), (r"\footnotesize", 0.85), (r"\scriptsize", 0.8))
 _LAST_LATIN = "\u017f"
 
 
@@ -59,39 +63,92 @@ def format_table(
     notes: Sequence[str] = (),
     wraps_last: bool = False,
 ) -> str:
-    r"""Return a whole table environment; groups of rows are set apart.
+    r"""Return a whole table environment that fits on a page of the article class.
 
     Args:
         header: plain text, one for each column.
         rows: plain text; as many cells as the header has. An empty first cell goes on with
-            the group above.
+            the group above; the first cells become lines of their own then.
         caption: plain text above the table.
         label: of letters, digits and hyphens, for `\ref`.
         notes: plain sentences below the table.
         wraps_last: whether the last column holds sentences rather than words.
     """
-    last = r"p{0.45\linewidth}" if wraps_last else "l"
-    columns = "l" * (len(header) - 1) + last
-    has_groups = any(not row[0] for row in rows)
+    is_grouped = any(not row[0] for row in rows)
+    shown = [row[1:] if is_grouped else row for row in (header, *rows)]
+    size, is_stacked = _choose_form(shown, wraps_last=wraps_last)
+    last = r"p{0.5\linewidth}" if wraps_last else "l"
+    columns = f"@{{}}{'l' * (len(shown[0]) - 1)}{last}@{{}}"
     lines = [
         r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}. Made by medimg report.",
         r"\begin{table}[tbp]",
         r"\centering",
         rf"\caption{{{escape_latex(caption)}}}",
         rf"\label{{tab:{label}}}",
+        *filter(None, [size]),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        _line(header),
+        _line(shown[0]),
         r"\midrule",
     ]
     for number, row in enumerate(rows):
-        if number and has_groups and row[0]:
-            lines.append(r"\addlinespace")
-        lines.append(_line(row))
+        if is_grouped and row[0]:
+            lines += [r"\addlinespace"] * bool(number)
+            name = rf"\textit{{{escape_latex(row[0])}}}"
+            lines.append(rf"\multicolumn{{{len(shown[0])}}}{{@{{}}l@{{}}}}{{{name}}} \\")
+        lines.append(_line(shown[number + 1], is_stacked=is_stacked))
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip{{\footnotesize {escape_latex(' '.join(notes))}\par}}"] * bool(notes)
     text = "\n".join([*lines, r"\end{table}", ""])
     return _warn_of_letters(text)
+
+
+def estimate_width(rows: Sequence[Sequence[str]], *, is_stacked: bool = False) -> float:
+    """Return about how wide a table is in pt, at 10 pt Computer Modern; rather more than less.
+
+    Args:
+        rows: plain cells, the header among them.
+        is_stacked: whether what stands in brackets goes on a second line of its cell.
+    """
+    parts = [[_stack(cell) if is_stacked else [cell] for cell in row] for row in rows]
+    widths = [
+        max(_measure(p) for cell in column for p in cell) for column in zip(*parts, strict=True)
+    ]
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _choose_form(rows: Sequence[Sequence[str]], *, wraps_last: bool) -> tuple[str, bool]:
+    """Return the largest size at which a table fits, and whether its cells are stacked."""
+    room = _TEXT_WIDTH
+    if wraps_last:
+        rows, room = [row[:-1] for row in rows], room * 0.5 - _GAP
+    gaps = _GAP * (len(rows[0]) - 1)
+    for is_stacked, sizes in ((False, _SIZES[:3]), (True, _SIZES[1:])):
+        width = estimate_width(rows, is_stacked=is_stacked) - gaps
+        for size, scale in sizes:
+            if scale * width + gaps <= room:
+                return size, is_stacked
+    return _SIZES[-1][0], True
+
+
+def _measure(text: str) -> float:
+    return sum(
+        8.4
+        if x in "mwMW%−<>@×≥≤"
+        else 3.4
+        if x in "iljI.,:; '|"
+        else 4.0
+        if x in "tf()"
+        else 7.4
+        if x.isupper()
+        else 5.3
+        for x in text
+    )
+
+
+def _stack(cell: str) -> list[str]:
+    lead, bracket, rest = cell.partition(" (")
+    return [lead, f"({rest}"] if bracket else [cell]
 
 
 def _escape_letter(letter: str, following: str) -> str:
@@ -103,8 +160,10 @@ def _escape_letter(letter: str, following: str) -> str:
     return letter + "{}" if letter in "-," and letter == following else letter
 
 
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(map(escape_latex, cells)) + r" \\"
+def _line(cells: Sequence[str], *, is_stacked: bool = False) -> str:
+    parts = [[escape_latex(p) for p in (_stack(c) if is_stacked else [c])] for c in cells]
+    shown = [p[0] if len(p) == 1 else rf"\shortstack[l]{{{p[0]}\\{p[1]}}}" for p in parts]
+    return " & ".join(shown) + r" \\"
 
 
 def _warn_of_letters(text: str) -> str:

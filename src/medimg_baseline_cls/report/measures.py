@@ -21,7 +21,6 @@ from medimg_baseline_cls.report.performance import (
     shown_classes,
 )
 
-THRESHOLD_DECIMALS = 3
 METRIC_NAMES = {
     "auroc": "AUROC",
     "average_precision": "Average precision",
@@ -81,9 +80,8 @@ class Measure:
         if self.key in _COUNTED:
             text = format_proportion(metric, self.counts.get(split))
             return text.replace("95% CI ", "") if is_short else text
-        decimals = THRESHOLD_DECIMALS if self.key == "threshold" else 2
         write = format_estimate_short if is_short else format_estimate
-        return write(metric, decimals=decimals)
+        return write(metric)
 
 
 def list_metrics(content: RunContent) -> list[Measure]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from medimg_baseline_cls.report.answer import describe_weights
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping
 from medimg_baseline_cls.report.labels import name_stage
-from medimg_baseline_cls.report.numbers import format_setting
+from medimg_baseline_cls.report.numbers import count_of, format_setting
 
 _SETTINGS = {
     "Preprocessing": {
@@ -33,6 +33,8 @@ _SETTINGS = {
         "num_resamples": "Resamples",
     },
 }
+# Settings that "auto" leaves to training, which writes what it chose.
+_CHOSEN = ("precision", "batchnorm")
 _PACKAGES = ("medimg-baseline-cls", "torch", "timm", "monai", "scikit-learn", "numpy")
 
 Fact = tuple[str, str, str]
@@ -43,6 +45,7 @@ def list_methods(content: RunContent) -> list[Fact]:
     # What the thresholds were chosen by, should config.json have been edited since.
     target = content.target_sensitivity
     config = dict(content.config) | ({} if target is None else {"target_sensitivity": target})
+    config |= {k: content.provenance[k] for k in _CHOSEN if k in content.provenance}
     facts = [*_describe_model(content), *_describe_split(content)]
     for part, names in _SETTINGS.items():
         facts += _describe_stages(config) if part == "Training" else ()
@@ -72,16 +75,32 @@ def _describe_split(content: RunContent) -> Iterator[Fact]:
     ):
         if provenance.get(key):
             yield "Data", name, format_setting(provenance[key])
-    for key, name in (("group_regex", "Patients by"), ("aggregate", "Probability of a patient")):
-        if content.config.get(key):
-            yield "Data", name, str(content.config[key])
+    if content.config.get("group_regex"):
+        yield "Data", "Patients by", _describe_patients(content)
+    if content.config.get("aggregate"):
+        yield "Data", "Probability of a patient", str(content.config["aggregate"])
+
+
+def _describe_patients(content: RunContent) -> str:
+    """Return by what patients were told; the bare setting for a run of an earlier version."""
+    regex = str(content.config["group_regex"])
+    told = content.provenance.get("patients_by")
+    if told is None:
+        return regex
+    return (
+        str(told)
+        .replace("the Kaggle file names", "file name: Kaggle pattern")
+        .replace("group_regex", f"file name: {regex}")
+    )
 
 
 def _describe_stages(config: Json) -> Iterator[Fact]:
     for stage in ("head", "finetune"):
         if f"{stage}_epochs" in config:
             epochs, rate = config[f"{stage}_epochs"], config.get(f"{stage}_lr")
-            text = f"{epochs} epochs" + (f", learning rate {rate:g}" if epochs and rate else "")
+            text = count_of(epochs, "epoch") + (
+                f", learning rate {rate:g}" if epochs and rate else ""
+            )
             yield "Training", f"Stage {name_stage(stage).lower()}", text
 
 

@@ -6,6 +6,7 @@ A score has three decimals everywhere. Rounding never turns "almost" into "exact
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, cast
 
 UNDEFINED = "–"
@@ -25,12 +26,22 @@ def format_score(value: float | None) -> str:
     """
     if value is None:
         return UNDEFINED
-    text = f"{value:.{DECIMALS}f}"
+    text = f"{round_half_up(value, DECIMALS):f}"
     if text == "1.000" and value < 1:
         return ">0.999"
     if float(text) == 0 and value != 0:
         return "<0.001" if value > 0 else ">−0.001"
     return text.replace("-", "−")
+
+
+def round_half_up(number: float, decimals: int) -> Decimal:
+    """Return a number rounded from the digits it is written with, halves away from zero.
+
+    >>> round_half_up(0.0625, 3), round_half_up(-0.0005, 3)
+    (Decimal('0.063'), Decimal('-0.001'))
+    """
+    step = Decimal(1).scaleb(-decimals)
+    return Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)
 
 
 def format_interval(bounds: Any) -> str:
@@ -69,6 +80,15 @@ def format_count(value: int | None) -> str:
     '5,216'
     """
     return UNDEFINED if value is None else f"{value:,}"
+
+
+def count_of(number: int, word: str) -> str:
+    """Return a number with its noun.
+
+    >>> count_of(1, "epoch"), count_of(1200, "epoch")
+    ('1 epoch', '1,200 epochs')
+    """
+    return f"{format_count(number)} {word}{'' if number == 1 else 's'}"
 
 
 def format_difference(after: float | None, before: float | None) -> str:

@@ -109,7 +109,12 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
         if _is_run(folder):
             return folder
     known = [str(path) for path in list_runs(output_dir)[:3]]
-    advice = f"the newest runs are {', '.join(known)}" if known else "start one with medimg train"
+    advice = (
+        f"the newest runs are {', '.join(known)}"
+        if known
+        else f"there are no runs in {(output_dir / 'runs').absolute()}; name another folder by "
+        "--output-dir, or start one with medimg train"
+    )
     found = "is a folder without config.json" if Path(run).is_dir() else "is no run folder"
     raise RunError(f"{run} {found}: {advice}.")
 

@@ -120,7 +120,7 @@ def _judge_counts(split: Split, counts: Counts) -> Iterator[Finding]:
         yield _finding(
             "few_images",
             "warning",
-            what=f"classes with fewer than {FEW_IMAGES} images in a split",
+            what=f"pairs of class and split with fewer than {FEW_IMAGES} images",
             advice="Add images: figures and thresholds of so few mean little.",
             names=few,
         )
