@@ -52,3 +52,9 @@ def run_script(tmp_path_factory):
         return folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def groups_folder(run_script):
+    """What the processes of process_groups.py have written, run once for all tests."""
+    return run_script("process_groups.py")

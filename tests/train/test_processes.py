@@ -7,8 +7,8 @@ WORLDS = (2, 3)
 
 
 @pytest.fixture(scope="module")
-def folder(run_script):
-    return run_script("process_groups.py")
+def folder(groups_folder):
+    return groups_folder
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,18 @@ def test_weights_are_identical_everywhere_and_close_to_those_of_one_process(foun
     for name, expected in found[1, 0]["train_together"][stages].items():
         assert all(torch.equal(other[name], first[name]) for other in others)
         torch.testing.assert_close(first[name], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("job", ["classes", "findings", "frozen", "sync", "sync_findings"])
+def test_24_steps_end_in_the_weights_of_one_process(found, world, job):
+    # Shares of 3, 3 and 2 images, and at an epoch's end of 1, 1 and none.
+    first, *others = [jobs[job] for jobs in members(found, world, "train_steps")]
+    expected = found[1, 0]["train_steps"][job]
+    assert list(first) == list(expected)
+    for name, tensor in expected.items():
+        assert all(torch.equal(other[name], first[name]) for other in others), name
+        torch.testing.assert_close(first[name], tensor, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("world", WORLDS)

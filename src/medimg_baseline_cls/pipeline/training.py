@@ -206,7 +206,7 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
     )
 
 
-def _choose_batchnorm(config: Config) -> Literal["train", "frozen"]:
+def _choose_batchnorm(config: Config) -> Literal["train", "frozen", "sync"]:
     """Return what fine-tuning does with BatchNorm's statistics; random ones must move."""
     if config.batchnorm == "auto":
         return "frozen" if config.pretrained else "train"
