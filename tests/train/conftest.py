@@ -14,7 +14,7 @@ TOY = Path(__file__).with_name("toy.py")
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 # Scripts that start processes; --doctest-modules would import them.
-collect_ignore = ["killed_runs.py", "process_groups.py"]
+collect_ignore = ["killed_runs.py", "lost_processes.py", "process_groups.py"]
 
 
 @pytest.fixture(scope="session")

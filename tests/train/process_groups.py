@@ -233,8 +233,8 @@ TASKS = (
 )
 
 
-def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
-    """Run a task in a group of processes as torchrun would start it."""
+def start_group(world: int, task: Callable[[tuple[int, int]], None]) -> list[int]:
+    """Start a task in a group of processes as torchrun would; returns their ids."""
     port = str(free_port())
 
     def member(rank: int) -> None:
@@ -244,8 +244,12 @@ def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
         task((rank, world))
         torch.distributed.destroy_process_group()
 
-    pids = [fork(lambda rank=rank: member(rank)) for rank in range(world)]
-    codes = wait_for(*pids)
+    return [fork(lambda rank=rank: member(rank)) for rank in range(world)]
+
+
+def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
+    """Run a task in a group to its end."""
+    codes = wait_for(*start_group(world, task))
     assert codes == [0] * world, f"processes ended with {codes}"
 
 
