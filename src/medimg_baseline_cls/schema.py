@@ -164,7 +164,8 @@ class Stage:
     `batchnorm` says what stage "finetune" does with BatchNorm's running statistics: "train"
     uses and moves them with every batch (a must from random weights); "frozen" keeps the
     pretrained ones, so that the features the head was fitted to do not jump at the first
-    step. In stage "head" they are always frozen.
+    step; "sync" is "train" over the images of all processes. In stage "head" they are always
+    frozen.
     """
 
     name: Literal["head", "finetune"]
@@ -173,7 +174,7 @@ class Stage:
     backbone_lr: float = 0.0
     warmup_fraction: float = 0.1
     augmented: bool = True
-    batchnorm: Literal["train", "frozen"] = "train"
+    batchnorm: Literal["train", "frozen", "sync"] = "train"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

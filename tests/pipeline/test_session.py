@@ -10,6 +10,7 @@ import torch
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.pipeline import session as session_room
 from medimg_baseline_cls.pipeline.session import (
     open_session,
     read_provenance,
@@ -82,6 +83,17 @@ def test_single_process_is_main_and_whole(tmp_path: Path, make_config: ConfigMak
     assert session.shard == (0, 1)
     assert session.device.type == "cpu"
     assert session.precision == "fp32"
+
+
+def test_a_run_folder_that_is_not_shared_is_refused(
+    tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(output_dir: Path, project: str) -> Path:
+        return tmp_path / "on another machine"
+
+    monkeypatch.setattr(session_room, "create_run_folder", elsewhere)
+    with pytest.raises(RunError, match="all machines share"):
+        open_session(make_config(tmp_path, tmp_path))
 
 
 def test_cache_lies_where_it_is_told(tmp_path: Path, make_config: ConfigMaker) -> None:

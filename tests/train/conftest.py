@@ -14,7 +14,7 @@ TOY = Path(__file__).with_name("toy.py")
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 # Scripts that start processes; --doctest-modules would import them.
-collect_ignore = ["killed_runs.py", "process_groups.py"]
+collect_ignore = ["killed_runs.py", "lost_processes.py", "process_groups.py"]
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +52,9 @@ def run_script(tmp_path_factory):
         return folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def groups_folder(run_script):
+    """What the processes of process_groups.py have written, run once for all tests."""
+    return run_script("process_groups.py")

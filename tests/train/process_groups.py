@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timm.layers import BatchNormAct2d
 from toy import (
     build_toy,
     fork,
@@ -28,10 +29,29 @@ from medimg_baseline_cls.train.interrupts import StopRequest
 from medimg_baseline_cls.train.processes import average_buffers
 from medimg_baseline_cls.train.stages import open_stage
 from medimg_baseline_cls.train.steps import Workplace, run_epoch, train_step
+from medimg_baseline_cls.train.sync_norm import batchnorm_over_processes
 from medimg_baseline_cls.train.validate import validate
 from medimg_baseline_cls.utils.log import SILENT
 
+SHARES = (4, 3, 0)
 VAL_SIZES = (1, 7, 13, 64)
+
+
+def build_norms() -> dict[str, torch.nn.Module]:
+    """Return layers in double precision: of torch, and of timm with an activation inside."""
+    plain, timms = torch.nn.BatchNorm2d(5), BatchNormAct2d(5)
+    with torch.no_grad():
+        plain.weight.copy_(torch.linspace(0.5, 2, 5))
+        plain.bias.copy_(torch.linspace(-1, 1, 5))
+    bare = torch.nn.BatchNorm2d(5, affine=False, momentum=None)
+    return {"torch": plain.double(), "timm": timms.double(), "bare": bare.double()}
+
+
+def draw_norm_batch(num_images: int) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(11)
+    shape = (num_images, 5, 3, 4)
+    x = 50 + torch.randn(shape, generator=draw, dtype=torch.float64)
+    return x, torch.randn(shape, generator=draw, dtype=torch.float64)
 
 
 def open_place(folder: Path) -> Workplace:
@@ -82,6 +102,58 @@ def train_together(folder: Path, shard: tuple[int, int]) -> dict:
         train_toy(run_dir, data=make_data(shard=shard), model=model, settings=settings)
         states[name] = model.net.state_dict()
     return states
+
+
+JOBS = {
+    "classes": {"norm": None},
+    "findings": {"norm": None, "task": "multilabel"},
+    "frozen": {"norm": "frozen"},
+    "sync": {"norm": "sync"},
+    "sync_findings": {"norm": "sync", "task": "multilabel"},
+}
+
+
+def train_steps(folder: Path, shard: tuple[int, int]) -> dict:
+    """Return all weights and statistics after 24 steps, the last of an epoch with two images."""
+    return {name: train_job(folder, shard, **job) for name, job in JOBS.items()}
+
+
+def train_job(folder, shard, *, norm: str | None, task: str = "multiclass") -> dict:
+    data, place = make_data(num_train=42, shard=shard, num_classes=3), open_place(folder)
+    if task == "multilabel":
+        draw = np.random.default_rng(5)
+        data.train.labels = draw.integers(-1, 2, (42, 3))  # -1: unknown
+        data.train.labels[3] = -1
+        counts = [tuple((data.train.labels == sign).sum(axis=0).tolist()) for sign in (1, 0)]
+        data = replace(data, class_counts=counts[0], negative_counts=counts[1])
+    settings = make_settings(
+        task=task,
+        class_names=("A", "B", "C"),
+        positive_class=None,
+        imbalance="class_weights",
+        finetune_epochs=4,
+        stage={"batchnorm": norm or "train"},
+    )
+    model = build_toy(num_classes=3, has_norm=norm is not None, dropout=0.0)
+    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
+        for epoch in range(1, 5):
+            run_epoch(place, lesson, epoch=epoch)
+    return {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+
+
+def norm_share(folder: Path, shard: tuple[int, int]) -> dict:
+    """Pass a share of SHARES images far from 0 through synced layers, forward and backward."""
+    place, results = open_place(folder), {}
+    sizes = SHARES[: shard[1]]
+    start = sum(sizes[: shard[0]])
+    for name, layer in build_norms().items():
+        x, target = draw_norm_batch(sum(sizes))
+        x = x[start : start + sizes[shard[0]]].float().requires_grad_()
+        with batchnorm_over_processes(place.accelerator):
+            out = layer.float()(x)
+        (out * target[start : start + len(x)]).sum().backward()
+        results[name] = {"out": out.detach(), "grad": x.grad, "state": layer.state_dict()}
+    return results
 
 
 def train_last_weights(folder: Path, shard: tuple[int, int]) -> dict:
@@ -151,6 +223,8 @@ TASKS = (
     find_scores,
     find_gradients,
     train_together,
+    train_steps,
+    norm_share,
     train_last_weights,
     find_changed,
     share_buffers,
@@ -159,8 +233,8 @@ TASKS = (
 )
 
 
-def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
-    """Run a task in a group of processes as torchrun would start it."""
+def start_group(world: int, task: Callable[[tuple[int, int]], None]) -> list[int]:
+    """Start a task in a group of processes as torchrun would; returns their ids."""
     port = str(free_port())
 
     def member(rank: int) -> None:
@@ -170,8 +244,12 @@ def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
         task((rank, world))
         torch.distributed.destroy_process_group()
 
-    pids = [fork(lambda rank=rank: member(rank)) for rank in range(world)]
-    codes = wait_for(*pids)
+    return [fork(lambda rank=rank: member(rank)) for rank in range(world)]
+
+
+def run_group(world: int, task: Callable[[tuple[int, int]], None]) -> None:
+    """Run a task in a group to its end."""
+    codes = wait_for(*start_group(world, task))
     assert codes == [0] * world, f"processes ended with {codes}"
 
 

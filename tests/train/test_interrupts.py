@@ -7,7 +7,7 @@ from medimg_baseline_cls.errors import RunInterrupted
 from medimg_baseline_cls.train import interrupts
 from medimg_baseline_cls.train.interrupts import StopRequest, catch_stop_signals
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,20 @@
 """Several processes are one process that shares its work: see process_groups.py."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
+
+from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.train.processes import noticing_lost_processes
 
 WORLDS = (2, 3)
 
 
 @pytest.fixture(scope="module")
-def folder(run_script):
-    return run_script("process_groups.py")
+def folder(groups_folder):
+    return groups_folder
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,18 @@ def test_weights_are_identical_everywhere_and_close_to_those_of_one_process(foun
 
 
 @pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("job", ["classes", "findings", "frozen", "sync", "sync_findings"])
+def test_24_steps_end_in_the_weights_of_one_process(found, world, job):
+    # Shares of 3, 3 and 2 images, and at an epoch's end of 1, 1 and none.
+    first, *others = [jobs[job] for jobs in members(found, world, "train_steps")]
+    expected = found[1, 0]["train_steps"][job]
+    assert list(first) == list(expected)
+    for name, tensor in expected.items():
+        assert all(torch.equal(other[name], first[name]) for other in others), name
+        torch.testing.assert_close(first[name], tensor, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("world", WORLDS)
 def test_learning_weights_and_statistics_do_not_drift_apart(found, world):
     first, *others = members(found, world, "train_last_weights")
     for name, tensor in first.items():
@@ -90,3 +108,57 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all(found, folder, world
 def test_one_process_writes(folder, world):
     names = sorted(path.name for path in (folder / f"run_both_{world}").iterdir())
     assert names == ["best.pt", "best_head.pt", "history.csv", "last.pt", "timings.csv"]
+
+
+@pytest.fixture(scope="module")
+def lost(run_script):
+    """What the other two said when one of three processes was lost: see lost_processes.py."""
+    return run_script("lost_processes.py")
+
+
+@pytest.mark.parametrize(
+    ("fate", "code", "seconds"), [("killed", -9, 60), ("raising", 1, 60), ("stopped", -9, 3)]
+)
+def test_a_lost_process_ends_the_others_with_one_sentence(lost, fate, code, seconds):
+    assert json.loads((lost / "codes.json").read_text())[fate] == [0, 0, code]
+    for rank in (0, 1):
+        report = json.loads((lost / f"{fate}_{rank}.json").read_text())
+        assert report["said"] == (
+            f"another process of this run is gone, or has not answered for {seconds} s; go on "
+            "from the last finished epoch, with as many processes as you like: "
+            f"medimg train --resume {lost / fate}"
+        )
+        assert report["seconds"] < 30
+
+
+def test_uneven_work_is_waited_for_longer_than_a_step(lost):
+    for rank in range(3):
+        report = json.loads((lost / f"late_{rank}.json").read_text())
+        assert report["said"] == "waited"
+        assert report["seconds"] >= 4 > 3, "the last is the limit of a step"
+
+
+def test_a_run_of_three_that_lost_one_is_resumed_by_two(lost):
+    whole, resumed = (
+        torch.load(lost / name / "last.pt", weights_only=True) for name in ("whole", "killed")
+    )
+    for name, tensor in whole["model"].items():
+        torch.testing.assert_close(resumed["model"][name], tensor, rtol=0, atol=1e-5)
+    rows = [(lost / name / "history.csv").read_text().splitlines() for name in ("whole", "killed")]
+    assert [len(part) for part in rows] == [7, 7]
+
+
+def test_other_errors_are_left_as_they_are(accelerator):
+    with pytest.raises(RuntimeError, match="shape"), noticing_lost_processes(accelerator):
+        raise RuntimeError("shape of gloo")
+
+
+def test_a_run_that_had_not_begun_is_started_again(tmp_path):
+    crowd = SimpleNamespace(num_processes=2)
+    with (
+        pytest.raises(TrainingError, match="start the run again"),
+        noticing_lost_processes(crowd, tmp_path),
+    ):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer")
+    with pytest.raises(RuntimeError, match="shape"), noticing_lost_processes(crowd, tmp_path):
+        raise RuntimeError("shape")

@@ -102,6 +102,8 @@ def to_unit_range(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def add_noise(pixels: torch.Tensor, rows: np.ndarray, stage: str, epoch: int) -> torch.Tensor:
+    if not len(rows):
+        return pixels
     keys = [np.random.default_rng([int(row), epoch, len(stage)]) for row in rows]
     noise = np.stack([key.normal(0, 0.05, pixels.shape[1:]) for key in keys])
     return (pixels + torch.from_numpy(noise).float()).clamp(0, 1)

@@ -220,9 +220,9 @@ class Config:
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient (0: no limit)."""
 
-    batchnorm: Literal["auto", "train", "frozen"] = "auto"
-    """BatchNorm statistics while everything trains: moved with every batch, or kept
-    (auto: kept if pretrained)."""
+    batchnorm: Literal["auto", "train", "frozen", "sync"] = "auto"
+    """BatchNorm statistics while everything trains: moved with every batch, kept, or moved
+    with the batches of all processes (auto: kept if pretrained)."""
 
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without a better VAL score until a stage stops early (0: never)."""

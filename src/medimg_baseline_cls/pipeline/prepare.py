@@ -46,6 +46,7 @@ from medimg_baseline_cls.pipeline.listing import (
 )
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.train.processes import first_process_first
 from medimg_baseline_cls.utils.files import write_csv
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
@@ -224,7 +225,7 @@ def _open_cache(
 ) -> ImageCache:
     """Build the array on rank 0, then open it everywhere."""
     config = session.config
-    with nullcontext() if session.is_alone else session.accelerator.main_process_first():
+    with nullcontext() if session.is_alone else first_process_first(session.accelerator):
         return build_cache(
             data_dir,
             paths,

@@ -16,6 +16,11 @@ from accelerate.utils import broadcast_object_list
 
 from medimg_baseline_cls.config import Config, build_config, config_to_dict
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.train.processes import (
+    is_any,
+    noticing_lost_processes,
+    wait_for_all,
+)
 from medimg_baseline_cls.utils.device import (
     Precision,
     choose_device,
@@ -79,10 +84,18 @@ def open_session(config: Config) -> Session:
     """Make a new run folder (on rank 0 alone) and open it."""
     accelerator, precision = _open_device(config)
     box: list[Path | None] = [None]
-    if accelerator.is_main_process:
-        box[0] = create_run_folder(config.output_dir, config.project)
-    broadcast_object_list(box)
-    assert box[0] is not None
+    with noticing_lost_processes(accelerator):
+        wait_for_all(accelerator)
+        if accelerator.is_main_process:
+            box[0] = create_run_folder(config.output_dir, config.project)
+        broadcast_object_list(box)
+        assert box[0] is not None
+        is_shared = not is_any(not box[0].is_dir(), accelerator)
+    if not is_shared:
+        raise RunError(
+            f"not every process of this run sees {box[0]}: set output_dir to a folder that all "
+            f"machines share."
+        )
     return _open(config, box[0], accelerator=accelerator, precision=precision, is_alone=False)
 
 
@@ -107,6 +120,9 @@ def reopen_session(
         )
     config = build_config(run_dir / "config.json")
     accelerator, precision = _open_device(config)
+    if not is_alone:
+        with noticing_lost_processes(accelerator, run_dir):
+            wait_for_all(accelerator)
     session = _open(
         config, run_dir, accelerator=accelerator, precision=precision, is_alone=is_alone
     )

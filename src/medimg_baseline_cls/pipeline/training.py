@@ -35,6 +35,7 @@ from medimg_baseline_cls.pipeline.session import (
 )
 from medimg_baseline_cls.schema import Stage, TrainSettings
 from medimg_baseline_cls.train.fit import fit
+from medimg_baseline_cls.train.processes import noticing_lost_processes
 from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.utils.device import describe_device
 from medimg_baseline_cls.utils.env import collect_environment
@@ -63,7 +64,8 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     require_architecture(config.arch, image_size=config.image_size)
     session = open_session(config)
     try:
-        data = prepare_data(session)
+        with noticing_lost_processes(session.accelerator, session.run_dir):
+            data = prepare_data(session)
         warn_of_findings(session.log, audit_records(list_images_of(data)))
         model = _build(config, len(data.split.class_names))
     except MedimgError:
@@ -97,7 +99,8 @@ def resume(
         )
     session = reopen_session(folder, output_dir=output_dir, is_alone=False)
     provenance = read_provenance(session.run_dir)
-    data = reopen_data(session, provenance)
+    with noticing_lost_processes(session.accelerator, session.run_dir):
+        data = reopen_data(session, provenance)
     model = _build(session.config, len(data.split.class_names))
     augment = _make_augmenter(session.config, transform)
     return _fit(session, data, model=model, augment=augment, is_resumed=True)
@@ -131,15 +134,16 @@ def _fit(
         write_status(run_dir, "training")
         _draw_first_batch(session, data, augment=augment)
     try:
-        result = fit(
-            model,
-            train_data,
-            settings=_make_settings(session.config, data),
-            run_dir=run_dir,
-            accelerator=session.accelerator,
-            log=log,
-            resume=is_resumed,
-        )
+        with noticing_lost_processes(session.accelerator, run_dir):
+            result = fit(
+                model,
+                train_data,
+                settings=_make_settings(session.config, data),
+                run_dir=run_dir,
+                accelerator=session.accelerator,
+                log=log,
+                resume=is_resumed,
+            )
     except RunInterrupted:
         if session.is_main:
             write_status(run_dir, "interrupted")
@@ -215,7 +219,7 @@ def _list_choices(session: Session, model: Classifier) -> dict[str, Any]:
     }
 
 
-def _choose_batchnorm(config: Config) -> Literal["train", "frozen"]:
+def _choose_batchnorm(config: Config) -> Literal["train", "frozen", "sync"]:
     """Return what fine-tuning does with BatchNorm's statistics; random ones must move."""
     if config.batchnorm == "auto":
         return "frozen" if config.pretrained else "train"

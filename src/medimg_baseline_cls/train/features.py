@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from medimg_baseline_cls.eval.predict import BatchLike, ToUnitRange
 from medimg_baseline_cls.models.classifier import Classifier
-from medimg_baseline_cls.train.processes import gather_items
+from medimg_baseline_cls.train.processes import gather_items, wait_for_all
 from medimg_baseline_cls.train.sources import BatchSource, FeatureSource
 from medimg_baseline_cls.train.steps import Workplace
 from medimg_baseline_cls.train.validate import stoppable
@@ -51,6 +51,7 @@ def cache_features(
             unit = to_unit_range(pixels, place.device)
             parts.append((extract_features(place, model, pixels=unit).cpu(), labels, rows))
             bar.advance()
+    wait_for_all(place.accelerator)
     gathered = gather_items(parts, place.accelerator)
     return FeatureSource(
         source,

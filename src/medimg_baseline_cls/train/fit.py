@@ -31,7 +31,7 @@ from medimg_baseline_cls.train.checkpoint import (
 from medimg_baseline_cls.train.history import EpochRow, Progress, Timings, write_history
 from medimg_baseline_cls.train.interrupts import catch_stop_signals
 from medimg_baseline_cls.train.optim import mean_rate
-from medimg_baseline_cls.train.processes import is_any, share_weights
+from medimg_baseline_cls.train.processes import is_any, share_weights, wait_for_all
 from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.train.stages import open_stage
 from medimg_baseline_cls.train.steps import Lesson, Workplace, run_epoch, stop_message
@@ -172,8 +172,8 @@ def _restore(job: _Job, snapshot: Snapshot | None) -> None:
         if job.is_main:
             # A run killed after last.pt may lack what is written next.
             _write_after_last(job, {**snapshot.model, **(snapshot.average or {})})
+    wait_for_all(job.place.accelerator)
     share_weights(job.model.net, job.place.accelerator)
-    job.place.accelerator.wait_for_everyone()
 
 
 def _stages_ahead(job: _Job) -> list[Stage]:
@@ -238,6 +238,7 @@ def _train_epoch(job: _Job, lesson: Lesson, *, epoch: int) -> None:
         job.timings.add(stage.name, epoch, seconds=seconds, images_per_second=speed)
         _write_epoch(job, lesson, judged=judged)
         _tell_epoch(job, stage, speed=speed)
+    wait_for_all(place.accelerator)
     if is_any(place.stop.is_set, place.accelerator):
         raise RunInterrupted(stop_message(place, f"stage {stage.name} after epoch {epoch}"))
 

@@ -1,4 +1,4 @@
-"""Turns Ctrl-C and SIGTERM into a normal end: the step is finished, then the run stops.
+"""Turns Ctrl-C, SIGTERM and SIGUSR1 into a normal end: the step is finished, then the run stops.
 
 Who presses Ctrl-C again after a few seconds gets what it did before: a stop at once.
 """
@@ -15,7 +15,12 @@ from medimg_baseline_cls.errors import RunInterrupted
 
 Item = TypeVar("Item")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SLURM announces the end of a job by the signal that one asks for, by custom SIGUSR1.
+_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    *(signal.Signals[name] for name in ("SIGUSR1",) if name in signal.Signals.__members__),
+)
 # torchrun passes on the Ctrl-C that the terminal has already sent to its children.
 _PATIENCE_SECONDS = 3.0
 

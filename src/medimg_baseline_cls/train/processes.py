@@ -1,10 +1,15 @@
 """What several processes of one run must agree on: sums, gradients, statistics, lists.
 
 With one process every function is the identity. Processes that hold fewer images of a
-step than others, or none, take part with their share.
+step than others, or none, take part with their share. A process that is gone ends the others
+with one sentence; where work is uneven, they wait for one another without a limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +18,12 @@ from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.utils.device import ANSWER_SECONDS
+
 Item = TypeVar("Item")
+
+_PATIENCE = timedelta(days=30)
 
 
 def sum_over_processes(tensor: Tensor, accelerator: Accelerator) -> Tensor:
@@ -75,3 +85,61 @@ def gather_items(items: list[Item], accelerator: Accelerator) -> list[Item]:
 def is_any(flag: bool, accelerator: Accelerator) -> bool:
     """Return whether the flag is up in any process."""
     return any(gather_items([flag], accelerator))
+
+
+def wait_for_all(accelerator: Accelerator) -> None:
+    """Wait until every process is here, however long that takes, unless one of them ends.
+
+    For work of uneven length, such as decoding in one process; sums wait for a minute only.
+    """
+    if accelerator.num_processes > 1:
+        torch.distributed.barrier(group=_patient_group(torch.distributed.group.WORLD))
+
+
+@contextmanager
+def first_process_first(accelerator: Accelerator) -> Generator[None, None, None]:
+    """Let the first process run a block before all others do."""
+    if not accelerator.is_main_process:
+        wait_for_all(accelerator)
+    yield
+    if accelerator.is_main_process:
+        wait_for_all(accelerator)
+
+
+@contextmanager
+def noticing_lost_processes(
+    accelerator: Accelerator, run_dir: Path | None = None
+) -> Generator[None, None, None]:
+    """Say in one sentence that another process is gone, and how the run goes on.
+
+    Raises:
+        TrainingError: instead of what the library raises when a peer ends or does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if accelerator.num_processes == 1 or not _is_loss(error):
+            raise
+        raise TrainingError(_describe_loss(run_dir)) from error
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    """Return whether a message between processes has failed."""
+    is_of_group = isinstance(error, torch.distributed.DistError)
+    return is_of_group or "gloo" in str(error)  # gloo raises a bare RuntimeError with its file
+
+
+def _describe_loss(run_dir: Path | None) -> str:
+    begun = f"another process of this run is gone, or has not answered for {ANSWER_SECONDS} s"
+    if run_dir is None or not (run_dir / "config.json").is_file():
+        return f"{begun}: mend what its own message says and start the run again."
+    return (
+        f"{begun}; go on from the last finished epoch, with as many processes as you like: "
+        f"medimg train --resume {run_dir}"
+    )
+
+
+@lru_cache(maxsize=1)
+def _patient_group(world: Any) -> Any:
+    """Return a group of the same processes that waits as long as it must."""
+    return torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)

@@ -157,5 +157,5 @@ def _set_modes(model: Classifier, stage: Stage) -> None:
 def _start_average(model: Classifier, stage: Stage, *, decay: float) -> WeightAverage | None:
     if decay == 0:
         return None
-    moves_buffers = stage.name == "finetune" and stage.batchnorm == "train"
+    moves_buffers = stage.name == "finetune" and stage.batchnorm != "frozen"
     return WeightAverage(model.net, decay=decay, with_buffers=moves_buffers)

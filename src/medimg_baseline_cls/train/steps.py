@@ -6,6 +6,7 @@ signal ends it after the step under way.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from medimg_baseline_cls.train.processes import (
     sum_over_processes,
 )
 from medimg_baseline_cls.train.sources import BatchSource
+from medimg_baseline_cls.train.sync_norm import batchnorm_over_processes
 from medimg_baseline_cls.utils.device import Precision, autocast
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.log import RunLog
@@ -104,6 +106,11 @@ class Lesson:
     criterion: Criterion
     average: WeightAverage | None
 
+    @property
+    def is_synced(self) -> bool:
+        """Return whether BatchNorm learns from the images of all processes."""
+        return self.stage.name == "finetune" and self.stage.batchnorm == "sync"
+
 
 class StepOutcome(NamedTuple):
     """What a step leaves behind; the tensors stay on the device."""
@@ -140,7 +147,8 @@ def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int) -> float:
             if outcome.stop:
                 raise RunInterrupted(stop_message(place, f"stage {name}, epoch {epoch}"))
     _check_finite(place, lesson, outcomes=outcomes, rows=previous)
-    average_buffers(lesson.module, place.accelerator)
+    if not lesson.is_synced:
+        average_buffers(lesson.module, place.accelerator)
     return _mean_loss(outcomes)
 
 
@@ -200,14 +208,16 @@ def _forward(
     place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
 ) -> tuple[Tensor, Tensor]:
     """Return the summed loss and weight of this process's images."""
-    if len(batch[1]) == 0:
+    # In synced BatchNorm a process without an image must still answer the others.
+    if len(batch[1]) == 0 and not lesson.is_synced:
         nothing = torch.zeros((), device=place.device)
         return nothing, nothing
     inputs = lesson.prepare(batch, epoch)
     labels = batch[1].to(place.device, non_blocking=True)
     rank = place.accelerator.process_index
+    norms = batchnorm_over_processes(place.accelerator) if lesson.is_synced else nullcontext()
     with torch_randomness(place.seed, "layers", lesson.stage.name, epoch, step, rank):
-        with autocast(place.device, place.precision):
+        with autocast(place.device, place.precision), norms:
             logits = lesson.module(inputs)
         losses, weights = lesson.criterion(logits, labels)
     return losses.sum(), weights.sum()

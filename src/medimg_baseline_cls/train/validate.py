@@ -15,7 +15,7 @@ from medimg_baseline_cls.eval.findings import finding_validation_scores
 from medimg_baseline_cls.eval.metrics import ValidationScores, validation_scores
 from medimg_baseline_cls.eval.predict import BatchLike, activation_of, predict_probabilities
 from medimg_baseline_cls.schema import TrainSettings
-from medimg_baseline_cls.train.processes import gather_items
+from medimg_baseline_cls.train.processes import gather_items, wait_for_all
 from medimg_baseline_cls.train.steps import Lesson, Workplace, stop_message
 
 
@@ -42,6 +42,7 @@ def validate(place: Workplace, lesson: Lesson, *, positive: int | None) -> Valid
         activation=activation_of(lesson.task),
     )
     own = (rows, np.concatenate([part.numpy() for part in labels]) if labels else rows)
+    wait_for_all(place.accelerator)
     parts = gather_items([(*own, probabilities)], place.accelerator)
     filled = [part for part in parts if len(part[0])]
     all_rows, all_labels, all_probabilities = (

@@ -6,16 +6,21 @@ A device that is asked for and not there is refused; "auto" takes the best that 
 import ctypes
 import os
 import platform
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs
 
 from medimg_baseline_cls.errors import ConfigError
 
 Precision = Literal["fp32", "bf16"]
+
+ANSWER_SECONDS = 60
+"""How long the processes of a run wait for one another in a step of training."""
 
 # AVX512-BF16 alone is slower than fp32 here: docs/decisions/0005-precision.md.
 _FAST_BF16_FLAG = "amx_bf16"
@@ -107,7 +112,10 @@ def make_accelerator(device: torch.device, precision: Precision) -> Accelerator:
         # A process group that stands cannot be made again, so it is kept.
         is_single = not (torch.distributed.is_available() and torch.distributed.is_initialized())
         AcceleratorState._reset_state(reset_partial_state=is_single)  # pyright: ignore[reportPrivateUsage]
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed_precision)
+    answer = InitProcessGroupKwargs(timeout=timedelta(seconds=ANSWER_SECONDS))
+    return Accelerator(
+        cpu=device.type == "cpu", mixed_precision=mixed_precision, kwargs_handlers=[answer]
+    )
 
 
 def cpu_flags() -> tuple[str, ...]:
