@@ -40,14 +40,33 @@ def test_fitting_image_passes_bit_for_bit(
     np.testing.assert_array_equal(array, expected)
 
 
-def test_fitting_image_needs_no_monai() -> None:
+@pytest.mark.parametrize(("side", "absent"), [(8, ("monai", "torch")), (5, ("monai",))])
+def test_plain_settings_need_no_monai(side: int, absent: tuple[str, ...]) -> None:
     code = (
         "import sys, numpy as np\n"
         "from medimg_baseline_cls.data.preprocess import PixelSettings, preprocess\n"
-        "preprocess(np.zeros((8, 8), np.uint8), PixelSettings(image_size=8), deep=False)\n"
-        "assert 'monai' not in sys.modules and 'torch' not in sys.modules\n"
+        f"chosen = PixelSettings(image_size={side}, keep_aspect=True)\n"
+        "preprocess(np.zeros((8, 8), np.uint8), chosen, deep=False)\n"
+        f"assert not set({absent}) & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("shape", [(31, 64), (64, 31), (90, 33), (7, 5), (64, 64)])
+@pytest.mark.parametrize("side", [32, 33])
+def test_pixels_are_those_of_monais_padding(shape: tuple[int, int], side: int) -> None:
+    import torch
+    from monai.transforms import SpatialPad
+
+    film = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    scale = side / max(shape)
+    size = [max(1, round(edge * scale)) for edge in shape]
+    unit = torch.from_numpy(film[None, None].astype(np.float32) / np.float32(65535))
+    small = torch.nn.functional.interpolate(unit, size=size, mode="bilinear", antialias=True)
+    padded = np.asarray(SpatialPad((side, side), value=0)(small[0]))
+    expected = np.rint(padded.astype(np.float64) * 65535).astype(np.uint16)
+    array = preprocess(film, PixelSettings(image_size=side, keep_aspect=True), deep=True)
+    np.testing.assert_array_equal(array, expected)
 
 
 @given(st.integers(0, 255), st.integers(1, 90), st.integers(1, 90), st.booleans())

@@ -1,5 +1,7 @@
 """From probabilities to a decision: by two classes, by many, by findings."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +86,27 @@ def test_a_class_without_a_threshold_is_neither_called_nor_explained() -> None:
     decider = make_decider({"Effusion": 0.5, "Nodule": 0.5})
     assert decider.decide(scores(0.6, 0.99, 0.1)) == ("Effusion", None)
     assert decider.explained(scores(0.1, 0.99, 0.2)) == ["Nodule"]
+
+
+def test_plain_prediction_imports_neither_plots_nor_statistics() -> None:
+    code = (
+        "import sys\n"
+        "from medimg_baseline_cls.pipeline import predict\n"
+        "heavy = {'matplotlib', 'monai', 'pandas', 'pydicom', 'scipy', 'sklearn'}\n"
+        "assert callable(predict) and not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_commands_are_functions_whatever_file_was_imported_before() -> None:
+    code = (
+        "import types\n"
+        "from medimg_baseline_cls.pipeline.compare import compare as first\n"
+        "from medimg_baseline_cls import pipeline\n"
+        "from medimg_baseline_cls.pipeline import check, compare, demo\n"
+        "assert compare is first and set(pipeline.__all__) <= set(dir(pipeline))\n"
+        "for name in pipeline.__all__:\n"
+        "    assert isinstance(getattr(pipeline, name), (type, types.FunctionType)), name\n"
+        "assert not hasattr(pipeline, 'predicts')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,8 +1,8 @@
 """Turn a decoded image into the square array that a network sees: size, intensity, depth.
 
-A chain of MONAI transforms. Downscaling is antialiased and leaves a plain surface plain;
-an image that fits already passes through bit for bit (and MONAI is then not even
-imported: that costs seconds).
+Downscaling is antialiased and leaves a plain surface plain; an image that fits already
+passes through bit for bit. Intensities are stretched by MONAI, which is imported (that
+costs seconds) for those settings alone.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def fits(settings: PixelSettings, *, width: int, height: int) -> bool:
 
 
 def load_transforms(settings: PixelSettings) -> None:
-    """Import MONAI now (seconds), rather than in the first thread that resizes an image."""
+    """Import what the settings need now, rather than in the first thread that resizes."""
     _make_chain(settings)
 
 
@@ -101,16 +101,22 @@ def _change_depth(image: Pixels, *, deep: bool) -> Pixels:
 
 @lru_cache(maxsize=8)
 def _make_chain(settings: PixelSettings) -> Callable[[NDArray[np.float32]], Any]:
-    """Return the MONAI transforms (C, H, W) in [0, 1] -> (C, S, S) in [0, 1]."""
-    from monai.transforms import Compose, Lambda, SpatialPad
-
+    """Return the transforms (C, H, W) in [0, 1] -> (C, S, S) in [0, 1]."""
     side = settings.image_size
-    steps: list[Callable[[Any], Any]] = [
-        Lambda(partial(_resize, side=side, keep_aspect=settings.keep_aspect), track_meta=False)
-    ]
-    if settings.intensity != "full_range":
-        steps.append(Lambda(_make_stretch(settings.intensity), track_meta=False))
-    return Compose([*steps, SpatialPad((side, side), value=0)])
+    resize = partial(_resize, side=side, keep_aspect=settings.keep_aspect)
+    if settings.intensity == "full_range":
+        return lambda image: _pad(resize(image), side=side)
+    stretch = _make_stretch(settings.intensity)
+    return lambda image: _pad(stretch(resize(image)), side=side)
+
+
+def _pad(image: "torch.Tensor", *, side: int) -> "torch.Tensor":
+    """Put black around the image, as MONAI's SpatialPad does: an odd pixel goes below and right."""
+    from torch.nn.functional import pad
+
+    height, width = side - image.shape[1], side - image.shape[2]
+    edges = (width // 2, width - width // 2, height // 2, height - height // 2)
+    return pad(image, edges) if any(edges) else image
 
 
 def _resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "torch.Tensor":

@@ -8,20 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
 from medimg_baseline_cls.eval.controls import describe_controls
 from medimg_baseline_cls.eval.dossier import read_readings
 from medimg_baseline_cls.eval.mistakes import mine_mistakes, write_mistakes
 from medimg_baseline_cls.eval.overview import summarize_evaluation, tabulate_summaries
 from medimg_baseline_cls.eval.plots import draw_evaluation
-from medimg_baseline_cls.eval.predict import (
-    INFERENCE_BATCH_SIZE,
-    activation_of,
-    predict_probabilities,
-)
 from medimg_baseline_cls.eval.predictions import (
     collect_predictions,
     read_predictions,
@@ -43,7 +34,7 @@ from medimg_baseline_cls.pipeline.lock import (
     write_points,
     write_test,
 )
-from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.model import load_model, score_images
 from medimg_baseline_cls.pipeline.patients import (
     print_patients,
     score_patients,
@@ -56,7 +47,7 @@ from medimg_baseline_cls.pipeline.session import (
     reopen_session,
 )
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
-from medimg_baseline_cls.schema import Mistake, Predictions, Task, Threshold
+from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.runs import mark_latest, write_status
 
@@ -138,21 +129,6 @@ def evaluate(
         print_patients(session, of_patients, overview=overview["patients"])
     log.info(f"results: {run_dir}")
     return RunResult(run_dir, overview)
-
-
-def score_images(
-    session: Session, model: Classifier, *, images: ImageSet, task: Task
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return (rows, probabilities) of a set of images by the one inference path."""
-    loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
-    return predict_probabilities(
-        model,
-        loader.ordered(),
-        to_unit_range=to_unit_range,
-        device=session.device,
-        precision=session.precision,
-        activation=activation_of(task),
-    )
 
 
 def _score_splits(

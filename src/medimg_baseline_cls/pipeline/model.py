@@ -1,11 +1,21 @@
-"""A run's checkpoint as a network on the run's device."""
+"""A run's checkpoint as a network on the run's device, and what that network says of images."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
+from medimg_baseline_cls.eval.predict import (
+    INFERENCE_BATCH_SIZE,
+    activation_of,
+    predict_probabilities,
+)
 from medimg_baseline_cls.models.build import rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.schema import Task
 from medimg_baseline_cls.train.checkpoint import read_checkpoint
 
 
@@ -22,3 +32,18 @@ def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, An
     checkpoint = read_checkpoint(session.run_dir / name)
     model = rebuild_model(checkpoint["description"], checkpoint["model"])
     return model.to(session.device).eval(), checkpoint
+
+
+def score_images(
+    session: Session, model: Classifier, *, images: ImageSet, task: Task
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return (rows, probabilities) of a set of images by the one inference path."""
+    loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
+    return predict_probabilities(
+        model,
+        loader.ordered(),
+        to_unit_range=to_unit_range,
+        device=session.device,
+        precision=session.precision,
+        activation=activation_of(task),
+    )

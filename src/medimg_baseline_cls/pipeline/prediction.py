@@ -8,6 +8,7 @@ import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,9 @@ from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
-from medimg_baseline_cls.eval.recalibrate import Recalibration, read_recalibration
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
-from medimg_baseline_cls.interpret.panels import PanelText
-from medimg_baseline_cls.pipeline.evaluation import score_images
-from medimg_baseline_cls.pipeline.explanation import Explained, draw_panels, safe_name
-from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.model import load_model, score_images
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
@@ -32,6 +29,10 @@ from medimg_baseline_cls.pipeline.session import (
 )
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
 from medimg_baseline_cls.utils.files import write_csv
+
+if TYPE_CHECKING:
+    from medimg_baseline_cls.eval.recalibrate import Recalibration
+    from medimg_baseline_cls.pipeline.explanation import Explained
 
 MAX_TABLE_ROWS = 20
 _NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
@@ -69,6 +70,9 @@ def predict(
     thresholds = _pick_thresholds(session, rule)
     maps: Mapping[str, Recalibration] = {}
     if recalibrate is not None:
+        # Imports SciPy and scikit-learn: seconds that a plain prediction need not wait.
+        from medimg_baseline_cls.eval.recalibrate import read_recalibration
+
         maps = read_recalibration(session.run_dir / "recalibration.json", recalibrate)
     files = find_files(paths)
     cache = _decode(session, files, color=provenance["color"])
@@ -96,6 +100,8 @@ def predict(
     write_csv(target, header, rows=rows)
     _print_predictions(session, header, rows=rows, target=target)
     if explain:
+        from medimg_baseline_cls.pipeline.explanation import draw_panels  # imports matplotlib
+
         folder = target.with_suffix("")
         wanted = _plan_panels(files, probabilities, decider=decider, folder=folder)
         draw_panels(session, model, images=images, wanted=wanted)
@@ -156,7 +162,7 @@ class Decider:
 
 def _recalibrate(
     probabilities: NDArray[np.float64],
-    maps: Mapping[str, Recalibration],
+    maps: "Mapping[str, Recalibration]",
     *,
     decider: Decider,
 ) -> NDArray[np.float64]:
@@ -267,8 +273,11 @@ def _plan_panels(
     *,
     decider: Decider,
     folder: Path,
-) -> list[Explained]:
+) -> "list[Explained]":
     """Return the panels of each image: one, or one per finding that is called."""
+    from medimg_baseline_cls.interpret.panels import PanelText
+    from medimg_baseline_cls.pipeline.explanation import Explained, safe_name
+
     folder.mkdir(parents=True, exist_ok=True)
     wanted: list[Explained] = []
     for position, (file, p) in enumerate(zip(files, probabilities, strict=True)):
