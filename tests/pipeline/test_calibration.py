@@ -96,7 +96,7 @@ def test_predictive_values_follow_bayes_rule_at_each_prevalence(finished_run: Pa
     assert "target" not in found
     for block in found.values():
         share = block["prevalence"]
-        for point in [*block["operating_points"].values(), block["max_f1"]]:
+        for point in [*block["operating_points"].values(), block["max_f1_at_prevalence"]]:
             own = independent.point_figures(part, point["threshold"])
             hits, alarms = own["sensitivity"] * share, (1 - own["specificity"]) * (1 - share)
             if hits + alarms:
@@ -131,9 +131,12 @@ def test_a_declared_prevalence_stands_beside_the_others(tmp_path: Path) -> None:
     ppv = {name: block[name]["operating_points"]["max_f1"]["ppv"] for name in block}
     assert ppv["target"]["value"] < ppv["train"]["value"] < ppv["test"]["value"]
     assert ppv["target"]["interval"][0] < ppv["target"]["value"] < ppv["target"]["interval"][1]
-    assert block["target"]["max_f1"]["threshold"] > block["val"]["max_f1"]["threshold"]
+    assert (
+        block["target"]["max_f1_at_prevalence"]["threshold"]
+        > block["val"]["max_f1_at_prevalence"]["threshold"]
+    )
     own = next(point.value for point in thresholds["yes"] if point.rule == "max_f1")
-    assert block["val"]["max_f1"]["threshold"] == own
+    assert block["val"]["max_f1_at_prevalence"]["threshold"] == own
 
 
 def test_both_figures_are_drawn(finished_run: Path) -> None:

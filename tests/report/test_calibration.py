@@ -38,7 +38,7 @@ def judge(make_run: MakeRun, classes: tuple[str, ...], *, names: tuple[str, ...]
         "prevalence": 0.02,
         "average_precision": {"value": 0.31, "baseline": 0.02},
         "operating_points": {"max_f1": point | {"ppv": {"value": 0.2, "interval": [0.1, 0.4]}}},
-        "max_f1": {"threshold": 0.9, **point},
+        "max_f1_at_prevalence": {"threshold": 0.9, **point},
     }
     contents = {
         "calibration.json": found,

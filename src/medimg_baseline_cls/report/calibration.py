@@ -116,7 +116,8 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
     rows: list[Row] = []
     for source, entry in block.items():
         point = as_mapping(as_mapping(entry.get("operating_points")).get(rule))
-        best = as_mapping(entry.get("max_f1"))
+        # Older runs call it by the name of the operating point.
+        best = as_mapping(entry.get("max_f1_at_prevalence", entry.get("max_f1")))
         cells = (
             _SOURCES.get(source, source),
             format_score(value_of(entry.get("prevalence"))),
