@@ -22,6 +22,7 @@ from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.interpret.panels import PanelText
 from medimg_baseline_cls.pipeline.evaluation import score_images
 from medimg_baseline_cls.pipeline.explanation import Explained, draw_panels, safe_name
+from medimg_baseline_cls.pipeline.lock import warn_of_checkpoint
 from medimg_baseline_cls.pipeline.model import load_model
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.pipeline.session import (
@@ -249,6 +250,7 @@ def _pick_thresholds(session: Session, rule: str) -> dict[str, Threshold]:
             f"run `medimg evaluate {run_dir}` first."
         )
     points = read_thresholds(run_dir / "thresholds.json")
+    warn_of_checkpoint(session, "the thresholds were chosen for the one before")
     picked = {n: t for n, ts in points.items() for t in ts if t.rule == rule}
     if not picked:
         known = sorted({t.rule for ts in points.values() for t in ts})
