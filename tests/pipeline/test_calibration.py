@@ -11,7 +11,9 @@ from sklearn import metrics as oracle
 from tests import independent
 
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.eval.recalibrate import Recalibration
 from medimg_baseline_cls.eval.thresholds import choose_thresholds
+from medimg_baseline_cls.pipeline.calibration import Judged, warn_of_classes
 from medimg_baseline_cls.pipeline.prevalence import describe_prevalence
 from medimg_baseline_cls.schema import ImageRecord, Predictions, Split
 
@@ -69,6 +71,40 @@ def test_recalibrated_thresholds_call_the_same_images(finished_run: Path) -> Non
             assert np.array_equal(calls, part.scores >= stored[rule]["threshold"])
             compared += 1
     assert compared >= 3
+
+
+def test_a_run_says_whether_val_determines_its_maps(finished_run: Path) -> None:
+    warnings = independent.read_json(finished_run / "recalibration.json")["warnings"]
+    val = parts_of(finished_run)["val"]
+    counts = {POSITIVE: int(val.truth.sum()), "NORMAL": int((~val.truth).sum())}
+    is_separated = oracle.roc_auc_score(val.truth, val.scores) == 1
+    assert (POSITIVE in warnings) == (is_separated or min(counts.values()) < 10)
+    for block in warnings.values():
+        start = "is separated perfectly (AUROC 1.000, " if is_separated else "holds only "
+        assert block["text"].startswith(f"VAL {start}")
+        assert str(min(counts.values())) in block["text"]
+        assert {"platt", "isotonic"} <= set(block["methods"])
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "words"),
+    [(("no", "yes"), "yes", "6 no:"), (("a", "b", "c"), "b", "6 non-b:")],
+)
+def test_the_few_images_of_val_have_their_own_name(
+    names: tuple[str, ...], name: str, words: str
+) -> None:
+    truth = np.arange(30) >= 6
+    scores = np.random.default_rng(0).random(30)
+    weights = np.ones((2, 30), dtype=np.uint16)
+    judged = [Judged("val", name, truth, scores, weights)]
+    ids = tuple(map(str, range(30)))
+    labels = truth.astype(np.int64)
+    probabilities = np.full((30, len(names)), 1 / len(names))
+    part = Predictions("val", names, ids, ids, ids, labels, probabilities)
+    fitted = Recalibration("temperature", {"temperature": 1.0})
+    found = warn_of_classes(judged, {name: {"temperature": fitted}}, part=part)
+    assert found[name]["text"].startswith(f"VAL holds only {words}")
+    assert warn_of_classes(judged, {name: {}}, part=part) == {}  # there is no map to warn of
 
 
 def test_net_benefit_is_that_of_the_confusion_matrix(finished_run: Path) -> None:

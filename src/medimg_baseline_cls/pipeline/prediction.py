@@ -16,7 +16,11 @@ from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
-from medimg_baseline_cls.eval.recalibrate import Recalibration, read_recalibration
+from medimg_baseline_cls.eval.recalibrate import (
+    Recalibration,
+    read_map_warnings,
+    read_recalibration,
+)
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.interpret.panels import PanelText
@@ -71,6 +75,8 @@ def predict(
     maps: Mapping[str, Recalibration] = {}
     if recalibrate is not None:
         maps = read_recalibration(session.run_dir / "recalibration.json", recalibrate)
+        for warning in read_map_warnings(session.run_dir / "recalibration.json", recalibrate):
+            session.log.warn(warning)
     files = find_files(paths)
     cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
