@@ -173,9 +173,29 @@ def test_images_in_another_order_are_the_same_images() -> None:
 
 
 def test_patients_with_several_images_are_warned_of() -> None:
-    models = [make_model(name, make_test(1, per_patient=2)) for name in "ab"]
+    models = [make_model(name, make_test(i, per_patient=2)) for i, name in enumerate("ab")]
     (warning,) = compare_models(models, resampling=FEW)["warnings"]
     assert warning.startswith("60 images are of 30 patients")
+
+
+def test_identical_predictions_are_named_pair_by_pair() -> None:
+    tests = {"a": make_test(1), "b": make_test(2), "c": make_test(2), "d": make_test(1)}
+    models = [make_model(name, test) for name, test in tests.items()]
+    cuts = {"PNEUMONIA": (replace(models[3].thresholds["PNEUMONIA"][0], value=0.123),)}
+    models[3] = replace(models[3], thresholds=cuts)
+    found = compare_models(models, resampling=FEW)
+    assert found["warnings"] == [
+        "a and d are identical predictions, only their thresholds differ.",
+        "b and c are identical predictions.",
+    ]
+    assert [gap["is_identical"] for gap in found["differences"]] == [False, False, True]
+
+
+def test_predictions_that_differ_in_the_last_digit_are_no_copies() -> None:
+    one, other = make_test(1), make_test(1)
+    other.probabilities[7, 1] = np.nextafter(other.probabilities[7, 1], 0)
+    found = compare_models([make_model("a", one), make_model("b", other)], resampling=FEW)
+    assert found["warnings"] == [] and not found["differences"][0]["is_identical"]
 
 
 def other_labels(test: Predictions) -> Predictions:

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom, binomtest
 from sklearn import metrics as oracle
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.eval.metrics import average_precision_score
 from medimg_baseline_cls.eval.prevalence import (
     average_precision_at,
+    exact_predictive_intervals,
     f1_score_at,
     max_f1_threshold_at,
     predictive_values,
@@ -74,6 +76,45 @@ def test_what_is_called_by_nobody_is_undefined() -> None:
     one_class = (np.ones(3, dtype=bool), np.array([0.1, 0.2, 0.3]))
     assert average_precision_at(*one_class, prevalence=0.2) is None
     assert max_f1_threshold_at(*one_class, prevalence=0.2) is None
+
+
+def bayes(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """Return PPV and NPV from the shares of a population."""
+    hits, misses = sensitivity * prevalence, (1 - sensitivity) * prevalence
+    rejections, alarms = specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)
+    return hits / (hits + alarms), rejections / (rejections + misses)
+
+
+def test_exact_predictive_intervals_are_those_of_the_limits_of_scipy() -> None:
+    ends = [binomtest(k, n).proportion_ci(0.975, method="exact") for k, n in ((17, 20), (30, 30))]
+    ppv, npv = exact_predictive_intervals((17 / 20, 20), (1.0, 30), prevalence=0.1)
+    low, high = bayes(ends[0].low, ends[1].low, 0.1), bayes(ends[0].high, ends[1].high, 0.1)
+    assert ppv == pytest.approx((low[0], high[0])) and npv == pytest.approx((low[1], high[1]))
+    # A share between two whole numbers of patients is as uncertain as both.
+    between = exact_predictive_intervals((0.84, 20), (1.0, 30), prevalence=0.1)
+    lower = exact_predictive_intervals((16 / 20, 20), (1.0, 30), prevalence=0.1)
+    assert between[1] == pytest.approx((lower[1][0], npv[1]))
+
+
+@pytest.mark.parametrize(("sensitivity", "specificity"), [(0.9, 0.98), (0.98, 0.8), (0.6, 0.99)])
+@pytest.mark.parametrize("prevalence", [0.02, 0.5])
+def test_exact_predictive_intervals_hold_the_truth_often_enough(
+    sensitivity: float, specificity: float, prevalence: float
+) -> None:
+    num_positive, num_negative = 15, 25
+    truths, held = bayes(sensitivity, specificity, prevalence), [0.0, 0.0]
+    for hits in range(num_positive + 1):
+        for rejections in range(num_negative + 1):
+            found = exact_predictive_intervals(
+                (hits / num_positive, num_positive),
+                (rejections / num_negative, num_negative),
+                prevalence=prevalence,
+            )
+            chance = binom.pmf(hits, num_positive, sensitivity)
+            chance *= binom.pmf(rejections, num_negative, specificity)
+            for i, (low, high) in enumerate(found):
+                held[i] += chance * (low <= truths[i] <= high)
+    assert min(held) >= 0.95
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, float("nan")])

@@ -1,6 +1,7 @@
 """Maps are fitted on VAL alone, keep every decision, and are those of independent fits."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.eval.mistakes import mine_mistakes
-from medimg_baseline_cls.eval.recalibrate import METHODS, Method, fit_recalibration
+from medimg_baseline_cls.eval.recalibrate import (
+    FEWEST_IMAGES,
+    METHODS,
+    Method,
+    fit_recalibration,
+    read_map_warnings,
+    warn_of_maps,
+)
 from medimg_baseline_cls.eval.summary import summarize_predictions
 from medimg_baseline_cls.schema import Predictions, Threshold
 
@@ -109,6 +117,63 @@ def test_scores_that_point_the_wrong_way_and_one_class_have_no_map() -> None:
     for method in METHODS:
         ones = np.ones_like(truth)
         assert fit_recalibration(method, split="val", truth=ones, scores=scores) is None
+
+
+def warned(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[list[str], str]:
+    """Return the methods that are warned of, and what is said."""
+    found = warn_of_maps(truth, scores, name="ILL", other="WELL")
+    if found is None:
+        return [], ""
+    return list(found["methods"]), str(found["text"])
+
+
+def test_a_val_that_is_separated_perfectly_is_told_with_its_numbers() -> None:
+    scores = np.linspace(0.02, 0.98, 49)
+    high = scores > 0.7
+    methods, text = warned(high, scores)
+    assert methods == ["platt", "isotonic"]
+    assert text.startswith(f"VAL is separated perfectly (AUROC 1.000, {high.sum()} ILL and ")
+    assert roc_auc_score(high, scores) == 1
+    # One image on the wrong side, or a tie across the classes, is no perfect separation.
+    wrong = high.copy()
+    wrong[10] = True
+    assert warned(wrong, scores) == ([], "")
+    assert warned(high, np.where(scores > 0.6, 0.9, scores)) == ([], "")
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.5, 0.8])
+def test_a_temperature_is_preferred_only_where_there_is_a_best_one(cut: float) -> None:
+    scores = np.linspace(0.0051, 0.9951, 100)
+    methods, text = warned(scores > cut, scores)
+    fitted = fit_recalibration("temperature", split="val", truth=scores > cut, scores=scores)
+    assert fitted is not None
+    is_at_its_end = fitted.parameters["temperature"] < 0.051
+    assert is_at_its_end == (cut == 0.5) == ("temperature" in methods)
+    assert ("prefer temperature or none" in text) == (not is_at_its_end)
+
+
+def test_few_images_of_a_class_are_told() -> None:
+    random = np.random.default_rng(0)
+    scores = np.round(random.random(80), 3)
+    for few in (FEWEST_IMAGES - 1, FEWEST_IMAGES):
+        truth = np.arange(80) < few
+        for labels, word in ((truth, "ILL"), (~truth, "WELL")):
+            methods, text = warned(labels, scores)
+            if few < FEWEST_IMAGES:
+                assert text.startswith(f"VAL holds only 9 {word}: ")
+                assert methods == ["platt", "isotonic"]
+            else:
+                assert text == ""
+    assert warned(np.zeros(80, dtype=bool), scores) == ([], "")
+
+
+def test_warnings_are_read_by_method(tmp_path: Path) -> None:
+    path = tmp_path / "recalibration.json"
+    path.write_text('{"warnings": {"A": {"methods": ["platt"], "text": "few"}}}')
+    assert read_map_warnings(path, "platt") == ["few"]
+    assert read_map_warnings(path, "temperature") == []
+    path.write_text('{"classes": {}}')
+    assert read_map_warnings(path, "platt") == []
 
 
 @pytest.mark.parametrize("split", ["test", "train", "new"])

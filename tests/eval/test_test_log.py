@@ -14,6 +14,7 @@ from medimg_baseline_cls.eval.test_log import (
     LogEntry,
     append_entry,
     clean_reason,
+    compare_points,
     describe_log,
     digest_thresholds,
     keep_stored,
@@ -95,10 +96,34 @@ def test_each_change_is_named_alone_with_both_values(name: str, words: str) -> N
     now = entry_of(2, **{name: "e" * 64})
     (change,) = list_changes(entry_of(), now)
     assert change.startswith(words)
-    assert getattr(entry_of(), name)[:12] in change and "e" * 12 in change
+    is_told = name != "thresholds_sha256"  # by a hash: that one is of no file
+    assert (getattr(entry_of(), name)[:12] in change and "e" * 12 in change) == is_told
     with pytest.raises(RunError, match=r"start a new run.*--accept") as refusal:
         settle_change([change], last=entry_of(), accept=None)
     assert change in str(refusal.value)
+
+
+def test_operating_points_are_told_by_their_values() -> None:
+    before = {"images": points_of(0.25), "patients": points_of(0.3)}
+    after = {"images": points_of(0.75), "patients": points_of(0.3000021)}
+    told = compare_points(before, after)
+    assert told == (
+        "Max-F1 of PNEUMONIA was 0.250, is 0.750",
+        "Max-F1 of PNEUMONIA per patient was 0.3, is 0.3000021",
+    )
+    now = entry_of(2, thresholds_sha256="e" * 64)
+    (change,) = list_changes(entry_of(), now, points=told)
+    assert change == f"the operating points: {told[0]}, {told[1]}"
+    assert compare_points(before, before) == ()
+    assert compare_points({"images": points_of(0.25)}, before) == (
+        "Max-F1 of PNEUMONIA per patient was absent, is 0.300",
+    )
+
+
+def test_many_operating_points_are_counted_not_listed() -> None:
+    told = [f"point {i}" for i in range(20)]
+    (change,) = list_changes(entry_of(), entry_of(2, thresholds_sha256="e" * 64), points=told)
+    assert change.endswith("point 4, point 5 and 14 more")
 
 
 def test_what_may_differ_between_evaluations_is_no_change() -> None:

@@ -11,7 +11,9 @@ from sklearn import metrics as oracle
 from tests import independent
 
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.eval.recalibrate import Recalibration
 from medimg_baseline_cls.eval.thresholds import choose_thresholds
+from medimg_baseline_cls.pipeline.calibration import Judged, warn_of_classes
 from medimg_baseline_cls.pipeline.prevalence import describe_prevalence
 from medimg_baseline_cls.schema import ImageRecord, Predictions, Split
 
@@ -71,6 +73,40 @@ def test_recalibrated_thresholds_call_the_same_images(finished_run: Path) -> Non
     assert compared >= 3
 
 
+def test_a_run_says_whether_val_determines_its_maps(finished_run: Path) -> None:
+    warnings = independent.read_json(finished_run / "recalibration.json")["warnings"]
+    val = parts_of(finished_run)["val"]
+    counts = {POSITIVE: int(val.truth.sum()), "NORMAL": int((~val.truth).sum())}
+    is_separated = oracle.roc_auc_score(val.truth, val.scores) == 1
+    assert (POSITIVE in warnings) == (is_separated or min(counts.values()) < 10)
+    for block in warnings.values():
+        start = "is separated perfectly (AUROC 1.000, " if is_separated else "holds only "
+        assert block["text"].startswith(f"VAL {start}")
+        assert str(min(counts.values())) in block["text"]
+        assert {"platt", "isotonic"} <= set(block["methods"])
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "words"),
+    [(("no", "yes"), "yes", "6 no:"), (("a", "b", "c"), "b", "6 non-b:")],
+)
+def test_the_few_images_of_val_have_their_own_name(
+    names: tuple[str, ...], name: str, words: str
+) -> None:
+    truth = np.arange(30) >= 6
+    scores = np.random.default_rng(0).random(30)
+    weights = np.ones((2, 30), dtype=np.uint16)
+    judged = [Judged("val", name, truth, scores, weights)]
+    ids = tuple(map(str, range(30)))
+    labels = truth.astype(np.int64)
+    probabilities = np.full((30, len(names)), 1 / len(names))
+    part = Predictions("val", names, ids, ids, ids, labels, probabilities)
+    fitted = Recalibration("temperature", {"temperature": 1.0})
+    found = warn_of_classes(judged, {name: {"temperature": fitted}}, part=part)
+    assert found[name]["text"].startswith(f"VAL holds only {words}")
+    assert warn_of_classes(judged, {name: {}}, part=part) == {}  # there is no map to warn of
+
+
 def test_net_benefit_is_that_of_the_confusion_matrix(finished_run: Path) -> None:
     table = independent.read_rows(finished_run / "decision_curve.csv")
     for split, part in parts_of(finished_run).items():
@@ -96,7 +132,7 @@ def test_predictive_values_follow_bayes_rule_at_each_prevalence(finished_run: Pa
     assert "target" not in found
     for block in found.values():
         share = block["prevalence"]
-        for point in [*block["operating_points"].values(), block["max_f1"]]:
+        for point in [*block["operating_points"].values(), block["max_f1_at_prevalence"]]:
             own = independent.point_figures(part, point["threshold"])
             hits, alarms = own["sensitivity"] * share, (1 - own["specificity"]) * (1 - share)
             if hits + alarms:
@@ -131,9 +167,12 @@ def test_a_declared_prevalence_stands_beside_the_others(tmp_path: Path) -> None:
     ppv = {name: block[name]["operating_points"]["max_f1"]["ppv"] for name in block}
     assert ppv["target"]["value"] < ppv["train"]["value"] < ppv["test"]["value"]
     assert ppv["target"]["interval"][0] < ppv["target"]["value"] < ppv["target"]["interval"][1]
-    assert block["target"]["max_f1"]["threshold"] > block["val"]["max_f1"]["threshold"]
+    assert (
+        block["target"]["max_f1_at_prevalence"]["threshold"]
+        > block["val"]["max_f1_at_prevalence"]["threshold"]
+    )
     own = next(point.value for point in thresholds["yes"] if point.rule == "max_f1")
-    assert block["val"]["max_f1"]["threshold"] == own
+    assert block["val"]["max_f1_at_prevalence"]["threshold"] == own
 
 
 def test_both_figures_are_drawn(finished_run: Path) -> None:

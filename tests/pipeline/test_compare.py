@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.pipeline import compare
+from medimg_baseline_cls.pipeline.compare import name_comparison
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -74,6 +76,34 @@ def test_figures_are_those_of_the_predictions(
     assert gap["value"] == pytest.approx(aurocs[1] - aurocs[0], abs=1e-12)
     assert (result.run_dir / "comparison.png").stat().st_size > 10_000
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_a_copy_is_said_to_be_one(finished_run: Path, copy: Path, tmp_path: Path) -> None:
+    result = compare([finished_run, copy], output_dir=tmp_path)
+    name = finished_run.name
+    warning = f"{name} [1] and {name} [2] are identical predictions."
+    assert result.summary["warnings"][0] == warning
+    said = (result.run_dir / "log.txt").read_text(encoding="utf-8")
+    assert warning in " ".join(said.split())
+
+
+def test_the_folder_is_named_after_every_run(
+    finished_run: Path, worse: Path, tmp_path: Path
+) -> None:
+    folder = compare([finished_run, worse], output_dir=tmp_path).run_dir
+    project = json.loads((finished_run / "config.json").read_text())["project"]
+    assert re.fullmatch(rf"{project}_vs_worse_\d{{8}}-\d{{6}}", folder.name)
+    assert folder.parent == tmp_path / "compare"
+    turned = compare([worse, finished_run], output_dir=tmp_path).run_dir
+    assert turned.name.startswith(f"worse_vs_{project}_")
+
+
+def test_any_folder_can_give_its_name(tmp_path: Path) -> None:
+    sweep = tmp_path / "films_20260102-030405" / "ensemble"
+    odd = [tmp_path / "my run (2)", tmp_path / "-", tmp_path / ("x" * 90)]
+    assert name_comparison([sweep, odd[0]]) == "films_vs_my-run-2"
+    assert name_comparison([odd[1], odd[2]]) == f"run_vs_{'x' * 32}"
+    assert name_comparison([sweep] * 5) == "films_vs_films_vs_films_vs_2_more"
 
 
 def test_the_command_prints_one_table(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,13 +61,20 @@ def do_nothing(*_: object) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "checkpoint": (change_checkpoint, r"the checkpoint \(best\.pt\): was [0-9a-f]{12}, is"),
-    "split": (change_split, r"the split \(split\.csv\): was"),
+    "checkpoint": (
+        change_checkpoint,
+        r"the checkpoint \(best\.pt\): its sha256 was [0-9a-f]{12}, is",
+    ),
+    "split": (change_split, r"the split \(split\.csv\): its sha256 was [0-9a-f]{12}, is"),
     "target": (
         lambda run_dir: change_settings(run_dir, target_sensitivity=0.5),
-        r"the operating points \(thresholds\.json\): was",
+        r"the operating points: Target sensitivity of PNEUMONIA was 0\.\d+ \(for a sensitivity of "
+        r"0\.95\), is 0\.\d+ \(for a sensitivity of 0\.5\)",
     ),
-    "edited": (edit_thresholds, r"thresholds\.json was edited: was"),
+    "edited": (
+        edit_thresholds,
+        r"since: thresholds\.json was edited: Max-F1 of PNEUMONIA was \S+, is \S+ \(delete it",
+    ),
 }
 
 
@@ -101,8 +109,12 @@ def test_a_change_after_test_is_named_before_anything_is_written(copy: Path, nam
     change, pattern = CHANGES[name]
     change(copy)
     before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.name != "log.txt"}
-    with pytest.raises(RunError, match=pattern):
+    with pytest.raises(RunError, match=pattern) as refusal:
         evaluate(copy)
+    # Whoever compares a hash does so by `sha256sum`.
+    hashes = re.findall(r"is ([0-9a-f]{12})\b", str(refusal.value))
+    files = [sha256_file(copy / f)[:12] for f in ("best.pt", "split.csv", "thresholds.json")]
+    assert set(hashes) <= set(files) and len(hashes) == (name in ("checkpoint", "split"))
     after = {path: path.read_bytes() for path in copy.rglob("*.*") if path.name != "log.txt"}
     assert after == before
 
@@ -185,4 +197,39 @@ def test_a_run_scored_before_there_was_a_log_says_so(copy: Path) -> None:
     (copy / "test_log.csv").unlink()
     evaluate(copy)
     (row,) = read_rows(copy / "test_log.csv")
-    assert "not logged" in row["reason"]
+    assert "test_log.csv was missing" in row["reason"]
+
+
+def test_a_threshold_edited_by_hand_is_told_with_both_values(copy: Path) -> None:
+    stored = json.loads((copy / "thresholds.json").read_text())["classes"]["PNEUMONIA"]
+    before = stored["max_f1"]["threshold"]
+    edit_thresholds(copy)
+    with pytest.raises(RunError) as refusal:
+        evaluate(copy)
+    told = re.search(r"Max-F1 of PNEUMONIA was (\S+), is (\S+)", str(refusal.value))
+    assert told is not None
+    assert [float(t) for t in told.groups()] == pytest.approx([before, before + 0.01], abs=6e-4)
+
+
+def test_values_that_are_lost_are_not_invented(copy: Path) -> None:
+    change_settings(copy, target_sensitivity=0.5)
+    (copy / "thresholds.json").unlink()
+    with pytest.raises(RunError, match="their earlier values are not on disk"):
+        evaluate(copy)
+
+
+def test_explain_and_predict_say_that_the_checkpoint_was_not_evaluated(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next(p for p in sorted((copy / "gradcam").rglob("*.png")))
+    table = ["--output", str(tmp_path / "new.csv")]
+    words = "best.pt is no longer the checkpoint that was evaluated: "
+    for change in (do_nothing, change_checkpoint):
+        change(copy)
+        assert main(["predict", str(copy), str(image), *table]) == 0
+        assert main(["explain", str(copy)]) == 0
+        said = "".join(capsys.readouterr())
+        said = " ".join(said.split())
+        assert said.count(words) == (2 if change is change_checkpoint else 0)
+    assert "the thresholds were chosen for the one before" in said
+    assert "the maps are of the new network, the mistakes of the one before" in said

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.eval.resample import Resampling, draw_part
+from medimg_baseline_cls.eval.resample import Resampling, add_intervals, draw_part
+from medimg_baseline_cls.eval.summary import summarize_predictions
 from medimg_baseline_cls.eval.thresholds import choose_thresholds
 from medimg_baseline_cls.pipeline.prevalence import describe_prevalence
 from medimg_baseline_cls.schema import (
@@ -135,7 +136,7 @@ def test_figures_are_those_of_weighted_images(task: Task) -> None:
             precision = oracle.average_precision_score(truth, scores, sample_weight=weights)
             assert block["average_precision"]["value"] == pytest.approx(precision)
             assert block["average_precision"]["baseline"] == share
-            for point in (block["max_f1"], *block["operating_points"].values()):
+            for point in (block["max_f1_at_prevalence"], *block["operating_points"].values()):
                 call = scores >= point["threshold"]
                 for key, wanted in (("ppv", 1), ("npv", 0)):
                     if not (call == wanted).any():
@@ -181,9 +182,45 @@ def test_intervals_are_those_of_repeated_images(task: Task) -> None:
             values = drawn[f"{rule}/{key}"]
             assert point[key].get("num_undefined", 0) == NUM_RESAMPLES - len(values)
             low, high = np.quantile(values, (0.025, 0.975))
-            # Without any variation there is no interval.
-            expected = None if high - low < 1e-12 else pytest.approx([low, high], abs=1e-9)
-            assert point[key]["interval"] == expected
+            if high - low > 1e-12:
+                assert point[key]["interval"] == pytest.approx([low, high], abs=1e-9)
+            else:
+                assert point[key]["method"].startswith("clopper_pearson")
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_rates_have_the_intervals_of_the_summary(task: Task) -> None:
+    parts = parts_of(task)
+    split = TRAIN if task == "multiclass" else findings_split()
+    thresholds = choose_thresholds(parts[0], classes=NAMES, target_sensitivity=TARGET)
+    summaries = {
+        part.split: summarize_predictions(part, thresholds, positive_class=None) for part in parts
+    }
+    resampling = Resampling(NUM_RESAMPLES, 0)
+    summary = add_intervals(summaries, parts, target_sensitivity=TARGET, resampling=resampling)
+    for name, blocks in describe(parts, split).items():
+        points = summary["test"]["classes"][name]["operating_points"]
+        for rule, point in blocks["test"]["operating_points"].items():
+            for key in ("sensitivity", "specificity"):
+                wanted = {k: points[rule][key][k] for k in ("value", "interval", "method")}
+                assert {k: point[key][k] for k in wanted} == wanted
+
+
+def test_predictive_values_of_1_have_a_width_from_the_patients_of_both_classes() -> None:
+    val, test = parts_of("multiclass")
+    sure = np.full((NUM_IMAGES, 3), 0.01)
+    sure[np.arange(NUM_IMAGES), test.labels] = 0.98
+    found = describe((val, replace(test, probabilities=sure)), TRAIN, target_prevalence=0.05)
+    truth, groups = known_of(test, "normal")[0], np.array(test.groups)
+    # Of n right out of n, the lower limit at 97.5 % is 0.0125 to the power 1 / n.
+    rates = [0.0125 ** (1 / len(set(groups[side].tolist()))) for side in (truth, ~truth)]
+    point = found["normal"]["target"]["operating_points"]["default"]
+    hits, alarms = rates[0] * 0.05, (1 - rates[1]) * 0.95
+    rejections, misses = rates[1] * 0.95, (1 - rates[0]) * 0.05
+    for key, low in (("ppv", hits / (hits + alarms)), ("npv", rejections / (rejections + misses))):
+        assert point[key]["value"] == 1.0 and "interval_reason" not in point[key]
+        assert point[key]["interval"] == pytest.approx([low, 1.0])
+    assert point["sensitivity"]["method"] == "clopper_pearson"
 
 
 def test_a_finding_without_a_positive_image_in_val_has_no_max_f1() -> None:
@@ -194,7 +231,10 @@ def test_a_finding_without_a_positive_image_in_val_has_no_max_f1() -> None:
     assert set(found) == {"train", "test"}
     truth, scores = known_of(test, "bacteria")
     for block in found.values():
-        assert block["max_f1"]["threshold"] is None and block["max_f1"]["reason"]
+        assert (
+            block["max_f1_at_prevalence"]["threshold"] is None
+            and block["max_f1_at_prevalence"]["reason"]
+        )
         points = block["operating_points"]
         assert set(points) == {"default"}
         call = scores >= 0.5
@@ -227,7 +267,7 @@ def test_a_test_where_a_finding_is_never_known_has_thresholds_of_none() -> None:
     block = found["val"]
     assert block["operating_points"] == {}
     assert block["average_precision"]["value"] is None
-    assert block["max_f1"]["threshold"] is None
+    assert block["max_f1_at_prevalence"]["threshold"] is None
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
@@ -240,7 +280,7 @@ def test_a_rarer_disease_has_lower_ppv_higher_npv_and_a_higher_threshold(task: T
     points = [block["operating_points"]["max_f1"] for block in found]
     ppv, npv = ([point[key]["value"] for point in points] for key in ("ppv", "npv"))
     assert ppv == sorted(ppv) and npv == sorted(npv, reverse=True)
-    thresholds = [block["max_f1"]["threshold"] for block in found]
+    thresholds = [block["max_f1_at_prevalence"]["threshold"] for block in found]
     assert thresholds == sorted(thresholds, reverse=True) and thresholds[0] > thresholds[-1]
     precisions = [block["average_precision"]["value"] for block in found]
     assert precisions == sorted(precisions)

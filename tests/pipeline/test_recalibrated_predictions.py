@@ -1,5 +1,7 @@
 """New images get recalibrated probabilities beside their own, and the same decisions."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,23 @@ def test_platts_column_is_his_line_and_decisions_stay(
     assert {float(row[f"platt_threshold_{POSITIVE}"]) for row in mapped} == {cut}
     calls = [value >= cut for value in found]
     assert calls == [row["decision"] == POSITIVE for row in mapped]
+
+
+def test_a_map_that_val_does_not_determine_is_warned_of_where_it_is_used(
+    finished_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "copy")
+    content = independent.read_json(run / "recalibration.json")
+    warning = {"methods": ["platt"], "text": "VAL holds only 7 NORMAL: and so on."}
+    for warnings, method, is_told in (
+        ({POSITIVE: warning}, "platt", True),
+        ({POSITIVE: warning}, "temperature", False),
+        ({}, "platt", False),
+    ):
+        (run / "recalibration.json").write_text(json.dumps(content | {"warnings": warnings}))
+        rows_of(run, phantoms, tmp_path / "new.csv", method)
+        said = " ".join("".join(capsys.readouterr()).split())
+        assert ("VAL holds only 7 NORMAL" in said) == is_told
 
 
 def test_an_unknown_method_names_those_there_are(finished_run: Path, phantoms: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def judge(make_run: MakeRun, classes: tuple[str, ...], *, names: tuple[str, ...]
         "prevalence": 0.02,
         "average_precision": {"value": 0.31, "baseline": 0.02},
         "operating_points": {"max_f1": point | {"ppv": {"value": 0.2, "interval": [0.1, 0.4]}}},
-        "max_f1": {"threshold": 0.9, **point},
+        "max_f1_at_prevalence": {"threshold": 0.9, **point},
     }
     contents = {
         "calibration.json": found,
@@ -85,6 +86,17 @@ def test_recalibration_and_prevalence_have_their_tables(make_run: MakeRun) -> No
     assert declared["Max-F1 threshold"] == "0.900"
     page = render_report(content)
     assert 'id="probabilities"' in page and 'href="#probabilities"' in page
+
+
+def test_a_map_that_val_does_not_determine_is_told_below_its_table(make_run: MakeRun) -> None:
+    content = judge(make_run, ("NORMAL", "PNEUMONIA"), names=("PNEUMONIA",))
+    _, maps, _ = tabulate_probabilities(content)
+    text = "VAL holds only 7 NORMAL: it does not determine a Platt or isotonic map."
+    warning = {"PNEUMONIA": {"methods": ["platt", "isotonic"], "text": text}}
+    told = replace(content, recalibration=content.recalibration | {"warnings": warning})
+    _, warned, _ = tabulate_probabilities(told)
+    assert (*maps.notes, text) == warned.notes
+    assert text in render_report(told)
 
 
 def test_each_of_several_classes_has_its_rows_and_few_have_tables(make_run: MakeRun) -> None:

@@ -28,6 +28,7 @@ from medimg_baseline_cls.utils.seed import generator
 
 NUM_RESAMPLES = 2000
 LEAST_DEFINED = 0.5
+NO_VARIATION = "the resamples do not vary"
 _CHUNK_CELLS = 1_000_000
 
 Weights = NDArray[np.uint16]
@@ -299,7 +300,7 @@ def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
     tail = (1 - level) / 2
     low, high = (float(bound) for bound in np.quantile(defined, (tail, 1 - tail)))
     if low == high:
-        return content | {"interval_reason": "the resamples do not vary"}
+        return content | {"interval_reason": NO_VARIATION}
     return content | {"interval": [low, high]}
 
 

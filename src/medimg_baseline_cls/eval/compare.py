@@ -6,7 +6,8 @@ has stored. AUROC has DeLong's test beside it, the calls at each operating point
 McNemar's, and Holm's correction takes all tests of a comparison as one family.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -78,17 +79,31 @@ def compare_models(models: Sequence[ScoredModel], *, resampling: Resampling) -> 
             "seed": resampling.seed,
         },
         "tests": {"correction": "Holm", "num_tests": num_tests, "family": FAMILY},
-        "warnings": _warn(test),
+        "warnings": [*_warn_of_copies(aligned), *_warn(test)],
         "models": [
             {"name": model.name, "thresholds": _list_thresholds(model)}
             | {"classes": nest_figures(entries)}
             for model, entries in zip(aligned, figures, strict=True)
         ],
         "differences": [
-            {"name": model.name, "classes": nest_figures(entries)}
+            {"name": model.name, "is_identical": _is_copy(model, aligned[0])}
+            | {"classes": nest_figures(entries)}
             for model, entries in zip(aligned[1:], differences, strict=True)
         ],
     }
+
+
+def _warn_of_copies(models: Sequence[ScoredModel]) -> Iterator[str]:
+    """Say which models are one and the same; no difference is no finding then."""
+    for one, other in combinations(models, 2):
+        if _is_copy(one, other):
+            is_cut_alike = _list_thresholds(one) == _list_thresholds(other)
+            end = "" if is_cut_alike else ", only their thresholds differ"
+            yield f"{one.name} and {other.name} are identical predictions{end}."
+
+
+def _is_copy(one: ScoredModel, other: ScoredModel) -> bool:
+    return np.array_equal(one.test.probabilities, other.test.probabilities)
 
 
 def _warn(test: Any) -> list[str]:

@@ -4,10 +4,13 @@ Sensitivity and specificity are taken as they are; PPV, NPV, AP and F1 follow by
 which holds where the same disease at another share is met (label shift), and only there.
 """
 
+import math
+
 import numpy as np
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.eval.bootstrap import Values
+from medimg_baseline_cls.eval.intervals import LEVEL, Interval, clopper_pearson_interval
 from medimg_baseline_cls.eval.metrics import Scores, Truth, count_by_threshold
 
 
@@ -30,6 +33,42 @@ def predictive_values(
     alarms = np.multiply(1 - specificity, 1 - prevalence)
     rejections = np.multiply(specificity, 1 - prevalence)
     return _share(hits, hits + alarms), _share(rejections, rejections + misses)
+
+
+def exact_predictive_intervals(
+    sensitivity: tuple[float, int],
+    specificity: tuple[float, int],
+    *,
+    prevalence: float,
+    level: float = LEVEL,
+) -> tuple[Interval, Interval]:
+    """Return intervals of PPV and NPV at a prevalence that have a width at 0 and 1 too.
+
+    Both figures rise with sensitivity and with specificity. Where Clopper and Pearson's intervals
+    of these two, each at the level (1 + level) / 2 (97.5 % for 95 %), hold both truths, PPV and NPV
+    lie between their values at both lower and at both upper limits. By Bonferroni's inequality
+    that is so in `level` of all studies or more, whether or not the two are independent: a wide
+    interval, for where the delta method on logits (Mercaldo, Lau and Zhou, Statistics in Medicine
+    2007) and the bootstrap have none. The threshold is taken as given.
+
+    Args:
+        sensitivity: the share, and the positive patients as trials, 1 or more. A share that is no
+            whole number of patients is rounded down for the lower limit, up for the upper.
+        specificity: likewise of the negative patients.
+        prevalence: in (0, 1).
+        level: the confidence level, in (0, 1).
+
+    >>> ppv, npv = exact_predictive_intervals((1.0, 20), (1.0, 50), prevalence=0.1)
+    >>> [round(bound, 3) for bound in (*ppv, *npv)]
+    [0.515, 1.0, 0.977, 1.0]
+    """
+    inner = (1 + level) / 2
+    limits = [_exact_interval(*rate, level=inner) for rate in (sensitivity, specificity)]
+    ends = [
+        predictive_values(limits[0][end], limits[1][end], prevalence=prevalence) for end in (0, 1)
+    ]
+    (low_ppv, low_npv), (high_ppv, high_npv) = ends
+    return (float(low_ppv), float(high_ppv)), (float(low_npv), float(high_npv))
 
 
 def average_precision_at(truth: Truth, scores: Scores, *, prevalence: float) -> float | None:
@@ -79,6 +118,15 @@ def f1_score_at(sensitivity: float, specificity: float, *, prevalence: float) ->
     _require_share(prevalence)
     hits, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     return 2 * hits / (hits + alarms + prevalence)
+
+
+def _exact_interval(share: float, num_trials: int, *, level: float) -> Interval:
+    hits = share * num_trials
+    # 0.3 * 10 is not quite 3.
+    fewest, most = math.floor(hits + 1e-9), math.ceil(hits - 1e-9)
+    low, _ = clopper_pearson_interval(fewest, num_trials, level=level)
+    _, high = clopper_pearson_interval(most, num_trials, level=level)
+    return low, high
 
 
 def _require_share(prevalence: float) -> None:

@@ -22,6 +22,7 @@ from medimg_baseline_cls.utils.files import read_json
 
 Method = Literal["temperature", "platt", "isotonic"]
 METHODS: tuple[Method, ...] = ("temperature", "platt", "isotonic")
+FEWEST_IMAGES = 10
 _TEMPERATURES = (0.05, 20.0)
 _SLANT = 1e-6  # of the probability itself, mixed into isotonic steps
 
@@ -95,6 +96,59 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
             f"{' or '.join(name for name in METHODS if name != method)}."
         )
     return maps
+
+
+def warn_of_maps(
+    truth: Truth, scores: Scores, *, name: str, other: str
+) -> dict[str, str | list[Method]] | None:
+    """Say in one sentence that the maps of a class are hardly determined by VAL; None where not.
+
+    Where VAL is separated perfectly, Platt's line depends on his targets alone, isotonic regression
+    knows 0 and 1 only, and the best temperature is 0 if the classes also part at 0.5. Such maps
+    may make the probabilities of other images worse.
+
+    Args:
+        truth: of VAL, shape (N,), bool, with both classes.
+        scores: of VAL, shape (N,), in [0, 1].
+        name: of the class.
+        other: of all else.
+
+    Returns:
+        "methods", the maps that it is about, and "text".
+
+    >>> scores = np.linspace(0.3, 0.9, 40)
+    >>> found = warn_of_maps(scores > 0.6, scores, name="ILL", other="WELL")
+    >>> found["text"].split(": ")[0]
+    'VAL is separated perfectly (AUROC 1.000, 20 ILL and 20 WELL)'
+    >>> found["text"].split(": ")[1]
+    'it does not determine a Platt or isotonic map; prefer temperature or none.'
+    """
+    counts = {name: int(truth.sum()), other: int((~truth).sum())}
+    fewest = min(counts, key=lambda key: counts[key])
+    if counts[fewest] == 0:
+        return None
+    methods: list[Method] = ["platt", "isotonic"]
+    advice = "prefer temperature or none"
+    if scores[truth].min() > scores[~truth].max():
+        if scores[truth].min() > 0.5 > scores[~truth].max():
+            methods, advice = list(METHODS), "leave the probabilities as they are"
+        listed = " and ".join(f"{count} {key}" for key, count in counts.items())
+        found = f"VAL is separated perfectly (AUROC 1.000, {listed})"
+    elif counts[fewest] < FEWEST_IMAGES:
+        found = f"VAL holds only {counts[fewest]} {fewest}"
+    else:
+        return None
+    named = "Platt or isotonic" if len(methods) == 2 else "temperature, Platt or isotonic"
+    return {
+        "methods": methods,
+        "text": f"{found}: it does not determine a {named} map; {advice}.",
+    }
+
+
+def read_map_warnings(path: Path, method: str) -> list[str]:
+    """Return the warnings of recalibration.json about one method; none in files without them."""
+    blocks: Mapping[str, Any] = read_json(path).get("warnings", {})
+    return [str(block["text"]) for block in blocks.values() if method in block["methods"]]
 
 
 def fit_recalibration(

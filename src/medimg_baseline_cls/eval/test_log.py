@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
+from medimg_baseline_cls.schema import Threshold
 from medimg_baseline_cls.utils.files import format_csv_row, read_csv, sync_folder
 
 LOG_NAME = "test_log.csv"
 TOLERANCE = 1e-6
 _SHORT = 12
 _MAX_REASON = 500
+_NUM_SHOWN = 6
 _LOCKED = {
     "checkpoint_sha256": "the checkpoint (best.pt)",
-    "thresholds_sha256": "the operating points (thresholds.json)",
+    "thresholds_sha256": "the operating points",
     "split_sha256": "the split (split.csv)",
     "class_order": "the class order",
 }
@@ -96,8 +99,16 @@ def append_entry(run_dir: Path, entry: LogEntry) -> None:
     sync_folder(run_dir)
 
 
-def list_changes(last: LogEntry, now: LogEntry) -> tuple[str, ...]:
+def list_changes(last: LogEntry, now: LogEntry, *, points: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what is no longer as it was when TEST was last scored, one phrase each.
+
+    A hash that is shown is that of the file. Operating points are logged by what decides, which
+    is no file, and so are told by their values.
+
+    Args:
+        last: the entry before.
+        now: the entry to be.
+        points: how the operating points differ, from `compare_points`; empty where that is unknown.
 
     >>> last = LogEntry(**{name: "" for name in LogEntry.__dataclass_fields__} | {"number": 1})
     >>> list_changes(last, replace(last, class_order="B | A"))
@@ -108,9 +119,34 @@ def list_changes(last: LogEntry, now: LogEntry) -> tuple[str, ...]:
         before, after = str(getattr(last, name)), str(getattr(now, name))
         if before == after:
             continue
-        is_hash = name.endswith("sha256")
-        shown = [text[:_SHORT] if is_hash else repr(text) for text in (before, after)]
-        changes.append(f"{words}: was {shown[0]}, is {shown[1]}")
+        if name == "thresholds_sha256":
+            changes.append(f"{words}: {_join(points) or 'their earlier values are not on disk'}")
+        elif name.endswith("sha256"):
+            changes.append(f"{words}: its sha256 was {before[:_SHORT]}, is {after[:_SHORT]}")
+        else:
+            changes.append(f"{words}: was {before!r}, is {after!r}")
+    return tuple(changes)
+
+
+def compare_points(
+    before: Mapping[str, Thresholds], after: Mapping[str, Thresholds]
+) -> tuple[str, ...]:
+    """Return how operating points differ: "Max-F1 of PNEUMONIA was 0.613, is 0.421".
+
+    Args:
+        before: by level, as for `digest_thresholds`.
+        after: likewise.
+    """
+    old, new = _index_points(before), _index_points(after)
+    changes: list[str] = []
+    for key in dict.fromkeys((*old, *new)):
+        pair = (old.get(key), new.get(key))
+        if pair[0] is not None and pair[1] is not None and pair[0].value == pair[1].value:
+            continue
+        level, name, rule = key
+        place = " per patient" if level == "patients" else ""
+        was, now = _show_points(*pair)
+        changes.append(f"{name_rule(rule)} of {name}{place} was {was}, is {now}")
     return tuple(changes)
 
 
@@ -190,12 +226,7 @@ def keep_stored(
         levels: as they were chosen now.
         stored: as they were when TEST was last scored.
     """
-    values = {
-        (level, name, point.rule): point.value
-        for level, thresholds in stored.items()
-        for name, points in thresholds.items()
-        for point in points
-    }
+    values = {key: point.value for key, point in _index_points(stored).items()}
     kept: dict[str, Thresholds] = {}
     for level, thresholds in levels.items():
         found: dict[str, Any] = {}
@@ -238,3 +269,34 @@ def require_settled(run_dir: Path) -> None:
             "on VAL first; run `medimg evaluate`."
         )
     read_thresholds(path, predictions_val=run_dir / "predictions_val.csv")
+
+
+def _index_points(levels: Mapping[str, Thresholds]) -> dict[tuple[str, str, str], Threshold]:
+    """Return operating points by level, class and rule."""
+    return {
+        (level, name, point.rule): point
+        for level, thresholds in levels.items()
+        for name, points in thresholds.items()
+        for point in points
+    }
+
+
+def _show_points(*pair: Threshold | None) -> list[str]:
+    """Return two thresholds as texts that differ; with their target where that has changed."""
+    given = [point for point in pair if point is not None]
+    is_close = len({format_threshold(point.value) for point in given}) < len(given)
+    has_target = len({point.target for point in given}) > 1
+    texts: list[str] = []
+    for point in pair:
+        if point is None:
+            texts.append("absent")
+            continue
+        text = f"{point.value:.9g}" if is_close else format_threshold(point.value)
+        is_told = has_target and point.target is not None
+        texts.append(f"{text} (for a sensitivity of {point.target:g})" if is_told else text)
+    return texts
+
+
+def _join(parts: Sequence[str]) -> str:
+    more = len(parts) - _NUM_SHOWN
+    return ", ".join(parts[:_NUM_SHOWN]) + (f" and {more} more" if more > 0 else "")

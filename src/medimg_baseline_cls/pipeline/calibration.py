@@ -18,7 +18,12 @@ from medimg_baseline_cls.eval.decision import DecisionCurve, draw_decision_curve
 from medimg_baseline_cls.eval.plots.calibration import draw_calibration
 from medimg_baseline_cls.eval.plots.decision import draw_decision_curves
 from medimg_baseline_cls.eval.predictions import select_known
-from medimg_baseline_cls.eval.recalibrate import METHODS, Recalibration, fit_recalibration
+from medimg_baseline_cls.eval.recalibrate import (
+    METHODS,
+    Recalibration,
+    fit_recalibration,
+    warn_of_maps,
+)
 from medimg_baseline_cls.eval.resample import Resampling, draw_part
 from medimg_baseline_cls.eval.summary import evaluated_classes
 from medimg_baseline_cls.eval.thresholds import Thresholds
@@ -76,6 +81,7 @@ def write_calibration(
         {
             "fitted_on": "val",
             "predictions_val_sha256": sha256_file(run_dir / "predictions_val.csv"),
+            "warnings": warn_of_classes(judged, maps, part=parts[0]),
             "classes": _describe_maps(judged, maps, thresholds=thresholds, seed=seed),
         },
     )
@@ -114,6 +120,23 @@ def fit_maps(judged: Sequence[Judged]) -> dict[str, dict[str, Recalibration]]:
             if fitted is not None:
                 maps[item.name][method] = fitted
     return maps
+
+
+def warn_of_classes(
+    judged: Sequence[Judged], maps: Mapping[str, Mapping[str, Recalibration]], *, part: Predictions
+) -> Content:
+    """Return a warning of each class whose maps VAL hardly determines."""
+    content: Content = {}
+    for item in judged:
+        if item.split != "val" or not maps[item.name]:
+            continue
+        others = [name for name in part.class_names if name != item.name]
+        is_binary = len(others) == 1 and part.task != "multilabel"
+        other = others[0] if is_binary else f"non-{item.name}"
+        found = warn_of_maps(item.truth, item.scores, name=item.name, other=other)
+        if found is not None:
+            content[item.name] = found
+    return content
 
 
 def _list_judged(

@@ -4,6 +4,7 @@ Reads what `evaluate` wrote and nothing else: predictions, thresholds, split.csv
 of a seed sweep stands for the ensemble of its runs. Nothing in a run folder is changed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,8 @@ from medimg_baseline_cls.utils.runs import create_run_folder, find_run
 
 FOLDER = "compare"
 SWEEP_FILE, ENSEMBLE = "seeds.json", "ensemble"
+_STAMP = re.compile(r"_\d{8}-\d{6}(-\d+)?$")
+_MAX_NAMED, _MAX_LETTERS = 3, 32
 
 
 def compare(
@@ -58,7 +61,7 @@ def compare(
     }
     if output is not None:
         _make_new(output)
-    folder = output or create_run_folder(output_dir, config.project, room=FOLDER)
+    folder = output or create_run_folder(output_dir, name_comparison(folders), room=FOLDER)
     write_json(folder / "comparison.json", content)
     header, rows = list_rows(content)
     write_csv(folder / "comparison.csv", header, rows=rows)
@@ -113,6 +116,20 @@ def read_model(folder: Path, name: str) -> ScoredModel:
             if row["split"] == "test"
         },
     )
+
+
+def name_comparison(folders: Sequence[Path]) -> str:
+    """Return what a comparison is called, by the runs without their times.
+
+    >>> name_comparison([Path("plain_20260101-120000"), Path("still_20260101-130000-2")])
+    'plain_vs_still'
+    """
+    homes = [folder.parent if folder.name == ENSEMBLE else folder for folder in folders]
+    stems = [_STAMP.sub("", home.resolve().name)[:_MAX_LETTERS] for home in homes]
+    # A folder that was renamed may bear letters that our own folders do not.
+    names = [re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run" for stem in stems]
+    more = len(names) - _MAX_NAMED
+    return "_vs_".join([*names[:_MAX_NAMED], *([f"{more}_more"] if more > 0 else [])])
 
 
 def read_settings(folder: Path) -> Config:

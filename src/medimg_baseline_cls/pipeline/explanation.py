@@ -22,6 +22,7 @@ from medimg_baseline_cls.interpret.cam import compute_gradcam
 from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.lock import warn_of_checkpoint
 from medimg_baseline_cls.pipeline.model import load_model
 from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.session import (
@@ -63,6 +64,7 @@ def explain(
     """
     session = reopen_session(run, output_dir=output_dir)
     mistakes = read_mistakes(session.run_dir / "mistakes.csv")
+    warn_of_checkpoint(session, "the maps are of the new network, the mistakes of the one before")
     data = reopen_data(session, read_provenance(session.run_dir))
     model, _ = load_model(session, "best.pt")
     folder = session.run_dir / "gradcam"

@@ -17,6 +17,7 @@ from medimg_baseline_cls.eval.test_log import (
     LogEntry,
     append_entry,
     clean_reason,
+    compare_points,
     digest_thresholds,
     keep_stored,
     list_changes,
@@ -41,7 +42,7 @@ from medimg_baseline_cls.utils.env import describe_code
 from medimg_baseline_cls.utils.files import read_json, sha256_file
 
 _FIRST, _REPEATED = "first evaluation", "repeated"
-_UNLOGGED = "repeated; what came before was not logged"
+_UNLOGGED = "scored again; test_log.csv was missing, so that earlier scores are not counted"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Settled:
     patients: PatientLevel | None
     positive_class: str | None
     entry: LogEntry
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The operating points to take, how those on disk differ, and what was edited on disk."""
+
+    levels: Mapping[str, Thresholds]
+    changes: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,19 +98,15 @@ def settle_points(
         levels["patients"] = patients.thresholds
     entries = read_log(run_dir)
     last = entries[-1] if entries else None
-    edited = ""
+    compared = _Compared(levels)
     if last is not None:
-        stored, digest = _read_stored(run_dir)
-        if digest == last.thresholds_sha256:
-            levels = keep_stored(levels, stored)
-        elif stored.keys() == levels.keys():
-            edited = f"thresholds.json was edited: was {last.thresholds_sha256[:12]}, is "
-            edited += f"{digest[:12]} (delete it to have it chosen on VAL again)"
+        compared = _compare_stored(run_dir, levels, last=last, positive_class=positive_class)
+    levels = compared.levels
     entry = _describe_now(run_dir, val, number=len(entries) + 1, occasion=occasion)
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
-    changes = () if last is None else list_changes(last, entry)
-    accepted = settle_change((*changes, *filter(None, [edited])), last=last, accept=occasion.accept)
+    changes = () if last is None else list_changes(last, entry, points=compared.changes)
+    accepted = settle_change((*changes, *compared.edits), last=last, accept=occasion.accept)
     if patients is not None:
         patients = replace(patients, thresholds=levels["patients"])
     return Settled(levels["images"], patients, positive_class, replace(entry, accepted=accepted))
@@ -144,6 +150,24 @@ def require_class_order(checkpoint: Mapping[str, Any], class_names: tuple[str, .
         )
 
 
+def warn_of_checkpoint(session: Session, consequence: str) -> None:
+    """Say so where best.pt is not the network whose evaluation stands in the run folder.
+
+    Nothing is refused: TEST is not scored by it.
+
+    Args:
+        session: the open run.
+        consequence: what that means for the command, as a clause.
+    """
+    path = session.run_dir / "thresholds.json"
+    evaluated = read_json(path).get("checkpoint_sha256") if path.is_file() else None
+    if evaluated and evaluated != sha256_file(session.run_dir / "best.pt"):
+        session.log.warn(
+            f"best.pt is no longer the checkpoint that was evaluated: {consequence}; "
+            "`medimg evaluate` names what has changed."
+        )
+
+
 def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occasion) -> LogEntry:
     """Return the line of an evaluation that is about to happen, but for its thresholds."""
     is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()
@@ -165,14 +189,36 @@ def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occ
     )
 
 
-def _read_stored(run_dir: Path) -> tuple[dict[str, Thresholds], str]:
-    """Return the operating points on disk and their digest; files that are gone are left out."""
+def _compare_stored(
+    run_dir: Path,
+    levels: Mapping[str, Thresholds],
+    *,
+    last: LogEntry,
+    positive_class: str | None,
+) -> _Compared:
+    """Compare what was chosen now with what is on disk, if that is what TEST was scored with."""
+    stored, positive = _read_stored(run_dir)
+    if digest_thresholds(stored, positive_class=positive) == last.thresholds_sha256:
+        kept = keep_stored(levels, stored)
+        changes = compare_points(stored, kept)
+        if positive != positive_class:
+            changes = (f"the positive class was {positive}, is {positive_class}", *changes)
+        return _Compared(kept, changes)
+    if stored.keys() != levels.keys():
+        return _Compared(levels)
+    edit = "thresholds.json was edited"
+    if digest_thresholds(levels, positive_class=positive_class) == last.thresholds_sha256:
+        edit += f": {', '.join(compare_points(levels, stored)) or 'its positive class'}"
+    return _Compared(levels, edits=(f"{edit} (delete it to have it chosen on VAL again)",))
+
+
+def _read_stored(run_dir: Path) -> tuple[dict[str, Thresholds], str | None]:
+    """Return the operating points on disk and their positive class; lost files are left out."""
     places = {"images": run_dir, "patients": run_dir / FOLDER}
     files = {level: folder / "thresholds.json" for level, folder in places.items()}
     found: dict[str, Thresholds] = {
         level: read_thresholds(path) for level, path in files.items() if path.is_file()
     }
     if "images" not in found:
-        return {}, ""
-    positive = read_json(files["images"]).get("positive_class")
-    return found, digest_thresholds(found, positive_class=positive)
+        return {}, None
+    return found, read_json(files["images"]).get("positive_class")

@@ -19,6 +19,7 @@ from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
+from medimg_baseline_cls.pipeline.lock import warn_of_checkpoint
 from medimg_baseline_cls.pipeline.model import load_model, score_images
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.pipeline.session import (
@@ -71,9 +72,11 @@ def predict(
     maps: Mapping[str, Recalibration] = {}
     if recalibrate is not None:
         # Imports SciPy and scikit-learn: seconds that a plain prediction need not wait.
-        from medimg_baseline_cls.eval.recalibrate import read_recalibration
+        from medimg_baseline_cls.eval.recalibrate import read_map_warnings, read_recalibration
 
         maps = read_recalibration(session.run_dir / "recalibration.json", recalibrate)
+        for warning in read_map_warnings(session.run_dir / "recalibration.json", recalibrate):
+            session.log.warn(warning)
     files = find_files(paths)
     cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
@@ -255,6 +258,7 @@ def _pick_thresholds(session: Session, rule: str) -> dict[str, Threshold]:
             f"run `medimg evaluate {run_dir}` first."
         )
     points = read_thresholds(run_dir / "thresholds.json")
+    warn_of_checkpoint(session, "the thresholds were chosen for the one before")
     picked = {n: t for n, ts in points.items() for t in ts if t.rule == rule}
     if not picked:
         known = sorted({t.rule for ts in points.values() for t in ts})

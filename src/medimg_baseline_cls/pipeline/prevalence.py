@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.eval.bootstrap import (
+    NO_VARIATION,
     Values,
     Weights,
     describe_values,
     weighted_points,
 )
+from medimg_baseline_cls.eval.intervals import clopper_pearson_interval
 from medimg_baseline_cls.eval.metrics import (
     Scores,
     Truth,
@@ -19,6 +23,7 @@ from medimg_baseline_cls.eval.metrics import (
 from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.prevalence import (
     average_precision_at,
+    exact_predictive_intervals,
     f1_score_at,
     max_f1_threshold_at,
     predictive_values,
@@ -28,6 +33,7 @@ from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Split, Threshold
 
 Content = dict[str, Any]
+_RATES = ("sensitivity", "specificity")
 _UNDEFINED = "all images are of one class, or nothing is called so"
 
 
@@ -45,7 +51,7 @@ def describe_prevalence(
     Returns:
         For each class and each of "train", "val", "test" and, if declared, "target":
         "prevalence", "average_precision" of TEST at it with its baseline, "operating_points" with
-        PPV and NPV of TEST at it, and "max_f1", chosen on VAL weighted to it.
+        PPV and NPV of TEST at it, and "max_f1_at_prevalence", chosen on VAL weighted to it.
     """
     resampling = Resampling(config.num_resamples, config.seed)
     weights = [draw_part(part, resampling) for part in parts]
@@ -96,27 +102,59 @@ def _describe(
         "prevalence": prevalence,
         "average_precision": {**_figure(precision), "baseline": prevalence},
         "operating_points": {},
-        "max_f1": _choose_max_f1(parts, name, prevalence=prevalence),
+        "max_f1_at_prevalence": _choose_max_f1(parts, name, prevalence=prevalence),
     }
     if len(truth) == 0:
         return content
     drawn = choose_cuts(parts[0], name, weights=weights[0], target=target)
     own = weights[-1][:, parts[-1].known(name)]
+    groups = np.array(parts[-1].groups)[parts[-1].known(name)]
+    num_patients = tuple(len(np.unique(groups[side])) for side in (truth, ~truth))
     for point in points:
         values = weighted_points(
             truth, scores, thresholds=drawn.get(point.rule, point.value), weights=own
         )
-        content["operating_points"][point.rule] = {
-            "threshold": point.value,
-            **_describe_point(truth, scores, threshold=point.value, prevalence=prevalence),
-        }
-        ppv, npv = predictive_values(
-            values["sensitivity"], values["specificity"], prevalence=prevalence
-        )
-        for key, column in (("ppv", ppv), ("npv", npv)):
-            figure = content["operating_points"][point.rule][key]
-            figure |= describe_values(column) if figure["value"] is not None else {}
+        figures = _describe_point(truth, scores, threshold=point.value, prevalence=prevalence)
+        _attach_rates(figures, values, num_patients=num_patients)
+        _attach_carried(figures, values, num_patients=num_patients, prevalence=prevalence)
+        content["operating_points"][point.rule] = {"threshold": point.value, **figures}
     return content
+
+
+def _attach_rates(
+    figures: Mapping[str, Content], values: Mapping[str, Values], *, num_patients: tuple[int, ...]
+) -> None:
+    """Give sensitivity and specificity the intervals that they have in test_summary.json."""
+    for key, count in zip(_RATES, num_patients, strict=True):
+        figure = figures[key]
+        if figure["value"] is None:
+            continue
+        figure |= describe_values(values[key])
+        if figure["interval"] is None and figure["value"] in (0.0, 1.0):
+            exact = clopper_pearson_interval(round(figure["value"]) * count, count)
+            figure |= {"interval": list(exact), "method": "clopper_pearson"}
+            figure.pop("interval_reason")
+
+
+def _attach_carried(
+    figures: Mapping[str, Content],
+    values: Mapping[str, Values],
+    *,
+    num_patients: tuple[int, ...],
+    prevalence: float,
+) -> None:
+    """Give PPV and NPV their intervals: drawn, or exact ones where no resample varies."""
+    columns = predictive_values(*(values[key] for key in _RATES), prevalence=prevalence)
+    rates = [(figures[key]["value"], n) for key, n in zip(_RATES, num_patients, strict=True)]
+    for number, key in enumerate(("ppv", "npv")):
+        figure = figures[key]
+        if figure["value"] is None:
+            continue
+        figure |= describe_values(columns[number])
+        if figure.get("interval_reason") == NO_VARIATION:
+            exact = exact_predictive_intervals(rates[0], rates[1], prevalence=prevalence)[number]
+            figure |= {"interval": list(exact), "method": "clopper_pearson of both rates"}
+            figure.pop("interval_reason")
 
 
 def _choose_max_f1(parts: Sequence[Predictions], name: str, *, prevalence: float) -> Content:

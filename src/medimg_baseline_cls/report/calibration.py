@@ -105,6 +105,7 @@ def tabulate_recalibration(content: RunContent, class_name: str) -> Table | None
         notes=(
             f"Threshold: {rule_name(content, rule)}, carried through. Every map is increasing, so "
             "that AUROC, AP and each decision stay. The maps stand in recalibration.json.",
+            *_map_warnings(content, class_name),
         ),
     )
 
@@ -116,7 +117,8 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
     rows: list[Row] = []
     for source, entry in block.items():
         point = as_mapping(as_mapping(entry.get("operating_points")).get(rule))
-        best = as_mapping(entry.get("max_f1"))
+        # Older runs call it by the name of the operating point.
+        best = as_mapping(entry.get("max_f1_at_prevalence", entry.get("max_f1")))
         cells = (
             _SOURCES.get(source, source),
             format_score(value_of(entry.get("prevalence"))),
@@ -158,6 +160,12 @@ def _reasons(content: RunContent) -> Iterator[str]:
             reason = as_mapping(block.get("slope")).get("reason")
             if reason:
                 yield f"The slope of {name} on {name_split(split)} is undefined: {reason}."
+
+
+def _map_warnings(content: RunContent, class_name: str) -> Iterator[str]:
+    text = as_mapping(as_mapping(content.recalibration.get("warnings")).get(class_name)).get("text")
+    if text:
+        yield str(text)
 
 
 def _present(table: Any) -> list[Table]:
