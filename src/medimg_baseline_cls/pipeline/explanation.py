@@ -22,8 +22,7 @@ from medimg_baseline_cls.interpret.cam import compute_gradcam
 from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
-from medimg_baseline_cls.pipeline.lock import warn_of_checkpoint
-from medimg_baseline_cls.pipeline.model import load_model
+from medimg_baseline_cls.pipeline.model import load_model, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.session import (
     RunResult,

@@ -150,24 +150,6 @@ def require_class_order(checkpoint: Mapping[str, Any], class_names: tuple[str, .
         )
 
 
-def warn_of_checkpoint(session: Session, consequence: str) -> None:
-    """Say so where best.pt is not the network whose evaluation stands in the run folder.
-
-    Nothing is refused: TEST is not scored by it.
-
-    Args:
-        session: the open run.
-        consequence: what that means for the command, as a clause.
-    """
-    path = session.run_dir / "thresholds.json"
-    evaluated = read_json(path).get("checkpoint_sha256") if path.is_file() else None
-    if evaluated and evaluated != sha256_file(session.run_dir / "best.pt"):
-        session.log.warn(
-            f"best.pt is no longer the checkpoint that was evaluated: {consequence}; "
-            "`medimg evaluate` names what has changed."
-        )
-
-
 def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occasion) -> LogEntry:
     """Return the line of an evaluation that is about to happen, but for its thresholds."""
     is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()

@@ -17,6 +17,7 @@ from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Task
 from medimg_baseline_cls.train.checkpoint import read_checkpoint
+from medimg_baseline_cls.utils.files import read_json, sha256_file
 
 
 def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, Any]]:
@@ -47,3 +48,21 @@ def score_images(
         precision=session.precision,
         activation=activation_of(task),
     )
+
+
+def warn_of_checkpoint(session: Session, consequence: str) -> None:
+    """Say so where best.pt is not the network whose evaluation stands in the run folder.
+
+    Nothing is refused: TEST is not scored by it.
+
+    Args:
+        session: the open run.
+        consequence: what that means for the command, as a clause.
+    """
+    path = session.run_dir / "thresholds.json"
+    evaluated = read_json(path).get("checkpoint_sha256") if path.is_file() else None
+    if evaluated and evaluated != sha256_file(session.run_dir / "best.pt"):
+        session.log.warn(
+            f"best.pt is no longer the checkpoint that was evaluated: {consequence}; "
+            "`medimg evaluate` names what has changed."
+        )

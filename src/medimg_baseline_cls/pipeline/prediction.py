@@ -19,8 +19,7 @@ from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
 from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
-from medimg_baseline_cls.pipeline.lock import warn_of_checkpoint
-from medimg_baseline_cls.pipeline.model import load_model, score_images
+from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
