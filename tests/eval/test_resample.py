@@ -84,6 +84,11 @@ def figures_of(content: Mapping[str, Any], where: str = "") -> dict[str, dict[st
     return found
 
 
+def is_chosen_here(split: str, path: str) -> bool:
+    """Say whether a figure is at a threshold that was chosen on its own images."""
+    return split == "val" and ("/max_f1/" in path or "/target_sensitivity/" in path)
+
+
 def with_intervals(task: str, *, num_resamples: int = NUM_RESAMPLES) -> Summaries:
     parts = parts_of(task)
     return add_intervals(
@@ -109,12 +114,37 @@ def test_every_interval_is_that_of_evaluations_of_repeated_images(task: str) -> 
             if figure["value"] is None:
                 assert "interval" not in figure
                 continue
+            if is_chosen_here(split, path):
+                continue
             drawn = [figures.get(path, {"value": None})["value"] for figures in again]
             defined = np.array([value for value in drawn if value is not None])
             assert figure.get("num_undefined", 0) == len(drawn) - len(defined), path
             if figure["method"] == "bootstrap" and figure["interval"] is not None:
                 expected = np.quantile(defined, (0.025, 0.975))
                 assert figure["interval"] == pytest.approx(expected, abs=1e-12), path
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "ordinal", "multilabel"])
+def test_val_has_no_interval_at_a_threshold_that_was_chosen_on_it(task: str) -> None:
+    summaries = with_intervals(task)
+    counts = {True: 0, False: 0}
+    for split, summary in summaries.items():
+        for path, figure in figures_of(summary).items():
+            if figure["value"] is None:
+                continue
+            is_own = is_chosen_here(split, path)
+            counts[is_own] += 1
+            if is_own:
+                others = {"method", "num_undefined", "wilson", "clopper_pearson"}
+                assert figure["interval"] is None and not others & set(figure), path
+                assert figure["interval_reason"].endswith("chosen on these images; see TEST")
+            else:
+                assert "chosen" not in figure.get("interval_reason", ""), path
+    assert min(counts.values()) >= 16
+    # How far the threshold itself is certain does not depend on that, and is told on both.
+    name = next(iter(summaries["val"]["classes"]))
+    cuts = [s["classes"][name]["operating_points"]["max_f1"] for s in summaries.values()]
+    assert cuts[0]["threshold_interval"] == cuts[1]["threshold_interval"]
 
 
 def test_most_figures_have_an_interval_with_the_value_inside() -> None:

@@ -47,8 +47,26 @@ def test_the_tables_have_them_on_second_lines(make_run: MakeRun) -> None:
     row = dict(zip(points.header, points.rows[1].cells, strict=True))
     assert row["MCC"].endswith("\n−0.050 to 0.400")
     assert row["Threshold"].endswith("\n0.200–0.700")
-    assert "\n" not in row["NPV"]
+    assert row["NPV"].endswith("\n–")
+    assert any("A dash: no interval, because" in note for note in metrics.notes)
+    assert "\n" not in row["PPV"]
     assert "<small>0.812–0.957</small>" in render_report(content)
+
+
+def test_val_has_dashes_where_its_threshold_was_chosen_on_it(make_run: MakeRun) -> None:
+    run = make_run()
+    summary = run.json("val_summary.json")
+    point = summary["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
+    for key in ("sensitivity", "specificity"):
+        point[key] |= {"interval": None, "interval_reason": "chosen on these images"}
+    run.write_json("val_summary.json", summary)
+    content = read_run(run.folder)
+    answer, points = summarize_run(content), tabulate_points(content, "PNEUMONIA")
+    assert answer.points is not None and points is not None
+    first = dict(zip(answer.points.header, answer.points.rows[0].cells, strict=True))
+    assert first["VAL sensitivity"].endswith(")\n–")
+    row = dict(zip(points.header, points.rows[0].cells, strict=True))
+    assert (row["Split"], row["Sens."][-2:], row["Spec."][-2:]) == ("VAL", "\n–", "\n–")
 
 
 def test_a_run_without_intervals_says_nothing_of_them(make_run: MakeRun) -> None:

@@ -4,6 +4,8 @@ The patients of VAL and of TEST are drawn again; in each resample the operating 
 chosen again on VAL, so that the interval of a TEST figure holds the uncertainty of its
 threshold too. Proportions get Wilson's and Clopper and Pearson's intervals beside it, for
 readers who take the threshold as given and the images as independent; AUROC gets DeLong's.
+On VAL a figure at a threshold that was chosen there gets none: the choice has picked the images'
+luck, and its bootstrap interval would begin at the estimate.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,8 +38,10 @@ from medimg_baseline_cls.eval.intervals import (
 )
 from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.resample_overall import resample_overall, resample_pairs
+from medimg_baseline_cls.eval.thresholds import CHOSEN_RULES
 from medimg_baseline_cls.schema import Predictions
 
+CHOSEN_HERE = "the threshold was chosen on these images; see TEST"
 Cuts = Mapping[str, Values]
 _PROPORTIONS = {
     "sensitivity": ("tp", "fn"),
@@ -83,7 +87,8 @@ def add_intervals(
         Copies, in which a figure has "interval" and "method" (and "num_undefined" where
         resamples leave it undefined), a proportion "wilson" and "clopper_pearson", the AUROC
         "delong", an operating point "threshold_interval", and
-        "intervals" says how they were made.
+        "intervals" says how they were made. On VAL, figures at thresholds chosen there have
+        "interval" None and "interval_reason" instead.
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
@@ -162,6 +167,10 @@ def describe_part(
         _attach_block(content["micro"], _ClassValues(pooled, calls))
     for name, found in overall.items():
         _attach(content["overall"][name], found)
+    if part.split == "val":
+        averages = [content[kind] for kind in ("macro", "micro") if kind in content]
+        for block in (*content["classes"].values(), *averages):
+            _withhold_chosen(block["operating_points"])
     return content
 
 
@@ -198,6 +207,17 @@ def _attach(figure: Summary, values: Values) -> None:
     """Put the interval of a figure beside its value; one that is undefined has none."""
     if figure["value"] is not None:
         figure |= describe_values(values)
+
+
+def _withhold_chosen(points: Mapping[str, Summary]) -> None:
+    """Take the intervals from figures at thresholds that were chosen on the same images."""
+    entries = [entry for rule in CHOSEN_RULES for entry in points.get(rule, {}).values()]
+    for figure in [entry for entry in entries if isinstance(entry, dict)]:
+        if figure["value"] is None:
+            continue
+        for key in ("method", "num_undefined", "wilson", "clopper_pearson"):
+            figure.pop(key, None)
+        figure |= {"interval": None, "interval_reason": CHOSEN_HERE}
 
 
 def _attach_macro(

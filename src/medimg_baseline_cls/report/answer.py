@@ -24,6 +24,7 @@ from medimg_baseline_cls.report.performance import (
     operating_points,
     rule_name,
     shown_classes,
+    with_interval,
 )
 from medimg_baseline_cls.report.tables import Row, Table
 
@@ -242,8 +243,7 @@ def _fraction(point: Json, metric: str) -> str:
     text = format_score(value_of(point.get(metric)))
     if hits is not None and misses is not None:
         text = f"{text} ({int(hits)}/{int(hits + misses)})"
-    interval = format_interval(as_mapping(point.get(metric)).get("interval"))
-    return f"{text}\n{interval}" if interval else text
+    return with_interval(text, point.get(metric))
 
 
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:

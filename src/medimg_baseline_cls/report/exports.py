@@ -210,7 +210,7 @@ def _describe_resampling(content: RunContent) -> Iterator[str]:
                 f"Intervals: percentiles of {format_count(int(number))} resamples of whole groups "
                 "within each class, thresholds chosen again in each; where these do not vary, "
                 "Clopper and Pearson's, with groups as trials. VAL figures at a threshold chosen "
-                "on VAL flatter the model."
+                "on VAL flatter the model and have no interval; see TEST."
             )
             return
 

@@ -13,6 +13,7 @@ from medimg_baseline_cls.report.labels import (
     name_split,
 )
 from medimg_baseline_cls.report.numbers import (
+    UNDEFINED,
     format_count,
     format_interval,
     format_score,
@@ -73,9 +74,16 @@ def rule_name(content: RunContent, rule: str) -> str:
 
 
 def format_figure(metric: Any) -> str:
-    """Return a figure, and on a second line its interval where it has one."""
-    interval = format_interval(as_mapping(metric).get("interval"))
-    text = format_score(value_of(metric))
+    """Return a figure, and on a second line its interval or a dash; old runs have neither."""
+    return with_interval(format_score(value_of(metric)), metric)
+
+
+def with_interval(text: str, metric: Any) -> str:
+    """Return the text, and on a second line the interval of its metric, or a dash for why not."""
+    figure = as_mapping(metric)
+    interval = format_interval(figure.get("interval"))
+    if not interval and figure.get("interval_reason"):
+        interval = UNDEFINED
     return f"{text}\n{interval}" if interval else text
 
 
@@ -87,7 +95,9 @@ def describe_intervals(content: RunContent) -> Iterator[str]:
         yield (
             f"Second lines: 95 % intervals, whole groups drawn again {format_count(number)} times, "
             "thresholds chosen again on each VAL. Where these do not vary: Clopper and Pearson's, "
-            "with groups as trials. VAL figures at a threshold chosen on VAL flatter the model."
+            "with groups as trials. A dash: no interval, because the threshold was chosen on these "
+            "images (such figures flatter the model; see TEST), or because the resamples do not "
+            "vary or too few define it."
         )
 
 
