@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="real films; none: phantoms")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
     with workplace() as folder:
         counts = Counts(options.images, 8, 8)
