@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RIVALS := .venv-rivals
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test bench check format lock clean
 
 help: ## list the words
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +29,16 @@ test: $(READY) ## the whole test suite, with the coverage of src
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
+$(RIVALS)/.ready: benchmarks/rivals.txt $(READY)
+	$(BIN)/python -m venv $(RIVALS)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$(echo $(RIVALS)/lib/python3*/site-packages)/shared.pth
+	$(RIVALS)/bin/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/rivals.txt
+	@touch $@
+
+bench: $(RIVALS)/.ready ## speed against other tools, into docs/benchmarks/; FILMS=DIR takes real films
+	$(BIN)/python benchmarks/run_all.py $(if $(FILMS),--data $(FILMS)) $(if $(ORIGINALS),--originals $(ORIGINALS))
+
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,4 +53,4 @@ lock: ## pin again what pyproject.toml asks for (needs uv)
 	  --no-strip-extras --no-emit-index-url --no-header -q -o requirements.lock
 
 clean: ## remove the environment and caches, never outputs/
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(RIVALS) .pytest_cache .ruff_cache
