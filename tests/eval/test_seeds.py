@@ -1,5 +1,6 @@
 """Seeds as the unit: NumPy's spread, intervals that hold both variations, the mean network."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.eval.resample import Resampling
+from medimg_baseline_cls.eval.resample import Resampling, add_intervals
 from medimg_baseline_cls.eval.scored import ScoredModel
 from medimg_baseline_cls.eval.seeds import average_predictions, summarize_seeds, tabulate_seeds
 from medimg_baseline_cls.eval.summary import evaluated_classes, summarize_predictions
@@ -124,6 +125,64 @@ def test_decisions_are_not_added_up_and_averages_have_intervals() -> None:
         assert all("pooled" not in point for point in block["operating_points"].values())
         assert block["metrics"]["auroc"]["interval"] is not None
     assert content["num_runs"] == 3
+
+
+def as_findings(model: ScoredModel) -> ScoredModel:
+    """Return a model of findings: some positive, some unknown, a threshold of each its own."""
+    random = np.random.default_rng(9)
+    labels = random.integers(-1, 2, size=model.test.probabilities.shape)
+    test = replace(model.test, labels=labels, task="multilabel")
+    cuts = {
+        name: (Threshold(rule="default", value=value, description="", class_name=name),)
+        for name, value in zip(THREE, (0.2, 0.3, 0.4), strict=True)
+    }
+    return replace(model, test=test, thresholds=cuts)
+
+
+def as_grades(model: ScoredModel) -> ScoredModel:
+    return replace(model, test=replace(model.test, task="ordinal"))
+
+
+def figures_with_intervals(block: Any) -> dict[str, Any]:
+    """Return the intervals of a block by their path, of metrics and of operating points."""
+    found: dict[str, Any] = {}
+    for name, entry in block.items() if isinstance(block, dict) else ():
+        if isinstance(entry, dict) and "interval" in entry:
+            found[name] = entry["interval"]
+        else:
+            found |= {f"{name}/{k}": v for k, v in figures_with_intervals(entry).items()}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "least"), [(as_findings, "micro", 12), (as_grades, "overall", 4)]
+)
+def test_equal_seeds_have_the_pooled_intervals_of_one_evaluation(
+    change: Callable[[ScoredModel], ScoredModel], part: str, least: int
+) -> None:
+    model = change(draw_models(1, spread=0.5, names=THREE)[0])
+    val = replace(model.test, split="val")
+    summaries = {
+        p.split: summarize_predictions(p, model.thresholds, positive_class=None)
+        for p in (val, model.test)
+    }
+    one = add_intervals(
+        summaries, (val, model.test), target_sensitivity=0.9, resampling=Resampling(200, 1)
+    )["test"]
+    expected = figures_with_intervals(one[part])
+    found = figures_with_intervals(summarize([model] * 3, 200)[part])
+    assert set(found) == set(expected) and len(found) >= least
+    for name, interval in expected.items():
+        assert found[name] == pytest.approx(interval, abs=1e-12), name
+
+
+def test_pooled_intervals_hold_seeds_that_differ() -> None:
+    models = [as_findings(m) for m in draw_models(4, spread=3.0, names=THREE)]
+    both = summarize(models)["micro"]["metrics"]["auroc"]
+    alone = [summarize([m] * 4)["micro"]["metrics"]["auroc"] for m in models]
+    assert both["sd"] > 0 and both["method"] == "bootstrap of seeds and patients"
+    assert both["interval"] not in [figure["interval"] for figure in alone]
+    assert both["interval"][0] < both["mean"] < both["interval"][1]
 
 
 def test_the_ensemble_is_the_mean_of_the_probabilities() -> None:

@@ -11,11 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from medimg_baseline_cls.eval.bootstrap import Values, describe_values
+from medimg_baseline_cls.eval.bootstrap import (
+    CallCounts,
+    Values,
+    Weights,
+    describe_values,
+    point_figures,
+    weighted_calls,
+)
 from medimg_baseline_cls.eval.comparison_table import name_figure
 from medimg_baseline_cls.eval.figures import Summary
 from medimg_baseline_cls.eval.intervals import LEVEL
+from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.resample import Resampling, draw_part
+from medimg_baseline_cls.eval.resample_overall import resample_overall, resample_pairs
 from medimg_baseline_cls.eval.scored import (
     MACRO,
     FigureKey,
@@ -66,11 +75,20 @@ def summarize_seeds(
         RunError: The runs were not tested on the same images.
     """
     content = summarize_spread(summaries)
-    for key, values in _draw_means(align_models(models), resampling).items():
+    aligned = align_models(models)
+    weights = draw_part(aligned[0].test, resampling)
+    by_seed = [resample_model(model, weights) for model in aligned]
+    for key, values in _draw_means(by_seed, resampling).items():
         block = content[MACRO] if key.class_name == MACRO else content["classes"][key.class_name]
-        point = block["metrics"] if key.rule is None else block["operating_points"][key.rule]
-        if point[key.figure]["mean"] is not None:
-            point[key.figure] |= describe_values(values) | {"method": METHOD}
+        _attach(block, key, values=values)
+    if "micro" in content:
+        by_seed = [_resample_micro(model, weights) for model in aligned]
+        for key, values in _draw_means(by_seed, resampling).items():
+            _attach(content["micro"], key, values=values)
+    if "overall" in content:
+        by_seed = [_resample_overall(model, weights) for model in aligned]
+        for key, values in _draw_means(by_seed, resampling).items():
+            _attach({"metrics": content["overall"]}, key, values=values)
     for block in (*content["classes"].values(), content[MACRO], content.get("micro", {})):
         for point in block.get("operating_points", {}).values():
             # The runs decide on the same images: adding up their counts would mean nothing.
@@ -109,13 +127,13 @@ def tabulate_seeds(
     return header, rows
 
 
-def _draw_means(models: Sequence[ScoredModel], resampling: Resampling) -> dict[FigureKey, Values]:
+def _draw_means(
+    by_seed: Sequence[Mapping[FigureKey, Values]], resampling: Resampling
+) -> dict[FigureKey, Values]:
     """Return the mean of each figure over drawn seeds, on drawn patients; shape (B,) each."""
-    weights = draw_part(models[0].test, resampling)
-    by_seed = [resample_model(model, weights) for model in models]
-    num_drawn = max(len(models) - 1, 1)
+    num_drawn = max(len(by_seed) - 1, 1)
     random = generator(resampling.seed, "bootstrap", "seeds")
-    drawn = random.integers(len(models), size=(num_drawn, resampling.num_resamples))
+    drawn = random.integers(len(by_seed), size=(num_drawn, resampling.num_resamples))
     columns = np.arange(resampling.num_resamples)
     means: dict[FigureKey, Values] = {}
     for key in by_seed[0]:
@@ -123,6 +141,36 @@ def _draw_means(models: Sequence[ScoredModel], resampling: Resampling) -> dict[F
             stacked = np.stack([values[key] for values in by_seed])  # (S, B)
             means[key] = stacked[drawn, columns].mean(axis=0)
     return means
+
+
+def _resample_micro(model: ScoredModel, weights: Weights) -> dict[FigureKey, Values]:
+    """Return the figures of all known pairs of image and finding in each resample."""
+    pooled = resample_pairs(model.test, weights=weights)
+    found = {FigureKey("micro", None, name): values for name, values in pooled.items()}
+    calls: dict[str, list[CallCounts]] = {}
+    for name, points in model.thresholds.items():
+        truth, scores = select_known(model.test, name)
+        own = weights[:, model.test.known(name)]
+        for point in points:
+            counts = weighted_calls(truth, scores, thresholds=point.value, weights=own)
+            calls.setdefault(point.rule, []).append(counts)
+    for rule, listed in calls.items():
+        total = CallCounts(*np.sum(listed, axis=0))
+        found |= {FigureKey("micro", rule, k): v for k, v in point_figures(total).items()}
+    return found
+
+
+def _resample_overall(model: ScoredModel, weights: Weights) -> dict[FigureKey, Values]:
+    """Return the figures of the most probable grade in each resample."""
+    found = resample_overall(model.test, weights=weights, positive_class=model.positive_class)
+    return {FigureKey("overall", None, name): values for name, values in found.items()}
+
+
+def _attach(block: Mapping[str, Any], key: FigureKey, *, values: Values) -> None:
+    """Put the interval of a mean over seeds beside it; an undefined mean has none."""
+    point = block["metrics"] if key.rule is None else block["operating_points"][key.rule]
+    if point[key.figure]["mean"] is not None:
+        point[key.figure] |= describe_values(values) | {"method": METHOD}
 
 
 def _look_up(block: Mapping[str, Any], key: FigureKey) -> Mapping[str, Any]:
