@@ -226,12 +226,8 @@ def _note_records(
     records: Sequence[ImageRecord], rejected: Sequence[object], *, source: str
 ) -> Iterable[str]:
     if rejected:
-        are = (
-            "file that cannot be decoded was"
-            if len(rejected) == 1
-            else ("files that cannot be decoded were")
-        )
-        yield f"{len(rejected)} {are} rejected"
+        noun, verb = ("file", "was") if len(rejected) == 1 else ("files", "were")
+        yield f"{len(rejected)} {noun} that cannot be decoded {verb} rejected"
     lone = sum(record.group == record.path for record in records)
     num_groups = len({record.group for record in records})
     if not source:

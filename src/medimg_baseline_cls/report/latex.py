@@ -40,6 +40,11 @@ _SPECIAL = {
 # the widths of Computer Modern beside 10 pt.
 _TEXT_WIDTH, _GAP = 345.0, 12.0
 _SIZES = (("", 1.0), (r"\small", 0.925), (r"\footnotesize", 0.85), (r"\scriptsize", 0.8))
+_LETTERS = (
+    dict.fromkeys("mwMW%−<>@×≥≤", 8.4)
+    | dict.fromkeys("iljI.,:; '|", 3.4)
+    | dict.fromkeys("tf()", 4.0)
+)
 _LAST_LATIN = "\u017f"
 
 
@@ -132,18 +137,7 @@ def _choose_form(rows: Sequence[Sequence[str]], *, wraps_last: bool) -> tuple[st
 
 
 def _measure(text: str) -> float:
-    return sum(
-        8.4
-        if x in "mwMW%−<>@×≥≤"
-        else 3.4
-        if x in "iljI.,:; '|"
-        else 4.0
-        if x in "tf()"
-        else 7.4
-        if x.isupper()
-        else 5.3
-        for x in text
-    )
+    return sum(_LETTERS.get(letter, 7.4 if letter.isupper() else 5.3) for letter in text)
 
 
 def _stack(cell: str) -> list[str]:

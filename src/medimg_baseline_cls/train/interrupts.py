@@ -16,10 +16,8 @@ from medimg_baseline_cls.errors import RunInterrupted
 Item = TypeVar("Item")
 
 # SLURM announces the end of a job by the signal that one asks for, by custom SIGUSR1.
-_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    *(signal.Signals[name] for name in ("SIGUSR1",) if name in signal.Signals.__members__),
+_SIGNALS = (signal.SIGINT, signal.SIGTERM) + (
+    (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 )
 # torchrun passes on the Ctrl-C that the terminal has already sent to its children.
 _PATIENCE_SECONDS = 3.0
