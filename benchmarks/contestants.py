@@ -48,10 +48,9 @@ def ultralytics() -> Program:
     return Program("ultralytics", _run_yolo)
 
 
-def medimg(**settings: Any) -> Program:
-    """`medimg train`, or `medimg run` where a job asks for panels; settings as in Config."""
-    note = ", ".join(f"{name}={value}" for name, value in settings.items())
-    return Program(OUR_NAME + (f" ({note})" if note else ""), lambda job: _run_ours(job, settings))
+def medimg() -> Program:
+    """`medimg train`, or `medimg run` where a job asks for panels."""
+    return Program(OUR_NAME, _run_ours)
 
 
 def _run_yolo(job: dict[str, Any]) -> Outcome:
@@ -96,7 +95,7 @@ def _run_yolo(job: dict[str, Any]) -> Outcome:
     return Outcome(outcome.seconds, outcome.peak_mib, {"epochs": epochs})
 
 
-def _run_ours(job: dict[str, Any], settings: dict[str, Any]) -> Outcome:
+def _run_ours(job: dict[str, Any]) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="bench_") as name:
         folder = Path(name)
         chosen = {
@@ -110,7 +109,6 @@ def _run_ours(job: dict[str, Any], settings: dict[str, Any]) -> Outcome:
             "finetune_epochs": job.get("finetune_epochs", 3),
             "augment": "light",
             **({"weights": job["weights"]} if job.get("weights") else {"pretrained": False}),
-            **settings,
         }
         (folder / "job.json").write_text(json.dumps(chosen, default=str))
         verb = "run" if job.get("panels") else "train"

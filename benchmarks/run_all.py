@@ -66,7 +66,6 @@ def write_page() -> None:
         "# Speed",
         "",
         "Made by `make bench`; medians of programs that took turns on one machine.",
-        "What the figures mean, and why some miss what was wanted: [notes](speed_notes.md).",
         "",
         *_table(["question", "ratio or figure", "found", "wanted"], ratios),
         "",

@@ -1,9 +1,8 @@
 """(b) Wall time from the command to the end of a fixed job, on small files and on originals.
 
 The job: find the images, 3 epochs of the head, 3 of everything, score VAL and TEST, draw Grad-CAM
-panels. medimg does more in that time (intervals, calibration, controls, a report); the rivals'
-programs draw as many panels as medimg found mistakes to show. (c) is read from the same programs:
-after how long an epoch first reached an average precision on VAL.
+panels: the rivals 16, medimg one of each mistake that it lists. medimg also gives intervals,
+calibration, controls and a report in that time.
 
     python benchmarks/whole_job.py --data chest_xray --originals chest_xray_fullsize
 """
