@@ -7,7 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from harness import OURS, RIVALS, Outcome, Program, run_command, run_job
+
+from medimg_baseline_cls.utils.device import choose_precision
 
 OUR_NAME = "medimg"
 # torchvision's network up to its pooling, then the head of ultralytics' classifiers.
@@ -24,7 +27,8 @@ def plain(*, fast: bool = False, compiled: bool = False) -> Program:
     name = "PyTorch loop" + (", every flag" if compiled else ", flags" if fast else "")
 
     def run(job: dict[str, Any]) -> Outcome:
-        flags = {"fast": fast, "compiled": compiled}
+        precision = choose_precision("auto", torch.device("cpu"))
+        flags = {"fast": fast, "compiled": compiled, "has_fast_bf16": precision == "bf16"}
         return run_job(RIVALS / "python", "plain_loop.py", job | flags)
 
     return Program(name, run)

@@ -37,6 +37,7 @@ class Job:
         arch: "resnet18" or "densenet121".
         weights: a state dict to start from, without the classifier; None: random.
         fast: use every speed flag that is documented; `compiled`: torch.compile too.
+        has_fast_bf16: whether bfloat16 is the faster arithmetic here.
         panels: Grad-CAM panels to draw after scoring TEST; 0: stop after training.
     """
 
@@ -50,6 +51,7 @@ class Job:
     weights: str | None = None
     fast: bool = False
     compiled: bool = False
+    has_fast_bf16: bool = False
     panels: int = 0
     seed: int = 0
 
@@ -124,9 +126,8 @@ def freeze_body(net: nn.Module, frozen: bool) -> None:
 
 
 def autocast(job: Job) -> Any:
-    """Return bfloat16 where a fast program would use it: on a CPU with AMX."""
-    use = job.fast and torch.cpu._is_amx_tile_supported()
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=use)
+    """Return bfloat16 for a fast program, where this processor is faster with it."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.fast and job.has_fast_bf16)
 
 
 def target_layer(net: nn.Module) -> nn.Module:

@@ -101,6 +101,25 @@ def test_classifier_is_float32_under_autocast(arch, built, pixels):
     assert torch.allclose(logits.double(), expected, rtol=0, atol=1e-5)
 
 
+def test_depthwise_convolutions_are_float32_on_a_cpu_also_in_a_copy(built, pixels):
+    original = built("tf_efficientnet_lite0")
+    model = copy.deepcopy(original)
+    seen = {}
+    for name, module in model.net.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(
+                lambda m, _i, out, name=name: seen.update({name: (m.groups > 1, out.dtype)})
+            )
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        model(pixels)
+    assert set(seen.values()) == {(True, torch.float32), (False, torch.bfloat16)}
+    depthwise = next(name for name, (is_grouped, _) in seen.items() if is_grouped)
+    with torch.no_grad():
+        assert torch.equal(model(pixels), original(pixels))
+        model.net.get_submodule(depthwise).weight.zero_()
+        assert not torch.equal(model(pixels), original(pixels))
+
+
 def test_channels_last_gives_the_same_logits(built, pixels):
     plain = built("resnet18")
     model = copy.deepcopy(plain).to(memory_format=torch.channels_last)

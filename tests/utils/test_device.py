@@ -72,18 +72,21 @@ def test_device_that_is_not_there_is_refused_not_replaced(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("vendor", "flags", "expected"),
     [
-        (("avx2", "avx512_bf16"), "fp32"),
-        (("avx512f", "amx_bf16"), "bf16"),
-        (("avx2", "avx512f"), "fp32"),
-        ((), "fp32"),
+        ("GenuineIntel", "avx2 avx512_bf16", "fp32"),
+        ("AuthenticAMD", "avx2 avx512_bf16", "bf16"),
+        ("AuthenticAMD", "avx2 avx512f", "fp32"),
+        ("GenuineIntel", "avx512f amx_bf16", "bf16"),
+        ("GenuineIntel", "avx2 avx512f", "fp32"),
+        ("", "", "fp32"),
     ],
 )
 def test_auto_precision_follows_the_processor(
-    monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: str
+    monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, expected: str
 ) -> None:
-    monkeypatch.setattr(device_room, "cpu_flags", lambda: flags)
+    answers = {"vendor_id": vendor.split(), "flags": flags.split()}
+    monkeypatch.setattr(device_room, "_ask_processor", lambda *keys: answers[keys[0]])
     assert choose_precision("auto", CPU) == expected
     assert choose_precision("fp32", CPU) == "fp32"
     assert choose_precision("bf16", CPU) == "bf16"

@@ -266,7 +266,7 @@ class Config:
     """Where to compute: auto, cpu, cuda, cuda:1 or mps."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic (auto: bf16 on a CPU with AMX and on GPUs from Ampere)."""
+    """Arithmetic (auto: bf16 on GPUs from Ampere, CPUs with AMX, AMD's with AVX512-BF16)."""
 
     num_workers: Annotated[int | None, Field(ge=0, le=256, examples=[4])] = None
     """Threads that decode images (0 to 256; 0: the main one; none: one per CPU)."""

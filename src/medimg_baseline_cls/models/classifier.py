@@ -7,7 +7,9 @@ It refuses pixels with another number of channels than 1 or 3, and networks whos
 logits are not the output of one linear layer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self, cast
 
 import torch
@@ -78,6 +80,10 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1), persistent=False)
         net.set_submodule(head_name, _in_full_precision(net.get_submodule(head_name)))
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
+                # A partial, so that a copy of the network computes with its own weights.
+                module.forward = partial(_compute_in_full_precision, module.forward)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits, float32, of pixels in [0, 1].
@@ -157,6 +163,17 @@ class FullPrecisionConv(nn.Conv2d):
         """Return float32 logits, (B, C, 1, 1)."""
         with torch.autocast(input.device.type, enabled=False):
             return functional.conv2d(input.float(), self.weight, self.bias)
+
+
+def _compute_in_full_precision(compute: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """Run a depthwise convolution in float32 on a CPU, also under autocast.
+
+    In bfloat16 it is the slower one there: docs/decisions/0005-precision.md.
+    """
+    if input.device.type != "cpu":
+        return compute(input)
+    with torch.autocast("cpu", enabled=False):
+        return compute(input.float())
 
 
 def _in_full_precision(layer: nn.Module) -> nn.Module:

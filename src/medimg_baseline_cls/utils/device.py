@@ -22,8 +22,6 @@ Precision = Literal["fp32", "bf16"]
 ANSWER_SECONDS = 60
 """How long the processes of a run wait for one another in a step of training."""
 
-# AVX512-BF16 alone is slower than fp32 here: docs/decisions/0005-precision.md.
-_FAST_BF16_FLAG = "amx_bf16"
 # fmt: off
 _TOLD_FLAGS = (
     "avx", "avx2", "fma", "avx512f", "avx512_vnni",
@@ -80,8 +78,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """Return the precision of a name on a device.
 
     Args:
-        name: "fp32", "bf16", or "auto": bf16 where the hardware is faster with it (a
-            CPU with AMX, an NVIDIA GPU from Ampere), else fp32.
+        name: "fp32", "bf16", or "auto": bf16 where the hardware is faster with it (a CPU
+            with AMX, AMD's with AVX512-BF16, an NVIDIA GPU from Ampere), else fp32.
         device: from `choose_device`.
 
     Raises:
@@ -120,12 +118,7 @@ def make_accelerator(device: torch.device, precision: Precision) -> Accelerator:
 
 def cpu_flags() -> tuple[str, ...]:
     """Return the processor's vector extensions that matter here, empty where unknown."""
-    table = Path("/proc/cpuinfo")
-    if not table.is_file():
-        return ()
-    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
-    keys = ("flags", "Features")
-    present = next((line.split(":", 1)[1].split() for line in lines if line.startswith(keys)), [])
+    present = _ask_processor("flags", "Features")
     return tuple(flag for flag in _TOLD_FLAGS if flag in present)
 
 
@@ -167,7 +160,24 @@ def _local_rank() -> int:
 def _has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and _FAST_BF16_FLAG in cpu_flags()
+    if device.type != "cpu":
+        return False
+    flags = cpu_flags()
+    # AVX512-BF16 alone pays on AMD's processors only: docs/decisions/0005-precision.md.
+    return "amx_bf16" in flags or ("avx512_bf16" in flags and _is_amd())
+
+
+def _is_amd() -> bool:
+    return "AuthenticAMD" in _ask_processor("vendor_id")
+
+
+def _ask_processor(*keys: str) -> list[str]:
+    """Return the words that Linux lists under the first of these keys, none elsewhere."""
+    table = Path("/proc/cpuinfo")
+    if not table.is_file():
+        return []
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.split(":", 1)[1].split() for line in lines if line.startswith(keys)), [])
 
 
 def _state_fits(device: torch.device, mixed_precision: str) -> bool:
