@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ backbone:
 head:
   - [-1, 1, Classify, [nc]]
 """
+# medimg prints a row when an epoch is over and its best weights are on disk.
+_EPOCH_LINE = re.compile(r"\s*(head|finetune)\s+\d+/\d+\s")
 
 
 def plain(*, fast: bool = False, compiled: bool = False) -> Program:
@@ -118,8 +121,11 @@ def _run_ours(job: dict[str, Any]) -> Outcome:
         verb = "run" if job.get("panels") else "train"
         command = [OURS / "medimg", verb, "--config", folder / "job.json"]
         outcome = run_command(command, folder=folder)
-        run_dir = next((folder / "outputs" / "runs").glob("medimg_*"))
-        return Outcome(outcome.seconds, outcome.peak_mib, _read_run(run_dir))
+        facts = _read_run(next((folder / "outputs" / "runs").glob("medimg_*")))
+    ends = [seconds for seconds, line in outcome.lines if _EPOCH_LINE.match(line)]
+    for epoch, elapsed in zip(facts["epochs"], ends, strict=True):
+        epoch["elapsed"] = elapsed
+    return Outcome(outcome.seconds, outcome.peak_mib, facts)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:

@@ -37,8 +37,10 @@ class Counts:
         return [("train", self.train), ("val", self.val), ("test", self.test)]
 
 
-def make_films(folder: Path, counts: Counts, *, size: int | None, real: Path | None) -> Path:
-    """Fill a folder; `size` None means as large as originals.
+def make_films(
+    folder: Path, counts: Counts, *, size: int | None, real: Path | None, first: int = 0
+) -> Path:
+    """Fill a folder; `size` None means as large as originals, `first` numbers the phantoms.
 
     Real films (train/ and test/ with the two class folders) are used where they suffice; where
     there are fewer originals than asked for, the same one stands under several names.
@@ -46,7 +48,7 @@ def make_films(folder: Path, counts: Counts, *, size: int | None, real: Path | N
     if real is not None and real.is_dir():
         _copy_films(folder, counts, real=real)
         return folder
-    tasks = list(_plan_phantoms(folder, counts, size=size))
+    tasks = list(_plan_phantoms(folder, counts, size=size, first=first))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(_draw, tasks, chunksize=16))
     return folder
@@ -69,9 +71,9 @@ def _copy_films(folder: Path, counts: Counts, *, real: Path) -> None:
 
 
 def _plan_phantoms(
-    folder: Path, counts: Counts, *, size: int | None
+    folder: Path, counts: Counts, *, size: int | None, first: int
 ) -> Iterator[tuple[Path, int, int | None]]:
-    index = 0
+    index = first
     for split, number in counts.items():
         for label in CLASSES:
             (folder / split / label).mkdir(parents=True)

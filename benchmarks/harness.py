@@ -42,11 +42,19 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a program took and what it wrote."""
+    """What a program took and what it wrote.
+
+    Attributes:
+        seconds: from its start to its end.
+        peak_mib: of it and its children.
+        facts: what it tells of itself.
+        lines: of its output, with the seconds after which each came.
+    """
 
     seconds: float
     peak_mib: float
     facts: dict[str, Any]
+    lines: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,26 +96,32 @@ def run_command(command: Sequence[str | Path], *, folder: Path, seconds: float =
     Raises:
         SystemExit: The command failed; the end of its output is shown.
     """
-    log = folder / "output.txt"
     variables = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     variables |= QUIET | {"YOLO_CONFIG_DIR": str(folder)}
+    lines: list[tuple[float, str]] = []
     start = time.perf_counter()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=variables,
-            cwd=folder,
-        )
-        peak = _Peak(process.pid)
-        code = process.wait(timeout=seconds)
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=variables,
+        cwd=folder,
+    )
+    peak, alarm = _Peak(process.pid), threading.Timer(seconds, process.kill)
+    alarm.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append((time.perf_counter() - start, line))
+    code = process.wait()
     taken = time.perf_counter() - start
+    alarm.cancel()
     peak.stop()
     if code:
-        shown = log.read_text(errors="replace")[-3000:]
+        shown = "".join(line for _, line in lines)[-3000:]
         raise SystemExit(f"{' '.join(map(str, command))} ended with {code}:\n{shown}")
-    return Outcome(seconds=taken, peak_mib=peak.mib, facts={})
+    return Outcome(seconds=taken, peak_mib=peak.mib, facts={}, lines=tuple(lines))
 
 
 def run_job(python: Path, script: str, job: dict[str, Any]) -> Outcome:

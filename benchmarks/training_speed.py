@@ -25,6 +25,7 @@ FULL = (
     plain(fast=True, compiled=True),
 )
 SHORT = (medimg(), plain(), monai(), plain(fast=True))
+SHAPE = {"image_size": 224, "batch_size": 32}
 AS_IT_COMES = ("PyTorch loop", "MONAI trainer", "fastai", "ultralytics")
 
 
@@ -42,7 +43,7 @@ def compare(
     arch: str, programs: tuple[Program, ...], *, folder: Path, epochs: int, repeats: int
 ) -> tuple[list[list[str]], dict[str, float], dict[str, float]]:
     """Return rows of a table, the median speed and the median peak memory of each program."""
-    job = {"data": folder, "arch": arch, "finetune_epochs": epochs}
+    job = {"data": folder, "arch": arch, "finetune_epochs": epochs, **SHAPE}
     found = take_turns(programs, job, repeats=repeats)
     speeds = {name: steady_speeds(outcomes) for name, outcomes in found.items()}
     memory = {name: median([o.peak_mib for o in outcomes]) for name, outcomes in found.items()}
