@@ -206,11 +206,12 @@ def weighted_calls(
     """Return the four counts of each resample; NaN without a threshold."""
     cuts = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(weights),))
     cells = np.empty((4, len(weights)))
-    if len(scores) == 0:
-        return CallCounts(*np.zeros_like(cells))
-    for rows, _, counts in count_resamples(rank_scores(truth, scores), weights):
-        tp, fp = counts.at(cuts[rows])
-        cells[:, rows] = (tp, fp, counts.num_positive - tp, counts.num_negative - fp)
+    classes = np.stack([truth, ~truth], axis=1).astype(np.float64)  # (N, 2)
+    for rows in _chunks(len(weights), width=len(scores)):
+        drawn = weights[rows]  # (b, N)
+        called = drawn * (scores >= cuts[rows, None])
+        cells[:2, rows] = (called.astype(np.float64) @ classes).T
+        cells[2:, rows] = (drawn.astype(np.float64) @ classes).T - cells[:2, rows]
     cells[:, np.isnan(cuts)] = np.nan
     return CallCounts(*cells)
 

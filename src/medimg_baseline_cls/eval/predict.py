@@ -65,11 +65,11 @@ def predict_probabilities(
     """
     rows: list[NDArray[np.int64]] = []
     logits: list[Tensor] = []
-    with _evaluating(model), torch.inference_mode():
+    # One autocast around all batches: the weights are cast to bf16 once.
+    with _evaluating(model), torch.inference_mode(), autocast(device, precision):
         for pixels, chunk_rows in _equal_chunks(batches, batch_size):
             unit = to_unit_range(_fill_up(pixels, batch_size), device)  # (batch_size, C, S, S)
-            with autocast(device, precision):
-                answer = model(unit)
+            answer = model(unit)
             # Nothing is fetched from the device before the last batch has been sent.
             logits.append(answer[: len(chunk_rows)].double())
             rows.append(chunk_rows)
