@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 CLIP = 1e-8  # float32 probabilities are no finer than this at 0 and 1
-_MAX_STEPS, _TOLERANCE, _MAX_SLOPE, _SINGULAR = 40, 1e-9, 100.0, 1e-14
-_CHUNK_CELLS = 1_000_000
+# A step below 1e-6 leaves an error of about its square.
+_MAX_STEPS, _TOLERANCE, _MAX_SLOPE, _SINGULAR = 40, 1e-6, 100.0, 1e-14
+_CHUNK_CELLS = 100_000  # fits into the processor's cache
 
 Values = NDArray[np.float64]
 
@@ -96,18 +97,21 @@ def _climb(
     origin = np.eye(len(columns))[-1] * (len(columns) - 1) if start is None else start
     current = np.tile(np.nan_to_num(origin), (len(weights), 1))
     products = np.stack([a * b for k, a in enumerate(columns) for b in columns[k:]])  # (3 or 1, N)
+    goal = share @ (outcomes * columns).T  # (b, K)
     change = np.full_like(current, np.inf)
     for _ in range(_MAX_STEPS):
         fitted = expit(current @ columns + offset)  # (b, N)
-        gradient = (share * (outcomes - fitted)) @ columns.T  # (b, K)
-        change = _solve((share * (fitted * (1 - fitted))) @ products.T, gradient)
+        reached = share * fitted
+        gradient = goal - reached @ columns.T  # (b, K)
+        reached *= 1 - fitted
+        change = _solve(reached @ products.T, gradient)
         length = np.abs(change).max(axis=1, keepdims=True)
         current = np.clip(
             current + change * np.minimum(1.0, 4.0 / np.maximum(length, 4.0)), -1e4, 1e4
         )
         if np.nanmax(np.abs(change), initial=0.0) < _TOLERANCE:
             break
-    is_good = np.logical_and(np.abs(change) < 1e-6, np.abs(current) < _MAX_SLOPE)
+    is_good = np.logical_and(np.abs(change) < _TOLERANCE, np.abs(current) < _MAX_SLOPE)
     return np.where(is_good.all(axis=1, keepdims=True), current, np.nan)
 
 
