@@ -32,7 +32,7 @@ from medimg_baseline_cls.data.preprocess import (
     load_transforms,
     preprocess,
 )
-from medimg_baseline_cls.data.read import Header, Pixels, decode_image
+from medimg_baseline_cls.data.read import Header, Pixels, decode_image, strict_decoding
 from medimg_baseline_cls.data.scan import Scan, scan_image
 from medimg_baseline_cls.data.source import ImageSource, open_source
 from medimg_baseline_cls.errors import BadImageError, DataError, RunError
@@ -109,7 +109,8 @@ def build_cache(
         DataError: The cache cannot be written, or a file changed while it was read.
     """
     source = open_source(data_dir, cache_dir=cache_dir)
-    with progress("reading files", len(paths)) as bar:
+    # Held over a whole pass, for to switch it at every file costs more than to read a small one.
+    with strict_decoding(), progress("reading files", len(paths)) as bar:
         scan = partial(scan_image, source=source)
         scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
     plan = _plan_array(scans, settings)
@@ -119,7 +120,7 @@ def build_cache(
         if not all(_fits(scan.header, settings) for scan in plan.contents):
             load_transforms(settings)
         decode = partial(_decode_content, source=source, settings=settings, plan=plan)
-        with progress("decoding images", len(plan.contents)) as bar:
+        with strict_decoding(), progress("decoding images", len(plan.contents)) as bar:
             results = _map_in_threads(decode, plan.contents, num_workers=num_workers, bar=bar)
             with closing(results):
                 _build_array(folder, plan, results=results)
