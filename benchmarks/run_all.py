@@ -23,6 +23,7 @@ QUESTIONS = (
     "training_speed",
     "whole_job",
     "evaluation_speed",
+    "precision_seeds",
     "growth",
 )
 
@@ -36,7 +37,7 @@ def main() -> None:
     start = time.perf_counter()
     for name in options.only:
         words: list[str] = []
-        if options.data and name in ("training_speed", "whole_job"):
+        if options.data and name in ("training_speed", "whole_job", "precision_seeds"):
             words += ["--data", str(options.data.resolve())]
         if options.originals and name == "whole_job":
             words += ["--originals", str(options.originals.resolve())]

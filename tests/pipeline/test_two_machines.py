@@ -1,7 +1,9 @@
-"""Two launches of torchrun, as on two machines, are one run that one process writes."""
+"""Two launches of torchrun, as on two machines: one run, written by one process, outliving one."""
 
+import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,13 +33,23 @@ if "RANK" in os.environ:
 """
 
 
-@pytest.fixture(scope="module")
-def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[int]]:
-    """The folder, what was written to stderr, and the exit codes of both launches."""
-    folder = tmp_path_factory.mktemp("machines")
+# The second process is killed when the first epoch is on disk.
+DIE = """
+import glob, os, signal, threading, time
+def die():
+    while not glob.glob("outputs/runs/medimg_*/last.pt"):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+if os.environ.get("RANK") == "1":
+    threading.Thread(target=die, daemon=True).start()
+"""
+
+
+def launch_twice(folder: Path, *, at_start: str, epochs: int) -> tuple[list[str], list[int]]:
+    """Train on two machines; returns what was written to stderr and the exit codes."""
     write_phantoms(folder / "films", num_train=24, num_test=8, image_size=32, seed=3)
     (folder / "watch").mkdir()
-    (folder / "watch" / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
+    (folder / "watch" / "sitecustomize.py").write_text(at_start, encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -45,7 +57,8 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str],
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     train = (
         "train --data-dir films --arch resnet18 --no-pretrained --image-size 32 --device cpu "
-        "--head-epochs 0 --finetune-epochs 1 --batch-size 8 --batchnorm sync --val-fraction 0.25"
+        f"--head-epochs 0 --finetune-epochs {epochs} --batch-size 8 --batchnorm sync "
+        "--val-fraction 0.25"
     )
     launches = [
         subprocess.Popen(
@@ -64,7 +77,19 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str],
         for machine in range(2)
     ]
     errors = [launch.communicate(timeout=120)[1] for launch in launches]
-    return folder, errors, [launch.returncode for launch in launches]
+    return errors, [launch.returncode for launch in launches]
+
+
+def read_history(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[int]]:
+    """The folder, what was written to stderr, and the exit codes of both launches."""
+    folder = tmp_path_factory.mktemp("machines")
+    return folder, *launch_twice(folder, at_start=WATCH, epochs=1)
 
 
 def test_two_launches_make_one_whole_run(launched: tuple[Path, list[str], list[int]]) -> None:
@@ -75,7 +100,7 @@ def test_two_launches_make_one_whole_run(launched: tuple[Path, list[str], list[i
     assert json.loads((runs[0] / "status.json").read_text(encoding="utf-8"))["state"] == "trained"
     settings = json.loads((runs[0] / "config.json").read_text(encoding="utf-8"))
     assert settings["batchnorm"] == "sync"
-    assert len((runs[0] / "history.csv").read_text(encoding="utf-8").splitlines()) == 2
+    assert len(read_history(runs[0])) == 1
 
 
 def test_the_first_process_alone_changes_the_run_folder(
@@ -84,3 +109,18 @@ def test_the_first_process_alone_changes_the_run_folder(
     changes = [line for text in launched[1] for line in text.splitlines() if " changes " in line]
     assert any("last.pt" in line for line in changes), "the watch sees what is written"
     assert [line for line in changes if not line.startswith("rank 0 ")] == []
+
+
+def test_a_run_outlives_a_machine(tmp_path: Path) -> None:
+    errors, codes = launch_twice(tmp_path, at_start=DIE, epochs=8)
+    assert all(codes), errors
+    (run_dir,) = (path for path in (tmp_path / "outputs/runs").iterdir() if not path.is_symlink())
+    assert "another process of this run is gone" in errors[0]
+    assert f"medimg train --resume outputs/runs/{run_dir.name}" in " ".join(errors[0].split())
+    # torchrun's own report of its process
+    assert re.search(r"exitcode\s*: 2\b", errors[0]), errors[0]
+    assert len(read_history(run_dir)) < 8
+    resume = [sys.executable, "-m", "medimg_baseline_cls", "train", "--resume", run_dir]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    subprocess.run(resume, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert [row["epoch"] for row in read_history(run_dir)] == [str(n) for n in range(1, 9)]
