@@ -66,8 +66,8 @@ def write_page() -> None:
     lines = [
         "# Speed",
         "",
-        "Made by `make bench`; medians of programs that took turns on one machine. What was tried for each",
-        "target, and why some are missed: [decision 0018](../decisions/0018-speed.md).",
+        "Made by `make bench`; medians of programs that took turns on one machine. What was tried",
+        "for the targets, and why some are missed: [decision 0018](../decisions/0018-speed.md).",
         "",
         *_table(["question", "ratio or figure", "found", "wanted"], ratios),
         "",
