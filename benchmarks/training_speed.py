@@ -100,7 +100,7 @@ def main() -> None:
             },
             notes=[
                 f"{options.images} training images; medians of {num}, the first epoch left out.",
-                "Peak memory: anonymous pages of all processes of a program.",
+                "Peak memory: anonymous pages of all processes of a program, looked at every 2 s.",
             ],
             facts={"images_per_second": speeds, "densenet121": dense, "peak_mib": memory},
         )

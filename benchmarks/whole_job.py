@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="real films; none: phantoms")
     parser.add_argument("--originals", type=Path, help="real films of full size; none: phantoms")
-    parser.add_argument("--images", type=int, default=192)
+    parser.add_argument("--images", type=int, default=160)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--panels", type=int, default=16)
     options = parser.parse_args()
