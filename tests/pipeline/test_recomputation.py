@@ -1,5 +1,6 @@
 """Every number of a run's summaries and of its page, computed again from the CSV files alone."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,11 @@ def parts_of(run: Path) -> dict[str, independent.Part]:
 
 
 def text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}".replace("-", "−")
+    if value is None:
+        return "–"
+    return str(Decimal(repr(float(value))).quantize(Decimal("0.001"), ROUND_HALF_UP)).replace(
+        "-", "−"
+    )
 
 
 def test_thresholds_are_those_that_trying_every_score_finds(finished_run: Path) -> None:

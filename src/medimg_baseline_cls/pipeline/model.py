@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
@@ -32,7 +33,9 @@ def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, An
     """
     checkpoint = read_checkpoint(session.run_dir / name)
     model = rebuild_model(checkpoint["description"], checkpoint["model"])
-    return model.to(session.device).eval(), checkpoint
+    # As in training, so that both compute the same bits.
+    model.to(device=session.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return model.eval(), checkpoint
 
 
 def score_images(
