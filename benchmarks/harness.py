@@ -6,6 +6,7 @@ that the job names. Its wall time and the memory of it and its children are take
 
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -216,7 +217,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "processor": facts["cpu"],
         "memory_gib": facts["system"]["memory_gib"],
-        "platform": facts["system"]["platform"],
+        "system": platform.system(),
         "python": facts["python"]["version"],
         "packages": {name: _version(name) for name in packages},
         "rivals": _rival_versions(),
@@ -298,4 +299,5 @@ def _relative(argument: str) -> str:
     try:
         return str(Path(argument).resolve().relative_to(ROOT))
     except ValueError:
-        return argument
+        # A folder elsewhere is nobody's business; its name says which data it was.
+        return Path(argument).name

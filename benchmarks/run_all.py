@@ -98,7 +98,7 @@ def _describe_machine(machine: dict[str, Any]) -> list[str]:
     return [
         "## Machine and versions",
         "",
-        f"- {processor}; {machine['memory_gib']} GiB; {machine['platform']}",
+        f"- {processor}; {machine['memory_gib']} GiB; {machine['system']}",
         f"- Python {machine['python']}, "
         + ", ".join(f"{name} {number}" for name, number in versions.items()),
     ]

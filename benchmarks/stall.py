@@ -113,14 +113,14 @@ def main() -> None:
     stalls = [1 - r / f for f, r in zip(full, resident, strict=True)]
     steps = loader.num_batches
     rows = [
-        ["medimg, from the array, augmented", spread([s / steps for s in full], 3), ""],
-        ["medimg, one resident batch", spread([s / steps for s in resident], 3), ""],
+        ["medimg, from the array, augmented", spread([s / steps for s in full], 3)],
+        ["medimg, one resident batch", spread([s / steps for s in resident], 3)],
     ]
     write_answer(
         Answer(
             name="stall",
             title="A training step with and without what feeds it, ResNet-18, 224 px, 32 images",
-            header=["step", "seconds", ""],
+            header=["step", "seconds"],
             rows=rows,
             ratios={
                 "share of the loop outside the model": (median(stalls), "<= 0.05"),

@@ -74,7 +74,7 @@ def main() -> None:
         rows, speeds, memory = compare("resnet18", FULL, epochs=options.epochs, **how)
         dense_rows, dense, _ = compare("densenet121", SHORT, epochs=2, **how)
     own = speeds[OUR_NAME]
-    num = f"{options.repeats} runs of {options.epochs} epochs (DenseNet-121: 2)"
+    num = f"{options.repeats} run(s) of {options.epochs} epochs (DenseNet-121: 2)"
     flagged = max(speed for name, speed in speeds.items() if "flag" in name)
     rival = max(speeds[name] for name in AS_IT_COMES)
     dense_rival = max(dense["PyTorch loop"], dense["MONAI trainer"])
@@ -99,7 +99,7 @@ def main() -> None:
                 ),
             },
             notes=[
-                f"{options.images} training images; medians of {num}, the first epoch left out.",
+                f"{options.images} training images; {num}, the first epoch left out; medians.",
                 "Peak memory: anonymous pages of all processes of a program, looked at every 2 s.",
             ],
             facts={"images_per_second": speeds, "densenet121": dense, "peak_mib": memory},
