@@ -76,7 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="real films; none: phantoms")
     parser.add_argument("--originals", type=Path, help="real films of full size; none: phantoms")
-    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--more", type=int, default=224, help="images of the job on originals")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--panels", type=int, default=16)
     options = parser.parse_args()
@@ -84,12 +85,14 @@ def main() -> None:
     ratios: dict[str, tuple[float, str]] = {}
     facts: dict[str, Any] = {}
     notes: list[str] = []
-    sources = {"224 px": (224, options.data), "originals": (None, options.originals)}
+    sources = {
+        "224 px": (224, options.data, options.images),
+        "originals": (None, options.originals, options.more),
+    }
     with workplace() as work:
         weights = pretrain(work / "pretraining")
-        for name, (size, real) in sources.items():
-            counts = Counts(options.images, 48, 48)
-            films = make_films(work / name, counts, size=size, real=real)
+        for name, (size, real, number) in sources.items():
+            films = make_films(work / name, Counts(number, 48, 48), size=size, real=real)
             found = measure(films, weights=weights, panels=options.panels, repeats=options.repeats)
             goal = find_goal(found)
             seconds = {who: [o.seconds for o in outcomes] for who, outcomes in found.items()}
@@ -115,7 +118,8 @@ def main() -> None:
             rows=rows,
             ratios=ratios,
             notes=[
-                f"{options.images} training, 48 validation and 48 test images; "
+                f"{options.images} training images (originals: {options.more}), 48 validation and "
+                "48 test images; "
                 f"{options.repeats} run(s) of each program, in turn.",
                 "medimg also computes intervals, calibration and controls and writes a report.",
                 *notes,

@@ -283,18 +283,31 @@ def damage_cut(folder: Path) -> None:
 
 
 def damage_facts(folder: Path) -> None:
-    (folder / "facts.json").write_text('{"files": [')
+    text = (folder / "contents.csv").read_text()
+    (folder / "contents.csv").write_text(text[: len(text) // 2])
+
+
+def damage_other(folder: Path) -> None:
+    text = (folder / "contents.csv").read_text()
+    (folder / "contents.csv").write_text(text.replace(text.splitlines()[1][:64], "0" * 64))
+
+
+def damage_columns(folder: Path) -> None:
+    text = (folder / "contents.csv").read_text()
+    (folder / "contents.csv").write_text(text.replace("sha256,error", "error,sha256"))
 
 
 def damage_lost(folder: Path) -> None:
-    (folder / "facts.json").unlink()
+    (folder / "contents.csv").unlink()
 
 
 def damage_shape(folder: Path) -> None:
     np.save(folder / "pixels.npy", np.zeros((1, 1, 16, 16), np.uint8))
 
 
-@pytest.mark.parametrize("damage", [damage_cut, damage_facts, damage_lost, damage_shape])
+@pytest.mark.parametrize(
+    "damage", [damage_cut, damage_facts, damage_other, damage_columns, damage_lost, damage_shape]
+)
 def test_damaged_array_is_built_again(tmp_path: Path, damage: object) -> None:
     paths = write_films(tmp_path / "data", 4)
     first = build(tmp_path / "data", paths, tmp_path / "cache")

@@ -1,7 +1,7 @@
 """What can go wrong while an array is built or used: full disks, races, errors in threads."""
 
+import csv
 import errno
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from medimg_baseline_cls.data.read import Color
 from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import FolderSource
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.log import SILENT
 
 SETTINGS = PixelSettings(image_size=8)
 
@@ -188,7 +189,7 @@ def test_two_builders_that_find_the_same_broken_array_do_not_stumble(
 ) -> None:
     paths, drawn = write_films(tmp_path / "data", 3), []
     folder = build(tmp_path, paths).path
-    (folder / "facts.json").unlink()
+    (folder / "contents.csv").unlink()
 
     def draw_name(count: int) -> str:
         drawn.append(count)
@@ -253,14 +254,15 @@ def test_another_version_of_a_library_is_another_array(
     assert not second.was_reused and second.path != first.path
 
 
-def test_the_array_is_plain_npy_and_json_that_anyone_can_read(tmp_path: Path) -> None:
+def test_the_array_is_plain_npy_and_csv_that_anyone_can_read(tmp_path: Path) -> None:
     paths = write_films(tmp_path / "data", 5)
     (tmp_path / "data/bad.png").write_bytes((tmp_path / "data/000.png").read_bytes()[:60])
     cache = build(tmp_path, [*paths, "bad.png"])
-    assert {path.name for path in cache.path.iterdir()} == {"pixels.npy", "facts.json"}
+    assert {path.name for path in cache.path.iterdir()} == {"pixels.npy", "contents.csv"}
     pixels = np.load(cache.path / "pixels.npy")
     np.testing.assert_array_equal(pixels, cache.pixels)
-    files = json.loads((cache.path / "facts.json").read_text())["files"]
+    with (cache.path / "contents.csv").open(newline="") as file:
+        files = list(csv.DictReader(file))
     names = [entry["sha256"] for entry in files]
     assert names == sorted(names) and len(names) == len(pixels) == 6
     (bad,) = [row for row, entry in enumerate(files) if entry["error"]]
@@ -305,3 +307,12 @@ def test_a_large_data_set_is_sampled_the_same_wherever_it_lies(
     infer_color(sources["b"], paths[::-1])
     assert looked["a"] == looked["b"] and len(set(looked["a"])) == 64
     assert np.mean([int(Path(name).stem) for name in looked["a"]]) == pytest.approx(150, abs=40)
+
+
+def test_few_files_are_read_ahead_of_what_is_taken() -> None:
+    read: list[int] = []
+    with SILENT.progress("reading", None) as bar:
+        results = cache_module._map_in_threads(read.append, range(10_000), num_workers=2, bar=bar)
+        next(results)
+        results.close()
+    assert 1 <= len(read) <= 100

@@ -9,13 +9,15 @@ one another, and a killed one leaves nothing that looks whole. Files that cannot
 decoded are accounted for in the facts; the data folder is never written.
 """
 
+import csv
 import hashlib
 import os
 import secrets
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +37,8 @@ from medimg_baseline_cls.data.preprocess import (
 from medimg_baseline_cls.data.read import Header, Pixels, decode_image, strict_decoding
 from medimg_baseline_cls.data.scan import Scan, scan_image
 from medimg_baseline_cls.data.source import ImageSource, open_source
-from medimg_baseline_cls.errors import BadImageError, DataError, RunError
-from medimg_baseline_cls.utils.files import read_json, write_json
+from medimg_baseline_cls.errors import BadImageError, DataError
+from medimg_baseline_cls.utils.files import write_csv
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar
 
 ProgressMaker = Callable[[str, int | None], AbstractContextManager[ProgressBar]]
@@ -46,6 +48,8 @@ _Out = TypeVar("_Out")
 _FORMAT = 1  # raise when preprocessing changes: old arrays are then not found any more
 _LIBRARIES = ("pillow", "pydicom", "torch", "monai")  # another version may give other pixels
 _STALE_SECONDS = 24 * 3600
+_AHEAD = 32
+_CONTENTS, _COLUMNS = "contents.csv", ("sha256", "error")  # row by row what pixels.npy holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +200,24 @@ def _map_in_threads(
         return
     with ThreadPoolExecutor(num_workers) as pool:
         try:
-            for result in pool.map(work, items):
-                yield result
+            submit = partial(pool.submit, work)
+            for task in _hand_out(items, submit=submit, ahead=_AHEAD * num_workers):
+                yield task.result()
                 bar.advance()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _hand_out(
+    items: Iterable[_In], *, submit: Callable[[_In], Future[_Out]], ahead: int
+) -> Generator[Future[_Out], None, None]:
+    """Yield the task of each item, in order; of a million all at once would fill a gigabyte."""
+    waiting: deque[Future[_Out]] = deque()
+    for item in items:
+        waiting.append(submit(item))
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _build_array(
@@ -212,11 +229,8 @@ def _build_array(
         temporary.mkdir(parents=True)
         _remove_stale(folder.parent)
         errors = _write_pixels(temporary / "pixels.npy", plan, results=results)
-        files = [
-            {"sha256": scan.sha256, "error": error}
-            for scan, error in zip(plan.contents, errors, strict=True)
-        ]
-        write_json(temporary / "facts.json", {"format": _FORMAT, "files": files})
+        shas = (scan.sha256 for scan in plan.contents)
+        write_csv(temporary / _CONTENTS, _COLUMNS, rows=zip(shas, errors, strict=True))
         _move_into_place(temporary, folder, plan=plan)
     except OSError as error:
         raise DataError(
@@ -278,25 +292,39 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _open_array(
-    folder: Path, plan: _ArrayPlan
-) -> tuple[NDArray[Any], dict[str, str | None]] | None:
+def _open_array(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str, str]] | None:
     """Return the pixels and the error per sha256, or None where there is no whole array."""
     if not plan.contents:
         return np.zeros(plan.shape, plan.dtype), {}  # nothing can be mapped
     try:
         pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
-        files = read_json(folder / "facts.json")["files"]
-        errors = {str(entry["sha256"]): entry["error"] for entry in files}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RunError):
+        errors = _read_errors(folder / _CONTENTS, plan)
+    except (OSError, EOFError, ValueError, csv.Error):
         return None
     is_whole = pixels.shape == plan.shape and pixels.dtype == plan.dtype
-    if not is_whole or list(errors) != [scan.sha256 for scan in plan.contents]:
-        return None
-    return pixels, errors
+    return (pixels, errors) if is_whole else None
 
 
-def _open_built(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str, str | None]]:
+def _read_errors(path: Path, plan: _ArrayPlan) -> dict[str, str]:
+    """Return why contents of the array have no pixels, by sha256.
+
+    Raises:
+        ValueError: The file does not list the contents of the plan, row by row.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        if next(rows, None) != list(_COLUMNS):
+            raise ValueError(f"{path} has other columns")
+        errors: dict[str, str] = {}
+        for scan, (sha256, error) in zip(plan.contents, rows, strict=True):
+            if sha256 != scan.sha256:
+                raise ValueError(f"{path} lists another content")
+            if error:
+                errors[sha256] = error
+    return errors
+
+
+def _open_built(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str, str]]:
     found = _open_array(folder, plan)
     if found is None:
         raise DataError(f"the pixel cache {folder} vanished while it was in use: start again.")
@@ -304,13 +332,13 @@ def _open_built(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str,
 
 
 def _join_facts(
-    scans: Iterable[Scan], plan: _ArrayPlan, *, errors: dict[str, str | None]
+    scans: Iterable[Scan], plan: _ArrayPlan, *, errors: dict[str, str]
 ) -> tuple[FileFacts, ...]:
     rows = {scan.sha256: row for row, scan in enumerate(plan.contents)}
     return tuple(_make_facts(scan, rows=rows, errors=errors) for scan in scans)
 
 
-def _make_facts(scan: Scan, *, rows: dict[str, int], errors: dict[str, str | None]) -> FileFacts:
+def _make_facts(scan: Scan, *, rows: dict[str, int], errors: dict[str, str]) -> FileFacts:
     header = scan.header
     error = scan.error or errors.get(scan.sha256)
     return FileFacts(

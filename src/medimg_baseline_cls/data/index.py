@@ -95,28 +95,28 @@ def index_images(
         DataError: A file cannot be decoded and `on_bad_image` is "error", or no image of
             a class is left.
     """
-    by_path = {fact.path: fact for fact in facts}
-    ordered = sorted(listing.files, key=path_of)
+    pairs = list(zip(sorted(listing.files, key=path_of), sorted(facts, key=_path_of), strict=True))
     rejected = tuple(
-        (file.path, file.locate(error))
-        for file in ordered
-        if (error := by_path[file.path].error) is not None
+        (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
     )
     if rejected and on_bad_image == "error":
         raise DataError(_describe_rejected(rejected))
-    files = [file for file in ordered if by_path[file.path].error is None]
+    pairs = [pair for pair in pairs if pair[1].error is None]
+    files = [file for file, _ in pairs]
     has_split = any(file.folder for file in files)
     require_images(files, listing.class_names, task=listing.task, has_split=has_split)
-    sha256s = {file.path: by_path[file.path].sha256 for file in files}
-    known = known_patients(files, facts=by_path, hide=hide if group_regex is None else None)
+    known = known_patients(pairs, hide=hide if group_regex is None else None)
     groups = find_groups(
-        sha256s, group_regex=group_regex, known=known, depth=CLASS_DEPTH[listing.kind]
+        {file.path: fact.sha256 for file, fact in pairs},
+        group_regex=group_regex,
+        known=known,
+        depth=CLASS_DEPTH[listing.kind],
     )
-    records = tuple(_make_record(file, by_path[file.path], groups=groups) for file in files)
+    records = tuple(_make_record(file, fact, group=groups[file.path]) for file, fact in pairs)
     source = _name_source(records, group_regex, num_known=len(known))
     return Index(
         records=records,
-        cache_rows=np.array([by_path[file.path].row for file in files], dtype=np.int64),
+        cache_rows=np.array([fact.row for _, fact in pairs], dtype=np.int64),
         rejected=rejected,
         notes=tuple(_note_records(records, rejected, source=source)),
         patients_by=source or "not known: each image by itself",
@@ -124,20 +124,16 @@ def index_images(
 
 
 def known_patients(
-    files: Iterable[ListedFile],
-    *,
-    facts: Mapping[str, FileFacts],
-    hide: Callable[[str], str] | None,
+    images: Iterable[tuple[ListedFile, FileFacts]], *, hide: Callable[[str], str] | None
 ) -> dict[str, str]:
     """Return the patient of each path for which the data name one, PatientIDs in hiding."""
     known: dict[str, str] = {}
     hidden: dict[str, str] = {}
-    for file in files:
-        patient = facts[file.path].patient_id
+    for file, fact in images:
         if file.group is not None:
             known[file.path] = file.group
-        elif hide is not None and patient:
-            known[file.path] = hidden.setdefault(patient, hide(patient))
+        elif hide is not None and fact.patient_id:
+            known[file.path] = hidden.setdefault(fact.patient_id, hide(fact.patient_id))
     return known
 
 
@@ -172,13 +168,13 @@ def find_groups(
     names = {
         path: held.get(path) or name_group(path, pattern, depth=depth) for path in sorted(sha256s)
     }
-    parents: dict[str, str] = {name: name for name in names.values()}
+    parents: dict[str, str] = {}  # of the groups that were united with another
     holders: dict[str, str] = {}
     for path, name in names.items():
         other = holders.setdefault(sha256s[path], name)
         if other is not name:
             _unite(parents, one=name, other=other)
-    return {path: _root(parents, names[path]) for path in sha256s}
+    return {path: _root(parents, name) for path, name in names.items()} if parents else names
 
 
 def infer_positive_class(class_names: Sequence[str]) -> tuple[str | None, str]:
@@ -198,12 +194,16 @@ def infer_positive_class(class_names: Sequence[str]) -> tuple[str | None, str]:
     return (last if negatives[0] == first else first), f"{negatives[0]} reads as the negative class"
 
 
-def _make_record(file: ListedFile, facts: FileFacts, *, groups: Mapping[str, str]) -> ImageRecord:
+def _path_of(fact: FileFacts) -> str:
+    return fact.path
+
+
+def _make_record(file: ListedFile, facts: FileFacts, *, group: str) -> ImageRecord:
     return ImageRecord(
         image_id=file.path,
         path=file.path,
         label=file.label,
-        group=groups[file.path],
+        group=group,
         split=file.folder,
         sha256=facts.sha256,
         width=facts.width,
@@ -282,16 +282,18 @@ def name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
 
 
 def _root(parents: dict[str, str], name: str) -> str:
-    while parents[name] != name:
-        parents[name] = parents[parents[name]]
-        name = parents[name]
+    while (above := parents.get(name)) is not None:
+        if above in parents:
+            parents[name] = above = parents[above]  # half the way for whoever comes next
+        name = above
     return name
 
 
 def _unite(parents: dict[str, str], *, one: str, other: str) -> None:
     """Join two groups under the name that sorts first."""
     low, high = sorted((_root(parents, one), _root(parents, other)))
-    parents[high] = low
+    if low != high:
+        parents[high] = low
 
 
 def _is_negative(name: str) -> bool:

@@ -6,6 +6,7 @@ The first pass over a data set. What cannot be read gets its reason, never an ex
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from medimg_baseline_cls.data.read import (
     Color,
@@ -55,7 +56,7 @@ def infer_color(source: ImageSource, paths: Sequence[str]) -> tuple[Color, str]:
     Returns:
         "grey" or "rgb", and the reason in words.
     """
-    sample = sorted(paths, key=_sampling_key)[:_NUM_SAMPLED]
+    sample = nsmallest(_NUM_SAMPLED, paths, key=_sampling_key)
     flags = [flag for path in sample if (flag := _shows_color(source, path)) is not None]
     color: Color = "rgb" if sum(flags) > _COLORED_SHARE * len(flags) else "grey"
     return color, f"{sum(flags)} of {len(flags)} sampled images show colour"

@@ -115,11 +115,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     pairs = list(zip(listing.files, cache.facts, strict=True))
     good = [(file, fact) for file, fact in pairs if fact.error is None]
     regex = find_group_regex(config)
-    known = known_patients(
-        (file for file, _ in good),
-        facts={fact.path: fact for fact in cache.facts},
-        hide=hide_patient if regex is None else None,
-    )
+    known = known_patients(good, hide=hide_patient if regex is None else None)
     # Each path as its own content: the patients as named, not yet united by equal files.
     groups = find_groups(
         {file.path: file.path for file, _ in good},

@@ -7,7 +7,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +114,8 @@ def prepare_data(session: Session) -> PreparedData:
     settings, color_reason = _choose_pixels(
         config, data_dir, listing=listing, cache_dir=session.cache_dir
     )
-    cache = _open_cache(session, data_dir, paths=[f.path for f in listing.files], settings=settings)
-    index = index_images(
-        listing,
-        cache.facts,
-        group_regex=find_group_regex(config),
-        on_bad_image=config.on_bad_image,
-        hide=hide_patient,
-    )
+    index, pixels = _index(session, data_dir, listing=listing, settings=settings)
+    listing = replace(listing, files=())  # the index holds what follows needs of them
     result = split_images(
         index.records,
         settings=how_to_split,
@@ -159,7 +153,7 @@ def prepare_data(session: Session) -> PreparedData:
         "patients_by": index.patients_by,
     }
     return PreparedData(
-        result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance
+        result.split, pixels, _rows_in_cache(index, result.split), settings, provenance
     )
 
 
@@ -218,6 +212,22 @@ def _choose_pixels(
     source = open_source(data_dir, cache_dir=cache_dir)
     color, reason = infer_color(source, [f.path for f in listing.files])
     return pixel_settings(config, color), reason
+
+
+def _index(
+    session: Session, data_dir: Path, *, listing: Listing, settings: PixelSettings
+) -> tuple[Index, NDArray[Any]]:
+    """Return the images that can be used, and the pixel array."""
+    config = session.config
+    cache = _open_cache(session, data_dir, paths=[f.path for f in listing.files], settings=settings)
+    index = index_images(
+        listing,
+        cache.facts,
+        group_regex=find_group_regex(config),
+        on_bad_image=config.on_bad_image,
+        hide=hide_patient,
+    )
+    return index, cache.pixels
 
 
 def _open_cache(

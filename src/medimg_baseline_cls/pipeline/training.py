@@ -6,8 +6,9 @@ folder alone says how to go on. `resume` refuses anything but the run it was.
 
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ from medimg_baseline_cls.utils.files import read_csv, write_json
 from medimg_baseline_cls.utils.runs import mark_latest, newest_interrupted, write_status
 
 NUM_BATCH_PICTURES = 16
+_CURVE_SECONDS = 30.0  # short epochs would spend more time on their picture than on themselves
 
 
 def train(config: Config, *, transform: Any = None) -> RunResult:
@@ -129,7 +131,8 @@ def _fit(
     """Fit the network and mark the run according to how that ended."""
     run_dir, log = session.run_dir, session.log
     _announce(session, model)
-    train_data = _make_train_data(session, data, augment=augment)
+    curves = _Curves(run_dir)
+    train_data = _make_train_data(session, data, augment=augment, on_epoch=curves.update)
     if session.is_main:
         write_status(run_dir, "training")
         _draw_first_batch(session, data, augment=augment)
@@ -146,16 +149,22 @@ def _fit(
             )
     except RunInterrupted:
         if session.is_main:
+            curves.draw()
             write_status(run_dir, "interrupted")
         raise
     if session.is_main:
+        curves.draw()
         write_status(run_dir, "trained")
         mark_latest(run_dir)
     return RunResult(run_dir, asdict(result))
 
 
 def _make_train_data(
-    session: Session, data: PreparedData, *, augment: Augmenter | None
+    session: Session,
+    data: PreparedData,
+    *,
+    augment: Augmenter | None,
+    on_epoch: Callable[[], None],
 ) -> TrainData:
     sampling = "balanced" if session.config.imbalance == "balanced_sampler" else "permute"
     counts = data.split.class_counts("train")
@@ -170,7 +179,7 @@ def _make_train_data(
         class_counts=tuple(counts.values()),
         negative_counts=tuple(negatives.tolist()),
         image_ids=[record.image_id for record in data.split.records],
-        on_epoch=partial(_draw_curves, session.run_dir),
+        on_epoch=on_epoch,
     )
 
 
@@ -269,7 +278,20 @@ def _draw_first_batch(session: Session, data: PreparedData, *, augment: Augmente
     draw_batch_grid(pixels.cpu().numpy(), captions, path=figures / "train_batch.png")
 
 
-def _draw_curves(run_dir: Path) -> None:
-    history = read_csv(run_dir / "history.csv")
-    if history:
-        draw_training_curves(history, run_dir / "figures" / "training.png")
+class _Curves:
+    """figures/training.png: drawn from time to time, and when training ends."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._last = time.monotonic()
+
+    def update(self) -> None:
+        """Draw if the last drawing is a while ago."""
+        if time.monotonic() - self._last > _CURVE_SECONDS:
+            self.draw()
+
+    def draw(self) -> None:
+        history = self._run_dir / "history.csv"  # not there before the first epoch ends
+        if history.is_file():
+            draw_training_curves(read_csv(history), self._run_dir / "figures" / "training.png")
+        self._last = time.monotonic()

@@ -29,7 +29,7 @@ def draw_training_curves(history: History, path: Path) -> None:
     Args:
         history: rows of history.csv (stage, epoch, train_loss, val_loss, val_ap, val_auroc);
             empty cells are gaps.
-        path: the PNG, rewritten after each epoch.
+        path: the PNG, rewritten now and then.
     """
     best = find_best_epoch(history)
     with drawing(path, width=WIDE, height=3.6) as figure:
