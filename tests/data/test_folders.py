@@ -33,6 +33,11 @@ WRONG = {
         r"beside it stands b/: did you mean .*data\?\)",
     ),
     "one folder too high": (["x/a/1.png", "x/b/1.png"], "", r"did you mean .*data/x\?"),
+    "two data sets": (
+        [f"{x}/{s}/{c}/1.png" for x in "xy" for s in ("train", "test") for c in "ab"],
+        "",
+        r"has no train/ folder, found x/ \(did you mean .*data/x\?\)",
+    ),
     "images alone": (["1.png"], "", r"holds images, but no folders of classes"),
     "table": (["t.csv"], "t.csv", r"is a table and no folder: say --manifest .*data/t\.csv"),
     "image": (["a/1.png"], "a/1.png", r"1\.png is a file and no folder"),

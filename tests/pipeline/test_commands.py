@@ -12,7 +12,7 @@ from PIL import Image
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError, RunError
-from medimg_baseline_cls.pipeline import evaluate, predict, run, train
+from medimg_baseline_cls.pipeline import evaluate, explain, predict, run, train
 
 ConfigMaker = Callable[..., Config]
 
@@ -65,6 +65,25 @@ def test_prediction_refuses_what_is_no_image(finished_run: Path, tmp_path: Path)
         predict(finished_run, [tmp_path / "nothing*.png"])
     with pytest.raises(RunError, match="no operating point"):
         predict(finished_run, [broken], operating_point="youden")
+
+
+def test_prediction_leaves_other_files_as_they_are(finished_run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na.png,NORMAL\n")
+    with pytest.raises(ConfigError, match="that predict has not written"):
+        predict(finished_run, [tmp_path], output=table)
+    assert table.read_text() == "path,label\na.png,NORMAL\n"
+    with pytest.raises(ConfigError, match="is a folder"):
+        predict(finished_run, [tmp_path], output=tmp_path)
+
+
+def test_mistakes_are_not_explained_before_they_are_known(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished_run, tmp_path / "copy")
+    (copy / "mistakes.csv").unlink()
+    with pytest.raises(RunError, match=r"run `medimg evaluate .*copy` first"):
+        explain(copy)
 
 
 def test_changed_image_stops_the_evaluation(

@@ -16,6 +16,7 @@ from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.pipeline import evaluate, report
 from medimg_baseline_cls.pipeline import evaluation as command
 from medimg_baseline_cls.utils.files import sha256_file
+from medimg_baseline_cls.utils.runs import read_status, write_status
 
 ConfigMaker = Callable[..., Config]
 RESULTS = ("thresholds.json", "predictions_val.csv", "predictions_test.csv", "test_summary.json")
@@ -191,6 +192,20 @@ def test_a_score_that_was_interrupted_is_logged(
     rows = read_rows(copy / "test_log.csv")
     assert len(rows) == num_before + 1
     assert rows[-1]["predictions_test_sha256"] == sha256_file(copy / "predictions_test.csv")
+
+
+def test_a_run_that_was_stopped_in_training_is_not_scored(copy: Path) -> None:
+    write_status(copy, "interrupted")
+    (copy / "test_log.csv").unlink()
+    for name in RESULTS:
+        (copy / name).unlink()
+    with pytest.raises(RunError, match=r"stopped before its end: go on by `medimg train --resume"):
+        evaluate(copy)
+    assert not any((copy / name).exists() for name in ("test_log.csv", *RESULTS))
+    evaluate(copy, accept="the budget is spent")
+    (row,) = read_rows(copy / "test_log.csv")
+    assert row["accepted"] == "training was stopped before its end. Why: the budget is spent"
+    assert read_status(copy) == "interrupted"  # so that it can still be gone on with
 
 
 def test_a_run_scored_before_there_was_a_log_says_so(copy: Path) -> None:

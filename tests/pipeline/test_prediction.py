@@ -65,8 +65,14 @@ def test_what_holds_many_images_is_refused_as_such(tmp_path: Path, name: str) ->
         find_files([tmp_path / name])
 
 
+def test_what_is_not_there_is_told_from_what_holds_no_image(tmp_path: Path) -> None:
+    for path, words in ((tmp_path / "nope.png", "is not there"), (tmp_path, "names no image")):
+        with pytest.raises(DataError, match=words):
+            find_files([path])
+
+
 def test_readable_suffixes_are_listed_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="names no image") as caught:
+    with pytest.raises(DataError, match="is not there") as caught:
         find_files([tmp_path / "nothing"])
     assert str(caught.value).count(".dcm") == str(caught.value).count(".npy") == 1
 

@@ -12,6 +12,7 @@ from medimg_baseline_cls.utils.runs import (
     RunState,
     create_run_folder,
     find_run,
+    is_trained,
     list_runs,
     mark_latest,
     name_fold,
@@ -53,6 +54,30 @@ def test_project_that_cannot_name_a_folder_is_refused(tmp_path: Path, project: s
     with pytest.raises(ConfigError, match="use letters"):
         create_run_folder(tmp_path, project)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_place_where_no_folder_can_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("a,b\n")
+    with pytest.raises(ConfigError, match=r"labels\.csv \(Not a directory\).*--output-dir"):
+        create_run_folder(tmp_path / "labels.csv", "films")
+    assert (tmp_path / "labels.csv").read_text() == "a,b\n"
+
+
+@pytest.mark.parametrize("name", ["seeds.json", "cv.json"])
+def test_folder_of_several_runs_is_named_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RunError, match="a folder of several runs"):
+        find_run(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("training", False), ("interrupted", False), ("trained", True), ("finished", True)],
+)
+def test_training_is_over_where_the_status_says_so(
+    tmp_path: Path, state: RunState, expected: bool
+) -> None:
+    assert is_trained(make_run(tmp_path, "a", state)) == expected
 
 
 def test_latest_names_the_run_that_was_marked_last(tmp_path: Path) -> None:

@@ -59,14 +59,15 @@ def require_class_folders(labels: Collection[str], data_dir: Path) -> None:
         data_dir: the data folder.
 
     Raises:
-        DataError: there are fewer than two.
+        DataError: there are fewer than two, or one of them holds a data set of its own.
     """
-    if len(set(labels)) >= 2:
-        return
     subfolders = _subfolders(data_dir)
+    whole = [f for f in subfolders if (f / "train").is_dir() and (f / "test").is_dir()]
+    if len(set(labels)) >= 2 and not whole:
+        return
     empty = [f"{f.name}/" for f in subfolders if f.name not in labels]
     inner = [f for f in subfolders if (f / "train").is_dir() or len(subfolders) == 1]
-    inner = [f for f in inner if len(_subfolders(f)) > 1]
+    inner = whole or [f for f in inner if len(_subfolders(f)) > 1]
     if not any(not is_system_name(f.name) for f in data_dir.iterdir()):
         found = f"is empty; {_EXPECTED}"
     elif inner:

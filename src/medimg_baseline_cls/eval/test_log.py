@@ -154,7 +154,7 @@ def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str 
     """Return the words for the column "accepted", or refuse the evaluation.
 
     Args:
-        changes: from `list_changes`.
+        changes: from `list_changes`, and whether training is over.
         last: the entry before; None where TEST was not scored yet.
         accept: why a change is accepted; None where none is.
 
@@ -167,9 +167,16 @@ def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str 
             "--accept does nothing here: nothing has changed since TEST was last scored; "
             "leave it out."
         )
-    if not changes or last is None:
+    if not changes:
         return ""
+    if accept is None and last is None:
+        raise RunError(
+            f"{'; '.join(changes)}: go on by `medimg train --resume RUN`, or say by --accept WHY "
+            "that the network is meant to be scored as it is; the report then warns of it. Nothing "
+            "was scored or overwritten."
+        )
     if accept is None:
+        assert last is not None
         raise RunError(
             f"TEST was scored before ({last.when}, evaluation {last.number}), and this has changed "
             f"since: {'; '.join(changes)}. Another score on the same TEST would be tuning on it: "

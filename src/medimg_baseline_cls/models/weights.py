@@ -64,8 +64,8 @@ def load_weights_file(
         state, fit = _translated(net, found, head_names=head_names, translate=translate)
     if not (fit.is_exact or (allow_extra and fit.is_complete)):
         raise WeightsError(
-            f"{path.name} does not fit {type(net).__name__}: {fit.describe()}. "
-            f"Give --arch the network that the file is of."
+            f"{path.name} does not fit {type(net).__name__}: give --arch the network that the file "
+            f"is of. In the file: {fit.describe()}."
         )
     own = net.state_dict()
     used = {k: v for k, v in state.items() if k in own and not _is_under(k, head_names)}

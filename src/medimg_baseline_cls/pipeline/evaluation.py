@@ -49,7 +49,7 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import write_json
-from medimg_baseline_cls.utils.runs import mark_latest, write_status
+from medimg_baseline_cls.utils.runs import is_trained, mark_latest, write_status
 
 Thresholds = Mapping[str, tuple[Threshold, ...]]
 Summary = dict[str, Any]
@@ -75,7 +75,8 @@ def evaluate(
 
     Raises:
         RunError: the run has no checkpoint, or its data have changed; or the checkpoint, the
-            operating points, the split or the class order since TEST was last scored.
+            operating points, the split or the class order since TEST was last scored; or
+            training was stopped before its end.
     """
     session = reopen_session(run, output_dir=output_dir)
     run_dir, log = session.run_dir, session.log
@@ -122,7 +123,8 @@ def evaluate(
     if patients is not None:
         of_patients, overview["patients"] = score_patients(session, patients, test=test)
     write_json(run_dir / "eval_summary.json", overview)
-    write_status(run_dir, "finished")
+    if is_trained(run_dir):  # else it can still be gone on with
+        write_status(run_dir, "finished")
     mark_latest(run_dir)
     _print_results(session, summaries, overview=overview)
     if of_patients:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.loaders import ImageSet, to_unit_range
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.mistakes import read_mistakes
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.eval.thresholds import read_thresholds
@@ -62,6 +63,11 @@ def explain(
         RunError: the run was not evaluated yet.
     """
     session = reopen_session(run, output_dir=output_dir)
+    if not (session.run_dir / "mistakes.csv").is_file():
+        raise RunError(
+            f"{session.run_dir} was not evaluated yet, so no mistakes are known: run "
+            f"`medimg evaluate {session.run_dir}` first."
+        )
     mistakes = read_mistakes(session.run_dir / "mistakes.csv")
     warn_of_checkpoint(session, "the maps are of the new network, the mistakes of the one before")
     data = reopen_data(session, read_provenance(session.run_dir))

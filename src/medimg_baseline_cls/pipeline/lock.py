@@ -40,6 +40,7 @@ from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.env import describe_code
 from medimg_baseline_cls.utils.files import read_json, sha256_file
+from medimg_baseline_cls.utils.runs import is_trained
 
 _FIRST, _REPEATED = "first evaluation", "repeated"
 _UNLOGGED = "scored again; test_log.csv was missing, so that earlier scores are not counted"
@@ -89,7 +90,7 @@ def settle_points(
     Nothing is written.
 
     Raises:
-        RunError: something has changed since TEST was last scored.
+        RunError: something has changed since TEST was last scored, or training is not over.
     """
     run_dir = session.run_dir
     patients = choose_patients(session, val, positive_class=positive_class)
@@ -106,6 +107,8 @@ def settle_points(
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
     changes = () if last is None else list_changes(last, entry, points=compared.changes)
+    if not is_trained(run_dir):
+        changes = ("training was stopped before its end", *changes)
     accepted = settle_change((*changes, *compared.edits), last=last, accept=occasion.accept)
     if patients is not None:
         patients = replace(patients, thresholds=levels["patients"])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
-from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.pipeline.explanation import Explained
 
 MAX_TABLE_ROWS = 20
+_FIRST_COLUMNS = b"path,prob_"
 _NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
 
 
@@ -63,7 +64,10 @@ def predict(
     Raises:
         DataError: a path holds no image, or a file cannot be decoded.
         RunError: the run has no thresholds yet, or not this operating point.
+        ConfigError: `output` is a folder, or a file that is no earlier prediction.
     """
+    if output is not None:
+        _require_free(output)
     session = reopen_session(run, output_dir=output_dir)
     provenance = read_provenance(session.run_dir)
     rule = operating_point or session.config.operating_point
@@ -109,6 +113,21 @@ def predict(
         draw_panels(session, model, images=images, wanted=wanted)
         session.log.info(f"panels: {target.with_suffix('')}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
+
+
+def _require_free(output: Path) -> None:
+    """Refuse to write over what is not a file of predictions."""
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a folder: name the CSV file to write.")
+    if not output.exists():
+        return
+    with output.open("rb") as file:
+        start = file.read(len(_FIRST_COLUMNS))
+    if start != _FIRST_COLUMNS:
+        raise ConfigError(
+            f"--output {output} is a file that predict has not written: it is left as it is; name "
+            "another one."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,14 +210,19 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
     for path in paths:
         matches = _expand(Path(path))
         if not matches:
+            found_instead = "names no image" if _is_there(path) else "is not there"
             raise DataError(
-                f"{path} names no image: expected a file, a folder that holds some, or a "
+                f"{path} {found_instead}: expected a file, a folder that holds some, or a "
                 f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
             )
         found.update(dict.fromkeys(matches))
     if not found:
         raise DataError("no path was given: name image files, folders or patterns.")
     return list(found)
+
+
+def _is_there(path: Path | str) -> bool:
+    return Path(path).exists() or glob.has_magic(str(path))
 
 
 def _expand(path: Path) -> list[Path]:

@@ -121,7 +121,12 @@ def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -
     for folder in (Path(sweep), home / sweep):
         if (folder / kind.plan_file).is_file():
             return folder
-    raise RunError(f"{sweep} is no folder of a {kind.name}: it holds no {kind.plan_file}.")
+    advice = ""
+    if any(
+        (folder / "history.csv").is_file() for folder in (Path(sweep), output_dir / "runs" / sweep)
+    ):
+        advice = f" It is a single run: go on with `medimg train --resume {sweep}`."
+    raise RunError(f"{sweep} is no folder of a {kind.name}: it holds no {kind.plan_file}.{advice}")
 
 
 def _do_run(

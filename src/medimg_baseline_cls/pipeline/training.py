@@ -41,7 +41,12 @@ from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.utils.device import describe_device
 from medimg_baseline_cls.utils.env import collect_environment
 from medimg_baseline_cls.utils.files import read_csv, write_json
-from medimg_baseline_cls.utils.runs import mark_latest, newest_interrupted, write_status
+from medimg_baseline_cls.utils.runs import (
+    is_trained,
+    mark_latest,
+    newest_interrupted,
+    write_status,
+)
 
 NUM_BATCH_PICTURES = 16
 _CURVE_SECONDS = 30.0  # short epochs would spend more time on their picture than on themselves
@@ -101,6 +106,11 @@ def resume(
         )
     session = reopen_session(folder, output_dir=output_dir, is_alone=False)
     provenance = read_provenance(session.run_dir)
+    if is_trained(session.run_dir):
+        raise RunError(
+            f"{session.run_dir} has already finished training; the next step is "
+            f"`medimg evaluate {session.run_dir}`."
+        )
     with noticing_lost_processes(session.accelerator, session.run_dir):
         data = reopen_data(session, provenance)
     model = _build(session.config, len(data.split.class_names))
@@ -153,6 +163,8 @@ def _fit(
             write_status(run_dir, "interrupted")
         raise
     if session.is_main:
+        if result.best_stage == "head" and session.config.finetune_epochs:
+            log.info("kept: the head-only model; no epoch of fine-tuning has a better VAL AP")
         curves.draw()
         write_status(run_dir, "trained")
         mark_latest(run_dir)

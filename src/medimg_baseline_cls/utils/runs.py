@@ -19,6 +19,7 @@ RunState = Literal["training", "interrupted", "trained", "finished"]
 LATEST = "latest"
 _STATUS_FILE = "status.json"
 _FOLD_NAME = re.compile(r"_cv\d{8}-\d{6}(-\d+)?_r\d+f\d+_")
+_SWEEP_FILES = ("seeds.json", "cv.json")
 _RUN_FILES = (_STATUS_FILE, "config.json")
 
 
@@ -31,7 +32,8 @@ def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> 
         room: the folder for folders of this kind.
 
     Raises:
-        ConfigError: The project's name cannot be part of a folder's name.
+        ConfigError: The project's name cannot be part of a folder's name, or no folder can be made
+            there.
     """
     if not re.fullmatch(r"\w([\w.-]*\w)?", project):
         raise ConfigError(
@@ -45,6 +47,11 @@ def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> 
             run.mkdir(parents=True)
         except FileExistsError:
             continue  # another run of the same second
+        except OSError as error:
+            raise ConfigError(
+                f"no folder can be made in {output_dir} ({error.strerror}): name another one by "
+                "--output-dir."
+            ) from error
         return run
     raise AssertionError("unreachable: the count never ends")
 
@@ -63,6 +70,13 @@ def read_status(run: Path) -> RunState:
     status = _read_status_file(run)
     was_killed = status["state"] == "training" and not _is_alive(status.get("process"))
     return "interrupted" if was_killed else status["state"]
+
+
+def is_trained(run: Path) -> bool:
+    """Return whether training has come to its end; a run without status.json counts as such."""
+    if not (run / _STATUS_FILE).is_file():
+        return True
+    return read_status(run) in ("trained", "finished")
 
 
 def mark_latest(run: Path) -> None:
@@ -110,12 +124,14 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
             return folder
     known = [str(path) for path in list_runs(output_dir)[:3]]
     advice = (
-        f"the newest runs are {', '.join(known)}"
+        f"the newest {'runs are' if len(known) > 1 else 'run is'} {', '.join(known)}"
         if known
         else f"there are no runs in {(output_dir / 'runs').absolute()}; name another folder by "
         "--output-dir, or start one with medimg train"
     )
     found = "is a folder without config.json" if Path(run).is_dir() else "is no run folder"
+    if any((Path(run) / name).is_file() for name in _SWEEP_FILES):
+        found = "is a folder of several runs, of which this command takes one"
     raise RunError(f"{run} {found}: {advice}.")
 
 
