@@ -55,6 +55,11 @@ def test_wrong_place_is_told_with_the_true_reason(tmp_path: Path, kind: str) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_classes_that_hold_a_split_each_are_classes(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{c}/{s}/1.png" for c in "ab" for s in ("train", "test")))
+    assert list_images(tmp_path).class_names == ("a", "b")
+
+
 def test_train_folder_by_itself_is_taken_with_a_hint_at_its_parent(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
     notes = list_images(tmp_path / "train").notes

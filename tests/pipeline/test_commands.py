@@ -75,6 +75,16 @@ def test_prediction_leaves_other_files_as_they_are(finished_run: Path, tmp_path:
     assert table.read_text() == "path,label\na.png,NORMAL\n"
     with pytest.raises(ConfigError, match="is a folder"):
         predict(finished_run, [tmp_path], output=tmp_path)
+    with pytest.raises(ConfigError, match=r"below .*labels\.csv, which is no folder"):
+        predict(finished_run, [tmp_path], output=table / "new.csv")
+
+
+@pytest.mark.parametrize("text", ["", 'path,"prob_a,b",decision\n', "path,prob_A\n"])
+def test_an_earlier_prediction_is_replaced(finished_run: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "new.csv").write_text(text)
+    write_images(tmp_path / "films", {"x": 1}, seed=0)
+    predict(finished_run, [tmp_path / "films"], output=tmp_path / "new.csv")
+    assert len(read_rows(tmp_path / "new.csv")) == 1
 
 
 def test_mistakes_are_not_explained_before_they_are_known(

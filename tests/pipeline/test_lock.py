@@ -199,13 +199,17 @@ def test_a_run_that_was_stopped_in_training_is_not_scored(copy: Path) -> None:
     (copy / "test_log.csv").unlink()
     for name in RESULTS:
         (copy / name).unlink()
-    with pytest.raises(RunError, match=r"stopped before its end: go on by `medimg train --resume"):
+    with pytest.raises(RunError, match=r"stopped before its end.* --resume .*copy`"):
         evaluate(copy)
     assert not any((copy / name).exists() for name in ("test_log.csv", *RESULTS))
     evaluate(copy, accept="the budget is spent")
     (row,) = read_rows(copy / "test_log.csv")
     assert row["accepted"] == "training was stopped before its end. Why: the budget is spent"
     assert read_status(copy) == "interrupted"  # so that it can still be gone on with
+    report(copy)
+    assert "before training was over: training was stopped" in (copy / "report.html").read_text()
+    with pytest.raises(RunError, match="stopped before its end"):  # again, and not "has changed"
+        evaluate(copy)
 
 
 def test_a_run_scored_before_there_was_a_log_says_so(copy: Path) -> None:

@@ -117,6 +117,7 @@ def test_interrupted_run_says_how_to_go_on(
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "--resume" in output and "Traceback" not in output
+    assert (run_dir / "figures" / "training.png").is_file()
     resume(run_dir)
     evaluate(run_dir)
     assert_same_run(finished_run, run_dir)

@@ -123,7 +123,7 @@ def evaluate(
         arg(
             metavar="WHY",
             help="Why it is meant that checkpoint, thresholds, split or class order have changed "
-            "since TEST was last scored; the report warns of it.",
+            "since TEST was last scored, or that training was stopped; the report warns of it.",
             help_behavior_hint="",
         ),
     ] = None,

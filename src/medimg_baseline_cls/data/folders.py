@@ -62,7 +62,7 @@ def require_class_folders(labels: Collection[str], data_dir: Path) -> None:
         DataError: there are fewer than two, or one of them holds a data set of its own.
     """
     subfolders = _subfolders(data_dir)
-    whole = [f for f in subfolders if (f / "train").is_dir() and (f / "test").is_dir()]
+    whole = [f for f in subfolders if _holds_split(f)]
     if len(set(labels)) >= 2 and not whole:
         return
     empty = [f"{f.name}/" for f in subfolders if f.name not in labels]
@@ -144,6 +144,12 @@ def _is_like(folder: Path, data_dir: Path) -> bool:
     if data_dir.name.lower() in FOLDER_NAMES:
         return folder.name.lower() in FOLDER_NAMES
     return any(is_image_name(entry.name) for entry in folder.iterdir())
+
+
+def _holds_split(folder: Path) -> bool:
+    """Return whether a folder is a data set: a class of its own may hold train/, too."""
+    parts = [folder / name for name in ("train", "test")]
+    return all(part.is_dir() and _subfolders(part) for part in parts)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -169,14 +169,8 @@ def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str 
         )
     if not changes:
         return ""
-    if accept is None and last is None:
-        raise RunError(
-            f"{'; '.join(changes)}: go on by `medimg train --resume RUN`, or say by --accept WHY "
-            "that the network is meant to be scored as it is; the report then warns of it. Nothing "
-            "was scored or overwritten."
-        )
     if accept is None:
-        assert last is not None
+        assert last is not None, "a training that is not over is refused before"
         raise RunError(
             f"TEST was scored before ({last.when}, evaluation {last.number}), and this has changed "
             f"since: {'; '.join(changes)}. Another score on the same TEST would be tuning on it: "
@@ -255,9 +249,10 @@ def count_evaluations(run_dir: Path, overview: dict[str, Any]) -> None:
 
 
 def describe_log(entries: Sequence[LogEntry]) -> tuple[str, ...]:
-    """Return one warning for each change that was accepted after TEST had been scored."""
+    """Return one warning for each evaluation that had to be accepted."""
     return tuple(
-        f"TEST evaluation {entry.number} of {len(entries)} came after a change: {entry.accepted}"
+        f"TEST evaluation {entry.number} of {len(entries)} came after a change, or before training "
+        f"was over: {entry.accepted}"
         for entry in entries
         if entry.accepted
     )

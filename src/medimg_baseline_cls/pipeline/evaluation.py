@@ -30,6 +30,7 @@ from medimg_baseline_cls.pipeline.lock import (
     Settled,
     choose_points,
     require_class_order,
+    require_trained,
     settle_points,
     write_points,
     write_test,
@@ -68,7 +69,8 @@ def evaluate(
         run: a run folder, or "latest".
         output_dir: where `latest` is looked up.
         reason: why TEST is scored, for test_log.csv.
-        accept: why it is meant that something has changed since TEST was last scored.
+        accept: why it is meant that something has changed since TEST was last scored, or that
+            training was stopped before its end.
 
     Returns:
         The run folder and the content of eval_summary.json.
@@ -80,11 +82,12 @@ def evaluate(
     """
     session = reopen_session(run, output_dir=output_dir)
     run_dir, log = session.run_dir, session.log
+    occasion = Occasion(reason, accept)
+    require_trained(run_dir, occasion)
     data = reopen_data(session, read_provenance(run_dir))
     model, checkpoint = load_model(session, "best.pt")
     require_class_order(checkpoint, data.split.class_names)
     readings = read_readings(run_dir)
-    occasion = Occasion(reason, accept)
     settled, val, test = _score_splits(session, data, model=model, occasion=occasion)
     thresholds, patients = settled.thresholds, settled.patients
     summaries = resample_summaries(

@@ -43,6 +43,7 @@ from medimg_baseline_cls.utils.files import read_json, sha256_file
 from medimg_baseline_cls.utils.runs import is_trained
 
 _FIRST, _REPEATED = "first evaluation", "repeated"
+_STOPPED = "training was stopped before its end"
 _UNLOGGED = "scored again; test_log.csv was missing, so that earlier scores are not counted"
 
 
@@ -90,7 +91,7 @@ def settle_points(
     Nothing is written.
 
     Raises:
-        RunError: something has changed since TEST was last scored, or training is not over.
+        RunError: something has changed since TEST was last scored.
     """
     run_dir = session.run_dir
     patients = choose_patients(session, val, positive_class=positive_class)
@@ -108,7 +109,7 @@ def settle_points(
     entry = replace(entry, thresholds_sha256=digest)
     changes = () if last is None else list_changes(last, entry, points=compared.changes)
     if not is_trained(run_dir):
-        changes = ("training was stopped before its end", *changes)
+        changes = (_STOPPED, *changes)
     accepted = settle_change((*changes, *compared.edits), last=last, accept=occasion.accept)
     if patients is not None:
         patients = replace(patients, thresholds=levels["patients"])
@@ -137,6 +138,20 @@ def write_test(session: Session, settled: Settled, *, test: Predictions) -> Pred
     append_entry(session.run_dir, replace(settled.entry, predictions_test_sha256=digest))
     waiting.replace(path)
     return read_predictions(path, split="test", task=test.task)
+
+
+def require_trained(run_dir: Path, occasion: Occasion) -> None:
+    """Refuse to score a network whose training is not over, unless that is accepted.
+
+    Raises:
+        RunError: status.json says that training was stopped, or is under way.
+    """
+    if occasion.accept is None and not is_trained(run_dir):
+        raise RunError(
+            f"{run_dir}: {_STOPPED}, or is under way. Go on by `medimg train --resume {run_dir}`, "
+            "or say by --accept WHY that the network is meant to be scored as it is; the report "
+            "then warns of it. Nothing was scored."
+        )
 
 
 def require_class_order(checkpoint: Mapping[str, Any], class_names: tuple[str, ...]) -> None:

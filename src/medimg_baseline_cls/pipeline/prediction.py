@@ -4,6 +4,7 @@ Files go through the same decoding, preprocessing and inference as in evaluation
 same file gets the same probability to the bit.
 """
 
+import csv
 import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.pipeline.explanation import Explained
 
 MAX_TABLE_ROWS = 20
-_FIRST_COLUMNS = b"path,prob_"
 _NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
 
 
@@ -117,13 +117,19 @@ def predict(
 
 def _require_free(output: Path) -> None:
     """Refuse to write over what is not a file of predictions."""
-    if output.is_dir():
-        raise ConfigError(f"--output {output} is a folder: name the CSV file to write.")
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise ConfigError(f"--output {output} lies below {above}, which is no folder.")
     if not output.exists():
         return
-    with output.open("rb") as file:
-        start = file.read(len(_FIRST_COLUMNS))
-    if start != _FIRST_COLUMNS:
+    if not output.is_file():
+        raise ConfigError(f"--output {output} is a folder or no file: name the CSV file to write.")
+    try:
+        with output.open(encoding="utf-8", errors="replace", newline="") as file:
+            header = next(csv.reader(file), ["path", "prob_"])  # an empty file holds nothing
+    except (OSError, csv.Error):
+        header = []
+    if header[:1] != ["path"] or not "".join(header[1:2]).startswith("prob_"):
         raise ConfigError(
             f"--output {output} is a file that predict has not written: it is left as it is; name "
             "another one."
@@ -222,6 +228,7 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _is_there(path: Path | str) -> bool:
+    """Return whether there is such a path; a pattern is as good as there."""
     return Path(path).exists() or glob.has_magic(str(path))
 
 
