@@ -204,7 +204,7 @@ def draw_answer(answer: Answer) -> None:
     axes.margins(x=0.28)
     axes.set_xlim(left=0)
     axes.set_xlabel(answer.header[1])
-    axes.set_title(answer.title, loc="left", fontsize=10)
+    figure.suptitle(answer.title, x=0.01, ha="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(RESULTS / f"{answer.name}.png", dpi=110, metadata={"Software": None})
     plt.close(figure)

@@ -66,8 +66,9 @@ def write_page() -> None:
     lines = [
         "# Speed",
         "",
-        "Made by `make bench`; medians of programs that took turns on one machine. What was tried",
-        "for the targets, and why some are missed: [decision 0018](../decisions/0018-speed.md).",
+        "Made by `make bench`: programs that took turns on one machine. A figure with a range in",
+        "brackets is a median, one without is a single measurement. What was tried for the",
+        "targets, and why some are missed: [decision 0018](../decisions/0018-speed.md).",
         "",
         *_table(["question", "ratio or figure", "found", "wanted"], ratios),
         "",
