@@ -173,7 +173,7 @@ class Config:
     """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
 
     pretrained: bool = True
-    """Start from pretrained weights, not from random ones."""
+    """Weights to start from: pretrained ones, or random ones by --no-pretrained."""
 
     weights: Annotated[Path | None, Field(examples=["resnet18.safetensors"])] = None
     """File of pretrained weights, .safetensors or .pth (none: from the timm hub)."""
