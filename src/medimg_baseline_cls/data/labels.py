@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
+from medimg_baseline_cls.data.spellings import unify_spellings
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Task, format_findings
 
@@ -150,9 +151,11 @@ def _read_classes(cells: Sequence[str], rule: LabelRule) -> Labels:
             "task = multilabel needs several label_columns, or a label_separator; "
             f"label_columns names {column} alone."
         )
-    texts = {cell: _plain_number(cell) for cell in set(cells)}
+    plain = {cell: _plain_number(cell) for cell in set(cells)}
+    spellings = unify_spellings(Counter(plain[cell] for cell in cells), rule.class_names)
+    texts = {cell: spellings.names[text] for cell, text in plain.items()}
     labels: list[str | None] = [texts[cell] for cell in cells]
-    notes: list[str] = []
+    notes = [*spellings.notes, *map(_advise, spellings.warnings)]
     if set(texts.values()) <= {"1", "0", "-1", ""} and set(texts.values()) & {"-1", ""}:
         labels, notes = _settle_binary(labels, rule)
     elif not set(texts.values()) <= {"1", "0"}:
@@ -244,7 +247,10 @@ def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
         )
     _refuse_policies(rule, "uncertain")
     parts = {cell: [part.strip() for part in cell.split(rule.separator)] for cell in set(cells)}
-    found = sorted({p for ps in parts.values() for p in ps if p and not _is_negative(p)})
+    counts = Counter(part for cell in cells for part in parts[cell] if part)
+    spellings = unify_spellings(counts, rule.class_names)
+    parts = {cell: [spellings.names[part] for part in held if part] for cell, held in parts.items()}
+    found = sorted({name for name in spellings.names.values() if not _is_negative(name)})
     names = rule.class_names or tuple(found)
     check_finding_names(names)
     values = {
@@ -252,9 +258,15 @@ def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
         for cell, held in parts.items()
     }
     labels = _write_findings([values[cell] for cell in cells], names, rule=rule)
-    others = sorted({p for ps in parts.values() for p in ps if p and p not in names})
+    others = sorted(set(spellings.names.values()) - set(names))
     notes = [f"not findings, and so negative: {_shorten(others)}"] if others else []
+    notes += [*spellings.notes, *map(_advise, spellings.warnings)]
     return replace(labels, notes=(*labels.notes, *notes))
+
+
+def _advise(warning: str) -> str:
+    """Return a warning of joined spellings with the setting that keeps them apart."""
+    return f"{warning}; list each of them in --class-names if they are different classes"
 
 
 def _write_findings(
