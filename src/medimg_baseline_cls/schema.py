@@ -17,6 +17,29 @@ SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 Task = Literal["multiclass", "ordinal", "multilabel"]
 FINDING_SEPARATOR, UNKNOWN_MARK = "|", "?"
+Certainty = Literal["set", "sure", "guess", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """Something concluded from names, tables or file headers, instead of from a setting.
+
+    Attributes:
+        topic: what it is about, such as "positive class" or "patients".
+        found: what was concluded.
+        reason: from what.
+        certainty: "set" by the user, "sure", a "guess", or "unknown" where nothing was found.
+        flag: what overrides it, such as "--positive-class NAME"; "" where nothing does.
+        warning: one sentence where this may spoil the result; "" otherwise. It is logged,
+            and repeated in eval_summary.json, the report and the model card.
+    """
+
+    topic: str
+    found: str
+    reason: str
+    certainty: Certainty = "sure"
+    flag: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from medimg_baseline_cls.data.index import (
     Listing,
     find_groups,
     index_images,
-    infer_positive_class,
     list_images,
 )
 from medimg_baseline_cls.data.preprocess import PixelSettings
@@ -174,27 +173,6 @@ def test_unknown_names_are_groups_of_their_own_and_said(tmp_path: Path) -> None:
     index = index_images(listing, make_facts(listing), group_regex=r"^(zzz)")
     assert {r.group for r in index.records} == {r.path for r in index.records}
     assert "no patient is known from the file names" in index.notes[0]
-
-
-@pytest.mark.parametrize(
-    ("names", "positive"),
-    [
-        (["NORMAL", "PNEUMONIA"], "PNEUMONIA"),
-        (["benign", "malignant"], "malignant"),
-        (["malignant", "Healthy"], "malignant"),
-        (["0", "1"], "1"),
-        (["COVID", "No Finding"], "COVID"),
-        (["cat", "dog"], "dog"),
-        (["normal", "healthy"], "healthy"),
-        (["a", "b", "c"], None),
-    ],
-)
-def test_positive_class_is_the_one_that_is_not_negative(
-    names: list[str], positive: str | None
-) -> None:
-    inferred, reason = infer_positive_class(names)
-    assert inferred == positive
-    assert reason
 
 
 def test_folder_to_records_works_from_end_to_end(tmp_path: Path) -> None:

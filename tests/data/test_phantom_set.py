@@ -13,8 +13,9 @@ from PIL import Image
 from medimg_baseline_cls.data import phantom as phantom_module
 from medimg_baseline_cls.data.cache import build_cache
 from medimg_baseline_cls.data.held_out import SplitSettings
-from medimg_baseline_cls.data.index import index_images, infer_positive_class, list_images
+from medimg_baseline_cls.data.index import index_images, list_images
 from medimg_baseline_cls.data.phantom import Phantom, make_phantom, write_phantoms
+from medimg_baseline_cls.data.positive import infer_positive_class
 from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import FolderSource

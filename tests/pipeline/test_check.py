@@ -69,7 +69,7 @@ def test_sound_phantoms_have_no_error(run_check: Callable[..., CheckResult], sou
     assert result.content["num_images"] == 200
     assert result.content["num_per_split"] == {"train": 140, "test": 60}
     assert [item["name"] for item in result.content["checks"]] == [
-        *("files", "duplicates", "groups", "labels", "shortcuts", "shift")
+        *("files", "duplicates", "groups", "labels", "shortcuts", "shift", "inferences")
     ]
 
 
@@ -168,8 +168,9 @@ def test_folder_without_one_readable_file_is_an_error_and_not_a_crash(
         file.write_bytes(b"nonsense")
     result = run_check(tmp_path / "corrupt")
     assert (result.status, result.content["num_rejected"]) == (3, 8)
-    first, *others = result.content["checks"]
+    first, *others, last = result.content["checks"]
     assert (first["name"], first["verdict"]) == ("files", "error")
+    assert last["name"] == "inferences"
     assert {item["verdict"] for item in others} == {"not measured"}
     assert {item["summary"] for item in others} == {"Not measured: no image could be read."}
     assert (result.folder / "audit.html").is_file()

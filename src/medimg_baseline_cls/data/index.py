@@ -25,7 +25,7 @@ from medimg_baseline_cls.data.listing import (
 )
 from medimg_baseline_cls.data.source import MISSING
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.schema import ImageRecord
+from medimg_baseline_cls.schema import ImageRecord, Inference
 from medimg_baseline_cls.utils.memory import collector_paused
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "Listing",
     "find_groups",
     "index_images",
-    "infer_positive_class",
     "known_patients",
     "list_images",
 ]
@@ -45,9 +44,6 @@ __all__ = [
 # IM-0115-0001.jpeg, NORMAL2-IM-0381-0001.jpeg. The bare personN is not a patient.
 DEFAULT_GROUP_REGEX = r"(?:^|/)(person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+)(?=[-_.])[^/]*$"
 
-_NEGATIVE_WORDS = frozenset(
-    {"normal", "negative", "neg", "healthy", "benign", "control", "no_finding", "none", "0"}
-)
 _NUM_SHOWN = 10
 CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
 
@@ -62,6 +58,7 @@ class Index:
         rejected: (path, reason) of files that could not be decoded.
         notes: what a user should know, one sentence each.
         patients_by: what told the patients, in words.
+        inferences: what was concluded of the images, such as who the patients are.
     """
 
     records: tuple[ImageRecord, ...]
@@ -69,6 +66,7 @@ class Index:
     rejected: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     patients_by: str
+    inferences: tuple[Inference, ...] = ()
 
 
 @collector_paused()
@@ -177,23 +175,6 @@ def find_groups(
     return {path: _root(parents, name) for path, name in names.items()} if parents else names
 
 
-def infer_positive_class(class_names: Sequence[str]) -> tuple[str | None, str]:
-    """Infer which of two classes is the positive one, and say why.
-
-    >>> infer_positive_class(["NORMAL", "PNEUMONIA"])
-    ('PNEUMONIA', 'NORMAL reads as the negative class')
-    >>> infer_positive_class(["a", "b", "c"])
-    (None, '3 classes: each is evaluated against the rest')
-    """
-    if len(class_names) != 2:
-        return None, f"{len(class_names)} classes: each is evaluated against the rest"
-    first, last = class_names
-    negatives = [name for name in class_names if _is_negative(name)]
-    if len(negatives) != 1:
-        return last, "no name tells the negative class: the last class is taken"
-    return (last if negatives[0] == first else first), f"{negatives[0]} reads as the negative class"
-
-
 def _path_of(fact: FileFacts) -> str:
     return fact.path
 
@@ -294,7 +275,3 @@ def _unite(parents: dict[str, str], *, one: str, other: str) -> None:
     low, high = sorted((_root(parents, one), _root(parents, other)))
     if low != high:
         parents[high] = low
-
-
-def _is_negative(name: str) -> bool:
-    return re.sub(r"[\s-]+", "_", name.strip().lower()) in _NEGATIVE_WORDS

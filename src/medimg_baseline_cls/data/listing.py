@@ -24,7 +24,7 @@ from medimg_baseline_cls.data.folders import (
 from medimg_baseline_cls.data.labels import sort_classes
 from medimg_baseline_cls.data.read import is_image_name, starts_like_dicom
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Task
+from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
 from medimg_baseline_cls.utils.seed import derive_key
 
 _DICOM_START = 132
@@ -70,6 +70,8 @@ class Listing:
         subgroup_names: of the subgroups of each image.
         unused_columns: of a table, those that no setting names.
         kind: where the list comes from: "split folders", "class folders", "table" or "npz".
+        inferences: what was concluded from names of folders, files and columns.
+        group_column: the column of the table that names the patient; None: none does.
     """
 
     files: tuple[ListedFile, ...]
@@ -80,6 +82,8 @@ class Listing:
     subgroup_names: tuple[str, ...] = ()
     unused_columns: tuple[str, ...] = ()
     kind: ListingKind = "split folders"
+    inferences: tuple[Inference, ...] = ()
+    group_column: str | None = None
 
 
 def list_images(

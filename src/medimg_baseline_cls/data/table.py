@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal, cast
 
 from medimg_baseline_cls.data.folders import FOLDER_NAMES, shorten_list
-from medimg_baseline_cls.data.index import infer_positive_class
 from medimg_baseline_cls.data.labels import LabelRule, Labels, read_labels
 from medimg_baseline_cls.data.listing import (
     ListedFile,
@@ -26,6 +25,7 @@ from medimg_baseline_cls.data.listing import (
     path_of,
     require_images,
 )
+from medimg_baseline_cls.data.positive import infer_positive_class
 from medimg_baseline_cls.data.split_lists import apply_lists
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import format_findings, parse_findings

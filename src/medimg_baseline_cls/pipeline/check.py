@@ -26,9 +26,8 @@ from medimg_baseline_cls.data.index import CLASS_DEPTH, find_groups, known_patie
 from medimg_baseline_cls.data.listing import ListedFile
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
-from medimg_baseline_cls.data.scan import infer_color
-from medimg_baseline_cls.data.source import open_source
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.pipeline.inferences import find_positive_class, show_inferences
 from medimg_baseline_cls.pipeline.listing import (
     find_group_regex,
     find_root,
@@ -36,7 +35,7 @@ from medimg_baseline_cls.pipeline.listing import (
     list_data,
     look_for_patients,
 )
-from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
+from medimg_baseline_cls.pipeline.prepare import choose_pixels, count_workers
 from medimg_baseline_cls.report.audit_page import write_audit_page
 from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
 from medimg_baseline_cls.utils.files import read_json, write_json
@@ -77,6 +76,7 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     log = open_log(None)
     log.info(f"data: {data_dir}")
     images = collect_images(config, data_dir, log=log)
+    show_inferences(log, images.inferences)
     make_features = None
     if label_noise:
         from medimg_baseline_cls.pipeline.frozen import extract_frozen_features
@@ -102,12 +102,11 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     for note in listing.notes:
         log.info(note)
     paths = [file.path for file in listing.files]
-    source = open_source(data_dir, cache_dir=cache_dir)
-    color = infer_color(source, paths)[0] if config.color == "auto" else config.color
+    settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=cache_dir)
     cache = build_cache(
         data_dir,
         paths,
-        settings=pixel_settings(config, color),
+        settings=settings,
         cache_dir=cache_dir,
         num_workers=count_workers(config.num_workers),
         progress=log.progress,
@@ -137,6 +136,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
             (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
         ),
         bad_files_stop=config.on_bad_image == "error",
+        inferences=(*listing.inferences, find_positive_class(config, listing)[1], color),
     )
 
 

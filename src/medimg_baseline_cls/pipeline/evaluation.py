@@ -24,6 +24,7 @@ from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.calibration import write_calibration
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
 from medimg_baseline_cls.pipeline.dossier import compile_dossier
+from medimg_baseline_cls.pipeline.inferences import list_warnings
 from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.lock import (
     Occasion,
@@ -121,6 +122,7 @@ def evaluate(
         head_only=_evaluate_head_only(session, data),
         controls=evaluate_controls(session, data),
     )
+    overview["warnings"][:0] = list_warnings(data.provenance.get("inferences", ()))
     count_evaluations(run_dir, overview)
     of_patients: Mapping[str, Summary] = {}
     if patients is not None:

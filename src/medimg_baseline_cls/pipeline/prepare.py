@@ -7,7 +7,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from medimg_baseline_cls.data.index import (
     Index,
     Listing,
     index_images,
-    infer_positive_class,
 )
 from medimg_baseline_cls.data.loaders import ImageSet, Loader
 from medimg_baseline_cls.data.preprocess import PixelSettings
@@ -37,6 +36,11 @@ from medimg_baseline_cls.data.split import (
 )
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
+from medimg_baseline_cls.pipeline.inferences import (
+    find_positive_class,
+    require_positive_class,
+    show_inferences,
+)
 from medimg_baseline_cls.pipeline.listing import (
     find_group_regex,
     find_root,
@@ -45,7 +49,7 @@ from medimg_baseline_cls.pipeline.listing import (
     look_for_patients,
 )
 from medimg_baseline_cls.pipeline.session import Session
-from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.schema import Inference, Split
 from medimg_baseline_cls.train.processes import first_process_first
 from medimg_baseline_cls.utils.files import write_csv
 
@@ -111,9 +115,9 @@ def prepare_data(session: Session) -> PreparedData:
     mistakes = check_task(config, listing.task, num_classes=len(listing.class_names))
     if mistakes:
         raise SettingsError(mistakes)
-    settings, color_reason = _choose_pixels(
-        config, data_dir, listing=listing, cache_dir=session.cache_dir
-    )
+    positive, positive_class = find_positive_class(config, listing)
+    require_positive_class(positive_class, listing.class_names)
+    settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
     index, pixels = _index(session, data_dir, listing=listing, settings=settings)
     listing = replace(listing, files=())  # the index holds what follows needs of them
     result = split_images(
@@ -124,14 +128,13 @@ def prepare_data(session: Session) -> PreparedData:
         subgroup_names=listing.subgroup_names,
     )
     check_leakage(result.split)
-    positive, positive_reason = _choose_positive_class(config, listing)
+    inferences = (*listing.inferences, positive_class, *index.inferences, color)
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
     log.info(f"data: {data_dir} ({listing.kind})")
     log.info(f"{_TASK_WORDS[listing.task]}: {', '.join(listing.class_names)}")
-    log.info(f"positive class: {positive or 'none'} ({positive_reason})")
-    log.info(f"pixels: {settings.color}, {color_reason}")
+    show_inferences(log, inferences)
     for note in (*listing.notes, *index.notes, *result.notes):
         log.info(note)
     header, rows = summarize_split(result.split)
@@ -151,6 +154,7 @@ def prepare_data(session: Session) -> PreparedData:
         "val_strategy": result.strategy,
         "num_rejected": len(index.rejected),
         "patients_by": index.patients_by,
+        "inferences": [asdict(item) for item in inferences],
     }
     return PreparedData(
         result.split, pixels, _rows_in_cache(index, result.split), settings, provenance
@@ -204,14 +208,17 @@ def count_workers(num_workers: int | None) -> int:
     return (os.cpu_count() or 1) if num_workers is None else num_workers
 
 
-def _choose_pixels(
+def choose_pixels(
     config: Config, data_dir: Path, *, listing: Listing, cache_dir: Path
-) -> tuple[PixelSettings, str]:
+) -> tuple[PixelSettings, Inference]:
+    """Return how files become pixels, and whether color was set or inferred."""
     if config.color != "auto":
-        return pixel_settings(config, config.color), "as set"
+        said = Inference(topic="color", found=config.color, reason="--color", certainty="set")
+        return pixel_settings(config, config.color), said
     source = open_source(data_dir, cache_dir=cache_dir)
     color, reason = infer_color(source, [f.path for f in listing.files])
-    return pixel_settings(config, color), reason
+    found = Inference(topic="color", found=color, reason=reason, flag="--color grey|rgb")
+    return pixel_settings(config, color), found
 
 
 def _index(
@@ -264,22 +271,6 @@ def _split_settings(config: Config) -> SplitSettings:
         site_column=config.site_column,
         test_site=config.test_site,
     )
-
-
-def _choose_positive_class(config: Config, listing: Listing) -> tuple[str | None, str]:
-    names, wanted = listing.class_names, config.positive_class
-    if listing.task == "multilabel":
-        return None, f"{len(names)} findings: each is evaluated by itself"
-    if listing.task == "ordinal":
-        return None, f"{len(names)} grades: each is evaluated against the rest"
-    if wanted is None:
-        return infer_positive_class(names)
-    if wanted not in names:
-        raise ConfigError(
-            f"positive_class is {wanted!r}, but the classes found are "
-            f"{', '.join(names)}; name one of them."
-        )
-    return wanted, "as set"
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:

@@ -28,6 +28,8 @@ from medimg_baseline_cls.report.performance import (
 )
 from medimg_baseline_cls.report.tables import Row, Table
 
+_FIRST_SCREEN_TOPICS = ("positive class", "patients")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
@@ -57,8 +59,8 @@ class Answer:
 def summarize_run(content: RunContent) -> Answer:
     """Return the first screen; with VAL in place of TEST while TEST has not been scored."""
     split = next((s for s in ("test", "val") if s in content.summaries), "")
-    warnings = content.evaluation.get("warnings")
-    listed = warnings if isinstance(warnings, list) else []
+    inferred = [item["warning"] for item in content.inferences if item["warning"]]
+    listed = content.evaluation.get("warnings", inferred)  # which repeats them
     return Answer(
         project=str(content.config.get("project", content.name)),
         lede=_describe_task(content),
@@ -267,6 +269,9 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     if controls and "test" in content.summaries:
         listed = [f"{name.lower()} {format_score(value)}" for name, value in controls.items()]
         yield "To beat, TEST AUROC", ", ".join(listed)
+    for item in content.inferences:
+        if item["topic"] in _FIRST_SCREEN_TOPICS and item["found"] != "none":
+            yield item["topic"].capitalize(), f"{item['found']} ({item['certainty']})"
     if content.split:
         counts = [
             f"{format_count(sum(r['split'] == s for r in content.split))} {name_split(s)}"

@@ -59,6 +59,17 @@ class RunContent:
         return as_mapping(self.config.get("provenance"))
 
     @property
+    def inferences(self) -> Rows:
+        """Return what was concluded without a setting; empty for runs that did not write it."""
+        return cast(Rows, self.provenance.get("inferences", ()))
+
+    @property
+    def settings(self) -> Json:
+        """Return config.json without the inferences, which have a table of their own."""
+        kept = {name: value for name, value in self.provenance.items() if name != "inferences"}
+        return {**self.config, **({"provenance": kept} if kept else {})}
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Return the classes in their frozen order."""
         for source in (self.evaluation, self.provenance, self.config):

@@ -35,6 +35,7 @@ from medimg_baseline_cls.report.sentences import describe_performance
 from medimg_baseline_cls.report.subgroups import tabulate_subgroups
 from medimg_baseline_cls.report.tables import (
     tabulate_gain,
+    tabulate_inferences,
     tabulate_rejected,
     tabulate_split,
     tabulate_stages,
@@ -83,7 +84,11 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "has_split": bool(content.split),
         "has_rejected": bool(content.rejected),
         "flow": draw_flow(content),
-        "data_tables": _present(tabulate_split(content), tabulate_rejected(content)),
+        "data_tables": _present(
+            tabulate_split(content),
+            tabulate_inferences(content.inferences),
+            tabulate_rejected(content),
+        ),
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
@@ -108,7 +113,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "kind_names": KIND_NAMES,
         "log_tables": _present(tabulate_test_log(content)),
         "limits": LIMITS,
-        "settings": group_settings(content.config),
+        "settings": group_settings(content.settings),
         "environment": group_settings(content.environment),
     }
 

@@ -19,7 +19,7 @@ from medimg_baseline_cls.report.measures import Measure, list_metrics, list_poin
 from medimg_baseline_cls.report.methods import list_methods
 from medimg_baseline_cls.report.performance import tabulate_controls
 from medimg_baseline_cls.report.sentences import describe_data, describe_performance
-from medimg_baseline_cls.report.tables import Table, tabulate_rejected
+from medimg_baseline_cls.report.tables import Table, tabulate_inferences, tabulate_rejected
 
 LIMITS = (
     "Research use only. This is not a medical device, and no figure here supports a decision "
@@ -88,10 +88,10 @@ def _describe_data(content: RunContent) -> Iterator[str]:
     for export in list_exports(content):
         if export.name == "data":
             yield from format_markdown_table(export.header, export.rows)
-    rejected = tabulate_rejected(content)
-    if rejected is not None:
-        yield ""
-        yield from _print_table(rejected)
+    for table in (tabulate_inferences(content.inferences), tabulate_rejected(content)):
+        if table is not None:
+            yield ""
+            yield from _print_table(table)
 
 
 def _describe_performance(content: RunContent) -> Iterator[str]:

@@ -48,6 +48,24 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
+def tabulate_inferences(inferences: Rows) -> Table | None:
+    """Return what was concluded without a setting; None where nothing was written down."""
+    rows = [
+        Row(tuple(item[name] for name in ("topic", "found", "certainty", "reason", "flag")))
+        for item in inferences
+    ]
+    return (
+        Table(
+            title="Inferred from the data",
+            header=("What", "Found", "How sure", "From", "To change it"),
+            rows=tuple(rows),
+            num_text=5,
+        )
+        if rows
+        else None
+    )
+
+
 def tabulate_split(content: RunContent) -> Table | None:
     """Return images, groups and classes of each split; None before there is a split.csv."""
     if not content.split:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.schema import ImageRecord, Split, index_labels
+from medimg_baseline_cls.schema import ImageRecord, Inference, Split, index_labels
 
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -50,6 +50,7 @@ class AuditImages:
         looks: one per record; none at all where only records are known.
         rejected: (path, reason) of files that gave no pixels.
         bad_files_stop: whether training stops at them, or leaves them out.
+        inferences: what was concluded without a setting.
     """
 
     split: Split
@@ -58,6 +59,7 @@ class AuditImages:
     looks: tuple[FileLook, ...] = ()
     rejected: tuple[tuple[str, str], ...] = field(default=())
     bad_files_stop: bool = False
+    inferences: tuple[Inference, ...] = ()
 
     @property
     def paths(self) -> list[str]:

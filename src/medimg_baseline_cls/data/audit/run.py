@@ -14,6 +14,7 @@ from medimg_baseline_cls.data.audit.files import check_files
 from medimg_baseline_cls.data.audit.findings import Check, not_measured
 from medimg_baseline_cls.data.audit.groups import check_groups
 from medimg_baseline_cls.data.audit.images import AuditImages
+from medimg_baseline_cls.data.audit.inferences import check_inferences
 from medimg_baseline_cls.data.audit.labels import check_labels
 from medimg_baseline_cls.data.audit.measure import ProgressMaker, measure_pixels
 from medimg_baseline_cls.data.audit.noise import check_noise
@@ -47,10 +48,11 @@ def audit_images(
             None leaves that check out.
         progress: makes a progress bar from a description and a total.
     """
+    inferred = [check_inferences(images.inferences)] if images.inferences else []
     if not images.split.records:
         reason = "no image could be read."
         others = [not_measured(name, title, reason=reason) for name, title in _TITLES.items()]
-        return (check_files(images, None), *others)
+        return (check_files(images, None), *others, *inferred)
     measures = measure_pixels(images.pixels, progress=progress)
     checks = [
         check_files(images, measures),
@@ -70,7 +72,7 @@ def audit_images(
     checks.append(check_shift(images, features, measures=measures, progress=progress))
     if make_features is not None:
         checks.append(check_noise(images, make_features(images), progress=progress))
-    return tuple(checks)
+    return (*checks, *inferred)
 
 
 def audit_records(images: AuditImages) -> tuple[Check, ...]:
