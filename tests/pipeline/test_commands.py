@@ -92,7 +92,7 @@ def test_mistakes_are_not_explained_before_they_are_known(
 ) -> None:
     copy = shutil.copytree(finished_run, tmp_path / "copy")
     (copy / "mistakes.csv").unlink()
-    with pytest.raises(RunError, match=r"run `medimg evaluate .*copy` first"):
+    with pytest.raises(RunError, match=r"`medimg run --resume .*copy`"):
         explain(copy)
 
 

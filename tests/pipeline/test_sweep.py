@@ -10,7 +10,7 @@ from medimg_baseline_cls.pipeline import sweep
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import SweepKind, SweepRun, do_runs, find_sweep
 from medimg_baseline_cls.utils.log import SILENT
-from medimg_baseline_cls.utils.runs import RunState, write_status
+from medimg_baseline_cls.utils.runs import RunState, hold_run, write_status
 
 KIND = SweepKind(name="sweep", room="sweeps", resume="medimg sweep --resume")
 
@@ -82,8 +82,11 @@ def test_each_run_is_done_as_far_as_it_was_not(calls: Calls, tmp_path: Path) -> 
 
 def test_a_run_that_another_process_trains_is_left_alone(calls: Calls, tmp_path: Path) -> None:
     steps = make_steps(tmp_path, "busy")
-    write_status(make_run(steps[0].config, "trained"), "training")  # by this very process
-    with pytest.raises(RunError, match="is being trained by another process"):
+    run = make_run(steps[0].config, "training")
+    with (
+        hold_run(run, command="train"),
+        pytest.raises(RunError, match="is being trained by another process"),
+    ):
         do_runs(tmp_path, steps, kind=KIND, log=SILENT, note=lambda number, run: None)
     assert calls == []
 

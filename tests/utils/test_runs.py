@@ -1,17 +1,17 @@
+import json
 import os
 import re
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
 
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.utils import runs as runs_room
 from medimg_baseline_cls.utils.runs import (
     RunState,
     create_run_folder,
     find_run,
+    hold_run,
     is_trained,
     list_runs,
     mark_latest,
@@ -28,16 +28,6 @@ def make_run(output_dir: Path, name: str, state: RunState = "finished", age: int
     write_status(run, state)
     os.utime(run / "status.json", (2_000_000_000 - age, 2_000_000_000 - age))
     return run
-
-
-def kill_process_of(run: Path) -> None:
-    """Rewrite the status as a process would have left it that exists no more."""
-    code = (
-        f"from pathlib import Path; from medimg_baseline_cls.utils.runs import write_status;"
-        f"write_status(Path({str(run)!r}), 'training')"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -141,16 +131,47 @@ def test_first_user_is_told_how_to_start_a_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", ["training", "interrupted", "trained", "finished"])
 def test_status_reads_back(tmp_path: Path, state: RunState) -> None:
-    write_status(tmp_path, state)
-    assert read_status(tmp_path) == state
+    with hold_run(tmp_path, command="train"):
+        write_status(tmp_path, state)
+        assert read_status(tmp_path) == state
 
 
-def test_run_whose_process_was_killed_counts_as_interrupted(tmp_path: Path) -> None:
+def test_run_in_training_that_nobody_holds_counts_as_interrupted(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a_1", "training")
-    assert newest_interrupted(tmp_path) is None, "this process still trains it"
-    kill_process_of(run)
+    with hold_run(run, command="train"):
+        assert read_status(run) == "training"
+        assert newest_interrupted(tmp_path) is None
     assert read_status(run) == "interrupted"
     assert newest_interrupted(tmp_path) == run
+    # As a killed process leaves it: the number of the process was given again.
+    host = socket.gethostname()
+    mark = {"host": host, "process": f"{os.getpid()}:1", "command": "medimg train"}
+    (run / ".lock").write_text(json.dumps(mark))
+    assert read_status(run) == "interrupted"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("best.pt", True), ("last.pt", False)])
+def test_run_that_lost_its_status_is_trained_where_it_has_a_network(
+    tmp_path: Path, name: str, expected: bool
+) -> None:
+    (tmp_path / name).touch()
+    assert is_trained(tmp_path) == expected
+
+
+def test_writer_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a_1")
+    litter = [".last.pt.0123456789abcdef.tmp", "figures/.roc.png.fedcba9876543210.tmp"]
+    kept = [
+        "notes.tmp", ".mine.tmp", "gradcam/.x.0123456789abcdef.tmp.png",
+        ".predictions_new.csv.0123456789abcdef.tmp",  # predict may be writing it
+        "predictions_new/.a.png.0123456789abcdef.tmp",
+    ]  # fmt: skip
+    for name in [*litter, *kept]:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).touch()
+    with hold_run(run, command="train"):
+        assert [name for name in litter if (run / name).exists()] == []
+    assert [name for name in kept if not (run / name).exists()] == []
 
 
 def test_newest_interrupted_run_is_taken_and_others_passed_over(tmp_path: Path) -> None:
@@ -163,26 +184,6 @@ def test_newest_interrupted_run_is_taken_and_others_passed_over(tmp_path: Path) 
     (foreign / "config.json").write_text("{}")
     assert newest_interrupted(tmp_path) == wanted
     assert newest_interrupted(tmp_path / "nowhere") is None
-
-
-def test_number_of_a_dead_process_that_was_given_again_is_not_taken_for_it(
-    tmp_path: Path,
-) -> None:
-    write_status(tmp_path, "training")
-    text = (tmp_path / "status.json").read_text()
-    changed = re.sub(rf"{os.getpid()}:\d+", f"{os.getpid()}:1", text)
-    if changed == text:
-        pytest.skip("no /proc here: every training run reads as interrupted")
-    (tmp_path / "status.json").write_text(changed)
-    assert read_status(tmp_path) == "interrupted"
-
-
-def test_system_without_proc_still_tells_states(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs_room, "_process_mark", lambda process_id: None)
-    write_status(tmp_path, "training")
-    assert read_status(tmp_path) == "interrupted"
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"state": "sleeping"}'])

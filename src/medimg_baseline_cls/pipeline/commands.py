@@ -18,7 +18,7 @@ from medimg_baseline_cls.report.html import write_report
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
-from medimg_baseline_cls.utils.runs import LATEST, find_run
+from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run
 
 
 def report(
@@ -36,12 +36,17 @@ def report(
             share into anonymous/; so does the setting of this name.
 
     Raises:
-        RunError: the folder is no run.
+        RunError: the folder is not a run, or another process writes to it.
     """
     run_dir = find_run(run, output_dir)
     log = open_log(run_dir / "log.txt")
     if str(run) == LATEST:
         log.info(f"latest: {run_dir}")
+    with hold_run(run_dir, command="report", log=log):
+        return _report(run_dir, log, anonymous_ids=anonymous_ids)
+
+
+def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
     stays_anonymous = _is_anonymous(run_dir)
     pseudonyms = load_pseudonyms() if anonymous_ids or stays_anonymous else None
     page = write_report(run_dir, pseudonyms=pseudonyms)

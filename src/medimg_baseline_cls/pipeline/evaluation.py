@@ -51,7 +51,7 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import write_json
-from medimg_baseline_cls.utils.runs import is_trained, mark_latest, write_status
+from medimg_baseline_cls.utils.runs import hold_run, is_trained, mark_latest, write_status
 
 Thresholds = Mapping[str, tuple[Threshold, ...]]
 Summary = dict[str, Any]
@@ -79,11 +79,15 @@ def evaluate(
     Raises:
         RunError: the run has no checkpoint, or its data have changed; or the checkpoint, the
             operating points, the split or the class order since TEST was last scored; or
-            training was stopped before its end.
+            training was stopped before its end; or another process writes to the run.
     """
     session = reopen_session(run, output_dir=output_dir)
+    with hold_run(session.run_dir, command="evaluate", log=session.log):
+        return _evaluate(session, Occasion(reason, accept))
+
+
+def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     run_dir, log = session.run_dir, session.log
-    occasion = Occasion(reason, accept)
     require_trained(run_dir, occasion)
     data = reopen_data(session, read_provenance(run_dir))
     model, checkpoint = load_model(session, "best.pt")

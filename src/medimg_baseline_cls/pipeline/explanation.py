@@ -33,6 +33,7 @@ from medimg_baseline_cls.pipeline.session import (
 )
 from medimg_baseline_cls.pipeline.thumbnails import write_thumbnails
 from medimg_baseline_cls.schema import Mistake
+from medimg_baseline_cls.utils.runs import hold_run
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,18 @@ def explain(
             of this name.
 
     Raises:
-        RunError: the run was not evaluated yet.
+        RunError: the run was not evaluated yet, or another process writes to it.
     """
     session = reopen_session(run, output_dir=output_dir)
+    with hold_run(session.run_dir, command="explain", log=session.log):
+        return _explain(session, anonymous_ids=anonymous_ids)
+
+
+def _explain(session: Session, *, anonymous_ids: bool) -> RunResult:
     if not (session.run_dir / "mistakes.csv").is_file():
         raise RunError(
-            f"{session.run_dir} was not evaluated yet, so no mistakes are known: run "
-            f"`medimg evaluate {session.run_dir}` first."
+            f"{session.run_dir} was not evaluated yet, so no mistakes are known: "
+            f"`medimg run --resume {session.run_dir}` does that and the rest."
         )
     mistakes = read_mistakes(session.run_dir / "mistakes.csv")
     warn_of_checkpoint(session, "the maps are of the new network, the mistakes of the one before")

@@ -4,10 +4,10 @@ A new run writes its settings before the first step, so that whatever stops it l
 folder alone says how to go on. `resume` refuses anything but the run it was.
 """
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,9 @@ from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.utils.device import describe_device
 from medimg_baseline_cls.utils.env import collect_environment
 from medimg_baseline_cls.utils.files import read_csv, write_json
+from medimg_baseline_cls.utils.locks import remove_folder
 from medimg_baseline_cls.utils.runs import (
+    hold_run,
     is_trained,
     mark_latest,
     newest_interrupted,
@@ -70,20 +72,14 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
         raise WeightsError(f"the weights file {config.weights} is not there; correct --weights.")
     require_architecture(config.arch, image_size=config.image_size)
     session = open_session(config)
-    try:
-        with noticing_lost_processes(session.accelerator, session.run_dir):
-            data = prepare_data(session)
-        warn_of_findings(session.log, audit_records(list_images_of(data)))
-        model = _build(config, len(data.split.class_names))
-    except MedimgError:
-        # Nothing was trained: the new folder holds no more than what the error says.
+    with _only_writer(session):
+        data, model = _prepare(session)
         if session.is_main:
-            shutil.rmtree(session.run_dir)
-        raise
-    if session.is_main:
-        write_settings(session, {**data.provenance, **_list_choices(session, model)})
-        write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
-    return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
+            write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
+            # The settings come last: with them the run can be resumed.
+            write_status(session.run_dir, "training")
+            write_settings(session, {**data.provenance, **_list_choices(session, model)})
+        return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
 
 
 def resume(
@@ -105,17 +101,39 @@ def resume(
             f"no interrupted run lies under {output_dir}/runs; name one: medimg train --resume RUN."
         )
     session = reopen_session(folder, output_dir=output_dir, is_alone=False)
-    provenance = read_provenance(session.run_dir)
-    if is_trained(session.run_dir):
-        raise RunError(
-            f"{session.run_dir} has already finished training; the next step is "
-            f"`medimg evaluate {session.run_dir}`."
-        )
-    with noticing_lost_processes(session.accelerator, session.run_dir):
-        data = reopen_data(session, provenance)
-    model = _build(session.config, len(data.split.class_names))
-    augment = _make_augmenter(session.config, transform)
-    return _fit(session, data, model=model, augment=augment, is_resumed=True)
+    with _only_writer(session):
+        provenance = read_provenance(session.run_dir)
+        if is_trained(session.run_dir):
+            raise RunError(
+                f"{session.run_dir} has already finished training; "
+                f"`medimg run --resume {session.run_dir}` does the rest."
+            )
+        with noticing_lost_processes(session.accelerator, session.run_dir):
+            data = reopen_data(session, provenance)
+        model = _build(session.config, len(data.split.class_names))
+        augment = _make_augmenter(session.config, transform)
+        return _fit(session, data, model=model, augment=augment, is_resumed=True)
+
+
+def _only_writer(session: Session) -> AbstractContextManager[None]:
+    """Hold the run folder, in the process that writes it."""
+    if not session.is_main:
+        return nullcontext()
+    return hold_run(session.run_dir, command="train", log=session.log)
+
+
+def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
+    """Return the data and the network of a new run; on an error its folder is removed."""
+    try:
+        with noticing_lost_processes(session.accelerator, session.run_dir):
+            data = prepare_data(session)
+        warn_of_findings(session.log, audit_records(list_images_of(data)))
+        return data, _build(session.config, len(data.split.class_names))
+    except MedimgError:
+        # Nothing was trained: the new folder holds no more than what the error says.
+        if session.is_main:
+            remove_folder(session.run_dir)
+        raise
 
 
 def _build(config: Config, num_classes: int) -> Classifier:

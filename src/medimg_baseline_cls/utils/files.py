@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from medimg_baseline_cls.errors import RunError
 # Names of files are bytes on POSIX: what is not UTF-8 must survive a round trip too.
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
 _NEEDS_QUOTES = frozenset(',"\r\n')
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -47,6 +49,17 @@ def open_atomic(path: Path) -> Generator[BinaryIO, None, None]:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers of `open_atomic` left in a folder that has no other writer now.
+
+    `predict` may write its own files meanwhile: these stay.
+    """
+    for path in folder.rglob(".*.tmp"):
+        is_predicted = any("predictions_new" in part for part in path.relative_to(folder).parts)
+        if _TEMPORARY.fullmatch(path.name) and not is_predicted:
+            path.unlink(missing_ok=True)
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

@@ -6,13 +6,22 @@ names the newest finished one. A path that is no run folder is refused.
 
 import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.utils.files import read_json, write_json, write_text_atomic
+from medimg_baseline_cls.utils.files import (
+    read_json,
+    remove_temporaries,
+    write_json,
+    write_text_atomic,
+)
+from medimg_baseline_cls.utils.locks import find_holder, hold_folder
+from medimg_baseline_cls.utils.log import SILENT, RunLog
 
 RunState = Literal["training", "interrupted", "trained", "finished"]
 
@@ -56,26 +65,42 @@ def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> 
     raise AssertionError("unreachable: the count never ends")
 
 
+@contextmanager
+def hold_run(run: Path, *, command: str, log: RunLog = SILENT) -> Generator[None, None, None]:
+    """Be the only writer of a run folder while the block runs, and remove what dead ones left.
+
+    Args:
+        run: the run folder.
+        command: of medimg, for the one who is refused meanwhile.
+        log: is told where locks do not work.
+
+    Raises:
+        RunError: another process is the writer, or the folder is read-only.
+    """
+    with hold_folder(run, command=f"medimg {command}", log=log):
+        remove_temporaries(run)
+        yield
+
+
 def write_status(run: Path, state: RunState) -> None:
     """Write how far a run got: "training", "interrupted", "trained" or "finished"."""
-    write_json(run / _STATUS_FILE, {"state": state, "process": _process_mark(os.getpid())})
+    write_json(run / _STATUS_FILE, {"state": state})
 
 
 def read_status(run: Path) -> RunState:
-    """Return how far a run got; one whose process was killed reads "interrupted".
+    """Return how far a run got; one in training that no process holds reads "interrupted".
 
     Raises:
         RunError: status.json is missing or garbled.
     """
-    status = _read_status_file(run)
-    was_killed = status["state"] == "training" and not _is_alive(status.get("process"))
-    return "interrupted" if was_killed else status["state"]
+    state: RunState = _read_status_file(run)["state"]
+    return "interrupted" if state == "training" and find_holder(run) is None else state
 
 
 def is_trained(run: Path) -> bool:
-    """Return whether training has come to its end; a run without status.json counts as such."""
+    """Return whether training has come to its end; where status.json is lost, best.pt tells."""
     if not (run / _STATUS_FILE).is_file():
-        return True
+        return (run / "best.pt").is_file()
     return read_status(run) in ("trained", "finished")
 
 
@@ -177,18 +202,3 @@ def _read_status_file(run: Path) -> dict[str, Any]:
     if not isinstance(status, dict) or status.get("state") not in get_args(RunState):
         raise RunError(f"{run / _STATUS_FILE} does not hold the state of a run; it was changed.")
     return status
-
-
-def _process_mark(process_id: int) -> str | None:
-    """Return a mark of a living process that no later process bears, or None where unknown."""
-    try:
-        text = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The name in parentheses may hold anything; the start time is the 20th field after it.
-    start_time = text.rpartition(")")[2].split()[19]
-    return f"{process_id}:{start_time}"
-
-
-def _is_alive(mark: str | None) -> bool:
-    return mark is not None and _process_mark(int(mark.partition(":")[0])) == mark
