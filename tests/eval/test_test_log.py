@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from medimg_baseline_cls.eval.test_log import (
     compare_points,
     describe_log,
     digest_thresholds,
+    is_completed,
     keep_stored,
     list_changes,
+    note_completion,
     read_log,
     require_settled,
     settle_change,
@@ -66,7 +69,7 @@ def test_earlier_lines_are_never_rewritten(tmp_path: Path) -> None:
     assert (tmp_path / "test_log.csv").read_bytes().startswith(before)
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut", "renumbered"])
+@pytest.mark.parametrize("damage", ["removed", "cut", "renumbered", "garbled", "first"])
 def test_a_log_that_was_edited_is_refused(tmp_path: Path, damage: str) -> None:
     for number in (1, 2, 3):
         append_entry(tmp_path, entry_of(number))
@@ -76,11 +79,53 @@ def test_a_log_that_was_edited_is_refused(tmp_path: Path, damage: str) -> None:
         del lines[1]
     elif damage == "cut":
         lines[-1] = lines[-1][:40]
+    elif damage == "garbled":
+        lines[2] = lines[2].replace("2,", "two,", 1)
+    elif damage == "first":
+        del lines[1:3]
     else:
         lines[2] = lines[2].replace("2,", "7,", 1)
     path.write_text("".join(lines))
     with pytest.raises(RunError, match="restore it"):
         read_log(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [(1, 1), (1, 1, 1, 1), (1, 2, 2, 4)])
+def test_a_number_that_two_processes_took_at_once_does_not_close_the_log(
+    tmp_path: Path, numbers: tuple[int, ...]
+) -> None:
+    """As an earlier version wrote it, or one on a file system whose locks end at the host."""
+    for number in numbers:
+        append_entry(tmp_path, entry_of(number))
+    assert [entry.number for entry in read_log(tmp_path)] == list(range(1, len(numbers) + 1))
+
+
+def test_a_row_that_the_disk_had_no_room_for_leaves_the_log_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_entry(tmp_path, entry_of())
+    before, write = (tmp_path / "test_log.csv").read_bytes(), os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda handle, data: write(handle, data[:40]))
+        with pytest.raises(OSError, match="No space left"):
+            append_entry(tmp_path, entry_of(2))
+    assert (tmp_path / "test_log.csv").read_bytes() == before
+
+
+def test_completion_is_noted_in_the_last_row_once(tmp_path: Path) -> None:
+    for number in (1, 2):
+        append_entry(tmp_path, entry_of(number))
+    assert not is_completed(tmp_path, read_log(tmp_path))
+    note_completion(tmp_path, when="2026-01-03", reason="as asked")
+    note_completion(tmp_path, when="2026-01-04")
+    first, last = read_log(tmp_path)
+    assert first == entry_of()
+    assert last.reason.startswith(entry_of().reason)
+    assert last.reason.count("interrupted") == 1 and "2026-01-04" in last.reason
+    assert replace(last, reason="") == replace(entry_of(2), reason="")
+    for count, expected in ((1, False), (2, True)):
+        (tmp_path / "eval_summary.json").write_text(json.dumps({"test_evaluations": count}))
+        assert is_completed(tmp_path, read_log(tmp_path)) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +16,10 @@ import torch
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
-from medimg_baseline_cls.pipeline import evaluate, report
+from medimg_baseline_cls.pipeline import evaluate, explain, lock, report, resume
 from medimg_baseline_cls.pipeline import evaluation as command
 from medimg_baseline_cls.utils.files import sha256_file
-from medimg_baseline_cls.utils.runs import read_status, write_status
+from medimg_baseline_cls.utils.runs import hold_run, read_status, write_status
 
 ConfigMaker = Callable[..., Config]
 RESULTS = ("thresholds.json", "predictions_val.csv", "predictions_test.csv", "test_summary.json")
@@ -57,7 +60,7 @@ def edit_thresholds(run_dir: Path) -> None:
     path.write_text(json.dumps(content))
 
 
-def do_nothing(*_: object) -> None:
+def do_nothing(*_: object, **__: object) -> None:
     pass
 
 
@@ -179,19 +182,131 @@ def test_a_patient_moved_into_val_by_hand_is_refused(copy: Path) -> None:
         evaluate(copy)
 
 
-def test_a_score_that_was_interrupted_is_logged(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
+def stop_at(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    """Let the next evaluation end as a kill would end it, right after a step."""
+    genuine = getattr(module, name)
+
+    def stop(*args: Any, **options: Any) -> None:
+        genuine(*args, **options)
+        monkeypatch.setattr(module, name, genuine)
         raise KeyboardInterrupt
 
-    num_before = len(read_rows(copy / "test_log.csv"))
-    monkeypatch.setattr(command, "resample_summaries", fail)
+    monkeypatch.setattr(module, name, stop)
+
+
+STOPS = {
+    "logged, not yet readable": (lock, "append_entry"),
+    "readable": (command, "write_test"),
+    "all but the last": (command, "count_evaluations"),
+}
+
+
+@pytest.fixture
+def quick(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The copy, whose evaluations draw nothing."""
+    monkeypatch.setattr(command, "draw_evaluation", do_nothing)
+    monkeypatch.setattr(command, "evaluate_subgroups", do_nothing)
+    return copy
+
+
+@pytest.mark.parametrize("where", ["logged, not yet readable", "all but the last"])
+def test_a_score_that_was_interrupted_is_logged_and_completed(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    before = {name: (quick / name).read_bytes() for name in RESULTS}
+    num_before = len(read_rows(quick / "test_log.csv"))
+    stop_at(monkeypatch, *STOPS[where])
     with pytest.raises(KeyboardInterrupt):
-        evaluate(copy)
-    rows = read_rows(copy / "test_log.csv")
-    assert len(rows) == num_before + 1
-    assert rows[-1]["predictions_test_sha256"] == sha256_file(copy / "predictions_test.csv")
+        evaluate(quick, reason="for the revision")
+    *_, stopped = read_rows(quick / "test_log.csv")
+    assert stopped["number"] == str(num_before + 1) and "interrupted" not in stopped["reason"]
+
+    summary = evaluate(quick).summary
+    rows = read_rows(quick / "test_log.csv")
+    assert summary["test_evaluations"] == len(rows) == num_before + 1
+    assert rows[-1]["reason"].startswith("for the revision; interrupted, and completed with")
+    assert rows[-1] | {"reason": ""} == stopped | {"reason": ""}
+    assert {name: (quick / name).read_bytes() for name in RESULTS} == before
+
+
+def test_an_interrupted_score_is_not_completed_by_another_network(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, *STOPS["readable"])
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(quick)
+    num_before = len(read_rows(quick / "test_log.csv"))
+    change_checkpoint(quick)
+    with pytest.raises(RunError, match=r"the checkpoint \(best\.pt\)"):
+        evaluate(quick)
+    assert len(read_rows(quick / "test_log.csv")) == num_before
+
+
+def test_an_interrupted_score_is_not_completed_by_other_predictions(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another machine may round them."""
+    stop_at(monkeypatch, *STOPS["readable"])
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(quick)
+    path = quick / "test_log.csv"
+    *_, last = read_rows(path)
+    path.write_text(path.read_text().replace(last["predictions_test_sha256"], "0" * 64))
+    evaluate(quick)
+    *_, stopped, repeated = read_rows(path)
+    assert stopped["number"] == last["number"] and "interrupted" not in stopped["reason"]
+    assert repeated["reason"] == "repeated"
+
+
+def test_an_accepted_score_that_was_interrupted_is_completed_by_the_same_command(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_checkpoint(quick)
+    stop_at(monkeypatch, *STOPS["readable"])
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(quick, accept="trained longer")
+    num_before = len(read_rows(quick / "test_log.csv"))
+    with pytest.raises(ConfigError, match="does nothing here"):
+        evaluate(quick, accept="something else")
+    evaluate(quick, accept="trained longer")
+    *_, last = read_rows(quick / "test_log.csv")
+    assert last["number"] == str(num_before)
+    assert "trained longer" in last["accepted"] and "interrupted" in last["reason"]
+
+
+def test_points_of_an_interrupted_change_are_not_taken_for_an_edit(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_settings(quick, target_sensitivity=0.5)
+    stop_at(monkeypatch, command, "write_points")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(quick, accept="the target of the protocol")
+    with pytest.raises(RunError, match="the operating points") as refusal:
+        evaluate(quick)
+    assert "edited" not in str(refusal.value)
+
+
+def test_a_run_that_another_process_writes_is_not_scored(copy: Path) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.name != "log.txt"}
+    refusals: list[str] = []
+
+    def try_each() -> None:
+        for write in (evaluate, explain, report, resume):
+            try:
+                write(copy)
+            except RunError as refusal:
+                refusals.append(str(refusal))
+
+    with hold_run(copy, command="train"):
+        thread = threading.Thread(target=try_each)
+        thread.start()
+        thread.join()
+    assert len(refusals) == 4
+    for text in refusals:
+        assert f"process {os.getpid()} (medimg train)" in text
+        assert f"medimg run --resume {copy}" in text
+    after = {path: path.read_bytes() for path in copy.rglob("*.*") if path.name != "log.txt"}
+    assert after == before
 
 
 def test_a_run_that_was_stopped_in_training_is_not_scored(copy: Path) -> None:
@@ -199,7 +314,7 @@ def test_a_run_that_was_stopped_in_training_is_not_scored(copy: Path) -> None:
     (copy / "test_log.csv").unlink()
     for name in RESULTS:
         (copy / name).unlink()
-    with pytest.raises(RunError, match=r"stopped before its end.* --resume .*copy`"):
+    with pytest.raises(RunError, match=r"stopped before its end.*run --resume .*copy`"):
         evaluate(copy)
     assert not any((copy / name).exists() for name in ("test_log.csv", *RESULTS))
     evaluate(copy, accept="the budget is spent")

@@ -2,9 +2,12 @@
 
 A line of test_log.csv is on disk before the predictions that it is about can be read. What
 must stay the same from one line to the next is the checkpoint, the operating points, the split
-and the class order: whoever changes one of them after TEST was seen may be tuning on TEST.
+and the class order: whoever changes one of them after TEST was seen may be tuning on TEST. An
+evaluation that was killed after its line was written is completed by the next one, without
+another line, where all of that and the predictions are the same.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,13 +20,20 @@ from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
 from medimg_baseline_cls.schema import Threshold
-from medimg_baseline_cls.utils.files import format_csv_row, read_csv, sync_folder
+from medimg_baseline_cls.utils.files import (
+    format_csv_row,
+    read_csv,
+    read_json,
+    sync_folder,
+    write_csv,
+)
 
 LOG_NAME = "test_log.csv"
 TOLERANCE = 1e-6
 _SHORT = 12
 _MAX_REASON = 500
 _NUM_SHOWN = 6
+_COMPLETED = "; interrupted, and completed with the same inputs at "
 _LOCKED = {
     "checkpoint_sha256": "the checkpoint (best.pt)",
     "thresholds_sha256": "the operating points",
@@ -73,15 +83,21 @@ def read_log(run_dir: Path) -> tuple[LogEntry, ...]:
     if not path.is_file():
         return ()
     rows = read_csv(path)
-    numbers = [row.get("number") for row in rows]
-    if numbers != [str(i) for i in range(1, len(rows) + 1)] or any(
-        tuple(row) != _HEADER for row in rows
-    ):
+    if any(tuple(row) != _HEADER for row in rows) or not _is_in_order(rows):
         raise RunError(
             f"{path} must hold the evaluations 1, 2, 3 ... with the columns {', '.join(_HEADER)}, "
             "but was cut off or edited: restore it."
         )
     return tuple(LogEntry(**{**row, "number": i}) for i, row in enumerate(rows, start=1))  # type: ignore[arg-type]
+
+
+def _is_in_order(rows: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether the rows are 1, 2, 3 ...; two at once may both have taken the same number."""
+    numbers = [row["number"] for row in rows]
+    if not all(number.isdecimal() for number in numbers):
+        return False
+    found = list(map(int, numbers))
+    return sorted(found) == found and all(1 <= n <= i for i, n in enumerate(found, start=1))
 
 
 def append_entry(run_dir: Path, entry: LogEntry) -> None:
@@ -90,13 +106,38 @@ def append_entry(run_dir: Path, entry: LogEntry) -> None:
     text = format_csv_row(astuple(entry))
     if not path.is_file():
         text = format_csv_row(_HEADER) + text
+    data = text.encode("utf-8", "surrogateescape")
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(handle, text.encode("utf-8", "surrogateescape"))
+        size = os.fstat(handle).st_size
+        if os.write(handle, data) < len(data):
+            os.ftruncate(handle, size)  # half a row would make the log unreadable
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
     finally:
         os.close(handle)
     sync_folder(run_dir)
+
+
+def is_completed(run_dir: Path, entries: Sequence[LogEntry]) -> bool:
+    """Return whether the last of these evaluations has come to its end."""
+    path = run_dir / "eval_summary.json"
+    return path.is_file() and read_json(path).get("test_evaluations", 0) >= len(entries)
+
+
+def note_completion(run_dir: Path, *, when: str, reason: str | None = None) -> None:
+    """Write into the last row that its evaluation was interrupted and then completed.
+
+    Args:
+        run_dir: the run folder, whose log has a row.
+        when: the time of the repeat.
+        reason: given for the repeat, if any.
+    """
+    *before, last = read_log(run_dir)
+    first = last.reason.partition(_COMPLETED)[0]
+    why = "" if reason is None else f" ({reason})"
+    entries = (*before, replace(last, reason=f"{first}{_COMPLETED}{when}{why}"))
+    write_csv(run_dir / LOG_NAME, _HEADER, rows=[astuple(entry) for entry in entries])
 
 
 def list_changes(last: LogEntry, now: LogEntry, *, points: Sequence[str] = ()) -> tuple[str, ...]:
@@ -268,7 +309,7 @@ def require_settled(run_dir: Path) -> None:
     if not path.is_file():
         raise RunError(
             f"TEST cannot be scored yet: {path} is missing, and operating points must be settled "
-            "on VAL first; run `medimg evaluate`."
+            f"on VAL first: `medimg run --resume {run_dir}` does that and the rest."
         )
     read_thresholds(path, predictions_val=run_dir / "predictions_val.csv")
 

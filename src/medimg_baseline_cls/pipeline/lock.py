@@ -19,8 +19,10 @@ from medimg_baseline_cls.eval.test_log import (
     clean_reason,
     compare_points,
     digest_thresholds,
+    is_completed,
     keep_stored,
     list_changes,
+    note_completion,
     read_log,
     settle_change,
 )
@@ -49,12 +51,16 @@ _UNLOGGED = "scored again; test_log.csv was missing, so that earlier scores are 
 
 @dataclass(frozen=True)
 class Settled:
-    """What decides on TEST: operating points per image and per patient, and the line to log."""
+    """What decides on TEST: operating points per image and per patient, and the line to log.
+
+    `completes` is the line of an interrupted evaluation with the same inputs, if that was the last.
+    """
 
     thresholds: Thresholds
     patients: PatientLevel | None
     positive_class: str | None
     entry: LogEntry
+    completes: LogEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,20 @@ def settle_points(
     entry = _describe_now(run_dir, val, number=len(entries) + 1, occasion=occasion)
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
-    changes = () if last is None else list_changes(last, entry, points=compared.changes)
-    if not is_trained(run_dir):
-        changes = (_STOPPED, *changes)
-    accepted = settle_change((*changes, *compared.edits), last=last, accept=occasion.accept)
+    changes = compared.edits
+    if last is not None:
+        changes = (*list_changes(last, entry, points=compared.changes), *changes)
+    is_same = not changes and not is_completed(run_dir, entries)
+    completes = last if is_same and _is_accepted_by(last, occasion) else None
+    if completes is not None:
+        entry = replace(entry, accepted=completes.accepted)
+    else:
+        changes = changes if is_trained(run_dir) else (_STOPPED, *changes)
+        accepted = settle_change(changes, last=last, accept=occasion.accept)
+        entry = replace(entry, accepted=accepted)
     if patients is not None:
         patients = replace(patients, thresholds=levels["patients"])
-    return Settled(levels["images"], patients, positive_class, replace(entry, accepted=accepted))
+    return Settled(levels["images"], patients, positive_class, entry, completes)
 
 
 def write_points(session: Session, settled: Settled) -> None:
@@ -134,8 +147,14 @@ def write_test(session: Session, settled: Settled, *, test: Predictions) -> Pred
     path = session.run_dir / "predictions_test.csv"
     waiting = path.with_name(f".{path.name}.waiting")
     write_predictions(waiting, test)
-    digest = sha256_file(waiting)
-    append_entry(session.run_dir, replace(settled.entry, predictions_test_sha256=digest))
+    digest, first = sha256_file(waiting), settled.completes
+    if first is not None and first.predictions_test_sha256 == digest:
+        given = settled.entry.reason
+        why = None if given == _REPEATED else given
+        note_completion(session.run_dir, when=settled.entry.when, reason=why)
+        session.log.info(f"evaluation {first.number} was interrupted, and is completed now")
+    else:
+        append_entry(session.run_dir, replace(settled.entry, predictions_test_sha256=digest))
     waiting.replace(path)
     return read_predictions(path, split="test", task=test.task)
 
@@ -144,13 +163,13 @@ def require_trained(run_dir: Path, occasion: Occasion) -> None:
     """Refuse to score a network whose training is not over, unless that is accepted.
 
     Raises:
-        RunError: status.json says that training was stopped, or is under way.
+        RunError: status.json says that training was stopped.
     """
     if occasion.accept is None and not is_trained(run_dir):
         raise RunError(
-            f"{run_dir}: {_STOPPED}, or is under way. Go on by `medimg train --resume {run_dir}`, "
-            "or say by --accept WHY that the network is meant to be scored as it is; the report "
-            "then warns of it. Nothing was scored."
+            f"{run_dir}: {_STOPPED}. `medimg run --resume {run_dir}` does the rest of it, or pass "
+            "--accept WHY to score the network as it is; the report then warns of it. "
+            "Nothing was scored."
         )
 
 
@@ -189,6 +208,13 @@ def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occ
     )
 
 
+def _is_accepted_by(last: LogEntry | None, occasion: Occasion) -> bool:
+    """Return whether a repeat says nothing else of a change than what the log has."""
+    if last is None or occasion.accept is None:
+        return last is not None
+    return last.accepted.endswith(f"Why: {clean_reason(occasion.accept, flag='--accept')}")
+
+
 def _compare_stored(
     run_dir: Path,
     levels: Mapping[str, Thresholds],
@@ -204,10 +230,12 @@ def _compare_stored(
         if positive != positive_class:
             changes = (f"the positive class was {positive}, is {positive_class}", *changes)
         return _Compared(kept, changes)
-    if stored.keys() != levels.keys():
+    now = digest_thresholds(levels, positive_class=positive_class)
+    is_own = digest_thresholds(stored, positive_class=positive) == now  # killed before TEST
+    if stored.keys() != levels.keys() or is_own:
         return _Compared(levels)
     edit = "thresholds.json was edited"
-    if digest_thresholds(levels, positive_class=positive_class) == last.thresholds_sha256:
+    if now == last.thresholds_sha256:
         edit += f": {', '.join(compare_points(levels, stored)) or 'its positive class'}"
     return _Compared(levels, edits=(f"{edit} (delete it to have it chosen on VAL again)",))
 
