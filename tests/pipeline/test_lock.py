@@ -165,7 +165,7 @@ def test_test_cannot_be_scored_before_thresholds_are_written(
 def test_swapped_class_order_is_refused(copy: Path) -> None:
     provenance = json.loads((copy / "config.json").read_text())["provenance"]
     change_settings(copy, provenance=provenance | {"class_names": ["PNEUMONIA", "NORMAL"]})
-    with pytest.raises(RunError, match="class order NORMAL, PNEUMONIA"):
+    with pytest.raises(RunError, match="class_names = NORMAL, PNEUMONIA, but"):
         evaluate(copy)
 
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from medimg_baseline_cls.errors import TrainingError
-from medimg_baseline_cls.train.checkpoint import copy_weights, read_checkpoint, write_best
+from medimg_baseline_cls.train.checkpoint import copy_weights, read_best, write_best
 from medimg_baseline_cls.train.history import EpochRow
 
 ROW = EpochRow(
@@ -45,27 +47,29 @@ def test_a_failing_write_leaves_the_old_file(toy, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["best.pt"]
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_what_is_not_a_checkpoint_is_refused(tmp_path):
     path = tmp_path / "x.pt"
     with pytest.raises(TrainingError, match="is missing"):
-        read_checkpoint(path)
+        read_best(path, row=None)
     for garbage in (b"", b"not a zip file", b"PK\x03\x04 cut"):
         path.write_bytes(garbage)
         with pytest.raises(TrainingError, match="not a readable checkpoint"):
-            read_checkpoint(path)
-    torch.save([1, 2], path)
-    with pytest.raises(TrainingError, match="not a checkpoint of this program"):
-        read_checkpoint(path)
+            read_best(path, row=None)
+    for content in ([1, 2], {"format": torch.ones(3)}, {"epoch": 1}, torch.ones(2)):
+        torch.save(content, path)
+        with pytest.raises(TrainingError, match="not a checkpoint of this program"):
+            read_best(path, row=None)
     torch.save({"format": 99}, path)
     with pytest.raises(TrainingError, match="has format 99, but this version reads 1"):
-        read_checkpoint(path)
+        read_best(path, row=None)
 
 
-def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
+def test_a_checkpoint_with_code_in_it_is_refused_without_torchs_advice(tmp_path):
     path = tmp_path / "x.pt"
     torch.save({"format": 1, "model": torch.nn.Linear(1, 1)}, path)
-    with pytest.raises(TrainingError, match="not a readable checkpoint"):
-        read_checkpoint(path)
+    with pytest.raises(TrainingError, match="not a readable checkpoint: .*Python objects") as found:
+        read_best(path, row=None)
+    assert "weights_only" not in str(found.value)
 
 
 def test_a_cut_file_is_refused(toy, tmp_path):
@@ -76,4 +80,25 @@ def test_a_cut_file_is_refused(toy, tmp_path):
     for share in (0.3, 0.6, 0.95):
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(TrainingError, match="not a readable checkpoint"):
-            read_checkpoint(path)
+            read_best(path, row=None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"epoch": 1}, {"stage": "finetune"}, {"val_loss": 0.2500001}, {"val_ap": None}]
+)
+def test_a_checkpoint_of_another_epoch_than_the_best_is_refused(toy, tmp_path, change):
+    path, model = tmp_path / "best.pt", toy.build_toy()
+    write_best(path, model, weights=copy_weights(model.net), row=ROW, header={})
+    assert read_best(path, row=ROW)["epoch"] == 2
+    with pytest.raises(TrainingError, match="not of its best epoch.* history.csv has stage"):
+        read_best(path, row=replace(ROW, **change))
+
+
+def test_a_checkpoint_whose_parts_are_not_what_they_must_be_is_refused(toy, tmp_path):
+    path, model = tmp_path / "best.pt", toy.build_toy()
+    write_best(path, model, weights=copy_weights(model.net), row=ROW, header={})
+    content = torch.load(path, weights_only=True)
+    for change in ({"model": [1]}, {"model": {"w": 1}}, {"epoch": "2"}, {"description": {}}):
+        torch.save({**content, **change}, path)
+        with pytest.raises(TrainingError, match="another kind|does not describe its network"):
+            read_best(path, row=ROW)

@@ -31,6 +31,7 @@ from medimg_baseline_cls.models.families import (
 from medimg_baseline_cls.models.weights import (
     HUB_FILES,
     StateDict,
+    fill_network,
     load_hub_weights,
     load_weights_file,
     ways_out,
@@ -127,8 +128,15 @@ def describe_model(model: Classifier) -> dict[str, Any]:
     }
 
 
-def rebuild_model(description: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Classifier:
+def rebuild_model(
+    description: Mapping[str, Any], state_dict: Mapping[str, Tensor], *, source: str = "best.pt"
+) -> Classifier:
     """Build the network that a checkpoint describes and fill it with the checkpoint's tensors.
+
+    Args:
+        description: from `describe_model`.
+        state_dict: of the network.
+        source: the name of the checkpoint, for messages.
 
     Raises:
         WeightsError: if the tensors are not exactly those of the described network.
@@ -140,10 +148,7 @@ def rebuild_model(description: Mapping[str, Any], state_dict: Mapping[str, Tenso
         pretrained=False,
         cam_layer=description["cam_layer"],
     )
-    try:
-        model.net.load_state_dict(dict(state_dict), strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"The checkpoint does not fit {description['arch']}: {error}") from error
+    fill_network(model.net, state_dict, source=source)
     mean, std = tuple(description["mean"]), tuple(description["std"])
     facts = replace(model.facts, mean=mean, std=std)
     report = WeightsReport(kind="checkpoint")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from medimg_baseline_cls.errors import WeightsError
 from medimg_baseline_cls.models.classifier import WeightsReport
 from medimg_baseline_cls.utils.files import sha256_file
+from medimg_baseline_cls.utils.tensor_files import find_odd_tensor
 
 StateDict = dict[str, Tensor]
 Translate = Callable[[StateDict], StateDict]
@@ -207,14 +208,16 @@ class Fit:
 
 
 def compare_state_dicts(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, head_names: Sequence[str]
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, head_names: Sequence[str] | None
 ) -> Fit:
     """Return which keys are missing, unexpected, or of another shape.
 
     BatchNorm's `num_batches_tracked` is left aside: old files lack it and nothing reads it.
+    With None for the head, nothing is left aside.
     """
-    wanted = {k: v for k, v in wanted.items() if not _is_aside(k, head_names)}
-    found = {k: v for k, v in found.items() if not _is_aside(k, head_names)}
+    if head_names is not None:
+        wanted = {k: v for k, v in wanted.items() if not _is_aside(k, head_names)}
+        found = {k: v for k, v in found.items() if not _is_aside(k, head_names)}
     missing = [k for k in wanted if k not in found]
     shapes = [
         f"{k} {tuple(found[k].shape)} instead of {tuple(v.shape)}"
@@ -222,6 +225,31 @@ def compare_state_dicts(
         if k in found and found[k].shape != v.shape
     ]
     return Fit(tuple(missing), tuple(k for k in found if k not in wanted), tuple(shapes))
+
+
+def fill_network(net: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Fill a network with the tensors of a checkpoint, which must be exactly its own.
+
+    Args:
+        net: changed in place, and only if everything fits.
+        state: as `net.state_dict()` has it, classifier included.
+        source: the name of the file, for the message.
+
+    Raises:
+        WeightsError: A tensor is missing, unexpected, of another shape or not finite.
+    """
+    fit = compare_state_dicts(net.state_dict(), state, head_names=None)
+    if not fit.is_exact:
+        raise WeightsError(
+            f"{source} is not of this {type(net).__name__}: {fit.describe()}; restore it, or train "
+            "again."
+        )
+    odd = find_odd_tensor(state)
+    if odd is not None:
+        raise WeightsError(
+            f"{source} has values in {odd} that are not finite: restore it, or train again."
+        )
+    net.load_state_dict(state, strict=True)
 
 
 def read_state_dict(path: Path) -> StateDict:

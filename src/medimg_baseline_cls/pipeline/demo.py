@@ -105,8 +105,8 @@ def demo(
 
 def _measure_maps(session: Session) -> tuple[float, float]:
     """Return the share of Grad-CAM mass in the lesions of found positives, and a uniform map's."""
-    data = reopen_data(session, read_provenance(session.run_dir))
     model, _ = load_model(session, "best.pt")
+    data = reopen_data(session, read_provenance(session.run_dir))
     predictions = read_predictions(session.run_dir / "predictions_test.csv", split="test")
     points = read_thresholds(session.run_dir / "thresholds.json")[POSITIVE]
     threshold = next(t.value for t in points if t.rule == "max_f1")

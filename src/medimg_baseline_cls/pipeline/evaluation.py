@@ -30,7 +30,7 @@ from medimg_baseline_cls.pipeline.lock import (
     Occasion,
     Settled,
     choose_points,
-    require_class_order,
+    require_split,
     require_trained,
     settle_points,
     write_points,
@@ -89,9 +89,10 @@ def evaluate(
 def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     run_dir, log = session.run_dir, session.log
     require_trained(run_dir, occasion)
-    data = reopen_data(session, read_provenance(run_dir))
+    require_split(run_dir, occasion)
     model, checkpoint = load_model(session, "best.pt")
-    require_class_order(checkpoint, data.split.class_names)
+    head_only = _load_head_only(session)
+    data = reopen_data(session, read_provenance(run_dir))
     readings = read_readings(run_dir)
     settled, val, test = _score_splits(session, data, model=model, occasion=occasion)
     thresholds, patients = settled.thresholds, settled.patients
@@ -123,7 +124,7 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
         },
         thresholds=thresholds,
         mistakes=mistakes,
-        head_only=_evaluate_head_only(session, data),
+        head_only=_evaluate_head_only(session, data, model=head_only),
         controls=evaluate_controls(session, data),
     )
     overview["warnings"][:0] = list_warnings(data.provenance.get("inferences", ()))
@@ -206,11 +207,18 @@ def _describe_test(
     return mistakes
 
 
-def _evaluate_head_only(session: Session, data: PreparedData) -> dict[str, Summary] | None:
+def _load_head_only(session: Session) -> Classifier | None:
+    """Return the best model of the head-only stage, where there was one."""
+    is_there = (session.run_dir / "best_head.pt").exists()
+    return load_model(session, "best_head.pt")[0] if is_there else None
+
+
+def _evaluate_head_only(
+    session: Session, data: PreparedData, *, model: Classifier | None
+) -> dict[str, Summary] | None:
     """Summarise the best model of the head-only stage, where there was one."""
-    if not (session.run_dir / "best_head.pt").is_file():
+    if model is None:
         return None
-    model, _ = load_model(session, "best_head.pt")
     val = _predict_split(session, data, model=model, split="val")
     thresholds = choose_points(session, val, positive_class=data.positive_class)
     test = _predict_split(session, data, model=model, split="test")

@@ -76,8 +76,8 @@ def _explain(session: Session, *, anonymous_ids: bool) -> RunResult:
         )
     mistakes = read_mistakes(session.run_dir / "mistakes.csv")
     warn_of_checkpoint(session, "the maps are of the new network, the mistakes of the one before")
-    data = reopen_data(session, read_provenance(session.run_dir))
     model, _ = load_model(session, "best.pt")
+    data = reopen_data(session, read_provenance(session.run_dir))
     folder = session.run_dir / "gradcam"
     for kind in ("FP", "FN"):
         # Panels of an earlier evaluation may show images that are no mistakes any more.

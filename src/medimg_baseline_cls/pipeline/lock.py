@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.predictions import read_predictions, write_predictions
@@ -38,7 +37,8 @@ from medimg_baseline_cls.pipeline.patients import (
     choose_patients,
     write_patients,
 )
-from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.pipeline.prepare import find_split_change
+from medimg_baseline_cls.pipeline.session import Session, read_provenance
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.env import describe_code
 from medimg_baseline_cls.utils.files import read_json, sha256_file
@@ -114,7 +114,9 @@ def settle_points(
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
     changes = compared.edits
-    if last is not None:
+    if last is None:
+        changes = _find_first_changes(run_dir)
+    else:
         changes = (*list_changes(last, entry, points=compared.changes), *changes)
     is_same = not changes and not is_completed(run_dir, entries)
     completes = last if is_same and _is_accepted_by(last, occasion) else None
@@ -173,18 +175,24 @@ def require_trained(run_dir: Path, occasion: Occasion) -> None:
         )
 
 
-def require_class_order(checkpoint: Mapping[str, Any], class_names: tuple[str, ...]) -> None:
-    """Refuse to read a network's outputs in another order than it was trained with.
+def require_split(run_dir: Path, occasion: Occasion) -> None:
+    """Refuse a first score on another split than that of training, unless that is accepted.
 
     Raises:
-        RunError: config.json names the classes in another order than best.pt.
+        RunError: split.csv was edited since training.
     """
-    trained = tuple(checkpoint.get("class_names", class_names))
-    if trained != class_names:
+    changes = _find_first_changes(run_dir)
+    if changes and occasion.accept is None and not read_log(run_dir):
         raise RunError(
-            f"best.pt was trained with the class order {', '.join(trained)}, but config.json says "
-            f"{', '.join(class_names)}: restore config.json. Nothing was scored."
+            f"{run_dir}: this has changed since training: {changes[0]}. TEST may now contain "
+            "images that the network was trained on: restore the file, start a new run, or pass "
+            "--accept WHY if it is meant; the report then warns of it. Nothing was scored."
         )
+
+
+def _find_first_changes(run_dir: Path) -> tuple[str, ...]:
+    """Return what has changed since training, where TEST was not scored yet."""
+    return find_split_change(run_dir, read_provenance(run_dir))
 
 
 def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occasion) -> LogEntry:

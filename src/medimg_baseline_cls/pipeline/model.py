@@ -1,6 +1,8 @@
 """A run's checkpoint as a network on the run's device, and what that network says of images."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.predict import (
     INFERENCE_BATCH_SIZE,
     activation_of,
@@ -15,9 +18,11 @@ from medimg_baseline_cls.eval.predict import (
 )
 from medimg_baseline_cls.models.build import rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier
-from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.pipeline.prepare import pixel_settings
+from medimg_baseline_cls.pipeline.session import Session, read_provenance
 from medimg_baseline_cls.schema import Task
-from medimg_baseline_cls.train.checkpoint import read_checkpoint
+from medimg_baseline_cls.train.checkpoint import read_best
+from medimg_baseline_cls.train.history import read_history
 from medimg_baseline_cls.utils.files import read_json, sha256_file
 
 
@@ -29,13 +34,45 @@ def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, An
         name: "best.pt" or "best_head.pt".
 
     Raises:
-        RunError: the run has no such checkpoint.
+        TrainingError: the run has no such checkpoint, or it is damaged or of another epoch.
+        RunError: the checkpoint is not of this run.
     """
-    checkpoint = read_checkpoint(session.run_dir / name)
-    model = rebuild_model(checkpoint["description"], checkpoint["model"])
+    path, history = session.run_dir / name, read_history(session.run_dir)
+    stage = "head" if name == "best_head.pt" else None
+    checkpoint = read_best(path, row=None if history is None else history.best(stage))
+    _require_own(session, checkpoint, path=path)
+    model = rebuild_model(checkpoint["description"], checkpoint["model"], source=str(path))
     # As in training, so that both compute the same bits.
     model.to(device=session.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model.eval(), checkpoint
+
+
+def _require_own(session: Session, checkpoint: Mapping[str, Any], *, path: Path) -> None:
+    """Refuse a checkpoint that was trained on other data, or as something else.
+
+    What a file of an earlier version does not have is not compared.
+
+    Raises:
+        RunError: config.json and the checkpoint differ in what both must share.
+    """
+    provenance = read_provenance(session.run_dir)
+    names = ("class_names", "task", "positive_class", "split_sha256")
+    settings = {
+        **{name: provenance.get(name) for name in names},
+        **asdict(pixel_settings(session.config, provenance["color"])),
+        "arch": session.config.arch,
+    }
+    trained = {**checkpoint, **checkpoint.get("pixels", {}), **checkpoint["description"]}
+    for name, value in settings.items():
+        if None not in (value, trained.get(name)) and value != trained[name]:
+            raise RunError(
+                f"{path} was trained with {name} = {_show(trained[name])}, but config.json says "
+                f"{_show(value)}: restore the file that was changed; nothing was scored."
+            )
+
+
+def _show(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def score_images(

@@ -81,9 +81,9 @@ def predict(
         for warning in read_map_warnings(session.run_dir / "recalibration.json", recalibrate):
             session.log.warn(warning)
     files = find_files(paths)
+    model, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
-    model, checkpoint = load_model(session, "best.pt")
     task: Task = checkpoint.get("task", "multiclass")
     _, probabilities = score_images(session, model, images=images, task=task)
 

@@ -51,7 +51,7 @@ from medimg_baseline_cls.pipeline.listing import (
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Inference, Split
 from medimg_baseline_cls.train.processes import first_process_first
-from medimg_baseline_cls.utils.files import write_csv
+from medimg_baseline_cls.utils.files import sha256_file, write_csv
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
 _TASK_WORDS = {
@@ -155,6 +155,7 @@ def prepare_data(session: Session) -> PreparedData:
         "num_rejected": len(index.rejected),
         "patients_by": index.patients_by,
         "inferences": [asdict(item) for item in inferences],
+        "split_sha256": sha256_file(session.run_dir / "split.csv") if session.is_main else None,
     }
     return PreparedData(
         result.split, pixels, _rows_in_cache(index, result.split), settings, provenance
@@ -169,6 +170,8 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
         LeakageError: split.csv was edited so that a patient stands on two sides.
     """
     config = session.config
+    for change in find_split_change(session.run_dir, provenance):
+        session.log.warn(f"{change}; what it says of TRAIN is no longer what was trained on")
     split = read_split(
         session.run_dir / "split.csv",
         tuple(provenance["class_names"]),
@@ -191,6 +194,14 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
             )
     rows = np.array([fact.row for fact in cache.facts], dtype=np.int64)
     return PreparedData(split, cache.pixels, rows, settings, provenance)
+
+
+def find_split_change(run_dir: Path, provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how split.csv differs from that of training, as a phrase, or nothing."""
+    trained, found = provenance.get("split_sha256"), sha256_file(run_dir / "split.csv")
+    if trained in (None, found):  # runs of earlier versions do not know it
+        return ()
+    return (f"the split (split.csv): its sha256 was {trained[:12]} in training, is {found[:12]}",)
 
 
 def pixel_settings(config: Config, color: str) -> PixelSettings:

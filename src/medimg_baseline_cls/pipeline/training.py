@@ -25,7 +25,12 @@ from medimg_baseline_cls.models.build import build_model, require_architecture
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.check import warn_of_findings
 from medimg_baseline_cls.pipeline.controls import list_images_of
-from medimg_baseline_cls.pipeline.prepare import PreparedData, prepare_data, reopen_data
+from medimg_baseline_cls.pipeline.prepare import (
+    PreparedData,
+    find_split_change,
+    prepare_data,
+    reopen_data,
+)
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
     Session,
@@ -107,6 +112,11 @@ def resume(
             raise RunError(
                 f"{session.run_dir} has already finished training; "
                 f"`medimg run --resume {session.run_dir}` does the rest."
+            )
+        for change in find_split_change(session.run_dir, provenance):
+            raise RunError(
+                f"{session.run_dir} cannot be resumed, since this has changed: {change}. Restore "
+                "the file, or start a new run."
             )
         with noticing_lost_processes(session.accelerator, session.run_dir):
             data = reopen_data(session, provenance)
@@ -245,6 +255,7 @@ def _make_settings(config: Config, data: PreparedData) -> TrainSettings:
             "positive_class": data.positive_class,
             "task": data.split.task,
             "pixels": asdict(data.settings),
+            "split_sha256": data.provenance.get("split_sha256"),
         },
     )
 

@@ -1,11 +1,11 @@
 """Writes and reads best.pt, best_head.pt and last.pt: plain dicts of tensors and values.
 
-All of them load with weights_only=True. last.pt is written first and alone decides how
-far a run has come: the others can be made from it when a run was killed in between.
-Refuses to resume with other settings than the run began with.
+All of them load with weights_only=True, once their checksums are verified. last.pt is written
+first and alone decides how far a run has come: the others can be made from it when a run was
+killed in between. Refuses a file that is damaged or is not of the run (decision 0020), and to
+resume with other settings than the run began with.
 """
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +20,30 @@ from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.schema import TrainSettings
 from medimg_baseline_cls.train.history import EpochRow, Progress
 from medimg_baseline_cls.utils.files import open_atomic
+from medimg_baseline_cls.utils.tensor_files import UnreadableFileError, read_torch_archive
 
 FORMAT = 1
 # What may change when a run goes on: it does not touch the finished epochs.
 _MAY_CHANGE = ("patience",)
+_Parts = Mapping[str, type | tuple[type, ...]]
+_NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
+_BEST: _Parts = {
+    **dict.fromkeys(("model", "description"), dict),
+    "stage": str,
+    "epoch": int,
+    "val_ap": _NUMBER_OR_NONE,
+    "val_loss": _NUMBER,
+}
+_DESCRIPTION: _Parts = {
+    **dict.fromkeys(("arch", "cam_layer"), str),
+    **dict.fromkeys(("num_classes", "image_size"), int),
+    **dict.fromkeys(("mean", "std"), list),
+}
+_LAST: _Parts = {
+    **dict.fromkeys(("settings", "model", "optimizer"), dict),
+    "progress": list,
+    "average": (dict, type(None)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,48 +141,101 @@ def write_last(path: Path, snapshot: Snapshot) -> None:
     _save(path, content)
 
 
-def read_last(path: Path, *, settings: Mapping[str, Any]) -> Snapshot:
+def read_last(path: Path, *, settings: Mapping[str, Any], history: Progress | None) -> Snapshot:
     """Read last.pt and check that the run goes on as it began.
 
     Args:
         path: last.pt.
         settings: of the run that goes on, from `plain_settings`.
+        history: from history.csv, which may be an epoch behind; None where there is none.
 
     Raises:
-        TrainingError: the file is missing or garbled, or a setting is another.
+        TrainingError: the file is missing, damaged or of another run, or a setting is another.
     """
-    content = read_checkpoint(path)
+    content = _read_checkpoint(path, parts=_LAST)
     _check_settings(content["settings"], settings)
+    try:
+        progress = Progress.from_plain(content["progress"])
+    except ValueError:
+        progress = Progress()
+    if not progress.rows:
+        raise TrainingError(f"{path} has no finished epoch: restore it, or start a new run.")
+    for row, written in zip(progress.rows, history.rows if history else (), strict=False):
+        if row != written:
+            raise TrainingError(
+                f"{path} is not of this run: its {_name_epoch(row)} is not that of history.csv; "
+                "restore it, or start a new run."
+            )
     return Snapshot(
         settings=content["settings"],
-        progress=Progress.from_plain(content["progress"]),
+        progress=progress,
         model=content["model"],
         optimizer=content["optimizer"],
         average=content["average"],
     )
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; nothing but tensors and plain values is accepted.
+def read_best(path: Path, *, row: EpochRow | None) -> dict[str, Any]:
+    """Read best.pt or best_head.pt and check that it is of the run's best epoch.
+
+    Args:
+        path: the checkpoint.
+        row: the best epoch, by history.csv; None where that is not known.
 
     Raises:
-        TrainingError: the file is missing or garbled, or has another format.
+        TrainingError: the file is missing, damaged, of another kind or of another epoch.
     """
-    if not path.is_file():
+    content = _read_checkpoint(path, parts=_BEST)
+    if not _has_parts(content["description"], _DESCRIPTION):
+        raise TrainingError(f"{path} does not describe its network: restore it, or train again.")
+    if row is not None and any(
+        content[name] != getattr(row, name) for name in ("stage", "epoch", "val_ap", "val_loss")
+    ):
+        raise TrainingError(
+            f"{path} is not of this run, or not of its best epoch: it has "
+            f"stage {content['stage']}, epoch {content['epoch']} (VAL loss "
+            f"{content['val_loss']:.6g}), but history.csv has {_name_epoch(row)}; restore the "
+            "file, or train again."
+        )
+    return content
+
+
+def _read_checkpoint(path: Path, *, parts: _Parts) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; nothing but tensors and plain values is accepted."""
+    if not path.exists():
         raise TrainingError(f"{path} is missing: restore it, or start a new run.")
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} is not a readable checkpoint ({error}).") from error
-    if not isinstance(content, dict) or "format" not in content:
+        content: Any = read_torch_archive(path)
+    except UnreadableFileError as error:
+        raise TrainingError(
+            f"{path} is not a readable checkpoint: {error}; restore it, or start a new run."
+        ) from error
+    checkpoint = cast(dict[str, Any], content if isinstance(content, dict) else {})
+    if not _has_parts(checkpoint, {"format": int}):
         raise TrainingError(f"{path} is a file of torch, but not a checkpoint of this program.")
-    checkpoint = cast(dict[str, Any], content)
     if checkpoint["format"] != FORMAT:
         raise TrainingError(
             f"{path} has format {checkpoint['format']}, but this version reads {FORMAT}; "
             f"use the version that wrote it."
         )
+    if not (_has_parts(checkpoint, parts) and _are_tensors(checkpoint["model"])):
+        raise TrainingError(
+            f"{path} is a checkpoint of another kind: expected {', '.join(parts)} in it, found "
+            f"{', '.join(map(str, checkpoint))}; restore it, or start a new run."
+        )
     return checkpoint
+
+
+def _are_tensors(state: Any) -> bool:
+    return all(isinstance(name, str) and isinstance(t, Tensor) for name, t in state.items())
+
+
+def _has_parts(content: Mapping[Any, Any], parts: _Parts) -> bool:
+    return all(name in content and isinstance(content[name], kind) for name, kind in parts.items())
+
+
+def _name_epoch(row: EpochRow) -> str:
+    return f"stage {row.stage}, epoch {row.epoch} (VAL loss {row.val_loss:.6g})"
 
 
 def _check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

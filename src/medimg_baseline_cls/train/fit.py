@@ -18,17 +18,24 @@ from torch import Tensor
 
 from medimg_baseline_cls.errors import RunInterrupted, TrainingError
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.weights import fill_network
 from medimg_baseline_cls.schema import Stage, TrainSettings
 from medimg_baseline_cls.train.checkpoint import (
     Snapshot,
     copy_weights,
     plain_settings,
-    read_checkpoint,
+    read_best,
     read_last,
     write_best,
     write_last,
 )
-from medimg_baseline_cls.train.history import EpochRow, Progress, Timings, write_history
+from medimg_baseline_cls.train.history import (
+    EpochRow,
+    Progress,
+    Timings,
+    read_history,
+    write_history,
+)
 from medimg_baseline_cls.train.interrupts import catch_stop_signals
 from medimg_baseline_cls.train.optim import mean_rate
 from medimg_baseline_cls.train.processes import is_any, share_weights, wait_for_all
@@ -137,7 +144,7 @@ def fit(
         for stage in _stages_ahead(job):
             _train_stage(job, stage, snapshot=snapshot)
             snapshot = None
-    model.net.load_state_dict(read_checkpoint(run_dir / "best.pt")["model"])
+    _take_best(job, stage=None)
     for module, mode in modes:
         module.training = mode
     return _summarize(job)
@@ -159,7 +166,7 @@ def _find_snapshot(run_dir: Path, identity: Mapping[str, Any], *, log: RunLog) -
     if not path.exists() and not (run_dir / "history.csv").exists():
         log.info("no epoch had been finished: training starts at the first")
         return None
-    snapshot = read_last(path, settings=identity)
+    snapshot = read_last(path, settings=identity, history=read_history(run_dir))
     row = snapshot.progress.rows[-1]
     log.info(f"training goes on after stage {row.stage}, epoch {row.epoch}")
     return snapshot
@@ -168,11 +175,14 @@ def _find_snapshot(run_dir: Path, identity: Mapping[str, Any], *, log: RunLog) -
 def _restore(job: _Job, snapshot: Snapshot | None) -> None:
     """Bring model and files to where the run stands, the same in every process."""
     if snapshot is not None:
-        job.model.net.load_state_dict(snapshot.model)
+        fill_network(job.model.net, snapshot.model, source=str(job.place.run_dir / "last.pt"))
         if job.is_main:
             # A run killed after last.pt may lack what is written next.
             _write_after_last(job, {**snapshot.model, **(snapshot.average or {})})
     wait_for_all(job.place.accelerator)
+    if snapshot is not None:  # what the rest of the run needs is verified before that
+        for stage in {None, job.progress.rows[-1].stage} & {None, "head"}:
+            _read_best(job, stage)
     share_weights(job.model.net, job.place.accelerator)
 
 
@@ -192,8 +202,7 @@ def _train_stage(job: _Job, stage: Stage, *, snapshot: Snapshot | None) -> None:
     num_done = len(job.progress.in_stage(stage.name))
     if not num_done and job.progress.rows:
         # What went before ends with its best epoch, not with its last.
-        best_before = read_checkpoint(job.place.run_dir / "best_head.pt")
-        job.model.net.load_state_dict(best_before["model"])
+        _take_best(job, stage="head")
     with open_stage(
         job.place, job.model, stage=stage, data=job.data, settings=job.settings
     ) as lesson:
@@ -204,6 +213,17 @@ def _train_stage(job: _Job, stage: Stage, *, snapshot: Snapshot | None) -> None:
             if job.progress.is_done(stage, patience=job.settings.patience):
                 break
     _tell_end_of_stage(job, stage)
+
+
+def _take_best(job: _Job, stage: str | None) -> None:
+    """Fill the network with the best epoch, of the head stage or of all."""
+    path, content = _read_best(job, stage)
+    fill_network(job.model.net, content["model"], source=str(path))
+
+
+def _read_best(job: _Job, stage: str | None) -> tuple[Path, dict[str, Any]]:
+    path = job.place.run_dir / ("best.pt" if stage is None else "best_head.pt")
+    return path, read_best(path, row=job.progress.best(stage))
 
 
 def _restore_lesson(lesson: Lesson, snapshot: Snapshot) -> None:

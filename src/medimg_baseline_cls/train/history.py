@@ -9,6 +9,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.schema import Stage
 from medimg_baseline_cls.utils.files import read_csv, write_csv
 
@@ -85,14 +86,51 @@ class Progress:
 
     @classmethod
     def from_plain(cls, rows: Sequence[Mapping[str, Any]]) -> "Progress":
-        """Return the progress that `to_plain` described."""
-        return cls([EpochRow(**row) for row in rows])
+        """Return the progress that `to_plain` described, or that the rows of history.csv do.
+
+        Raises:
+            ValueError: A row is not one of an epoch.
+        """
+        try:
+            return cls([_parse_row(row) for row in rows])
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"not a row of an epoch ({error})") from error
+
+
+def read_history(run_dir: Path) -> Progress | None:
+    """Return the finished epochs as history.csv has them, or None where there is no such file.
+
+    Raises:
+        RunError: The file is garbled.
+    """
+    path = run_dir / "history.csv"
+    if not path.is_file():
+        return None
+    try:
+        return Progress.from_plain(read_csv(path))
+    except ValueError as error:
+        raise RunError(f"{path} was edited, {error}: restore it.") from error
 
 
 def write_history(run_dir: Path, progress: Progress) -> None:
     """Write history.csv: one row per finished epoch."""
     rows = [astuple(row) for row in progress.rows]
     write_csv(run_dir / "history.csv", HISTORY_HEADER, rows=rows)
+
+
+def _parse_row(row: Mapping[str, Any]) -> EpochRow:
+    def number(name: str) -> float | None:
+        return None if row[name] in (None, "") else float(row[name])
+
+    return EpochRow(
+        stage=str(row["stage"]),
+        epoch=int(row["epoch"]),
+        lr=float(row["lr"]),
+        train_loss=float(row["train_loss"]),
+        val_loss=float(row["val_loss"]),
+        val_ap=number("val_ap"),
+        val_auroc=number("val_auroc"),
+    )
 
 
 class Timings:
