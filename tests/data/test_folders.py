@@ -20,17 +20,17 @@ WRONG = {
     "empty folder": ([], "", r"data is empty; expected train/<CLASS>/"),
     "hidden files": ([".DS_Store"], "", r"data is empty"),
     "no images": (["a/x.txt", "b/y.txt"], "", r"no class folder with images, found a/, b/"),
-    "one empty class": (["a/1.png", "b/x.txt"], "", r"in a/ alone, and none in b/; two classes"),
-    "one class": (["a/1.png"], "", r"in a/ alone; two classes are needed\.$"),
+    "one empty class": (["a/1.png", "b/x.txt"], "", r"in a/ alone, and none in b/; two class"),
+    "one class": (["a/1.png"], "", r"in a/ alone; two class folders are needed, or, .* TABLE\.$"),
     "class itself": (
         ["a/1.png", "b/1.png"],
         "a",
-        r"no folders of classes.* b/: did you mean .*data\?",
+        r"no class folders.*--manifest TABLE \(next to it: b/; did you mean .*data\?\)",
     ),
     "class of a split": (
         ["train/a/1.png", "train/b/1.png", "test/a/1.png"],
         "train/a",
-        r"beside it stands b/: did you mean .*data\?\)",
+        r"next to it: b/; did you mean .*data\?\)",
     ),
     "one folder too high": (["x/a/1.png", "x/b/1.png"], "", r"did you mean .*data/x\?"),
     "two data sets": (
@@ -38,9 +38,9 @@ WRONG = {
         "",
         r"has no train/ folder, found x/ \(did you mean .*data/x\?\)",
     ),
-    "images alone": (["1.png"], "", r"holds images, but no folders of classes"),
-    "table": (["t.csv"], "t.csv", r"is a table and no folder: say --manifest .*data/t\.csv"),
-    "image": (["a/1.png"], "a/1.png", r"1\.png is a file and no folder"),
+    "images alone": (["1.png"], "", r"contains images, but no class .*--manifest TABLE\.$"),
+    "table": (["t.csv"], "t.csv", r"is a table, not a folder: pass --manifest .*data/t\.csv"),
+    "image": (["a/1.png"], "a/1.png", r"1\.png is a file, not a folder"),
     "nothing": ([], "nowhere", r"nowhere does not exist\.$"),
 }
 
@@ -63,6 +63,6 @@ def test_classes_that_hold_a_split_each_are_classes(tmp_path: Path) -> None:
 def test_train_folder_by_itself_is_taken_with_a_hint_at_its_parent(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
     notes = list_images(tmp_path / "train").notes
-    assert any(f"test/: did you mean {tmp_path}?" in note for note in notes)
+    assert any(f"test/; did you mean {tmp_path}?" in note for note in notes)
     touch(tmp_path, "other/train/a/1.png", "other/train/b/1.png")
     assert list_images(tmp_path / "other" / "train").notes == ()

@@ -75,7 +75,7 @@ def test_images_in_subfolders_count_and_circular_links_do_not_hang(tmp_path: Pat
     assert {"train/NORMAL/patient7/a.png", "train/NORMAL/odd.png/b.png"} <= new
     assert "train/NORMAL/loop.png" in new  # the cache finds out that it cannot be read
     notes = "\n".join(listing.notes)
-    assert "2 images lie in subfolders" in notes
+    assert "2 images are in subfolders" in notes
     assert "folders named like images: train/NORMAL/odd.png" in notes
     assert "links to folders not followed: train/NORMAL/circle" in notes
 

@@ -150,7 +150,7 @@ def test_a_file_in_the_place_of_a_folder_is_no_folder(tmp_path: Path) -> None:
     lay_out(tmp_path)
     (tmp_path / "val").write_text("no folder")
     assert {file.folder for file in list_images(tmp_path).files} == {"train", "test"}
-    with pytest.raises(DataError, match="is a file and no folder"):
+    with pytest.raises(DataError, match="is a file, not a folder"):
         list_images(tmp_path / "val")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty is empty; expected train/"):

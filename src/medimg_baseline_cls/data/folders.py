@@ -1,97 +1,90 @@
-"""Tell what a data folder is: split folders, class folders, or neither, and why not.
+"""Find the split folders of a data folder, and say what was probably meant where there is none.
 
-A folder that is no data set is refused with what was found instead, and the place that was
-probably meant: a table, one level up, one level down.
+Folders that share a part of their name belong together (ISIC_Training, ISIC_Test). A folder
+that is not a data set is refused with the place that was meant: a table, the folder above,
+the nearest name. What the folders inside a split are is decided in layout.py.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
+from medimg_baseline_cls.data.folder_words import (
+    SPLIT_WORDS,
+    is_companion_name,
+    is_neutral,
+    is_structural,
+    read_split,
+)
 from medimg_baseline_cls.data.read import is_image_name
 from medimg_baseline_cls.errors import DataError
 
-FOLDER_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+FOLDER_NAMES = SPLIT_WORDS
+EXPECTED = "expected train/<CLASS>/, test/<CLASS>/ and optionally val/<CLASS>/, or <CLASS>/ alone"
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 _TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-_EXPECTED = "expected train/<CLASS>/, test/<CLASS>/ and optionally val/<CLASS>/, or <CLASS>/ alone"
 _NUM_SHOWN = 10
+
+_Family = Mapping[str, list[Path]]
 
 
 def find_split_folders(data_dir: Path) -> dict[str, Path]:
-    """Return the folder of each split: train, test, perhaps val; none where there is no split.
+    """Return the folder of each split: train, perhaps val, perhaps test; none without a split.
 
     Raises:
-        DataError: there is no such folder, two of its folders mean one split, or one of train
-            and test is missing.
+        DataError: there is no such folder, two of its folders mean one split, or train is
+            missing.
     """
     _require_folder(data_dir)
-    folders: dict[str, Path] = {}
-    for entry in _subfolders(data_dir):
-        name = FOLDER_NAMES.get(entry.name.lower())
-        if name is None:
-            continue
-        if name in folders:
-            raise DataError(
-                f"{data_dir} holds {folders[name].name}/ and {entry.name}/, which both mean "
-                f"{name}: keep one."
-            )
-        folders[name] = entry
-    for name in ("train", "test"):
-        if folders and name not in folders:
-            found = shorten_list([f"{f.name}/" for f in _subfolders(data_dir)])
-            raise DataError(f"{data_dir} has no {name}/ folder, found {found}; {_EXPECTED}.")
-    return folders
+    families: defaultdict[tuple[str, ...], defaultdict[str, list[Path]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for entry in list_subfolders(data_dir):
+        name, others = read_split(entry.name)
+        if name is not None:
+            families[others][name].append(entry)
+    family = _choose_family(families)
+    if any(len(entries) > 1 for entries in family.values()):
+        name, entries = next(item for item in family.items() if len(item[1]) > 1)
+        raise DataError(
+            f"{data_dir} contains {entries[0].name}/ and {entries[1].name}/, which both mean "
+            f"{name}: keep one."
+        )
+    if family and "train" not in family:
+        found = shorten_list([f"{f.name}/" for f in list_subfolders(data_dir)])
+        raise DataError(f"{data_dir} has no train/ folder, found {found}; {EXPECTED}.")
+    return {name: entries[0] for name, entries in family.items()}
 
 
-def require_class_folders(labels: Collection[str], data_dir: Path) -> None:
-    """Refuse a folder without a split that does not hold two class folders with images.
-
-    Args:
-        labels: the class folders in which images were found.
-        data_dir: the data folder.
+def require_test(data_dir: Path, folders: Mapping[str, Path]) -> None:
+    """Refuse a split without test/.
 
     Raises:
-        DataError: there are fewer than two, or one of them holds a data set of its own.
+        DataError: train/ is there and test/ is not.
     """
-    subfolders = _subfolders(data_dir)
-    whole = [f for f in subfolders if _holds_split(f)]
-    if len(set(labels)) >= 2 and not whole:
+    if not folders or "test" in folders:
         return
-    empty = [f"{f.name}/" for f in subfolders if f.name not in labels]
-    inner = [f for f in subfolders if (f / "train").is_dir() or len(subfolders) == 1]
-    inner = whole or [f for f in inner if len(_subfolders(f)) > 1]
-    if not any(not is_system_name(f.name) for f in data_dir.iterdir()):
-        found = f"is empty; {_EXPECTED}"
-    elif inner:
-        found = f"has no train/ folder, found {inner[0].name}/ (did you mean {inner[0]}?)"
-    elif not subfolders and any(is_image_name(f.name) for f in data_dir.iterdir()):
-        found = f"holds images, but no folders of classes; {_EXPECTED}{_hint_upwards(data_dir)}"
-    elif not labels:
-        held = shorten_list(empty) or "no folders"
-        found = f"has no train/ folder and no class folder with images, found {held}; {_EXPECTED}"
-    else:
-        others = f" alone, and none in {shorten_list(empty)}" if empty else " alone"
-        found = f"holds images in {next(iter(labels))}/{others}; two classes are needed"
-    raise DataError(f"{data_dir} {found}.")
+    found = shorten_list([f"{f.name}/" for f in list_subfolders(data_dir)])
+    val = f"rename {folders['val'].name}/ to test/, or " if "val" in folders else ""
+    train = shlex.quote(str(folders["train"]))
+    raise DataError(
+        f"{data_dir} has no test/ folder, found {found}; {EXPECTED}: {val}pass --data-dir {train} "
+        "to draw TEST from these images."
+    )
 
 
 def note_folders(data_dir: Path, folders: Mapping[str, Path]) -> Iterable[str]:
     """Yield what a user should know of the split folders, or of those beside the data folder."""
     if not folders:
-        hint = _hint_upwards(data_dir) if data_dir.name.lower() in FOLDER_NAMES else ""
+        hint = hint_upwards(data_dir) if read_split(data_dir.name)[0] else ""
         if hint:
             yield f"{data_dir.name}/ is taken as all images, without a split{hint}"
         return
     used = {folder.name for folder in folders.values()}
-    others = [f"{f.name}/" for f in _subfolders(data_dir) if f.name not in used]
+    others = [f"{f.name}/" for f in list_subfolders(data_dir) if f.name not in used]
     if others:
         yield f"folders beside train/ and test/ left out: {shorten_list(others)}"
     for name, folder in sorted(folders.items()):
@@ -110,47 +103,108 @@ def shorten_list(names: Sequence[str]) -> str:
     return shown if len(names) <= _NUM_SHOWN else f"{shown} and {len(names) - _NUM_SHOWN} more"
 
 
-def _require_folder(data_dir: Path) -> None:
-    """Refuse what is no folder, and say what it is."""
-    if data_dir.is_dir():
-        return
-    if not data_dir.exists():
-        raise DataError(f"the data folder {data_dir} does not exist.")
-    if data_dir.suffix.lower() in _TABLE_SUFFIXES:
-        raise DataError(f"{data_dir} is a table and no folder: say --manifest {data_dir}.")
-    raise DataError(
-        f"{data_dir} is a file and no folder: name the folder of all images; {_EXPECTED}."
-    )
+def list_subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones and the system's own."""
+    with os.scandir(folder) as scan:
+        names = sorted(e.name for e in scan if not is_system_name(e.name) and is_folder(e))
+    return [folder / name for name in names]
 
 
-def _hint_upwards(data_dir: Path) -> str:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def hint_table(data_dir: Path) -> str:
+    """Return the flag that names the class of each image where folders do not, and the table."""
+    places = [data_dir, data_dir.parent] if is_structural(data_dir.name) else [data_dir]
+    tables = [
+        path
+        for folder in places
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in _TABLE_SUFFIXES and not is_system_name(path.name)
+    ]
+    if tables:
+        return (
+            f"pass --manifest {shlex.quote(str(tables[0]))} if that table has the class of each "
+            "image (name its columns with --path-column and --label-columns)"
+        )
+    return "write a table with the columns path and label and pass --manifest TABLE"
+
+
+def hint_upwards(data_dir: Path) -> str:
     """Return a hint at the folder above, where those beside the data folder belong to it."""
     above = data_dir.parent
     try:
         beside = [
-            f for f in _subfolders(above) if f.name != data_dir.name and _is_like(f, data_dir)
+            f for f in list_subfolders(above) if f.name != data_dir.name and _is_like(f, data_dir)
         ]
     except OSError:
         return ""
     if not beside:
         return ""
-    meant = above.parent if above.name.lower() in FOLDER_NAMES else above
+    meant = above.parent if read_split(above.name)[0] else above
     names = shorten_list([f"{f.name}/" for f in beside])
-    return f" (beside it stands {names}: did you mean {meant}?)"
+    return f" (next to it: {names}; did you mean {meant}?)"
+
+
+def _require_folder(data_dir: Path) -> None:
+    """Refuse what is not a folder, and say what it is."""
+    if data_dir.is_dir():
+        return
+    if not data_dir.exists():
+        raise DataError(f"the data folder {data_dir} does not exist{_find_nearest(data_dir)}.")
+    if data_dir.suffix.lower() in _TABLE_SUFFIXES:
+        raise DataError(f"{data_dir} is a table, not a folder: pass --manifest {data_dir}.")
+    raise DataError(
+        f"{data_dir} is a file, not a folder: name the folder of all images; {EXPECTED}."
+    )
+
+
+def _find_nearest(missing: Path) -> str:
+    """Return the existing path whose name is nearest to the first part that is missing."""
+    known = next(folder for folder in missing.parents if folder.exists())
+    wrong, *rest = missing.relative_to(known).parts
+    try:
+        names = {f.name.casefold(): f for f in known.iterdir() if not is_system_name(f.name)}
+    except OSError:
+        return ""
+    near = get_close_matches(wrong.casefold(), names, 1)
+    if not near:
+        return ""
+    meant = names[near[0]].joinpath(*rest)
+    return f" (did you mean {meant if meant.exists() else names[near[0]]}?)"
+
+
+def _choose_family(families: Mapping[tuple[str, ...], _Family]) -> _Family:
+    """Return the folders that are the split: those of one kind of name, train with another."""
+    whole = [words for words, found in families.items() if "train" in found and len(found) > 1]
+    if whole:  # train_images rather than train_masks, train rather than old_train
+        return families[min(whole, key=lambda w: (is_companion_name(" ".join(w)), len(w), w))]
+    mixed: defaultdict[str, list[Path]] = defaultdict(list)
+    for found in families.values():
+        for name, entries in found.items():
+            mixed[name] += entries
+    if "train" in mixed and len(mixed) > 1 and all(len(found) == 1 for found in mixed.values()):
+        inner = [{f.name.casefold() for f in list_subfolders(found[0])} for found in mixed.values()]
+        if len(set.intersection(*inner)) > 1:  # train/ and external_test/, the same classes in both
+            return mixed
+    plain = families.get((), {})
+    has_classes = any(_has_classes(entry) for entries in plain.values() for entry in entries)
+    return plain if has_classes else {}
+
+
+def _has_classes(folder: Path) -> bool:
+    """Return whether a folder has class folders: not images alone, not patients or views."""
+    names = [entry.name for entry in list_subfolders(folder)]
+    return any(not is_neutral(name) for name in names)
 
 
 def _is_like(folder: Path, data_dir: Path) -> bool:
-    """Return whether both are splits, or the folder holds images as a class does."""
-    if data_dir.name.lower() in FOLDER_NAMES:
-        return folder.name.lower() in FOLDER_NAMES
+    """Return whether both are splits, or the folder contains images as a class does."""
+    if read_split(data_dir.name)[0]:
+        return read_split(folder.name)[0] is not None
     return any(is_image_name(entry.name) for entry in folder.iterdir())
-
-
-def _holds_split(folder: Path) -> bool:
-    """Return whether a folder is a data set: a class of its own may hold train/, too."""
-    parts = [folder / name for name in ("train", "test")]
-    return all(part.is_dir() and _subfolders(part) for part in parts)
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not is_system_name(f.name))

@@ -9,19 +9,22 @@ have none.
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from medimg_baseline_cls.data.companions import find_companions
 from medimg_baseline_cls.data.folders import (
     find_split_folders,
+    is_folder,
     is_system_name,
     note_folders,
-    require_class_folders,
+    require_test,
     shorten_list,
 )
 from medimg_baseline_cls.data.labels import sort_classes
+from medimg_baseline_cls.data.layout import Level, note_level, require_classes
 from medimg_baseline_cls.data.read import is_image_name, starts_like_dicom
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
@@ -39,6 +42,7 @@ class ListedFile:
 
     `group` is the patient where the data say so; `subgroups` belong to the listing's
     `subgroup_names`. `row` is that of the table, counted as a spreadsheet does; 0: no table.
+    `masks` are files beside the image, never an input, where every image has some.
     """
 
     path: str
@@ -47,6 +51,7 @@ class ListedFile:
     group: str | None = None
     subgroups: tuple[str, ...] = ()
     row: int = field(default=0, compare=False)  # where it is named, not what it is
+    masks: tuple[str, ...] = ()
 
     def locate(self, error: str) -> str:
         """Return what is wrong with the file, with its row of the table if it has one.
@@ -103,15 +108,16 @@ def list_images(
     """
     folders = find_split_folders(data_dir)
     walk = _Walk(data_dir)
-    for name, folder in sorted(folders.items()):
+    for name, folder in sorted((folders or {"": data_dir}).items()):
         walk.visit_split(name, folder)
-    if not folders:
-        walk.visit_split("", data_dir)
-        require_class_folders({file.label for file in walk.files}, data_dir)
+    walk.set_companions_aside(depth=1 + bool(folders))
+    level = walk.level(folders.get("train", data_dir), split="train" if folders else "")
+    require_classes(level, class_names=class_names)
+    require_test(data_dir, folders)
     names = _choose_classes(walk.files, class_names)
     files = [file for file in walk.files if file.label in names]
     require_images(files, names, has_split=bool(folders))
-    notes = [*note_folders(data_dir, folders), *walk.notes()]
+    notes = [*note_folders(data_dir, folders), *walk.notes(), *note_level(level)]
     notes += _note_classes(walk.files, names)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
@@ -159,9 +165,12 @@ class _Walk:
         self.files: list[ListedFile] = []
         self.num_ignored = 0
         self._data_dir = data_dir
-        self._suffixes: Counter[str] = Counter()
+        self._suffixes: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by class
         self._num_outside = 0
-        self._num_nested = 0
+        self._num_loose: Counter[str] = Counter()  # images outside the class folders
+        self._subfolders: defaultdict[str, list[str]] = defaultdict(list)
+        self._companions: tuple[str, ...] = ()
+        self._has_masks = False
         self._odd_folders: list[str] = []
         self._links: list[str] = []
 
@@ -169,41 +178,73 @@ class _Walk:
         for entry in self._entries(folder):
             if entry.is_symlink() and _leads_up(entry):
                 self._links.append(Path(entry.path).relative_to(self._data_dir).as_posix())
-            elif _is_folder(entry):
-                self._visit_class(Path(entry.path), folder=name, label=entry.name, depth=0)
+            elif is_folder(entry):
+                self._suffixes[entry.name].update(())
+                self._visit_class(Path(entry.path), folder=name, label=entry.name)
+            elif is_image_name(entry.name):
+                self._num_loose[name] += 1
             else:
                 self._num_outside += 1
+
+    def set_companions_aside(self, *, depth: int) -> None:
+        """Leave masks out of the images; where every image has some, it keeps their names."""
+        companions = find_companions([file.path for file in self.files], depth=depth)
+        self._companions = tuple(sorted(companions.paths))
+        self.files = [file for file in self.files if file.path not in companions.paths]
+        self._has_masks = bool(self._companions) and len(companions.masks) == len(self.files)
+        if self._has_masks:
+            self.files = [replace(f, masks=companions.masks[f.path]) for f in self.files]
+
+    def level(self, source: Path, *, split: str) -> Level:
+        """Return the folders that are to be the classes of a split, and what is in them."""
+        above = len(source.relative_to(self._data_dir).parts)
+        counts = Counter(f.path.rpartition("/")[0] for f in self.files if f.folder == split)
+        num_images = {tuple(place.split("/")[above:]): n for place, n in counts.items()}
+        if self._num_loose[split]:
+            num_images[()] = self._num_loose[split]
+        return Level(self._data_dir, source, num_images, self._subfolders)
 
     def notes(self) -> Iterable[str]:
         if self.num_ignored:
             yield f"{self.num_ignored} hidden or system files ignored"
-        if self._suffixes:
-            counts = ", ".join(f"{name} ({n})" for name, n in sorted(self._suffixes.items()))
-            yield f"{self._suffixes.total()} files that are no images by suffix left out: {counts}"
-        if self._num_outside:
-            yield f"{self._num_outside} files outside the class folders left out"
+        others: Counter[str] = sum(self._suffixes.values(), Counter())
+        if others:
+            yield f"{others.total()} files that are no images by suffix left out: {_tell(others)}"
+        for label in sorted(self._suffixes.keys() - {file.label for file in self.files}):
+            found = _tell(self._suffixes[label]) or "nothing"
+            yield f"the folder {label}/ contains no image and is no class: found {found}"
+        num_loose = self._num_loose.total()
+        if num_loose + self._num_outside:
+            images = f" ({num_loose} of them images)" if num_loose else ""
+            total = num_loose + self._num_outside
+            yield f"{total} files outside the class folders left out{images}"
+        if self._companions:
+            yield (
+                f"{len(self._companions)} masks or other companions of images left out, such as "
+                f"{self._companions[0]}" + ("; each image has one" if self._has_masks else "")
+            )
         if self._odd_folders:
             yield f"folders named like images: {shorten_list(self._odd_folders)}"
         if self._links:
             yield f"links to folders not followed: {shorten_list(self._links)}"
-        if self._num_nested:
-            yield f"{self._num_nested} images lie in subfolders of their class folder"
+        num_nested = sum(f.path.count("/") > 1 + bool(f.folder) for f in self.files)
+        if num_nested:
+            yield f"{num_nested} images are in subfolders of their class folder"
 
-    def _visit_class(self, path: Path, *, folder: str, label: str, depth: int) -> None:
+    def _visit_class(self, path: Path, *, folder: str, label: str) -> None:
         for entry in self._entries(path):
             relative = Path(entry.path).relative_to(self._data_dir).as_posix()
             suffix = Path(entry.name).suffix.lower()
-            if entry.is_symlink() and _is_folder(entry):
+            if entry.is_symlink() and is_folder(entry):
                 self._links.append(relative)  # not followed: it may lead in a circle
-            elif _is_folder(entry):
+            elif is_folder(entry):
                 if is_image_name(entry.name):
                     self._odd_folders.append(relative)
-                self._visit_class(Path(entry.path), folder=folder, label=label, depth=depth + 1)
+                self._visit_class(Path(entry.path), folder=folder, label=label)
             elif is_image_name(entry.name) or (not suffix and _is_dicom(entry.path)):
-                self._num_nested += depth > 0
                 self.files.append(ListedFile(relative, label, folder))
             else:
-                self._suffixes[suffix or "none"] += 1
+                self._suffixes[label][suffix or "none"] += 1
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """Return what lies in a folder, sorted, without hidden and system files."""
@@ -213,6 +254,8 @@ class _Walk:
         except OSError as error:
             raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
         kept = [entry for entry in entries if not is_system_name(entry.name)]
+        place = folder.relative_to(self._data_dir).as_posix()
+        self._subfolders[place] = [entry.name for entry in kept if is_folder(entry)]
         self.num_ignored += len(entries) - len(kept)
         return kept
 
@@ -292,11 +335,8 @@ def _rarest_findings(texts: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False
+def _tell(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
 
 
 def _leads_up(entry: os.DirEntry[str]) -> bool:
