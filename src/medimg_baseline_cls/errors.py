@@ -9,10 +9,13 @@
         WeightsError            pretrained weights that are missing or do not fit
       TrainingError             training cannot go on (a loss that is not finite, a bad resume)
       RunError                  a run folder that is incomplete or was changed
+      ResourceError             disk, memory or a permission that the machine does not give
     RunInterrupted              Ctrl-C or SIGTERM: a normal end, with the command that resumes
 
 The command line prints a MedimgError as one sentence and exits with code 2.
 """
+
+from pathlib import Path
 
 
 class MedimgError(Exception):
@@ -49,6 +52,17 @@ class TrainingError(MedimgError):
 
 class RunError(MedimgError):
     """A run folder lacks a file or was changed after the fact."""
+
+
+class ResourceError(MedimgError):
+    """The machine refused disk space, memory or access; what was written before is intact.
+
+    `place` is the file or folder concerned, None where it is unknown.
+    """
+
+    def __init__(self, text: str, place: Path | None = None) -> None:
+        super().__init__(text)
+        self.place = place
 
 
 class RunInterrupted(Exception):

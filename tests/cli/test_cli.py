@@ -1,5 +1,6 @@
 """The command line: each word makes one call, each mistake is one sentence and exit code 2."""
 
+import errno
 import os
 import re
 import shlex
@@ -417,3 +418,37 @@ def test_the_module_and_the_command_are_the_same():
     )
     assert done.returncode == 2
     assert done.stderr == "medimg: no command is called 'trian': did you mean train?\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: free some space"),
+        (OSError(errno.EROFS, "Read-only file system", "x/figures"), "x/figures cannot be"),
+        (MemoryError(), "there is not enough memory: close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_sentence(
+    calls: Calls, capsys: Capture, error: Exception, words: str
+):
+    calls.error = error
+    said = complaint(capsys, "train --data-dir films")
+    assert said.startswith("medimg: ") and words in said and said.count("\n") == 1
+
+
+def test_a_mistake_of_ours_is_no_fault_of_the_machine(calls: Calls):
+    calls.error = RuntimeError("a mistake of ours")
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        main(["train", "--data-dir", "films"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_settings_that_do_not_reach_a_full_disk_are_not_taken_for_written():
+    command = [sys.executable, "-m", "medimg_baseline_cls", "train", "--print-config"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "medimg: a file cannot be read or written, because the disk is full: free some space\n"
+    )

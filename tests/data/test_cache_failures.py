@@ -19,7 +19,7 @@ from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.data.read import Color
 from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import FolderSource
-from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.errors import DataError, ResourceError
 from medimg_baseline_cls.utils.log import SILENT
 
 SETTINGS = PixelSettings(image_size=8)
@@ -117,6 +117,40 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     assert leftovers(tmp_path) == []
     monkeypatch.undo()
     assert_whole(build(tmp_path, paths))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize("reading", [1, 2])
+def test_a_machine_that_cannot_read_leaves_out_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reading: int
+) -> None:
+    paths = write_films(tmp_path / "data", 3)
+    original, num_reads = Path.read_bytes, iter(range(100))
+
+    def read(path: Path) -> bytes:
+        if next(num_reads) == (1 if reading == 1 else 4):
+            raise OSError(number, "as the system says it", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with pytest.raises(ResourceError):
+        build(tmp_path, paths)
+    monkeypatch.undo()
+    assert_whole(build(tmp_path, paths))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_file_that_cannot_be_read_is_left_out_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    paths = write_films(tmp_path / "data", 2)
+
+    def read(path: Path) -> bytes:
+        raise OSError(number, "as the system says it", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    errors = [fact.error for fact in build(tmp_path, paths).facts]
+    assert errors == ["the file cannot be read: as the system says it"] * 2
 
 
 def test_many_builders_in_one_process_end_with_one_array(tmp_path: Path) -> None:

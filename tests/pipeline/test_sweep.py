@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.errors import DataError, RunError, RunInterrupted
+from medimg_baseline_cls.errors import DataError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline import sweep
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import SweepKind, SweepRun, do_runs, find_sweep
@@ -125,3 +125,14 @@ def test_the_newest_unfinished_sweep_is_found(tmp_path: Path) -> None:
     assert find_sweep("b", tmp_path, kind=KIND) == tmp_path / "sweeps" / "b"
     with pytest.raises(RunError, match="is no folder of a sweep: it holds no sweeps.json"):
         find_sweep(tmp_path, tmp_path, kind=KIND)
+
+
+def test_a_disk_that_is_full_in_one_run_is_told_with_the_command_of_the_sweep(
+    calls: Calls, tmp_path: Path
+) -> None:
+    calls.error = ResourceError("last.pt cannot be written", tmp_path / "runs" / "a" / "last.pt")
+    folder = tmp_path / "sweeps" / "a"
+    folder.mkdir(parents=True)
+    with pytest.raises(ResourceError, match="last.pt cannot be written") as caught:
+        do_runs(folder, make_steps(tmp_path, "a"), kind=KIND, log=SILENT, note=lambda *_: None)
+    assert caught.value.place == folder and folder.is_dir()

@@ -290,9 +290,17 @@ def test_a_signal_during_validation_or_features_is_not_lost(toy, tmp_path):
         toy.train_toy(tmp_path / "tune", data=data, settings=toy.make_settings(head_epochs=0))
 
 
-def test_lack_of_memory_comes_with_advice(toy, tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError("std::bad_alloc"),
+    ],
+)
+def test_lack_of_memory_comes_with_advice(toy, tmp_path, error):
     def exhaust(pixels, rows, stage, epoch):
-        raise torch.OutOfMemoryError("out of memory")
+        raise error
 
     with pytest.raises(TrainingError, match="8 images per process; halve the batch size"):
         toy.train_toy(tmp_path, data=replace(toy.make_data(), augment=exhaust))

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import subprocess
@@ -204,3 +205,39 @@ def test_real_terminal_shows_the_bar_and_ends_clean(tmp_path: Path) -> None:
     os.close(main)
     assert "decoding" in output
     assert visible_after(output) == ["done"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_log_that_cannot_be_written_stops_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    log = open_log(tmp_path / "log.txt")
+    log.info("before")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", fail)
+        log.info("lost")
+        log.info("lost too")
+    log.info("after")
+    assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
+    shown, path = capsys.readouterr().out, tmp_path / "log.txt"
+    why = os.strerror(number)
+    warning = f"warning: lines are missing from {path}: it cannot be written ({why})"
+    assert shown.splitlines() == ["before", "lost", warning, "lost too", "after"]
+
+
+def test_a_screen_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = RunLog(Console(file=Full()), tmp_path / "log.txt")
+    log.info("one")
+    log.info("two")
+    assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"

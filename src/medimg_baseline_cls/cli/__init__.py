@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
+from medimg_baseline_cls.utils.faults import plain_faults
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "the whole pipeline, on phantom radiographs"),
@@ -33,11 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
+        with plain_faults():
+            code = _dispatch(arguments)
+            sys.stdout.flush()
         return code
     except MedimgError as error:
         sys.stderr.write(f"medimg: {error}\n")
+        _drop_unwritten()
         return EXIT_MISTAKE
     except RunInterrupted as stop:
         sys.stderr.write(f"medimg: {stop}\n")
@@ -46,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("medimg: interrupted.\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # as in `medimg train --help | head`: nobody reads on
-        # Python flushes at its end once more, and would complain there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_unwritten()
         return EXIT_UNREAD
     except SystemExit as end:  # the flag parser has printed its help or its complaint
         return end.code if isinstance(end.code, int) else EXIT_OK
@@ -67,6 +69,17 @@ def _dispatch(arguments: list[str]) -> int:
     else:
         return _find_command(word)(rest) or EXIT_OK
     return EXIT_OK
+
+
+def _drop_unwritten() -> None:
+    """Send what the standard output does not take to nowhere.
+
+    Python flushes at its end once more, and would complain there.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe_commands() -> str:

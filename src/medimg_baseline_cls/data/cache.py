@@ -234,8 +234,8 @@ def _build_array(
         _move_into_place(temporary, folder, plan=plan)
     except OSError as error:
         raise DataError(
-            f"the pixel cache cannot be written to {folder.parent} ({error}): free some space "
-            "or choose another place for it."
+            f"the pixel cache cannot be written to {folder.parent} ({error}): free some space, "
+            "or choose another place for it with --cache-dir."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from medimg_baseline_cls.data.npz import NpzSource, is_npz
 from medimg_baseline_cls.errors import BadImageError
+from medimg_baseline_cls.utils.faults import explain_fault, is_of_machine
 
 MISSING = "the file is not there"
 
@@ -22,6 +23,7 @@ class ImageSource(Protocol):
 
         Raises:
             BadImageError: there is no such file, or it cannot be read.
+            ResourceError: no file could be read just now.
         """
         ...
 
@@ -52,4 +54,7 @@ class FolderSource:
                 raise BadImageError("this is no regular file, or a link that leads nowhere")
             return file.read_bytes()
         except OSError as error:
+            fault = explain_fault(error) if is_of_machine(error) else None
+            if fault is not None:
+                raise fault from error  # no reason to leave out this image
             raise BadImageError(f"the file cannot be read: {error.strerror or error}") from error

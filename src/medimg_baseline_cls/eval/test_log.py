@@ -20,6 +20,7 @@ from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
 from medimg_baseline_cls.schema import Threshold
+from medimg_baseline_cls.utils.faults import plain_faults
 from medimg_baseline_cls.utils.files import (
     format_csv_row,
     read_csv,
@@ -107,16 +108,17 @@ def append_entry(run_dir: Path, entry: LogEntry) -> None:
     if not path.is_file():
         text = format_csv_row(_HEADER) + text
     data = text.encode("utf-8", "surrogateescape")
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        size = os.fstat(handle).st_size
-        if os.write(handle, data) < len(data):
-            os.ftruncate(handle, size)  # half a row would make the log unreadable
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    sync_folder(run_dir)
+    with plain_faults(path):
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(handle).st_size
+            if os.write(handle, data) < len(data):
+                os.ftruncate(handle, size)  # half a row would make the log unreadable
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        sync_folder(run_dir)
 
 
 def is_completed(run_dir: Path, entries: Sequence[LogEntry]) -> bool:

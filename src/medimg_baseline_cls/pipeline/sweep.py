@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted
+from medimg_baseline_cls.errors import MedimgError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.training import resume, train
 from medimg_baseline_cls.utils.log import RunLog
@@ -87,6 +87,9 @@ def do_runs(
             f"stopped with {done} of {len(runs)} runs finished; go on with: "
             f"{kind.resume} {shlex.quote(str(folder))}"
         ) from None
+    except ResourceError as error:
+        # It is this folder that is resumed, not that of one run.
+        raise ResourceError(str(error), folder) from error.__cause__
     except MedimgError:
         if not any(find_own_run(run.config) for run in runs):
             # Nothing was trained: the new folder holds no more than what the error says.

@@ -7,7 +7,7 @@ folder alone says how to go on. `resume` refuses anything but the run it was.
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -79,11 +79,6 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     session = open_session(config)
     with _only_writer(session):
         data, model = _prepare(session)
-        if session.is_main:
-            write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
-            # The settings come last: with them the run can be resumed.
-            write_status(session.run_dir, "training")
-            write_settings(session, {**data.provenance, **_list_choices(session, model)})
         return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
 
 
@@ -133,17 +128,23 @@ def _only_writer(session: Session) -> AbstractContextManager[None]:
 
 
 def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
-    """Return the data and the network of a new run; on an error its folder is removed."""
+    """Return data and network of a new run and write its settings; on an error, nothing stays."""
     try:
         with noticing_lost_processes(session.accelerator, session.run_dir):
             data = prepare_data(session)
         warn_of_findings(session.log, audit_records(list_images_of(data)))
-        return data, _build(session.config, len(data.split.class_names))
-    except MedimgError:
+        model = _build(session.config, len(data.split.class_names))
+        if session.is_main:
+            write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
+            # The settings come last: with them the run can be resumed.
+            write_status(session.run_dir, "training")
+            write_settings(session, {**data.provenance, **_list_choices(session, model)})
+    except Exception:
         # Nothing was trained: the new folder holds no more than what the error says.
         if session.is_main:
             remove_folder(session.run_dir)
         raise
+    return data, model
 
 
 def _build(config: Config, num_classes: int) -> Classifier:
@@ -189,6 +190,11 @@ def _fit(
         if session.is_main:
             curves.draw()
             write_status(run_dir, "interrupted")
+        raise
+    except Exception:
+        if session.is_main:
+            with suppress(MedimgError):  # the disk may be full; a dead process counts the same
+                write_status(run_dir, "interrupted")
         raise
     if session.is_main:
         if result.best_stage == "head" and session.config.finetune_epochs:

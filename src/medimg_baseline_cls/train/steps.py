@@ -39,6 +39,7 @@ from medimg_baseline_cls.train.processes import (
 from medimg_baseline_cls.train.sources import BatchSource
 from medimg_baseline_cls.train.sync_norm import batchnorm_over_processes
 from medimg_baseline_cls.utils.device import Precision, autocast
+from medimg_baseline_cls.utils.faults import is_out_of_memory
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.seed import torch_randomness
@@ -197,7 +198,9 @@ def _try_step(
 ) -> StepOutcome:
     try:
         return train_step(place, lesson, batch=batch, epoch=epoch, step=step)
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise TrainingError(
             f"{place.device} has not enough memory for {len(batch[1])} images per process; "
             f"halve the batch size (and with it the learning rates) or the image size."

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.utils.faults import plain_faults
 
 # Names of files are bytes on POSIX: what is not UTF-8 must survive a round trip too.
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
@@ -36,19 +37,23 @@ def open_atomic(path: Path) -> Generator[BinaryIO, None, None]:
 
     Yields:
         A file open for writing bytes, in the same folder under a hidden temporary name.
+
+    Raises:
+        ResourceError: The disk is full, read-only or fails, whatever the writer made of that.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Cut so that a long name with the suffix stays within the usual limit of 255 bytes.
     temporary = path.with_name(f".{path.name[:48]}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with plain_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def remove_temporaries(folder: Path) -> None:

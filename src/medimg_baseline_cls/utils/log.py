@@ -7,7 +7,7 @@ library function.
 
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,7 @@ class RunLog:
         self._path = path
         self._bar: Progress | None = None
         self._hinted: set[str] = set()
+        self._has_lost_lines = False
 
     def info(self, text: str) -> None:
         """Say what is."""
@@ -116,14 +117,26 @@ class RunLog:
                 bar.remove_task(task)
 
     def write(self, line: str, style: str = "") -> None:
-        """Write one line (or several) everywhere."""
+        """Write one line (or several) everywhere; a log that cannot be written stops nothing."""
         if self._console is not None:
-            text = Text(_printable(line, self._console.encoding), style=style)
-            self._console.print(text, soft_wrap=True, highlight=False)
-        if self._path is not None:
+            self._print(self._console, line, style=style)
+        if self._path is None:
+            return
+        try:
             # Opened per line: nothing to close, nothing lost when the process is killed.
             with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(line + "\n")
+        except OSError as error:
+            if self._console is not None and not self._has_lost_lines:
+                self._has_lost_lines = True
+                why = error.strerror or str(error)
+                text = f"warning: lines are missing from {self._path}: it cannot be written ({why})"
+                self._print(self._console, text, style="yellow")
+
+    def _print(self, console: Console, line: str, *, style: str) -> None:
+        text = Text(_printable(line, console.encoding), style=style)
+        with suppress(OSError):  # such as a full disk behind "> out.txt": training is worth more
+            console.print(text, soft_wrap=True, highlight=False)
 
     @contextmanager
     def _shown_bar(self, console: Console) -> Generator["Progress", None, None]:

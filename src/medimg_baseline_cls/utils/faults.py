@@ -1,0 +1,201 @@
+"""Turn what the machine refuses (disk, memory, access) into one sentence of ours.
+
+An OSError says it by its number; torch and NumPy have other exceptions for the same: torch.save
+hides a full disk behind "unexpected pos", and memory that runs out has a name in each library.
+What is neither is left alone: it is a mistake of the program and keeps its traceback.
+"""
+
+import errno
+import os
+import shlex
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from medimg_baseline_cls.errors import ResourceError
+
+_ACCESS = ("permission is denied", "ask for access, or choose another place")
+_NETWORK = ("the network drive does not answer as it did", "mount it again")
+_TOO_MANY = ("too many files are open", "raise the limit (ulimit -n)")
+_MEMORY = (
+    "there is not enough memory",
+    "close other programs, or use a smaller batch size, image size or number of workers",
+)
+# What has happened, and what to do. Some systems lack some of these numbers.
+_WORDS: dict[str, tuple[str, str]] = {
+    "ENOSPC": ("the disk is full", "free some space"),
+    "EDQUOT": ("the disk quota is used up", "free some space, or ask for more"),
+    "EFBIG": ("the file is larger than is allowed here", "raise the limit (ulimit -f)"),
+    "EROFS": ("the place is read-only", "make it writable, or choose another place"),
+    "EIO": ("the disk reports an input/output error", "check the disk or the network drive"),
+    "EACCES": _ACCESS,
+    "EPERM": _ACCESS,
+    "ESTALE": _NETWORK,
+    "ENOTCONN": _NETWORK,
+    "ETIMEDOUT": _NETWORK,
+    "EHOSTDOWN": _NETWORK,
+    "EREMOTEIO": _NETWORK,
+    "ENAMETOOLONG": ("its name is too long", "choose shorter names of folders and files"),
+    "EMFILE": _TOO_MANY,
+    "ENFILE": _TOO_MANY,
+    "ENOMEM": _MEMORY,
+}
+_BY_NUMBER = {getattr(errno, name): words for name, words in _WORDS.items() if hasattr(errno, name)}
+# Not the fault of the file that was asked for: another one would have failed as well.
+_OF_THE_MACHINE = frozenset(
+    getattr(errno, name, 0)
+    for name in ("EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN")
+) - {0}
+# In lower case; each library says it in its own words.
+_MEMORY_SIGNS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "std::bad_alloc",
+    "out of memory",
+    "could not create a memory",  # oneDNN
+    "alloc_failed",  # cuBLAS, cuDNN
+    "can't start new thread",
+    "failed to map segment",  # a library that is loaded late
+)
+_SAVE_SIGNS = ("inline_container", "pytorchstreamwriter")
+# A folder with these files is finished by this command.
+_RESUMED_BY = (
+    (("config.json", "split.csv"), "medimg run --resume"),
+    (("seeds.json",), "medimg run --resume"),
+    (("cv.json",), "medimg cv --resume"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that memory has run out, whichever library raised it.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error).lower()
+    return isinstance(error, RuntimeError | ImportError) and any(s in text for s in _MEMORY_SIGNS)
+
+
+def is_of_machine(error: OSError) -> bool:
+    """Return whether an error of reading a file is not about that file: others fail as well."""
+    return error.errno in _OF_THE_MACHINE
+
+
+def explain_fault(error: BaseException, place: Path | None = None) -> ResourceError | None:
+    """Return an exception as a sentence of ours without its end; None where it is something else.
+
+    Args:
+        error: what was raised.
+        place: the file or folder that was written, where the exception does not name one.
+
+    >>> print(explain_fault(OSError(28, "No space left on device"), Path("last.pt")))
+    last.pt cannot be written, because the disk is full: free some space
+    >>> explain_fault(ValueError("a mistake of ours")) is None
+    True
+    """
+    if isinstance(error, ResourceError):
+        return error
+    if is_out_of_memory(error):
+        return ResourceError(": ".join(_MEMORY), place)
+    number, words, named = _read_os_error(error)
+    if number is None:
+        return None
+    what, advice = _BY_NUMBER.get(number, (words, "check it"))
+    verb = "written" if place is not None else "read or written"
+    shown = place or named or "a file"
+    text = f"{shown} cannot be {verb}, because {what}: {advice}"
+    return ResourceError(text, place or named)
+
+
+@contextmanager
+def plain_faults(place: Path | None = None) -> Generator[None, None, None]:
+    """Raise what the machine refuses in the block as a ResourceError, about `place`."""
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
+        explained = None if isinstance(error, BrokenPipeError) else explain_fault(error, place)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def ending_plainly(function: Callable[..., Any], *, is_resumable: bool) -> Callable[..., Any]:
+    """Return a command that ends with a whole sentence where the machine refuses something.
+
+    Args:
+        function: the command.
+        is_resumable: whether a run that it has begun can be finished by another command, which the
+            sentence then names.
+
+    Raises:
+        ResourceError: instead of any exception that means lack of disk, memory or access.
+    """
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with plain_faults():
+                return function(*args, **kwargs)
+        except ResourceError as error:
+            command = find_resume_command(error.place) if is_resumable else None
+            then = f"continue with: {command}" if command else "repeat the command."
+            raise ResourceError(f"{error}, then {then}", error.place) from error.__cause__
+
+    return call
+
+
+def find_resume_command(place: Path | None) -> str | None:
+    """Return the command that finishes the run, or the sweep, in whose folder a place is."""
+    folders: list[Path] = [] if place is None else [place, *place.parents]
+    return next(
+        (
+            f"{command} {shlex.quote(str(folder))}"
+            for folder in folders
+            for names, command in _RESUMED_BY
+            if all((folder / name).is_file() for name in names)
+        ),
+        None,
+    )
+
+
+def require_writable(folder: Path, advice: str) -> None:
+    """Refuse a folder into which nothing can be written, before hours go into what would be.
+
+    Args:
+        folder: it, or where it does not exist yet, what is above it, is looked at.
+        advice: what to do instead.
+
+    Raises:
+        ResourceError: it is read-only.
+    """
+    there = next(f for f in (folder, *folder.absolute().parents) if f.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ResourceError(f"nothing can be written into {folder}: {advice}", folder)
+
+
+def _read_os_error(error: BaseException) -> tuple[int | None, str, Path | None]:
+    """Return number, words and path of an OSError, or of the one that torch.save hides.
+
+    The number is None where the exception does not come from the system.
+    """
+    is_save = isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _SAVE_SIGNS)
+    candidates = _chain(error) if is_save else [error]
+    fault = next((e for e in candidates if isinstance(e, OSError)), None)
+    if fault is None:
+        return (errno.ENOSPC if is_save else None), "", None
+    words = (fault.strerror or str(fault)).lower()
+    named = fault.filename if isinstance(fault.filename, str | bytes) else None
+    return fault.errno, words, None if named is None else Path(os.fsdecode(named))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
