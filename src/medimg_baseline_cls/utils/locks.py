@@ -101,6 +101,8 @@ def hold_folder(
             f"`{resume} {shlex.quote(str(folder))}` then does whatever is still missing."
         ) from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # no lack of access: a command says it as for any other file
         raise RunError(
             f"{folder} cannot be written to ({error.strerror}), which {command} needs: make it "
             "writable, or copy the folder to where it is."
