@@ -159,7 +159,7 @@ def test_lookup_tables_are_applied_as_pydicom_does(first: int) -> None:
         values, bits=9, ModalityLUTSequence=make_lut(entries, first=first, bits=16)
     )
     data = to_bytes(modality)
-    expected = apply_modality_lut(values.astype(np.int32), modality) / 65535
+    expected = apply_modality_lut(values.astype(np.int32), modality) / max(entries)
     assert np.abs(unit(data) - expected).max() <= 0.5 / 65535 + 1e-9
 
 
@@ -446,3 +446,69 @@ def outcome(data: bytes) -> tuple[str, Any]:
 )
 def test_image_names_are_known_by_their_end(name: str, expected: bool) -> None:
     assert is_image_name(name) is expected
+
+
+@pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("bits", [12, 13, 16])
+@pytest.mark.parametrize("top", [4095, 2047, 300])
+def test_the_range_of_a_lut_is_its_own_where_its_descriptor_promises_more(
+    keyword: str, bits: int, top: int
+) -> None:
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    entries = np.rint(np.arange(4096) / 4095 * top).astype(int)
+    data = make_dicom(values, bits=12, **{keyword: make_lut(list(entries), first=0, bits=bits)})
+    pixels = decode_image(data, color="grey").pixels
+    assert np.abs(pixels / 65535 - entries.reshape(64, 64) / top).max() <= 1e-4
+    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
+    lut = {keyword: make_lut(list(entries), first=0, bits=bits)}
+    negative = decode_image(make_dicom(values, bits=12, **lut, **inverted), color="grey").pixels
+    assert np.abs(negative - (65535.0 - pixels)).max() <= 1
+
+
+def test_a_lut_that_uses_its_bits_keeps_the_white_of_its_descriptor() -> None:
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    lut = make_lut(list(np.rint(np.arange(4096) / 4095 * 3000).astype(int)), first=0, bits=12)
+    pixels = decode_image(make_dicom(values, bits=12, VOILUTSequence=lut), color="grey").pixels
+    assert abs(int(pixels.max()) - 3000 / 4095 * 65535) <= 1
+
+
+def first_as(first: int, vr: str) -> int:
+    """The same 16 bits, read with or without a sign."""
+    return first & 0xFFFF if vr == "US" else ((first & 0xFFFF) ^ 0x8000) - 0x8000
+
+
+@pytest.mark.parametrize("vr", ["US", "SS"])
+@pytest.mark.parametrize(
+    ("intercept", "is_signed", "first", "bits"),
+    [(-1024, False, -1024, 12), (0, True, -2048, 12), (-32768, False, -32768, 16)],
+)
+def test_the_first_value_of_a_voi_lut_has_the_sign_of_the_pixels(
+    vr: str, intercept: int, is_signed: bool, first: int, bits: int
+) -> None:
+    stored = np.linspace(0, (1 << bits) - 1, 4096).astype(np.int64).reshape(64, 64)
+    stored -= (1 << (bits - 1)) * is_signed
+    values = stored.astype(np.int16 if is_signed else np.uint16)
+    entries = list(np.arange(4096) * 16)
+    lut = make_lut(entries, first=0, bits=16)
+    lut[0].add_new(0x00283002, vr, [4096, first_as(first, vr), 16])
+    tags = {"RescaleSlope": 1, "RescaleIntercept": intercept, "VOILUTSequence": lut}
+    pixels = decode_image(make_dicom(values, bits=bits, **tags), color="grey").pixels
+    where = np.clip(stored + intercept - first, 0, 4095)
+    assert np.abs(pixels / 65535 - np.array(entries)[where] / 65535).max() <= 1e-4
+
+
+def test_the_first_value_of_a_modality_lut_may_be_beyond_the_signed_range() -> None:
+    values = np.linspace(40000, 44095, 4096).astype(np.uint16).reshape(64, 64)
+    lut = make_lut(list(range(4096)), first=0, bits=12)
+    for vr in ("US", "SS"):
+        lut[0].add_new(0x00283002, vr, [4096, first_as(40000, vr), 12])
+        data = make_dicom(values, bits=16, ModalityLUTSequence=lut)
+        pixels = decode_image(data, color="grey").pixels
+        assert np.abs(pixels / 65535 - (values - 40000.0) / 4095).max() <= 1e-4
+
+
+def test_a_lut_of_other_values_than_the_pixels_is_refused() -> None:
+    values = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    lut = make_lut(list(range(256)), first=5000, bits=8)
+    with pytest.raises(BadImageError, match="VOILUTSequence .* not of the values of its pixels"):
+        decode_image(make_dicom(values, bits=12, VOILUTSequence=lut), color="grey")

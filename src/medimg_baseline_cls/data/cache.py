@@ -45,7 +45,7 @@ ProgressMaker = Callable[[str, int | None], AbstractContextManager[ProgressBar]]
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
-_FORMAT = 1  # raise when preprocessing changes: old arrays are then not found any more
+_FORMAT = 2  # raise when decoding or preprocessing changes: old arrays are then not found any more
 _LIBRARIES = ("pillow", "pydicom", "torch", "monai")  # another version may give other pixels
 _STALE_SECONDS = 24 * 3600
 _AHEAD = 32

@@ -85,10 +85,9 @@ def _apply_modality(
     dataset: Dataset, values: NDArray[np.int64], *, limits: tuple[int, int]
 ) -> tuple[_Values, tuple[float, float]]:
     """Return the values in units of the modality, and the range they may have."""
-    lut = read_lut(dataset, "ModalityLUTSequence")
+    lut = read_lut(dataset, "ModalityLUTSequence", limits=limits)
     if lut is not None:
-        entries, first, bits = lut
-        return entries[np.clip(values - first, 0, len(entries) - 1)], (0.0, 2.0**bits - 1)
+        return lut.apply(values), (0.0, lut.top)
     slope = read_number(dataset, "RescaleSlope")
     slope = 1.0 if slope is None else slope
     intercept = read_number(dataset, "RescaleIntercept") or 0.0
@@ -102,11 +101,9 @@ def _apply_modality(
 
 def _apply_voi(dataset: Dataset, values: _Values, *, limits: tuple[float, float]) -> _Values:
     """Return the values of interest as 0 (lowest) to 1 (highest)."""
-    lut = read_lut(dataset, "VOILUTSequence")
+    lut = read_lut(dataset, "VOILUTSequence", limits=limits)
     if lut is not None:
-        entries, first, bits = lut
-        where = np.clip(np.rint(values) - first, 0, len(entries) - 1).astype(np.int64)
-        return entries[where] / (2.0**bits - 1)
+        return lut.apply(values) / lut.top
     center, width = read_number(dataset, "WindowCenter"), read_number(dataset, "WindowWidth")
     if center is not None and width is not None:
         function = read_text(dataset, "VOILUTFunction").upper() or "LINEAR"

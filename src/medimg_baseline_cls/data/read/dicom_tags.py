@@ -4,6 +4,7 @@ No message repeats the text of a tag: it might name a patient.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,35 @@ def read_text(dataset: Dataset, keyword: str) -> str:
     return "\\".join(str(part) for part in parts).strip().strip("\0").strip()
 
 
-def read_lut(dataset: Dataset, keyword: str) -> "tuple[NDArray[np.float64], int, int] | None":
-    """Return the table of a LUT sequence, the input of its first entry, and its bits.
+@dataclass(frozen=True, slots=True)
+class Lut:
+    """A table of shades: `entries[i]` is that of the value `first + i`, `top` is white."""
 
-    The first item is taken, as viewers do. None where there is no sequence.
+    entries: NDArray[np.float64]
+    first: int
+    top: float
+
+    def apply(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the shade of each value; those beyond the table have that of its ends."""
+        where = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
+        return self.entries[where.astype(np.int64)]
+
+
+def read_lut(dataset: Dataset, keyword: str, *, limits: tuple[float, float]) -> Lut | None:
+    """Return the table of a LUT sequence; None where there is no sequence.
+
+    The first item is taken, as viewers do. Where the entries would fit into fewer bits than
+    the descriptor says, the largest of them is white: many files say 16 bits of a table of 12.
+    The first value mapped is read as signed or unsigned, whichever covers more of the limits.
+
+    Args:
+        dataset: may hold the sequence.
+        keyword: of the sequence.
+        limits: the lowest and the highest value that may be looked up.
 
     Raises:
-        BadImageError: The table is not as its descriptor says (PS3.3 C.11.1.1.1).
+        BadImageError: The table is not as its descriptor says (PS3.3 C.11.1.1.1), or is of
+            other values than those within the limits.
     """
     try:
         items = dataset.get(keyword)
@@ -75,14 +98,31 @@ def read_lut(dataset: Dataset, keyword: str) -> "tuple[NDArray[np.float64], int,
             return None
         item = items[0]
         count, first, bits = (int(number) for number in item.LUTDescriptor)
-        entries = _read_entries(item, count or _MAX_MAPPED)
+        entries = _read_entries(item, (count & 0xFFFF) or _MAX_MAPPED)
     except BadImageError:
         raise
     except Exception as error:
         raise BadImageError(f"{keyword} of the DICOM file is damaged") from error
-    if not 8 <= bits <= 16 or entries.max() >= 1 << bits:
+    highest = int(entries.max())
+    if not 8 <= bits <= 16 or highest >= 1 << bits:
         raise BadImageError(f"{keyword} of the DICOM file does not fit its {bits} bits")
-    return entries.astype(np.float64), first, bits
+    is_smaller = 0 < highest < 1 << (bits - 1)
+    top = highest if is_smaller else (1 << bits) - 1
+    first = _choose_first(first, len(entries), limits=limits)
+    if first > limits[1] or first + len(entries) - 1 < limits[0]:
+        raise BadImageError(f"{keyword} of the DICOM file is not of the values of its pixels")
+    return Lut(entries.astype(np.float64), first, float(top))
+
+
+def _choose_first(first: int, count: int, *, limits: tuple[float, float]) -> int:
+    """Return the first value mapped, with or without a sign."""
+
+    def covered(start: int) -> float:
+        return min(start + count - 1, limits[1]) - max(start, limits[0])
+
+    unsigned = first & 0xFFFF
+    signed = unsigned - (1 << 16) if unsigned >= 1 << 15 else unsigned
+    return max(first, signed, unsigned, key=covered)
 
 
 def _first(dataset: Dataset, keyword: str) -> Any:
