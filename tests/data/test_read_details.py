@@ -5,6 +5,7 @@ import struct
 import threading
 import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from medimg_baseline_cls.data.read import (
     strict_decoding,
 )
 from medimg_baseline_cls.errors import BadImageError
+
+DAMAGED_TIFFS = ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -179,3 +182,31 @@ def test_decoded_pixels_are_owned_by_the_caller() -> None:
     first = decode_image(data, color="grey").pixels
     first[:] = 0
     assert (decode_image(data, color="grey").pixels == 9).all()
+
+
+@pytest.mark.parametrize("compression", DAMAGED_TIFFS)
+def test_libraries_in_c_write_nothing_to_stderr(
+    compression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    whole = encode(image, "TIFF", compression=compression)
+
+    for _ in range(60):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[rng.integers(8, len(data), 3)] ^= np.uint8(1 << rng.integers(0, 8))
+        with suppress(BadImageError):
+            decode_image(data.tobytes(), color="grey")
+    assert capfd.readouterr().err == ""
+
+
+def test_libtiff_is_loud_again_outside(capfd: pytest.CaptureFixture[str]) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8))
+    data = bytearray(encode(image, "TIFF", compression="tiff_adobe_deflate"))
+    data[100] ^= 255
+    with pytest.raises(BadImageError):
+        decode_image(bytes(data), color="grey")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(OSError, match="decoder error"):
+        Image.open(io.BytesIO(bytes(data))).load()
+    assert "ZIPDecode" in capfd.readouterr().err

@@ -1,14 +1,18 @@
 """Hold the decoding libraries to be strict and silent, and put them back as they were.
 
 Pillow must refuse truncated files; Pillow, pydicom and NumPy's header parser must keep their
-warnings and log lines to themselves: what is wrong with a file is told once, as its reason.
+warnings and log lines to themselves, and libtiff what it writes to stderr by itself: what is
+wrong with a file is told once, as its reason.
 """
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 from PIL import Image, ImageFile
 
@@ -44,6 +48,7 @@ class _Strictness:
         self._accepted_truncated = False
         self._filters = warnings.catch_warnings()
         self._levels: dict[str, int] = {}
+        self._tiff_handlers: list[tuple[Any, int | None]] = []
 
     def enter(self) -> None:
         with self._lock:
@@ -60,6 +65,7 @@ class _Strictness:
             self._levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
             for name in _TALKATIVE:
                 logging.getLogger(name).setLevel(_SILENT)
+            self._tiff_handlers = [(setter, setter(None)) for setter in _tiff_setters()]
 
     def leave(self) -> None:
         with self._lock:
@@ -70,6 +76,25 @@ class _Strictness:
             ImageFile.LOAD_TRUNCATED_IMAGES = self._accepted_truncated
             for name, level in self._levels.items():
                 logging.getLogger(name).setLevel(level)
+            for setter, handler in self._tiff_handlers:
+                setter(handler)
+
+
+@cache
+def _tiff_setters() -> tuple[Any, ...]:
+    """Return what sets the handlers of libtiff's messages; nothing where Pillow hides it.
+
+    Pillow leaves the handlers as they are: they print. A symbol that is looked up in Pillow's
+    own library is found in the libtiff it is linked with.
+    """
+    try:
+        library = ctypes.CDLL(Image.core.__file__)
+        setters = (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler)
+    except (OSError, AttributeError):
+        return ()
+    for setter in setters:
+        setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+    return setters
 
 
 _strictness = _Strictness()
