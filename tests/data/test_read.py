@@ -96,6 +96,12 @@ def write_tiff(values: NDArray[np.generic], *, order: str, photometric: int, bit
     return start + struct.pack(order + "I", 8 + len(data)) + data + directory
 
 
+def plain_pnm(values: NDArray[np.generic], *, highest: int) -> bytes:
+    height, width = values.shape
+    rows = "\n".join(" ".join(f"{value:.0f}" for value in row) for row in values)
+    return f"P2\n# by hand\n{width} {height}\n{highest}\n{rows}\n".encode()
+
+
 def rotated(film: Array, orientation: int, kind: str, **options: object) -> bytes:
     """The film stored as a camera held differently would: readers must turn it back."""
     undo = {
@@ -150,6 +156,17 @@ LOSSLESS: dict[str, Callable[[Array], bytes]] = {
     ),
     "rotated png": lambda film: rotated(film, 6, "PNG"),
     "rotated tiff": lambda film: rotated(film, 8, "TIFF"),
+    "webp": lambda film: encode(grey(film), "WEBP", lossless=True),
+    "gif": lambda film: encode(grey(film), "GIF"),
+    "pgm": lambda film: encode(grey(film), "PPM"),
+    "plain pgm": lambda film: plain_pnm(film, highest=255),
+    "pgm of 12 bits": lambda film: plain_pnm(np.rint(film / 255 * 4095), highest=4095),
+    "16-bit pgm": lambda film: encode(deep(film), "PPM"),
+    "ppm": lambda film: encode(grey(film).convert("RGB"), "PPM"),
+    "jpeg 2000": lambda film: encode(grey(film), "JPEG2000"),
+    "jpeg 2000 codestream": lambda film: encode(grey(film), "JPEG2000", no_jp2=True),
+    "rgb jpeg 2000": lambda film: encode(grey(film).convert("RGB"), "JPEG2000"),
+    "16-bit jpeg 2000": lambda film: encode(deep(film), "JPEG2000"),
 }
 LOSSY: dict[str, Callable[[Array], bytes]] = {
     "jpeg": lambda film: encode(grey(film), "JPEG", quality=95),
@@ -157,6 +174,7 @@ LOSSY: dict[str, Callable[[Array], bytes]] = {
     "progressive jpeg": lambda film: encode(grey(film), "JPEG", quality=95, progressive=True),
     "cmyk jpeg": lambda film: encode(grey(film).convert("RGB").convert("CMYK"), "JPEG", quality=95),
     "rotated jpeg": lambda film: rotated(film, 6, "JPEG", quality=95),
+    "lossy webp": lambda film: encode(grey(film), "WEBP", quality=95),
     "jpeg in tiff": lambda film: encode(
         grey(film).convert("RGB"), "TIFF", compression="jpeg", quality=95
     ),
@@ -279,6 +297,13 @@ WHOLE = {
     "bmp": lambda film: encode(grey(film), "BMP"),
     "tiff": lambda film: encode(grey(film), "TIFF"),
     "lzw tiff": lambda film: encode(grey(film), "TIFF", compression="tiff_lzw"),
+    "webp": lambda film: encode(grey(film), "WEBP"),
+    "lossless webp": lambda film: encode(grey(film), "WEBP", lossless=True),
+    "gif": lambda film: encode(grey(film), "GIF"),
+    "pgm": lambda film: encode(grey(film), "PPM"),
+    "16-bit pgm": lambda film: encode(deep(film), "PPM"),
+    "jpeg 2000": lambda film: encode(grey(film), "JPEG2000"),
+    "jpeg 2000 codestream": lambda film: encode(deep(film), "JPEG2000", no_jp2=True),
 }
 
 
@@ -330,9 +355,13 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "pdf": (lambda: b"%PDF-1.7 ...", "PDF"),
     "zip": (lambda: b"PK\x03\x04....", "ZIP"),
     "dicom": (lambda: b"\0" * 128 + b"DICM" + b"\0" * 50, "DICOM"),
-    "still gif": (lambda: encode(grey(make_film()), "GIF"), "GIF"),
-    "animated gif": (lambda: animation("GIF"), "GIF"),
-    "webp": (lambda: encode(grey(make_film()), "WEBP"), "WebP"),
+    "animated gif": (lambda: animation("GIF"), "3 frames"),
+    "animated webp": (lambda: animation("WEBP"), "3 frames"),
+    "floating-point pnm": (lambda: b"Pf\n2 2\n-1.0\n" + bytes(16), "floating-point"),
+    "tiff of a kind that is not known": (
+        lambda: write_tiff(make_film(), order="<", photometric=99, bits=8),
+        "TIFF file is damaged or of a kind",
+    ),
     "animated png": (lambda: animation("PNG"), "3 frames"),
     "tiff of several pages": (lambda: animation("TIFF"), "3 frames"),
     "floating-point tiff": (floating, "floating-point"),

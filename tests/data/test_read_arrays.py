@@ -190,8 +190,9 @@ def test_coloured_arrays_are_as_their_png() -> None:
     Image.fromarray(photo).save(file, "PNG")
     for color in ("grey", "rgb"):
         expected = decode_image(file.getvalue(), color=color).pixels
-        for data in (npy(photo), npy(photo.astype(np.uint16) * np.uint16(257))):
-            np.testing.assert_array_equal(decode_image(data, color=color).pixels, expected)
+        np.testing.assert_array_equal(decode_image(npy(photo), color=color).pixels, expected)
+        deep = decode_image(npy(photo.astype(np.uint16) * np.uint16(257)), color=color).pixels
+        assert np.abs(deep / 257 - expected).max() <= (0.6 if color == "grey" else 0)
     assert read_header(npy(photo)).is_color and is_colored(decode_image(npy(photo), color="rgb"))
 
 

@@ -138,7 +138,8 @@ def test_colour_needs_more_than_24_levels_on_more_than_2_percent(
     pixels.reshape(100, 3)[:num_pixels, 1] = spread
     assert is_colored(DecodedImage(pixels, "RGB", 10, 10)) is expected
     assert not is_colored(DecodedImage(pixels[..., 1], "L", 10, 10))
-    assert not is_colored(DecodedImage(pixels.astype(np.uint16) * 257, "I;16", 10, 10))
+    deep = pixels.astype(np.uint16) * 257
+    assert is_colored(DecodedImage(deep, "RGB;16", 10, 10)) is expected
 
 
 def test_deep_images_keep_black_and_white_of_the_full_scale_not_their_own() -> None:

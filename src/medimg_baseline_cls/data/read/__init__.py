@@ -1,6 +1,7 @@
 """Turn the bytes of an image file into one upright array, the same whatever the format.
 
-JPEG, PNG, BMP, TIFF, DICOM, NIfTI and .npy, told apart by their content, not their name.
+JPEG, PNG, BMP, TIFF, WebP, GIF, PNM, JPEG 2000, DICOM, NIfTI and .npy, told apart by their
+content, not their name.
 Refused with a BadImageError whose text is the reason: what is none of these formats,
 several frames or a volume, truncated or damaged data, values without a known range, more
 than MAX_PIXELS. Nothing else is ever raised, and nothing is ever put in place of an image.
@@ -17,6 +18,12 @@ from medimg_baseline_cls.data.read.image import (
     Header,
     Pixels,
 )
+from medimg_baseline_cls.data.read.kinds import (
+    SUFFIXES,
+    FileSorter,
+    is_image_name,
+    sniff_format,
+)
 from medimg_baseline_cls.data.read.strict import strict_decoding
 from medimg_baseline_cls.errors import BadImageError
 
@@ -25,22 +32,17 @@ __all__ = [
     "SUFFIXES",
     "Color",
     "DecodedImage",
+    "FileSorter",
     "Header",
     "Pixels",
     "decode_image",
     "is_colored",
     "is_image_name",
     "read_header",
+    "sniff_format",
     "starts_like_dicom",
     "strict_decoding",
 ]
-
-SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff"),
-        *(".dcm", ".dicom", ".ima", ".nii", ".npy"),
-    }
-)
 
 _CHROMA, _COLORED_SHARE = 24, 0.02
 
@@ -50,8 +52,8 @@ def decode_image(data: bytes, *, color: Color) -> DecodedImage:
 
     Args:
         data: the bytes of the file.
-        color: "grey" gives (H, W); "rgb" gives (H, W, 3), grey replicated. A deep grey
-            image stays uint16 in both, its full range stretched to 0..65535.
+        color: "grey" gives (H, W); "rgb" gives (H, W, 3), grey replicated. A deep image
+            stays uint16 in both, its full range stretched to 0..65535.
 
     Raises:
         BadImageError: The file is not one whole still image; the text is the reason alone.
@@ -83,21 +85,11 @@ def is_colored(decoded: DecodedImage) -> bool:
     True where the three channels differ by more than 24 of 255 on more than 2 % of the
     pixels: a small coloured marker or JPEG noise does not make a film a photograph.
     """
-    if decoded.pixels.ndim == 2 or decoded.pixels.dtype != "uint8":
+    if decoded.pixels.ndim == 2:
         return False
     spread = decoded.pixels.max(axis=2) - decoded.pixels.min(axis=2)
-    return bool((spread > _CHROMA).mean() > _COLORED_SHARE)
-
-
-def is_image_name(name: str) -> bool:
-    """Return whether a file name ends as those of images do, in any case.
-
-    >>> is_image_name("a.NII.GZ"), is_image_name("a.gz"), is_image_name(".png")
-    (True, False, False)
-    """
-    lowered = name.lower()
-    known = (*SUFFIXES, ".nii.gz")  # no SUFFIXES of its own: its last suffix says nothing
-    return any(lowered.endswith(end) and len(lowered) > len(end) for end in known)
+    levels = 1 if decoded.pixels.dtype == "uint8" else 257
+    return bool((spread > _CHROMA * levels).mean() > _COLORED_SHARE)
 
 
 def starts_like_dicom(start: bytes) -> bool:

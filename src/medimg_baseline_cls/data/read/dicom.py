@@ -18,7 +18,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, MediaStorageDirectoryStorage, RLELossless
 
 from medimg_baseline_cls.data.read.codestream import check_codestream
 from medimg_baseline_cls.data.read.dicom_grey import StoredPixels, make_grey_table
@@ -155,6 +155,10 @@ def _read_stored_pixels(dataset: Dataset, *, is_inverted: bool) -> StoredPixels:
 
 
 def _refuse_no_pixels(dataset: Dataset) -> None:
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise BadImageError(
+            "this is a DICOMDIR, the index of a folder of DICOM files, not an image"
+        )
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise BadImageError("floating-point pixels have no fixed range, expected 8 or 16 bits")
     if not dataset.get("PixelData"):

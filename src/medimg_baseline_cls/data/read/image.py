@@ -19,7 +19,7 @@ MAX_PIXELS = 50_000_000  # a mammogram has 13 to 30 million; more is a bomb or a
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An upright image: `pixels` (H, W) grey or (H, W, 3) RGB, uint8 or (grey only) uint16.
+    """An upright image: `pixels` (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
 
     `mode` is the colour mode of the file as Pillow names it, its photometric interpretation
     and depth (DICOM) or its data type (NIfTI); `width` and `height` are of the upright image.

@@ -1,7 +1,6 @@
 """Turn the bytes of a .npy file into an image: (H, W), (H, W, 1) or (H, W, 3), 8 or 16 bits.
 
 Refused: other shapes and types, pickled objects, files shorter than their header says.
-16-bit colour comes as 8-bit, as that of PNG does.
 """
 
 import io
@@ -12,6 +11,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from PIL import Image
 
+from medimg_baseline_cls.data.read.deep import to_deep_grey
 from medimg_baseline_cls.data.read.image import Color, DecodedImage, Header, check_size, wrap_grey
 from medimg_baseline_cls.errors import BadImageError
 
@@ -27,19 +27,19 @@ def decode(data: bytes, *, color: Color) -> DecodedImage:
     if array.shape[2] == 1:
         mode = "I;16" if array.dtype == np.uint16 else "L"
         return wrap_grey(array[..., 0], mode=mode, color=color)
-    if array.dtype == np.uint16:
-        array = np.rint(array / 257.0).astype(np.uint8)
+    is_deep = array.dtype == np.uint16
     if color == "grey":
-        array = np.array(Image.fromarray(array).convert("L"))
-    return DecodedImage(pixels=array, mode="RGB", width=array.shape[1], height=array.shape[0])
+        array = to_deep_grey(array) if is_deep else np.array(Image.fromarray(array).convert("L"))
+    mode = "RGB;16" if is_deep else "RGB"
+    return DecodedImage(pixels=array, mode=mode, width=array.shape[1], height=array.shape[0])
 
 
 def read_header(data: bytes) -> Header:
     """Read type and size, after checking that the pixels are all there."""
     height, width, channels = (array := _read_array(data)).shape
-    is_deep = channels == 1 and array.dtype == np.uint16
-    mode = "RGB" if channels == 3 else "I;16" if is_deep else "L"
-    return Header(mode=mode, width=width, height=height, is_deep=is_deep, is_color=channels == 3)
+    is_deep, is_color = array.dtype == np.uint16, channels == 3
+    mode = ("RGB;16" if is_color else "I;16") if is_deep else "RGB" if is_color else "L"
+    return Header(mode=mode, width=width, height=height, is_deep=is_deep, is_color=is_color)
 
 
 def _read_array(data: bytes) -> NDArray[np.uint8 | np.uint16]:

@@ -1,9 +1,9 @@
-"""Turn the bytes of a JPEG, PNG, BMP or TIFF file into one upright array.
+"""Turn the bytes of a JPEG, PNG, BMP, TIFF, WebP, GIF, PNM or JPEG 2000 file into one array.
 
-Grey, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one film
-all give the same grey image. Pixels under transparency are composed on black, as the air
-around a patient is. 16-bit colour comes as 8-bit. Refused with a BadImageError: several
-frames, truncated or damaged data, floating-point and out-of-range integer pixels.
+Grey, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one image
+all give the same upright grey image. Pixels under transparency are composed on black, as the
+air around a patient is. Refused with a BadImageError: several frames, truncated or damaged
+data, floating-point and out-of-range integer pixels.
 """
 
 import io
@@ -14,6 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from medimg_baseline_cls.data.read.deep import (
+    find_highest,
+    find_wavelet_bits,
+    read_deep_color,
+    to_deep_grey,
+)
 from medimg_baseline_cls.data.read.image import (
     MAX_PIXELS,
     Color,
@@ -25,7 +31,7 @@ from medimg_baseline_cls.data.read.image import (
 from medimg_baseline_cls.data.read.unknown import describe_unknown
 from medimg_baseline_cls.errors import BadImageError
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -33,11 +39,16 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
-    """Decode a JPEG, PNG, BMP or TIFF file; arguments, result and errors as `decode_image`."""
+    """Decode a file; arguments, result and errors as `decode_image`."""
     with _opened(data) as image:
-        mode = image.mode
-        image.load()
-        pixels = _to_array(_turn_upright(image), color)
+        if _is_deep_color(image, data):
+            mode = f"{image.mode};16"
+            deep = read_deep_color(image, data, turn=_turn_upright)
+            pixels = to_deep_grey(deep) if color == "grey" else _as_three(deep)
+        else:
+            mode = image.mode
+            image.load()
+            pixels = _to_array(_turn_upright(image), color, data=data)
     height, width = pixels.shape[:2]
     return DecodedImage(pixels=pixels, mode=mode, width=width, height=height)
 
@@ -49,13 +60,23 @@ def read_header(data: bytes) -> Header:
         # Pillow turns a TIFF's size by itself.
         if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8):
             width, height = height, width
+        is_deep_color = _is_deep_color(image, data)
         return Header(
-            mode=image.mode,
+            mode=f"{image.mode};16" if is_deep_color else image.mode,
             width=width,
             height=height,
-            is_deep=image.mode in _DEEP_MODES,
+            is_deep=is_deep_color or image.mode in _DEEP_MODES,
             is_color=image.mode not in _GREY_MODES,
         )
+
+
+def _is_deep_color(image: Image.Image, data: bytes) -> bool:
+    return image.mode not in (*_DEEP_MODES, "F") and find_highest(image, data) > 255
+
+
+def _as_three(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return (H, W, 1 or 3) with three channels."""
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 @contextmanager
@@ -96,17 +117,17 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _to_array(image: Image.Image, color: Color) -> Pixels:
+def _to_array(image: Image.Image, color: Color, *, data: bytes) -> Pixels:
     if image.mode == "F":
         raise BadImageError("floating-point pixels have no fixed range, expected 8 or 16 bits")
     if image.mode in _DEEP_MODES:
-        grey = _stretch_deep(image)
-        return grey if color == "grey" else np.repeat(grey[:, :, None], 3, axis=2)
+        grey = _stretch_deep(image, data)
+        return grey if color == "grey" else _as_three(grey[:, :, None])
     flat = _compose_on_black(image)
     return np.array(flat.convert("L" if color == "grey" else "RGB"), dtype=np.uint8)
 
 
-def _stretch_deep(image: Image.Image) -> NDArray[np.uint16]:
+def _stretch_deep(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
     """Return 16-bit pixels over their full range; Pillow's convert("L") would saturate them."""
     values = np.asarray(image).astype(np.int64)
     lowest, highest = int(values.min()), int(values.max())
@@ -117,8 +138,12 @@ def _stretch_deep(image: Image.Image) -> NDArray[np.uint16]:
     tags = getattr(image, "tag_v2", {})
     if tags.get(_TIFF_BITS) == (12,):
         values = (values * 65535 + 2047) // 4095
+    if image.format == "JPEG2000":  # shifted to the upper bits
+        shift = 16 - find_wavelet_bits(data)
+        values = (values >> shift) * 65535 // (65535 >> shift)
     if tags.get(_TIFF_PHOTOMETRIC) == 0:
         values = 65535 - values  # WhiteIsZero (MONOCHROME1), which Pillow undoes for 8 bits only
+    values[values == image.info.get("transparency", -1)] = 0
     return values.astype(np.uint16)
 
 

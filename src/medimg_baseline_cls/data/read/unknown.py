@@ -1,8 +1,11 @@
 """Name what a file is that no reader knows, and what was expected instead."""
 
-_EXPECTED = "expected an image: JPEG, PNG, BMP, TIFF, DICOM, NIfTI or .npy"
+from medimg_baseline_cls.data.read.kinds import is_bare_dicom, sniff_format
+
+_EXPECTED = (
+    "expected an image: JPEG, PNG, BMP, TIFF, WebP, GIF, PNM, JPEG 2000, DICOM, NIfTI or .npy"
+)
 _KNOWN_STARTS = (
-    (b"GIF8", "a GIF file"),
     (b"%PDF", "a PDF file"),
     (b"PK\x03\x04", "a ZIP or office file"),
     (b"\x1f\x8b", "a gzip file"),
@@ -14,9 +17,7 @@ _KNOWN_STARTS = (
 
 def describe_unknown(data: bytes) -> str:
     """Return what the bytes look like and what was expected, in one line."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return f"this is a WebP file, {_EXPECTED}"
-    if _is_bare_dicom(data):
+    if is_bare_dicom(data):
         return (
             "this looks like DICOM without its preamble and file header, expected a DICOM "
             "file as exported by a PACS: export it again"
@@ -25,13 +26,6 @@ def describe_unknown(data: bytes) -> str:
     for magic, name in _KNOWN_STARTS:
         if start.startswith(magic):
             return f"this is {name}, {_EXPECTED}"
+    if kind := sniff_format(data[:1024]):
+        return f"the {kind} file is damaged or of a kind that cannot be read: save it as PNG"
     return f"this is no image or its beginning is damaged, {_EXPECTED}"
-
-
-def _is_bare_dicom(data: bytes) -> bool:
-    """Return whether bytes begin with a DICOM element (group 2 or 8) and no preamble."""
-    if len(data) < 132 or data[:2] not in (b"\x02\x00", b"\x08\x00"):
-        return False
-    is_explicit = data[4:6].isalpha() and data[4:6].isupper()
-    is_implicit = data[6:8] == b"\0\0" and 0 < data[4] <= 64
-    return is_explicit or is_implicit
