@@ -59,7 +59,7 @@ def test_other_files_and_folders_are_counted_and_said(tmp_path: Path) -> None:
         *("train/NORMAL/README", "train/labels.csv", "masks/train/NORMAL/a.png", "LICENSE"),
     )
     notes = "\n".join(list_images(tmp_path).notes)
-    assert "4 files that are no images by suffix left out: .txt (1), .xyz (2), none (1)" in notes
+    assert "4 files that are not images left out: .xyz (2), .txt (1), no suffix (1)" in notes
     assert "1 files outside the class folders left out" in notes
     assert "folders beside train/ and test/ left out: masks/" in notes
 

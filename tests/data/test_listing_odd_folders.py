@@ -75,7 +75,7 @@ def test_every_file_of_a_random_tree_is_listed_or_counted(
     assert found.num_ignored == len(held["hidden"])
     notes = "\n".join(found.notes)
     for kind, sentence in (
-        ("others", "files that are no images by suffix"),
+        ("others", "files that are not images left out"),
         ("outside", "files outside the class folders"),
         ("hidden", "hidden or system files"),
     ):
@@ -93,7 +93,7 @@ def test_every_known_suffix_counts_in_any_case_and_only_the_last(tmp_path: Path)
     assert listed == {*names, "0.png"}
     assert listing.notes == (
         "1 hidden or system files ignored",
-        "1 files that are no images by suffix left out: .gz (1)",
+        "1 files that are not images left out: .gz (1)",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.data.read import FileSorter
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.pipeline.prediction import Decider, find_files
 from medimg_baseline_cls.schema import Task, Threshold
@@ -62,18 +63,18 @@ def test_two_findings_are_not_two_classes() -> None:
 def test_what_holds_many_images_is_refused_as_such(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match="is no image: predict takes image files"):
-        find_files([tmp_path / name])
+        find_files([tmp_path / name], sorter=FileSorter())
 
 
 def test_what_is_not_there_is_told_from_what_holds_no_image(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "nope.png", "is not there"), (tmp_path, "names no image")):
         with pytest.raises(DataError, match=words):
-            find_files([path])
+            find_files([path], sorter=FileSorter())
 
 
 def test_readable_suffixes_are_listed_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not there") as caught:
-        find_files([tmp_path / "nothing"])
+        find_files([tmp_path / "nothing"], sorter=FileSorter())
     assert str(caught.value).count(".dcm") == str(caught.value).count(".npy") == 1
 
 

@@ -19,7 +19,7 @@ from medimg_baseline_cls.data.folder_words import (
     is_structural,
     read_split,
 )
-from medimg_baseline_cls.data.read import is_image_name
+from medimg_baseline_cls.data.read import FileSorter
 from medimg_baseline_cls.errors import DataError
 
 FOLDER_NAMES = SPLIT_WORDS
@@ -207,4 +207,4 @@ def _is_like(folder: Path, data_dir: Path) -> bool:
     """Return whether both are splits, or the folder contains images as a class does."""
     if read_split(data_dir.name)[0]:
         return read_split(folder.name)[0] is not None
-    return any(is_image_name(entry.name) for entry in folder.iterdir())
+    return any(map(FileSorter().is_image, folder.iterdir()))

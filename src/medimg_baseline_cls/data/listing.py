@@ -1,9 +1,8 @@
 """Turn a folder of class folders into a list of image files with class and split folder.
 
 Expected: `data_dir/{train,val,test}/<CLASS>/...`, val/ optional, or `data_dir/<CLASS>/...`
-where there is no split. Hidden and system files, other suffixes and unknown folders are
-passed over, counted and said. Of files without a suffix the start is read: DICOM exports
-have none.
+where there is no split. Hidden and system files, files that are not images by suffix and
+content, and unknown folders are passed over, counted and said.
 """
 
 import os
@@ -25,13 +24,10 @@ from medimg_baseline_cls.data.folders import (
 )
 from medimg_baseline_cls.data.labels import sort_classes
 from medimg_baseline_cls.data.layout import Level, note_level, require_classes
-from medimg_baseline_cls.data.read import is_image_name, starts_like_dicom
+from medimg_baseline_cls.data.read import FileSorter, is_image_name, list_counts, note_files
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
 from medimg_baseline_cls.utils.seed import derive_key
-
-_DICOM_START = 132
-
 
 ListingKind = Literal["split folders", "class folders", "table", "npz"]
 
@@ -165,7 +161,7 @@ class _Walk:
         self.files: list[ListedFile] = []
         self.num_ignored = 0
         self._data_dir = data_dir
-        self._suffixes: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by class
+        self._sorters: defaultdict[str, FileSorter] = defaultdict(FileSorter)  # by class
         self._num_outside = 0
         self._num_loose: Counter[str] = Counter()  # images outside the class folders
         self._subfolders: defaultdict[str, list[str]] = defaultdict(list)
@@ -179,9 +175,8 @@ class _Walk:
             if entry.is_symlink() and _leads_up(entry):
                 self._links.append(Path(entry.path).relative_to(self._data_dir).as_posix())
             elif is_folder(entry):
-                self._suffixes[entry.name].update(())
                 self._visit_class(Path(entry.path), folder=name, label=entry.name)
-            elif is_image_name(entry.name):
+            elif FileSorter().is_image(Path(entry.path)):
                 self._num_loose[name] += 1
             else:
                 self._num_outside += 1
@@ -207,11 +202,9 @@ class _Walk:
     def notes(self) -> Iterable[str]:
         if self.num_ignored:
             yield f"{self.num_ignored} hidden or system files ignored"
-        others: Counter[str] = sum(self._suffixes.values(), Counter())
-        if others:
-            yield f"{others.total()} files that are no images by suffix left out: {_tell(others)}"
-        for label in sorted(self._suffixes.keys() - {file.label for file in self.files}):
-            found = _tell(self._suffixes[label]) or "nothing"
+        yield from note_files(self._sorters.values())
+        for label in sorted(self._sorters.keys() - {file.label for file in self.files}):
+            found = list_counts(self._sorters[label].left_out) or "nothing"
             yield f"the folder {label}/ contains no image and is no class: found {found}"
         num_loose = self._num_loose.total()
         if num_loose + self._num_outside:
@@ -232,19 +225,17 @@ class _Walk:
             yield f"{num_nested} images are in subfolders of their class folder"
 
     def _visit_class(self, path: Path, *, folder: str, label: str) -> None:
+        sorter = self._sorters[label]
         for entry in self._entries(path):
             relative = Path(entry.path).relative_to(self._data_dir).as_posix()
-            suffix = Path(entry.name).suffix.lower()
             if entry.is_symlink() and is_folder(entry):
                 self._links.append(relative)  # not followed: it may lead in a circle
             elif is_folder(entry):
                 if is_image_name(entry.name):
                     self._odd_folders.append(relative)
                 self._visit_class(Path(entry.path), folder=folder, label=label)
-            elif is_image_name(entry.name) or (not suffix and _is_dicom(entry.path)):
+            elif sorter.is_image(Path(entry.path)):
                 self.files.append(ListedFile(relative, label, folder))
-            else:
-                self._suffixes[label][suffix or "none"] += 1
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """Return what lies in a folder, sorted, without hidden and system files."""
@@ -335,10 +326,6 @@ def _rarest_findings(texts: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def _tell(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-
-
 def _leads_up(entry: os.DirEntry[str]) -> bool:
     """Return whether a link leads to a folder that it lies in, and so in a circle."""
     place = Path(entry.path)
@@ -346,17 +333,6 @@ def _leads_up(entry: os.DirEntry[str]) -> bool:
         return place.parent.resolve().is_relative_to(place.resolve())
     except (OSError, RuntimeError):  # a link to itself
         return True
-
-
-def _is_dicom(path: str) -> bool:
-    """Return whether a file without a suffix is a DICOM file, as hospital exports are."""
-    try:
-        if not Path(path).is_file():  # a named pipe would block for ever
-            return False
-        with Path(path).open("rb") as file:
-            return starts_like_dicom(file.read(_DICOM_START))
-    except OSError:
-        return False
 
 
 def _name_of(entry: os.DirEntry[str]) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
+from medimg_baseline_cls.data.folders import is_system_name
 from medimg_baseline_cls.data.loaders import ImageSet
-from medimg_baseline_cls.data.read import SUFFIXES, is_image_name
+from medimg_baseline_cls.data.read import SUFFIXES, FileSorter, note_files
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
@@ -80,7 +81,10 @@ def predict(
         maps = read_recalibration(session.run_dir / "recalibration.json", recalibrate)
         for warning in read_map_warnings(session.run_dir / "recalibration.json", recalibrate):
             session.log.warn(warning)
-    files = find_files(paths)
+    sorter = FileSorter()
+    files = find_files(paths, sorter=sorter)
+    for note in note_files([sorter]):
+        session.log.info(note)
     model, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
     images = _as_image_set(cache)
@@ -206,15 +210,19 @@ def _recalibrate(
     return np.stack(columns, axis=1) if columns else np.empty((len(probabilities), 0))
 
 
-def find_files(paths: Iterable[Path | str]) -> list[Path]:
+def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]:
     """Return the image files that paths, folders and patterns name, in order, each once.
+
+    Args:
+        paths: a file that is named is always taken; of folders and patterns, the images.
+        sorter: finds the images, and knows afterwards what was left out.
 
     Raises:
         DataError: a path names nothing, or no image.
     """
     found: dict[Path, None] = {}
     for path in paths:
-        matches = _expand(Path(path))
+        matches = _expand(Path(path), sorter)
         if not matches:
             found_instead = "names no image" if _is_there(path) else "is not there"
             raise DataError(
@@ -232,7 +240,7 @@ def _is_there(path: Path | str) -> bool:
     return Path(path).exists() or glob.has_magic(str(path))
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(path: Path, sorter: FileSorter) -> list[Path]:
     if path.suffix.lower() in _NO_IMAGES:
         raise DataError(
             f"{path} is no image: predict takes image files, folders or patterns in quotes, and no "
@@ -240,14 +248,12 @@ def _expand(path: Path) -> list[Path]:
         )
     if path.is_file():
         return [path]
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if _is_image(p))
-    return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if _is_image(p))
+    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    return sorted(p for p in found if _is_visible_file(p) and sorter.is_image(p))
 
 
-def _is_image(path: Path) -> bool:
-    is_hidden = path.name.startswith(".")
-    return path.is_file() and not is_hidden and is_image_name(path.name)
+def _is_visible_file(path: Path) -> bool:
+    return path.is_file() and not is_system_name(path.name)
 
 
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:

@@ -1,34 +1,18 @@
 """A file's look, and which image belongs to which class."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from medimg_baseline_cls.data.audit.images import (
     AuditImages,
     class_truths,
     look_at_file,
-    sniff_content,
     told_apart,
 )
 
 ImagesMaker = Callable[..., AuditImages]
-
-
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "BMP", "TIFF"])
-def test_content_is_what_pillow_wrote(name: str) -> None:
-    file = io.BytesIO()
-    Image.new("L", (3, 3)).save(file, name)
-    assert sniff_content(file.getvalue()) == name
-
-
-def test_big_endian_tiff_is_a_tiff_and_a_web_page_is_nothing() -> None:
-    assert sniff_content(b"MM\x00*\x00\x00") == "TIFF"
-    assert sniff_content(b"<html>") == ""
-    assert sniff_content(b"") == ""
 
 
 def test_look_has_the_size_on_disk(tmp_path: Path) -> None:

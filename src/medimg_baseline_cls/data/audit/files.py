@@ -26,6 +26,13 @@ _SUFFIXES = {
     "PNG": {".png"},
     "BMP": {".bmp", ".dib"},
     "TIFF": {".tif", ".tiff"},
+    "WebP": {".webp"},
+    "GIF": {".gif"},
+    "PNM": {".pbm", ".pgm", ".ppm", ".pnm"},
+    "JPEG 2000": {".jp2", ".j2k", ".j2c", ".jpf", ".jpx"},
+    "DICOM": {".dcm", ".dicom", ".ima"},
+    "NIfTI": {".nii", ".gz"},
+    ".npy": {".npy"},
 }
 # In this order: the first that the reason of a refusal names.
 _REASONS: tuple[tuple[str, str, str], ...] = (

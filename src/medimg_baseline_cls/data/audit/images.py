@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.data.read import sniff_format
 from medimg_baseline_cls.schema import ImageRecord, Inference, Split, index_labels
 
-_STARTS: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-)
-_HEAD_BYTES = 16
+_HEAD_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +23,7 @@ class FileLook:
 
     Attributes:
         num_bytes: its size; 0 where it has no file of its own.
-        content: "JPEG", "PNG", "BMP", "TIFF" by its first bytes; "" for anything else.
+        content: its format by its first bytes, such as "JPEG"; "" where they tell none.
         mode: the colour mode of its pixels, as Pillow names it; "" where unknown.
     """
 
@@ -82,18 +76,9 @@ def look_at_file(path: Path, *, mode: str = "") -> FileLook:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        return FileLook(path.stat().st_size, sniff_content(head), mode)
+        return FileLook(path.stat().st_size, sniff_format(head), mode)
     except OSError:
         return FileLook(mode=mode)
-
-
-def sniff_content(head: bytes) -> str:
-    r"""Return the image format that the first bytes of a file tell, or "".
-
-    >>> sniff_content(b"\xff\xd8\xff\xe0..JFIF"), sniff_content(b"GIF89a")
-    ('JPEG', '')
-    """
-    return next((name for start, name in _STARTS if head.startswith(start)), "")
 
 
 def paths_of_each(

@@ -22,6 +22,8 @@ from medimg_baseline_cls.data.read.kinds import (
     SUFFIXES,
     FileSorter,
     is_image_name,
+    list_counts,
+    note_files,
     sniff_format,
 )
 from medimg_baseline_cls.data.read.strict import strict_decoding
@@ -38,6 +40,8 @@ __all__ = [
     "decode_image",
     "is_colored",
     "is_image_name",
+    "list_counts",
+    "note_files",
     "read_header",
     "sniff_format",
     "starts_like_dicom",

@@ -6,7 +6,7 @@ Exports of hospitals have no suffix (IM000001), or a UID whose last number looks
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from medimg_baseline_cls.data.read.nifti import is_nifti
@@ -89,11 +89,16 @@ def is_bare_dicom(data: bytes) -> bool:
 
 
 class FileSorter:
-    """Sorts files into images and others, and remembers what a user should know of it."""
+    """Sorts files into images and others, and counts them.
+
+    Attributes:
+        read_as: images whose suffix does not say so, by their format.
+        left_out: files that are not images, by their suffix.
+    """
 
     def __init__(self) -> None:
-        self._read_as: Counter[str] = Counter()
-        self._left_out: Counter[str] = Counter()
+        self.read_as: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
 
     def is_image(self, path: Path) -> bool:
         """Return whether a file is an image; where its suffix does not say so, it is opened."""
@@ -103,19 +108,32 @@ class FileSorter:
         kind = "" if suffix in _NEVER_IMAGES else _sniff_file(path)
         is_image = kind not in _NO_IMAGES
         if is_image:
-            self._read_as[kind] += 1
+            self.read_as[kind] += 1
         else:
-            self._left_out[kind or _name_suffix(suffix)] += 1
+            self.left_out[kind or _name_suffix(suffix)] += 1
         return is_image
 
-    def notes(self) -> Iterator[str]:
-        """Yield what is read by its content, and what is left out, with their numbers."""
-        if self._read_as:
-            counts = _list_counts(self._read_as)
-            yield f"{self._read_as.total()} files without an image suffix read by content: {counts}"
-        if self._left_out:
-            counts = _list_counts(self._left_out)
-            yield f"{self._left_out.total()} files that are not images left out: {counts}"
+
+def note_files(sorters: Iterable[FileSorter]) -> Iterator[str]:
+    """Yield what is read by its content, and what is left out, with their numbers."""
+    read_as: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    for sorter in sorters:
+        read_as += sorter.read_as
+        left_out += sorter.left_out
+    if read_as:
+        counts = list_counts(read_as)
+        yield f"{read_as.total()} files without an image suffix read by content: {counts}"
+    if left_out:
+        yield f"{left_out.total()} files that are not images left out: {list_counts(left_out)}"
+
+
+def list_counts(counts: Counter[str]) -> str:
+    """Return the commonest first, each with its number; "" where there are none."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in ranked[_NUM_SHOWN:])
+    shown = [*ranked[:_NUM_SHOWN], *([("others", rest)] if rest else [])]
+    return ", ".join(f"{name} ({count})" for name, count in shown)
 
 
 def _sniff_file(path: Path) -> str:
@@ -132,11 +150,3 @@ def _sniff_file(path: Path) -> str:
 def _name_suffix(suffix: str) -> str:
     """Return a suffix for a list of them; the last number of a UID is none."""
     return suffix if _REAL_SUFFIX.fullmatch(suffix) else "no suffix"
-
-
-def _list_counts(counts: Counter[str]) -> str:
-    """Return the commonest first, each with its number."""
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    rest = sum(count for _, count in ranked[_NUM_SHOWN:])
-    shown = [*ranked[:_NUM_SHOWN], *([("others", rest)] if rest else [])]
-    return ", ".join(f"{name} ({count})" for name, count in shown)
