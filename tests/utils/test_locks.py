@@ -256,9 +256,12 @@ def test_a_holder_renews_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert renewed.wait(60)
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.EROFS, "writable"), (errno.EACCES, "writable"), (errno.ENOSPC, "free some space")],
+)
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
 ) -> None:
     def refuse(*_: object) -> int:
         raise OSError(number, os.strerror(number))
@@ -266,7 +269,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(
     with monkeypatch.context() as patch:
         patch.setattr(locks.os, "open", refuse)
         with (
-            pytest.raises(RunError, match=rf"{os.strerror(number)}.*medimg evaluate needs"),
+            pytest.raises(RunError, match=rf"{os.strerror(number)}.*evaluate needs.*{advice}"),
             hold_folder(tmp_path, command="medimg evaluate"),
         ):
             pass

@@ -101,11 +101,11 @@ def hold_folder(
             f"`{resume} {shlex.quote(str(folder))}` then does whatever is still missing."
         ) from None
     except OSError as error:
+        advice = "make it writable, or copy the folder to where it is"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # no lack of access: a command says it as for any other file
+            advice = "free some space"
         raise RunError(
-            f"{folder} cannot be written to ({error.strerror}), which {command} needs: make it "
-            "writable, or copy the folder to where it is."
+            f"{folder} cannot be written to ({error.strerror}), which {command} needs: {advice}."
         ) from error
     _held[key] = held = _Held(folder, handle, threading.Event())
     threading.Thread(target=_renew, args=(held,), daemon=True).start()
