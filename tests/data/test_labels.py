@@ -94,10 +94,10 @@ def test_a_column_per_class_may_hold_one_class_each() -> None:
         ({"A": ["1"], "B": ["0"]}, {"separator": "|"}, "leave out one of the two"),
         ({"A": ["x"]}, {"task": "multilabel"}, "needs several label_columns"),
         ({"A": ["x|y"]}, {"separator": "|", "task": "ordinal"}, "leave out one"),
-        ({"A": [str(n) for n in range(30)]}, {}, "30 different values"),
+        ({"A": [str(n) for n in range(30)]}, {}, "30 different classes.*single image"),
         ({"A": ["1"], "B": ["0"]}, {"class_names": ("A", "C")}, "none of label_columns"),
-        ({"l": ["a", "a"]}, {}, "holds 1 class.*: a; expected two"),
-        ({"l": ["", "-1"]}, {}, "holds 0 class.*; expected two"),
+        ({"l": ["a", "a"]}, {}, "has 1 class.*: a; expected two"),
+        ({"l": ["", "-1"]}, {}, "has 0 class.*; expected two"),
         ({"l": ["well", "sick"]}, {"class_names": ("well", "sik")}, "class sik .*mean sick"),
         ({"l": ["a", "b"]}, {"missing": "negative"}, "missing_labels = negative does nothing"),
         (
@@ -121,7 +121,82 @@ def test_cells_that_fit_no_rule_are_refused(
 
 def test_a_row_of_one_finding_each_is_pointed_out_where_the_task_was_not_set() -> None:
     cells = {"A": ["1", "0"], "B": ["0", "1"]}
-    hint = "each row has exactly one finding: say task = multiclass if they are classes"
+    hint = "each row has exactly one finding: pass --task multiclass if they are classes"
     assert hint in read(cells).notes
     for others in ({"A": ["1", "0"], "B": ["0", "0"]}, {"A": ["1", "1"], "B": ["", "0"]}):
         assert hint not in read(others).notes
+
+
+WORDS = ("NA", "n/a", "#N/A", "<NA>", "nan", "None", "NULL", "-", ".")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_for_a_missing_value_is_no_class_and_no_finding(word: str) -> None:
+    with pytest.raises(DataError, match=r"in 1 row\(s\), the first is row 4") as caught:
+        read({"l": ["a", "b", word]})
+    assert f"l is blank ({word}) in" in str(caught.value)
+    binary = read({"l": ["1", "0", word]}, missing="negative")
+    assert binary.texts == ["1", "0", "0"]
+    findings = read({"A": ["1", word], "B": [word, "0"]})
+    assert findings.texts == ["A|?B", "?A"]
+    joined = read({"f": ["Mass|Effusion", f"Mass|{word}", word, f"{word}|{word}"]}, separator="|")
+    assert joined.class_names == ("Effusion", "Mass")
+    assert joined.texts == ["Effusion|Mass", "Mass", *["?Effusion|?Mass"] * 2]
+
+
+def test_a_class_may_be_called_none_where_class_names_say_so() -> None:
+    labels = read({"l": ["None", "Mild", "none"]}, class_names=("None", "Mild"))
+    assert labels.texts == ["None", "Mild", "None"]
+    assert read({"l": ["none", "tumor"]}).class_names == ("none", "tumor")
+
+
+def test_numbers_with_a_decimal_comma_are_those_with_a_point() -> None:
+    assert read({"l": ["1,0", "0,0", "1.0", "2,00"]}).texts == ["1", "0", "1", "2"]
+    findings = {"A": ["1,0", "-1,0"], "B": ["0,0", "1"]}
+    assert read(findings).texts == ["A", "B|?A"]
+    assert read({"l": ["1,5", "0"]}).class_names == ("0", "1,5")
+
+
+LISTS = {
+    "['mass', 'nodule']": "mass|nodule",
+    '["mass", "nodule"]': "mass|nodule",
+    "['mass' 'nodule']": "mass|nodule",
+    "[mass, nodule]": "mass|nodule",
+    "[mass]": "mass",
+    "[' nodule', '', 'nan']": "nodule",
+    """["Crohn's disease", 'mass']""": "Crohn's disease|mass",
+    "['normal']": "",
+    "[]": "",
+    "['']": "?Crohn's disease|?mass|?nodule",
+    "[nan]": "?Crohn's disease|?mass|?nodule",
+}
+
+
+@pytest.mark.parametrize("separator", [",", "|"])
+def test_cells_that_are_lists_name_their_findings(separator: str) -> None:
+    labels = read({"Labels": list(LISTS)}, separator=separator)
+    assert labels.class_names == ("Crohn's disease", "mass", "nodule")
+    assert dict(zip(LISTS, labels.texts, strict=True)) == LISTS
+
+
+def test_lists_without_a_separator_are_refused_with_the_flag_that_reads_them() -> None:
+    with pytest.raises(DataError, match=r"lists, such as \['mass'\]: pass --label-separator ,"):
+        read({"Labels": ["normal", "['mass']"]})
+
+
+def test_spellings_of_one_class_are_one_class_and_those_of_a_finding_one_finding() -> None:
+    labels = read({"l": ["benign", "Benign", "benign\u200b", "malin", "benign"]})
+    assert labels.texts == ["benign", "benign", "benign", "malin", "benign"]
+    (item,) = labels.inferences
+    assert (item.topic, item.certainty) == ("spelling", "guess")
+    assert "Benign (1 image(s)) is read as benign" in item.warning
+    assert any("\\u200b" in note for note in labels.notes)
+    joined = read({"f": ["Mass|Effusion", "mass", "Mass"]}, separator="|")
+    assert joined.texts == ["Effusion|Mass", "Mass", "Mass"] and joined.inferences
+    apart = read({"l": ["benign", "Benign", "x"]}, class_names=("benign", "Benign", "x"))
+    assert apart.texts == ["benign", "Benign", "x"] and not apart.inferences
+
+
+def test_two_spellings_alone_are_one_class_and_so_too_few() -> None:
+    with pytest.raises(DataError, match="has 1 class.*two or more"):
+        read({"l": ["a", "A", "a"]})

@@ -4,13 +4,11 @@ import random
 from pathlib import Path
 
 import pandas as pd
-import pyarrow
 import pytest
-from pyarrow import parquet
 
 from medimg_baseline_cls.data.labels import LabelRule
 from medimg_baseline_cls.data.listing import Listing
-from medimg_baseline_cls.data.table import TableSettings, find_table, list_table, read_columns
+from medimg_baseline_cls.data.table import TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import DataError
 
 FRAME = pd.DataFrame(
@@ -86,7 +84,7 @@ def test_paths_inside_the_root_may_be_absolute_and_those_outside_are_refused(
     assert listed(inside, tmp_path) == listed(FRAME, tmp_path)
     for path in ("../x.png", "a/../../x.png", "/etc/x.png", "C:/x.png"):
         outside = FRAME.assign(file=[path, *FRAME["file"][1:]])
-        with pytest.raises(DataError, match="row 2: .* lies outside"):
+        with pytest.raises(DataError, match="row 2: .* is outside"):
             listed(outside, tmp_path)
         assert path.removeprefix("a/../") in {
             file.path for file in listed(outside, tmp_path, allow_outside=True).files
@@ -128,18 +126,6 @@ def test_a_patient_that_pandas_calls_nan_is_none(tmp_path: Path) -> None:
     assert groups == ["nancy", None, None, None, "7", "7"]
 
 
-def test_numbers_of_a_parquet_file_read_as_in_a_csv_file(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"file": ["1", "2", "3"], "diagnosis": [1.0, 0.0, 1.0]})
-    frame = frame.assign(patient=[12.0, None, float("nan")], part=[True, False, True])
-    path = tmp_path / "t.parquet"
-    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-    column = pyarrow.array([12.0, None, float("nan")], from_pandas=False)
-    parquet.write_table(table.set_column(2, "patient", column), path)
-    columns = read_columns(path)
-    assert columns["diagnosis"] == ["1", "0", "1"] and columns["part"] == ["True", "False", "True"]
-    assert columns["patient"] == ["12", "", ""]
-
-
 def test_any_row_makes_the_image_of_the_class_that_is_set_as_positive(tmp_path: Path) -> None:
     frame = pd.DataFrame({"file": list("1123445"), "diagnosis": list("ABABCAC")})
     for positive, label in (("A", "A"), ("B", "B")):
@@ -176,31 +162,7 @@ def test_rows_of_one_image_are_joined_by_the_rule_that_is_given(tmp_path: Path) 
         )
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "holds no row"),
-        (b"file,diagnosis\n", "holds no row"),
-        (b"file,diagnosis\na,b,c\n", "row 2, has 3 cells"),
-        (b"file,file\na,b\n", "two columns called file"),
-        (b"file,diagnosis\n\xff,b\n", "not UTF-8"),
-        (b'file,diagnosis\n"a,b\n', "no readable table"),
-    ],
-)
-def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
-    (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(DataError, match=words):
-        read_columns(tmp_path / "t.csv")
-
-
-def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="ends in .csv, .tsv or .parquet"):
-        read_columns(tmp_path / "t.xlsx")
-    with pytest.raises(DataError, match="does not exist"):
-        read_columns(tmp_path / "t.csv")
-    (tmp_path / "t.parquet").write_text("no")
-    with pytest.raises(DataError, match="no readable Parquet"):
-        read_columns(tmp_path / "t.parquet")
+def test_the_table_of_a_folder_is_found_by_its_name(tmp_path: Path) -> None:
     assert find_table(tmp_path) is None
     (tmp_path / "table.tsv").touch()
     assert find_table(tmp_path) == tmp_path / "table.tsv"
@@ -236,3 +198,72 @@ def test_missing_column_is_told_with_the_setting_that_names_it(tmp_path: Path) -
     both = {"subgroup_columns": ("sexx", "hospitall"), "site_column": "hospitall"}
     with pytest.raises(DataError, match=r"sexx \(subgroup_columns.*hospitall \(site_column"):
         listed(FRAME, tmp_path, **both)
+
+
+MISSING = ("", "NA", "n/a", "#N/A", "<NA>", "nan", "None", "NULL", "-", ".")
+
+
+@pytest.mark.parametrize("word", MISSING)
+def test_a_word_for_a_missing_value_is_no_patient_no_subgroup_and_no_site(
+    tmp_path: Path, word: str
+) -> None:
+    frame = FRAME.assign(patient=["p1", word, "p2", word, "p3", "p3"], sex=["F", word, *"MMFF"])
+    listing = listed(frame, tmp_path, group_column="patient", subgroup_columns=("sex",))
+    found = {file.path: (file.group, file.subgroups[0]) for file in listing.files}
+    assert found["a/2.png"] == (None, "") and found["b/4.png"] == (None, "M")
+    assert found["a/1.png"] == ("p1", "F")
+    (item,) = [item for item in listing.inferences if item.topic == "patient column"]
+    assert "patient is blank in 2 of 6 rows" in item.warning and "row 3" in item.warning
+    assert not word or any(f"patient: {word} 2" in note for note in listing.notes)
+    with pytest.raises(DataError, match="site column sex is blank in 1 of 6 rows.*row 3"):
+        listed(frame, tmp_path, subgroup_columns=("sex",), site_column="sex")
+    with pytest.raises(DataError, match="row 7: the column file is blank"):
+        listed(FRAME.assign(file=[*FRAME["file"][:5], word]), tmp_path)
+
+
+def test_a_full_patient_column_gives_no_warning(tmp_path: Path) -> None:
+    frame = FRAME.assign(patient=[*FRAME["patient"][:5], "p5"])
+    listing = listed(frame, tmp_path, group_column="patient")
+    assert (listing.inferences, listing.group_column) == ((), "patient")
+
+
+def test_spellings_of_a_patient_or_a_site_are_one(tmp_path: Path) -> None:
+    frame = FRAME.assign(
+        patient=["p1", "P1", "p1\u200b", "p2", "p3", "p3"], sex=["Ost", "ost", *["West"] * 4]
+    )
+    listing = listed(frame, tmp_path, group_column="patient", subgroup_columns=("sex",))
+    assert len({file.group for file in listing.files}) == 3
+    assert {file.subgroups[0] for file in listing.files} == {"Ost", "West"}
+    warnings = [item.warning for item in listing.inferences]
+    assert any("column patient" in text and "P1" in text for text in warnings)
+    assert any("column sex" in text and "ost" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("bad", "more", "words"),
+    [
+        ("x.png", {}, "row 7 ends before the column label"),
+        (",sick", {}, "row 7: the column path is blank"),
+        ("/etc/x.png,sick", {}, "row 7: /etc/x.png is outside"),
+        ("1.png,sick", {}, "rows 2 and 7 are the same image"),
+        ("x.png,NA", {}, r"column label is blank \(NA\) in 1 row\(s\), the first is row 7"),
+        ("x.png,sick", {"split_column": "label"}, "row 2: label is 'sick'"),
+        ("x.png,2", {"labels": LabelRule(columns=("label", "path"))}, "row 2: label is 'sick'"),
+    ],
+)
+def test_messages_name_the_line_that_an_editor_shows(
+    tmp_path: Path, bad: str, more: dict[str, object], words: str
+) -> None:
+    text = f'path,label\n1.png,sick\n\n2.png,"well"\n"a\nb",well\n{bad}\n'
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    settings = {"path_column": "path", "labels": rule("label"), **more}
+    with pytest.raises(DataError, match=words):
+        list_table(tmp_path / "t.csv", root=tmp_path, settings=TableSettings(**settings))  # type: ignore[arg-type]
+
+
+def test_a_file_is_located_by_the_line_of_its_row(tmp_path: Path) -> None:
+    text = 'path,label,x\n\n1.png,sick,"\n\n"\n2.png,well\n'
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    settings = TableSettings(path_column="path", labels=rule("label"))
+    listing = list_table(tmp_path / "t.csv", root=tmp_path, settings=settings)
+    assert [file.row for file in listing.files] == [3, 6]

@@ -5,28 +5,43 @@ findings that are 1, 0, -1 (uncertain) or blank (missing). What uncertain and mi
 a setting. Cells that fit neither are refused with their row.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
-from medimg_baseline_cls.data.spellings import unify_spellings
+from medimg_baseline_cls.data.classes import (
+    judge_class_count,
+    require_order,
+    shorten_names,
+    sort_classes,
+)
+from medimg_baseline_cls.data.spellings import infer_spellings, read_names, unify_spellings
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Task, format_findings
+from medimg_baseline_cls.schema import (
+    FINDING_SEPARATOR,
+    UNKNOWN_MARK,
+    Inference,
+    Task,
+    format_findings,
+)
+from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 Policy = Literal["ignore", "positive", "negative"]
 
 UNCERTAIN, MISSING = -1, -2
 _VALUES = {
-    **dict.fromkeys(("1", "1.0", "true", "yes"), 1),
-    **dict.fromkeys(("0", "0.0", "false", "no"), 0),
-    **dict.fromkeys(("-1", "-1.0"), UNCERTAIN),
-    **dict.fromkeys(("", "nan"), MISSING),
+    **dict.fromkeys(("1", "true", "yes"), 1),
+    **dict.fromkeys(("0", "false", "no"), 0),
+    "-1": UNCERTAIN,
 }
 _POLICY_VALUES = {"ignore": -1, "positive": 1, "negative": 0}
 _NEGATIVE_CELLS = frozenset({"no finding", "no findings", "normal", "none", "negative", "healthy"})
-_NUM_SHOWN = 20
+_CLASSES_FLAG = "--class-names NAME NAME ..."
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*|,0+)")
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +66,24 @@ class LabelRule:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The label text of each row, None where the row is left out; classes, task and notes."""
+    """The label text of each row, None where the row is left out; what was concluded of it."""
 
     texts: list[str | None]
     class_names: tuple[str, ...]
     task: Task
     notes: tuple[str, ...]
+    inferences: tuple[Inference, ...] = ()
 
 
-def read_labels(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Labels:
+def read_labels(
+    columns: Mapping[str, Sequence[str]], rule: LabelRule, *, lines: Sequence[int] | None = None
+) -> Labels:
     """Read the labels of every row of a table.
 
     Args:
         columns: the cells of each column of the rule, blanks around them stripped.
         rule: how to read them.
+        lines: of the file, in which each row begins; None: a header and a line for each row.
 
     Raises:
         DataError: A cell does not fit the rule; the text names the first such row.
@@ -74,6 +93,7 @@ def read_labels(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Labels
     ['Effusion', '?Effusion|?Mass']
     """
     first, *others = rule.columns
+    where = range(2, len(columns[first]) + 2) if lines is None else lines
     if rule.separator is not None:
         if others:
             raise DataError(
@@ -82,16 +102,18 @@ def read_labels(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Labels
             )
         return _read_joined(columns[first], rule)
     if not others:
-        return _read_classes(columns[first], rule)
+        return _read_classes(columns[first], rule, lines=where)
     if rule.task in ("multiclass", "ordinal"):
-        return _read_one_hot(columns, rule)
-    return _read_findings(columns, rule)
+        return _read_one_hot(columns, rule, lines=where)
+    return _read_findings(columns, rule, lines=where)
 
 
 def check_finding_names(names: Sequence[str]) -> None:
     """Refuse fewer than two findings, and names that a label text could not hold."""
     if len(names) < 2:
-        raise DataError(f"{len(names)} finding(s) found: {_shorten(names)}; expected two or more.")
+        raise DataError(
+            f"{len(names)} finding(s) found: {shorten_names(names)}; expected two or more."
+        )
     for name in names:
         if FINDING_SEPARATOR in name or name.startswith(UNKNOWN_MARK):
             raise DataError(
@@ -100,29 +122,11 @@ def check_finding_names(names: Sequence[str]) -> None:
             )
 
 
-def sort_classes(names: Iterable[str]) -> list[str]:
-    """Return class names sorted, whole numbers by value and before texts.
-
-    >>> sort_classes(["10", "no", "2"])
-    ['2', '10', 'no']
-    """
-    return sorted(names, key=_natural_key)
-
-
-def require_order(names: Sequence[str]) -> None:
-    """Refuse classes whose names do not tell which grade is the higher one."""
-    if not all(map(_is_whole, names)):
-        raise DataError(
-            f"task = ordinal needs the order of the classes: set class_names to "
-            f"{_shorten(sorted(names))} in rising order."
-        )
-
-
 def _require_classes(found: set[str], names: Sequence[str], *, column: str) -> None:
     """Refuse fewer than two classes, and classes that no row has."""
     if len(names) < 2:
         raise DataError(
-            f"the column {column} holds {len(names)} class(es){': ' + names[0] if names else ''}; "
+            f"the column {column} has {len(names)} class(es){': ' + names[0] if names else ''}; "
             "expected two or more."
         )
     for name in names:
@@ -143,7 +147,7 @@ def _refuse_policies(rule: LabelRule, *words: Literal["uncertain", "missing"]) -
             )
 
 
-def _read_classes(cells: Sequence[str], rule: LabelRule) -> Labels:
+def _read_classes(cells: Sequence[str], rule: LabelRule, *, lines: Sequence[int]) -> Labels:
     """Read one class per row; numbers lose a decimal part of zero."""
     column = ", ".join(rule.columns)
     if rule.task == "multilabel":
@@ -151,39 +155,49 @@ def _read_classes(cells: Sequence[str], rule: LabelRule) -> Labels:
             "task = multilabel needs several label_columns, or a label_separator; "
             f"label_columns names {column} alone."
         )
-    plain = {cell: _plain_number(cell) for cell in set(cells)}
-    spellings = unify_spellings(Counter(plain[cell] for cell in cells), rule.class_names)
-    texts = {cell: spellings.names[text] for cell, text in plain.items()}
-    labels: list[str | None] = [texts[cell] for cell in cells]
-    notes = [*spellings.notes, *map(_advise, spellings.warnings)]
-    if set(texts.values()) <= {"1", "0", "-1", ""} and set(texts.values()) & {"-1", ""}:
-        labels, notes = _settle_binary(labels, rule)
-    elif not set(texts.values()) <= {"1", "0"}:
+    _refuse_lists(cells, column=column)
+    read = read_names(cells, column=column, class_names=rule.class_names, flag=_CLASSES_FLAG)
+    plain = {name: _plain_number(name) for name in set(read.cells)}
+    labels: list[str | None] = [plain[name] for name in read.cells]
+    notes = [*read.notes]
+    values = set(plain.values())
+    if values <= {"1", "0", "-1", ""} and values & {"-1", ""}:
+        labels, more = _settle_binary(labels, rule)
+        notes += more
+    elif not values <= {"1", "0"}:
         _refuse_policies(rule, "uncertain", "missing")
-    blank = next((row for row, text in enumerate(labels) if text == ""), None)
-    if blank is not None:
+    if "" in labels:
+        blank = {cell for cell, text in zip(cells, labels, strict=True) if text == ""}
+        words = shorten_names(sorted(blank - {""}))
         raise DataError(
-            f"the column {column} is blank in {labels.count('')} row(s), the first is "
-            f"row {blank + 2}: give these images a class, or take the rows out."
+            f"the column {column} is blank{f' ({words})' if words else ''} in "
+            f"{labels.count('')} row(s), the first is row {lines[labels.index('')]}: give these "
+            "images a class, or take the rows out."
         )
-    found = {text for text in labels if text is not None}
-    names = rule.class_names or tuple(sort_classes(found))
+    counts = Counter(text for text in labels if text is not None)
+    names = rule.class_names or tuple(sort_classes(counts))
     if rule.task == "ordinal" and rule.class_names is None:
         require_order(names)
-    _require_classes(found, names, column=column)
-    outside = Counter(text for text in labels if text is not None and text not in names)
+    _require_classes(set(counts), names, column=column)
     labels = [text if text in names else None for text in labels]
     notes += [
         f"class {name} is not among class_names: {count} images left out"
-        for name, count in sorted(outside.items())
+        for name, count in sorted(counts.items())
+        if name not in names
     ]
-    if len(found) > _NUM_SHOWN and rule.class_names is None:
+    many = () if rule.class_names else judge_class_count(counts, where=f"the column {column}")
+    task: Task = "ordinal" if rule.task == "ordinal" else "multiclass"
+    return Labels(labels, names, task, (*notes,), (*read.inferences, *many))
+
+
+def _refuse_lists(cells: Sequence[str], *, column: str) -> None:
+    """Refuse cells such as ['mass', 'nodule'] where each cell is to be one class."""
+    odd = next((cell for cell in cells if _is_list(cell)), None)
+    if odd is not None:
         raise DataError(
-            f"the column {column} holds {len(found)} different values, such as "
-            f"{_shorten(sorted(found)[:3])}: expected at most {_NUM_SHOWN} classes; name another "
-            "column by label_columns, a label_separator, or the class_names you mean."
+            f"the column {column} has lists, such as {odd[:60]}: pass --label-separator , to read "
+            "each list as the findings of an image."
         )
-    return Labels(labels, names, "ordinal" if rule.task == "ordinal" else "multiclass", (*notes,))
 
 
 def _settle_binary(
@@ -205,34 +219,33 @@ def _settle_binary(
     return settled, notes
 
 
-def _read_one_hot(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Labels:
+def _read_one_hot(
+    columns: Mapping[str, Sequence[str]], rule: LabelRule, *, lines: Sequence[int]
+) -> Labels:
     """Read one class per row from a column for each class, of which exactly one is 1."""
     _refuse_policies(rule, "uncertain", "missing")
     names = _choose_columns(rule)
-    table = [
-        [_value(cell, name, row=row) for row, cell in enumerate(columns[name])] for name in names
-    ]
     labels: list[str | None] = []
-    for row, values in enumerate(zip(*table, strict=True)):
+    rows = _read_values(columns, names, lines=lines)
+    for line, values in zip(lines, rows, strict=True):
         if values.count(1) != 1:
             raise DataError(
-                f"row {row + 2}: {values.count(1)} of {', '.join(names)} are 1; task = "
+                f"row {line}: {values.count(1)} of {', '.join(names)} are 1; task = "
                 f"{rule.task} expects exactly one, and task = multilabel takes any number."
             )
         labels.append(names[values.index(1)])
     return Labels(labels, names, "ordinal" if rule.task == "ordinal" else "multiclass", ())
 
 
-def _read_findings(columns: Mapping[str, Sequence[str]], rule: LabelRule) -> Labels:
+def _read_findings(
+    columns: Mapping[str, Sequence[str]], rule: LabelRule, *, lines: Sequence[int]
+) -> Labels:
     """Read a column for each finding."""
     names = _choose_columns(rule)
-    table = [
-        [_value(cell, name, row=row) for row, cell in enumerate(columns[name])] for name in names
-    ]
-    rows = list(zip(*table, strict=True))
+    rows = _read_values(columns, names, lines=lines)
     labels = _write_findings(rows, names, rule=rule)
     if all(row.count(1) == 1 and row.count(0) == len(row) - 1 for row in set(rows)):
-        note = "each row has exactly one finding: say task = multiclass if they are classes"
+        note = "each row has exactly one finding: pass --task multiclass if they are classes"
         return replace(labels, notes=(*labels.notes, note))
     return labels
 
@@ -246,27 +259,47 @@ def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
             "leave out one of the two."
         )
     _refuse_policies(rule, "uncertain")
-    parts = {cell: [part.strip() for part in cell.split(rule.separator)] for cell in set(cells)}
-    counts = Counter(part for cell in cells for part in parts[cell] if part)
+    parts = {cell: _split_cell(cell, rule) for cell in set(cells)}
+    counts = Counter(part for cell in cells for part in parts[cell] or ())
     spellings = unify_spellings(counts, rule.class_names)
-    parts = {cell: [spellings.names[part] for part in held if part] for cell, held in parts.items()}
     found = sorted({name for name in spellings.names.values() if not _is_negative(name)})
     names = rule.class_names or tuple(found)
     check_finding_names(names)
     values = {
-        cell: tuple(1 if name in held else 0 for name in names) if cell else (MISSING,) * len(names)
+        cell: tuple(int(name in {spellings.names[part] for part in held}) for name in names)
+        if held is not None
+        else (MISSING,) * len(names)
         for cell, held in parts.items()
     }
     labels = _write_findings([values[cell] for cell in cells], names, rule=rule)
     others = sorted(set(spellings.names.values()) - set(names))
-    notes = [f"not findings, and so negative: {_shorten(others)}"] if others else []
-    notes += [*spellings.notes, *map(_advise, spellings.warnings)]
-    return replace(labels, notes=(*labels.notes, *notes))
+    notes = [f"not findings, and so negative: {shorten_names(others)}"] if others else []
+    column = f"in the column {rule.columns[0]}"
+    return replace(
+        labels,
+        notes=(*labels.notes, *notes, *spellings.notes),
+        inferences=infer_spellings(spellings, where=column, flag=_CLASSES_FLAG),
+    )
 
 
-def _advise(warning: str) -> str:
-    """Return a warning of joined spellings with the setting that keeps them apart."""
-    return f"{warning}; list each of them in --class-names if they are different classes"
+def _split_cell(cell: str, rule: LabelRule) -> list[str] | None:
+    """Return the findings that a cell names; None where it is blank.
+
+    >>> rule = LabelRule(columns=("f",), separator="|")
+    >>> [_split_cell(cell, rule) for cell in ("Mass|NA", "['mass', 'nodule']", "[]", "NA")]
+    [['Mass'], ['mass', 'nodule'], [], None]
+    """
+    assert rule.separator is not None
+    if _is_list(cell):
+        inner = cell[1:-1]
+        quoted = [one or other for one, other in _QUOTED.findall(inner)]
+        is_quoted = quoted and not _QUOTED.sub("", inner).strip(" ,")
+        parts = quoted if is_quoted else inner.split("," if "," in inner else rule.separator)
+    else:
+        parts = cell.split(rule.separator)
+    held = [part.strip() for part in parts]
+    named = [p for p in held if p in (rule.class_names or ()) or not is_missing(clean_text(p))]
+    return None if not named and cell != "[]" else named
 
 
 def _write_findings(
@@ -299,40 +332,41 @@ def _choose_columns(rule: LabelRule) -> tuple[str, ...]:
     return names
 
 
-def _value(cell: str, column: str, *, row: int) -> int:
-    value = _VALUES.get(cell.lower())
-    if value is None:
-        raise DataError(
-            f"row {row + 2}: {column} is {cell!r}; expected 1, 0, -1 (uncertain) or blank."
-        )
-    return value
+def _read_values(
+    columns: Mapping[str, Sequence[str]], names: Sequence[str], *, lines: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """Return for each row the value of each finding."""
+    table: list[list[int]] = []
+    for name in names:
+        values = {cell: _read_value(cell) for cell in set(columns[name])}
+        odd = next((row for row, cell in enumerate(columns[name]) if values[cell] is None), None)
+        if odd is not None:
+            raise DataError(
+                f"row {lines[odd]}: {name} is {columns[name][odd]!r}; expected 1, 0, -1 "
+                "(uncertain) or blank."
+            )
+        table.append([value for cell in columns[name] if (value := values[cell]) is not None])
+    return list(zip(*table, strict=True))
+
+
+def _read_value(cell: str) -> int | None:
+    text = clean_text(cell)
+    return MISSING if is_missing(text) else _VALUES.get(_plain_number(text).lower())
 
 
 def _plain_number(text: str) -> str:
     """Return a whole number without its decimal part, anything else as it is.
 
-    >>> _plain_number("1.0"), _plain_number("1.5"), _plain_number("no")
-    ('1', '1.5', 'no')
+    >>> _plain_number("1.0"), _plain_number("1,0"), _plain_number("1.5"), _plain_number("no")
+    ('1', '1', '1.5', 'no')
     """
-    whole, dot, decimals = text.partition(".")
-    if text.lower() == "nan":
-        return ""
-    return whole if dot and not decimals.strip("0") and _is_whole(whole) else text
+    found = _WHOLE_NUMBER.fullmatch(text)
+    return found[1] if found else text
 
 
-def _is_whole(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
-
-
-def _natural_key(text: str) -> tuple[int, int, str]:
-    """Sort numbers by value and before texts."""
-    return (0, int(text), "") if _is_whole(text) else (1, 0, text)
+def _is_list(cell: str) -> bool:
+    return cell.startswith("[") and cell.endswith("]")
 
 
 def _is_negative(part: str) -> bool:
     return part.lower().replace("_", " ") in _NEGATIVE_CELLS
-
-
-def _shorten(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NUM_SHOWN])
-    return shown if len(names) <= _NUM_SHOWN else f"{shown} and {len(names) - _NUM_SHOWN} more"

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from medimg_baseline_cls.data.classes import judge_class_count, sort_classes
 from medimg_baseline_cls.data.companions import find_companions
 from medimg_baseline_cls.data.folders import (
     find_split_folders,
@@ -22,7 +23,6 @@ from medimg_baseline_cls.data.folders import (
     require_test,
     shorten_list,
 )
-from medimg_baseline_cls.data.labels import sort_classes
 from medimg_baseline_cls.data.layout import Level, note_level, require_classes
 from medimg_baseline_cls.data.read import FileSorter, is_image_name, list_counts, note_files
 from medimg_baseline_cls.errors import DataError
@@ -120,7 +120,9 @@ def list_images(
         files = keep_some(files, limit)
     files.sort(key=path_of)
     kind: ListingKind = "split folders" if folders else "class folders"
-    return Listing(tuple(files), names, walk.num_ignored, tuple(notes), kind=kind)
+    counts = Counter(file.label for file in walk.files)
+    many = () if class_names else judge_class_count(counts, where=str(data_dir))
+    return Listing(tuple(files), names, walk.num_ignored, tuple(notes), kind=kind, inferences=many)
 
 
 def require_images(

@@ -1,9 +1,9 @@
-"""Find the spellings of one name, so that none of them becomes a class, patient or site of its own.
+"""Find the spellings of one name, so that none becomes a class, patient or site of its own.
 
-One rule for class folders and tables. What cannot be seen (composed and decomposed accents,
-characters of no width, blanks) never distinguishes two names. Upper and lower case, and blank,
-hyphen and underscore, do not either, which is said as a warning. Two names that are both in
-class_names stay apart.
+One rule for class folders and tables, and one list of the words for a missing value. What cannot
+be seen (composed and decomposed accents, characters of no width, blanks) never distinguishes two
+names. Upper and lower case, and blank, hyphen and underscore, do not either, which is said as a
+warning. Two names that are both in class_names stay apart.
 """
 
 import re
@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medimg_baseline_cls.utils.texts import clean_text
+from medimg_baseline_cls.schema import Inference
+from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 _NUM_SHOWN = 5
 
@@ -30,6 +31,63 @@ class Spellings:
     names: Mapping[str, str]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names in the cells of a column, "" where one is missing, and what is to be said."""
+
+    cells: list[str]
+    notes: tuple[str, ...]
+    inferences: tuple[Inference, ...]
+
+
+def read_names(
+    cells: Sequence[str], *, column: str, class_names: Sequence[str] | None = None, flag: str = ""
+) -> Names:
+    """Return the names in the cells of a column, one spelling each.
+
+    Args:
+        cells: of every row.
+        column: its name, for what is said.
+        class_names: names that are set, none of which is missing: a class may be called None.
+        flag: what keeps two spellings apart; "" where nothing does.
+
+    >>> read_names(["A", "NA", "A\u200b"], column="site").cells
+    ['A', '', 'A']
+    """
+    exact = frozenset(class_names or ())
+    counts = Counter(cells)
+    words = {c: n for c, n in counts.items() if is_missing(clean_text(c)) and c not in exact}
+    spellings = unify_spellings({c: counts[c] for c in counts if c not in words}, class_names)
+    names = {**dict.fromkeys(words, ""), **spellings.names}
+    notes = [f"{column}: {note}" for note in spellings.notes]
+    shown = ", ".join(f"{ascii(word)[1:-1]} {count}" for word, count in words.items() if word)
+    if shown:
+        notes.insert(0, f"words for a missing value in the column {column}: {shown}")
+    inferences = infer_spellings(spellings, where=f"in the column {column}", flag=flag)
+    return Names([names[cell] for cell in cells], tuple(notes), inferences)
+
+
+def infer_spellings(
+    spellings: Spellings, *, where: str, flag: str = "--class-names NAME NAME ..."
+) -> tuple[Inference, ...]:
+    """Return what was concluded where spellings that differ visibly were joined."""
+    if not spellings.warnings:
+        return ()
+    shown = "; ".join(spellings.warnings[:_NUM_SHOWN])
+    num_more = len(spellings.warnings) - _NUM_SHOWN
+    advice = "; list each of them in class_names if they are different classes" if flag else ""
+    return (
+        Inference(
+            topic="spelling",
+            found=f"{len(spellings.warnings)} names with several spellings",
+            reason="case, blanks or hyphens alone differ",
+            certainty="guess",
+            flag=flag,
+            warning=f"{where}, {shown}{f'; and {num_more} more' if num_more > 0 else ''}{advice}",
+        ),
+    )
 
 
 def unify_spellings(
@@ -79,7 +137,8 @@ def _choose_names(totals: Mapping[str, int], class_names: Sequence[str]) -> dict
 
 def _key(text: str) -> str:
     """Return what is the same for spellings of one name."""
-    return re.sub(r"[\s_\u2010-\u2015-]+", " ", unicodedata.normalize("NFKC", text).casefold())
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"[\s_\u2010-\u2015\u2212-]+", " ", plain)
 
 
 def _note_unseen(names: Mapping[str, str], clean: Mapping[str, str]) -> list[str]:

@@ -5,11 +5,8 @@ them. Columns are named by the settings; missing ones are reported together. Pat
 out of the root folder are refused unless that is allowed. No image is opened.
 """
 
-import csv
-import math
 import operator
 import posixpath
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,14 +23,15 @@ from medimg_baseline_cls.data.listing import (
     require_images,
 )
 from medimg_baseline_cls.data.positive import infer_positive_class
+from medimg_baseline_cls.data.spellings import Names, read_names
 from medimg_baseline_cls.data.split_lists import apply_lists
+from medimg_baseline_cls.data.table_file import ABSENT, Columns, Table, read_table
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.schema import format_findings, parse_findings
+from medimg_baseline_cls.schema import Inference, format_findings, parse_findings
 from medimg_baseline_cls.utils.memory import collector_paused
+from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
-
-Columns = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +84,24 @@ def list_table(
     Raises:
         DataError: The table cannot be read, lacks a column, or a row is not as it must be.
     """
-    columns = read_columns(manifest)
+    table = read_table(manifest)
     wanted = _wanted_columns(settings)
-    _require_columns(columns, wanted, manifest=manifest)
-    stripped = [note for name in wanted if (note := _strip_cells(columns, name)) is not None]
-    paths = _read_paths(columns[settings.path_column], root=root, settings=settings)
-    labels = _read_labels(columns, settings.labels, manifest=manifest)
-    folders = _read_splits(columns, settings, manifest=manifest)
-    groups = None if settings.group_column is None else columns[settings.group_column]
-    subgroups = list(zip(*(columns[name] for name in settings.subgroup_columns), strict=True))
-    rows = _Rows(paths, labels, groups, folders, subgroups or None)
-    notes = [f"{len(paths)} rows in {manifest.name}", *stripped, *labels.notes]
+    _require_columns(table.columns, wanted, manifest=manifest)
+    notes = [f"{len(table.lines)} rows in {manifest.name}", *table.notes]
+    for name in wanted:
+        notes += _strip_cells(table, name)
+    paths = _read_paths(table, root=root, settings=settings)
+    labels = _read_labels(table, settings.labels, manifest=manifest)
+    folders = _read_splits(table, settings, manifest=manifest)
+    names = {
+        name: read_names(table.columns[name], column=name)
+        for name in filter(None, (settings.group_column, *settings.subgroup_columns))
+    }
+    _require_sites(table, names, column=settings.site_column)
+    groups = None if settings.group_column is None else names[settings.group_column].cells
+    subgroups = list(zip(*(names[name].cells for name in settings.subgroup_columns), strict=True))
+    rows = _Rows(table.lines, paths, labels, groups, folders, subgroups or None)
+    notes += [note for part in (labels, *names.values()) for note in part.notes]
     files = rows.files(_join_rows(rows, settings, notes=notes))
     if settings.split_files:
         files, more = apply_lists(files, settings.split_files)
@@ -114,32 +119,22 @@ def list_table(
         tuple(notes),
         task=labels.task,
         subgroup_names=settings.subgroup_columns,
-        unused_columns=tuple(name for name in columns if name not in wanted),
+        unused_columns=tuple(name for name in table.columns if name not in wanted),
         kind="table",
+        inferences=(
+            *labels.inferences,
+            *_note_patients(table, groups, column=settings.group_column),
+            *(item for part in names.values() for item in part.inferences),
+        ),
+        group_column=settings.group_column,
     )
-
-
-def read_columns(path: Path) -> Columns:
-    """Return the cells of each column as text.
-
-    Raises:
-        DataError: The file is missing, is of another kind, or is no table.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".tsv", ".txt", ".parquet"):
-        raise DataError(f"{path}: expected a table that ends in .csv, .tsv or .parquet.")
-    if not path.is_file():
-        raise DataError(f"the table {path} does not exist or is no file.")
-    columns = _read_parquet(path) if suffix == ".parquet" else _read_text(path)
-    if not columns or not next(iter(columns.values())):
-        raise DataError(f"the table {path} holds no row.")
-    return columns
 
 
 @dataclass(frozen=True)
 class _Rows:
     """The table as parallel lists."""
 
+    lines: Sequence[int]
     paths: list[str]
     labels: Labels
     groups: list[str] | None
@@ -153,89 +148,30 @@ class _Rows:
                 self.paths[row],
                 text,
                 "" if self.folders is None else self.folders[row],
-                None if self.groups is None else _known_group(self.groups[row]),
+                None if self.groups is None else self.groups[row] or None,
                 () if self.subgroups is None else self.subgroups[row],
-                row + 2,
+                self.lines[row],
             )
             for row, text in texts.items()
         ]
 
 
-def _read_text(path: Path) -> Columns:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            if path.suffix.lower() == ".tsv" or "\t" in first:
-                delimiter = "\t"
-            else:
-                delimiter = ";" if first.count(";") > first.count(",") else ","
-            file.seek(0)
-            rows = list(csv.reader(file, delimiter=delimiter, strict=True))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8.") from error
-    except (csv.Error, ValueError) as error:
-        raise DataError(f"{path} is no readable table ({error}).") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not rows:
-        return {}
-    header, *rows = rows
-    names = [name.strip() for name in header]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path} has two columns called {shorten_list(repeated)}: rename one.")
-    rows = [row for row in rows if row]
-    if not rows:
-        return {}
-    odd = next((n for n, row in enumerate(rows, start=2) if len(row) != len(names)), None)
-    if odd is not None:
+def _strip_cells(table: Table, name: str) -> list[str]:
+    """Strip blanks around the cells of a column; return a note where there were some.
+
+    Raises:
+        DataError: A row ends before this column.
+    """
+    cells = table.columns[name]
+    if ABSENT in cells:
+        line = table.lines[cells.index(ABSENT)]
         raise DataError(
-            f"{path}, row {odd}, has {len(rows[odd - 2])} cells where the header has {len(names)}."
+            f"row {line} ends before the column {name}: a separator or a quote may be missing."
         )
-    return {
-        name: [sys.intern(cell) for cell in cells]
-        for name, cells in zip(names, zip(*rows, strict=True), strict=True)
-    }
-
-
-def _read_parquet(path: Path) -> Columns:
-    try:
-        from pyarrow import parquet  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise DataError(
-            f"{path}: reading Parquet needs pyarrow: pip install 'medimg-baseline-cls[parquet]', "
-            "or save the table as CSV."
-        ) from error
-    try:
-        table = parquet.read_table(path)
-    except Exception as error:  # pyarrow raises of its own and of many other kinds
-        raise DataError(f"{path} is no readable Parquet file ({error}).") from error
-    return {
-        str(name): [_cell_text(value) for value in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-
-
-def _cell_text(value: object) -> str:
-    """Return a Parquet value as a CSV file would hold it; missing whole numbers make floats."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else str(int(value) if value.is_integer() else value)
-    return str(value)
-
-
-def _strip_cells(columns: Columns, name: str) -> str | None:
-    """Strip blanks around the cells of a column; return a note where there were some."""
-    cells = [cell.strip() for cell in columns[name]]
-    num_changed = sum(map(operator.ne, cells, columns[name]))
-    columns[name] = cells
-    return f"blanks around {num_changed} cells of {name} stripped" if num_changed else None
-
-
-def _known_group(cell: str) -> str | None:
-    """Return a patient; None where the cell is blank, or what pandas makes of a blank."""
-    return None if cell in ("", "nan", "NaN") else cell
+    stripped = [cell.strip() for cell in cells]
+    num_changed = sum(map(operator.ne, stripped, cells))
+    table.columns[name] = stripped
+    return [f"blanks around {num_changed} cells of {name} stripped"] if num_changed else []
 
 
 def _wanted_columns(settings: TableSettings) -> dict[str, str]:
@@ -268,14 +204,14 @@ def _require_columns(columns: Columns, wanted: Mapping[str, str], *, manifest: P
     )
 
 
-def _read_paths(cells: Sequence[str], *, root: Path, settings: TableSettings) -> list[str]:
+def _read_paths(table: Table, *, root: Path, settings: TableSettings) -> list[str]:
     """Return each path below the root, with forward slashes and without detours."""
     paths: list[str] = []
     prefix = f"{root.as_posix().rstrip('/')}/"
-    for row, cell in enumerate(cells, start=2):
+    for line, cell in zip(table.lines, table.columns[settings.path_column], strict=True):
         path = cell.replace("\\", "/")
-        if not path:
-            raise DataError(f"row {row}: the column {settings.path_column} is blank.")
+        if is_missing(path):
+            raise DataError(f"row {line}: the column {settings.path_column} is blank.")
         if "./" in path or "//" in path:
             path = posixpath.normpath(path)
         if path.startswith(prefix):
@@ -283,33 +219,66 @@ def _read_paths(cells: Sequence[str], *, root: Path, settings: TableSettings) ->
         is_outside = path.startswith(("../", "/")) or path == ".." or path[1:3] == ":/"
         if is_outside and not settings.allow_outside:
             raise DataError(
-                f"row {row}: {cell} lies outside {root}: paths are relative to that folder; set "
-                "data_dir to the folder that holds all images, or say --allow-outside."
+                f"row {line}: {cell} is outside {root}: paths are relative to that folder; set "
+                "data_dir to the folder that contains all images, or pass --allow-outside."
             )
         paths.append(path)
     return paths
 
 
-def _read_labels(columns: Columns, rule: LabelRule, *, manifest: Path) -> Labels:
+def _read_labels(table: Table, rule: LabelRule, *, manifest: Path) -> Labels:
     try:
-        return read_labels(columns, rule)
+        return read_labels(table.columns, rule, lines=table.lines)
     except DataError as error:
         raise DataError(f"{manifest}: {error}") from error
 
 
-def _read_splits(columns: Columns, settings: TableSettings, *, manifest: Path) -> list[str] | None:
+def _read_splits(table: Table, settings: TableSettings, *, manifest: Path) -> list[str] | None:
     if settings.split_column is None:
         return None
-    cells = columns[settings.split_column]
-    names = {cell: FOLDER_NAMES.get(cell.lower()) for cell in set(cells)}
+    cells = table.columns[settings.split_column]
+    names = {cell: FOLDER_NAMES.get(clean_text(cell).lower()) for cell in set(cells)}
     unknown = sorted(cell for cell, name in names.items() if name is None)
     if unknown:
-        row = cells.index(unknown[0]) + 2
+        line = table.lines[cells.index(unknown[0])]
         raise DataError(
-            f"{manifest}, row {row}: {settings.split_column} is {unknown[0]!r}; expected train, "
+            f"{manifest}, row {line}: {settings.split_column} is {unknown[0]!r}; expected train, "
             "val or test."
         )
     return [cast(str, names[cell]) for cell in cells]
+
+
+def _require_sites(table: Table, names: Mapping[str, Names], *, column: str | None) -> None:
+    """Refuse a blank site where one site is TEST: the image may be of that site, or not."""
+    cells = [] if column is None else names[column].cells
+    if "" in cells:
+        raise DataError(
+            f"the site column {column} is blank in {cells.count('')} of {len(cells)} rows, the "
+            f"first is row {table.lines[cells.index('')]}: enter the site of these images, or "
+            "take the rows out."
+        )
+
+
+def _note_patients(
+    table: Table, groups: Sequence[str] | None, *, column: str | None
+) -> tuple[Inference, ...]:
+    """Return a warning where the column of patients is blank in some rows, or in all."""
+    if groups is None or "" not in groups:
+        return ()
+    found = f"{column} is blank in {groups.count('')} of {len(groups)} rows"
+    line = table.lines[groups.index("")]
+    return (
+        Inference(
+            topic="patient column",
+            found=found,
+            reason=f"the first is row {line}",
+            certainty="unknown",
+            flag="--group-column COLUMN",
+            warning=f"the patient column {found} (the first is row {line}): an image without a "
+            "patient counts as a patient of its own unless its name or header tells the patient, "
+            "so one patient may be in more than one split; fill in the column",
+        ),
+    )
 
 
 def _join_rows(rows: _Rows, settings: TableSettings, *, notes: list[str]) -> dict[int, str]:
@@ -336,11 +305,12 @@ def _join_rows(rows: _Rows, settings: TableSettings, *, notes: list[str]) -> dic
 
 def _check_joined(rows: _Rows, held: int, *, row: int, rule: str) -> None:
     """Refuse a second row of an image that the rule does not cover."""
-    where = f"rows {held + 2} and {row + 2} are the same image, {rows.paths[row]}"
+    lines = rows.lines
+    where = f"rows {lines[held]} and {lines[row]} are the same image, {rows.paths[row]}"
     if rule == "error":
         raise DataError(
-            f"{where}: say how to join them, --join-rows same if they agree, --join-rows any if "
-            "one positive row makes the image positive."
+            f"{where}: pass --join-rows same if they agree, or --join-rows any if one positive row "
+            "makes the image positive."
         )
     for name, values in (("patient", rows.groups), ("split", rows.folders)):
         if values is not None and values[held] != values[row]:
@@ -351,7 +321,7 @@ def _check_joined(rows: _Rows, held: int, *, row: int, rule: str) -> None:
     if rule == "same" and texts[held] != texts[row]:
         raise DataError(
             f"{where}, but have the labels {texts[held]!r} and {texts[row]!r}: correct one, or "
-            "say --join-rows any."
+            "pass --join-rows any."
         )
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
+from medimg_baseline_cls.data.classes import require_order
 from medimg_baseline_cls.data.held_out import require_site
-from medimg_baseline_cls.data.labels import LabelRule, require_order
+from medimg_baseline_cls.data.labels import LabelRule
 from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
 from medimg_baseline_cls.data.patients import find_patient_hint, require_matches
