@@ -19,6 +19,7 @@ from medimg_baseline_cls.data.index import (
     index_images,
     list_images,
 )
+from medimg_baseline_cls.data.patients import set_rule
 from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.errors import DataError
 
@@ -69,7 +70,9 @@ def test_records_join_listing_and_facts_in_the_order_of_the_paths(tmp_path: Path
     assert (first.image_id, first.label, first.split) == (first.path, "NORMAL", "test")
     assert (first.sha256, first.width, first.height, first.group) == ("sha0", 20, 10, "IM-0001")
     assert index.rejected == ()
-    assert index.notes == ("6 images of 5 groups (patients) by the Kaggle file names",)
+    assert index.notes == ()
+    (patients,) = index.inferences
+    assert (patients.found, patients.reason) == ("5 patients, 6 images", "the Kaggle file names")
 
 
 def test_bad_images_stop_everything_with_a_list(tmp_path: Path) -> None:
@@ -170,9 +173,10 @@ def test_byte_identical_files_are_one_group_and_said(tmp_path: Path) -> None:
 
 def test_unknown_names_are_groups_of_their_own_and_said(tmp_path: Path) -> None:
     listing = list_images(lay_out(tmp_path))
-    index = index_images(listing, make_facts(listing), group_regex=r"^(zzz)")
+    index = index_images(listing, make_facts(listing), rule=set_rule(r"^(zzz)"))
     assert {r.group for r in index.records} == {r.path for r in index.records}
-    assert "no patient is known from the file names" in index.notes[0]
+    (patients,) = index.inferences
+    assert (patients.found, patients.certainty) == ("not known: each image by itself", "set")
 
 
 def test_folder_to_records_works_from_end_to_end(tmp_path: Path) -> None:
@@ -244,6 +248,6 @@ def test_a_patient_id_becomes_a_group_only_in_hiding() -> None:
     }
     for without in (
         index_images(listing, facts),
-        index_images(listing, facts, hide=str.upper, group_regex="(?!)"),
+        index_images(listing, facts, hide=str.upper, rule=set_rule("(?!)")),
     ):
         assert all(r.group in (r.path, "named") for r in without.records)

@@ -218,7 +218,7 @@ def test_dicom_exports_without_suffix_keep_patients_whole_and_out_of_the_run(
     monkeypatch.setenv("MEDIMG_GROUP_KEY", "a key of this test")
     for number in range(60):
         film = make_phantom(7, number, is_positive=number % 2 == 0, image_size=64).pixels
-        label = "sick" if number % 2 == 0 else "well"
+        label = "sick" if number % 2 == 0 else "not sick"
         patient = f"MRN-{number // 4:04d}-{number % 2}"
         write_dicom(tmp_path / "data" / label / f"IM{number:04d}", film, patient=patient)
     result = train(make_config(tmp_path / "data", tmp_path / "out", **FAST))

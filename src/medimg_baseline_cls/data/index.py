@@ -23,29 +23,31 @@ from medimg_baseline_cls.data.listing import (
     path_of,
     require_images,
 )
+from medimg_baseline_cls.data.patients import (
+    CLASS_DEPTH,
+    DEFAULT_GROUP_REGEX,
+    KAGGLE,
+    PatientRule,
+    infer_patients,
+    name_group,
+)
 from medimg_baseline_cls.data.source import MISSING
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord, Inference
 from medimg_baseline_cls.utils.memory import collector_paused
 
 __all__ = [
-    "CLASS_DEPTH",
-    "DEFAULT_GROUP_REGEX",
     "Index",
     "ListedFile",
     "Listing",
     "find_groups",
+    "group_images",
     "index_images",
     "known_patients",
     "list_images",
 ]
 
-# Number and etiology make the patient in the Kaggle chest films: person23_bacteria_77.jpeg,
-# IM-0115-0001.jpeg, NORMAL2-IM-0381-0001.jpeg. The bare personN is not a patient.
-DEFAULT_GROUP_REGEX = r"(?:^|/)(person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+)(?=[-_.])[^/]*$"
-
 _NUM_SHOWN = 10
-CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def index_images(
     listing: Listing,
     facts: Iterable[FileFacts],
     *,
-    group_regex: str | None = None,
+    rule: PatientRule = KAGGLE,
     on_bad_image: Literal["error", "skip"] = "error",
     hide: Callable[[str], str] | None = None,
 ) -> Index:
@@ -83,11 +85,10 @@ def index_images(
     Args:
         listing: from `list_images`.
         facts: from `build_cache`, one per listed file, in any order.
-        group_regex: finds the patient in a file's path, see `find_groups`; None uses
-            DEFAULT_GROUP_REGEX.
+        rule: finds the patient in a file's path.
         on_bad_image: "error" stops at files that cannot be decoded; "skip" rejects them.
         hide: makes the group of a DICOM file from its PatientID, where the listing names no
-            group and `group_regex` is None; None leaves PatientIDs unused.
+            group and the rule was not set by the user; None leaves PatientIDs unused.
 
     Raises:
         DataError: A file cannot be decoded and `on_bad_image` is "error", or no image of
@@ -103,22 +104,45 @@ def index_images(
     files = [file for file, _ in pairs]
     has_split = any(file.folder for file in files)
     require_images(files, listing.class_names, task=listing.task, has_split=has_split)
-    known = known_patients(pairs, hide=hide if group_regex is None else None)
-    groups = find_groups(
-        {file.path: fact.sha256 for file, fact in pairs},
-        group_regex=group_regex,
-        known=known,
-        depth=CLASS_DEPTH[listing.kind],
-    )
-    records = tuple(_make_record(file, fact, group=groups[file.path]) for file, fact in pairs)
-    source = _name_source(records, group_regex, num_known=len(known))
+    records, patients = group_images(listing, pairs, rule=rule, hide=hide)
     return Index(
         records=records,
         cache_rows=np.array([fact.row for _, fact in pairs], dtype=np.int64),
         rejected=rejected,
-        notes=tuple(_note_records(records, rejected, source=source)),
-        patients_by=source or "not known: each image by itself",
+        notes=tuple(_note_records(records, rejected)),
+        patients_by=patients.reason if patients.certainty != "unknown" else patients.found,
+        inferences=(patients,),
     )
+
+
+def group_images(
+    listing: Listing,
+    images: Sequence[tuple[ListedFile, FileFacts]],
+    *,
+    rule: PatientRule,
+    hide: Callable[[str], str] | None,
+    are_equal_united: bool = True,
+) -> tuple[tuple[ImageRecord, ...], Inference]:
+    """Return the records of some images with their patients, and how the patients were found.
+
+    Args:
+        listing: where the images come from.
+        images: listed files with what was found in them.
+        rule: as for `index_images`.
+        hide: as for `index_images`.
+        are_equal_united: whether patients who share a byte-identical file become one.
+    """
+    known = known_patients(images, hide=None if rule.certainty == "set" else hide)
+    groups = find_groups(
+        {file.path: fact.sha256 if are_equal_united else file.path for file, fact in images},
+        group_regex=rule.pattern,
+        known=known,
+        depth=CLASS_DEPTH[listing.kind],
+    )
+    records = tuple(_make_record(file, fact, group=groups[file.path]) for file, fact in images)
+    named = {file.path: file.group or fact.patient_id or "" for file, fact in images}
+    named = {path: named[path] for path in known}
+    return records, infer_patients(records, listing, rule=rule, named=named)
 
 
 def known_patients(
@@ -193,29 +217,10 @@ def _make_record(file: ListedFile, facts: FileFacts, *, group: str) -> ImageReco
     )
 
 
-def _name_source(records: Sequence[ImageRecord], group_regex: str | None, *, num_known: int) -> str:
-    """Return what told the patients; "" where each image is a group of its own."""
-    if all(record.group == record.path for record in records):
-        return ""
-    source = "the Kaggle file names" if group_regex is None else "group_regex"
-    if num_known:
-        return "the data" if num_known == len(records) else f"the data and {source}"
-    return source
-
-
-def _note_records(
-    records: Sequence[ImageRecord], rejected: Sequence[object], *, source: str
-) -> Iterable[str]:
+def _note_records(records: Sequence[ImageRecord], rejected: Sequence[object]) -> Iterable[str]:
     if rejected:
         noun, verb = ("file", "was") if len(rejected) == 1 else ("files", "were")
         yield f"{len(rejected)} {noun} that cannot be decoded {verb} rejected"
-    lone = sum(record.group == record.path for record in records)
-    num_groups = len({record.group for record in records})
-    if not source:
-        yield "no patient is known from the file names: each image is a group of its own"
-    else:
-        own = f", {lone} images are groups of their own" if lone else ""
-        yield f"{len(records)} images of {num_groups} groups (patients) by {source}{own}"
     labels: defaultdict[str, set[str]] = defaultdict(set)
     for record in records:
         labels[record.sha256].add(record.label)
@@ -244,22 +249,6 @@ def _compile(regex: str) -> re.Pattern[str]:
         return re.compile(regex)
     except re.error as error:
         raise DataError(f"group_regex {regex!r} is no valid expression: {error}.") from error
-
-
-def name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
-    """Return the patient that an expression finds in a path below the class folder, else the path.
-
-    Args:
-        path: of an image.
-        pattern: its groups, or else its whole match, name the patient.
-        depth: how many folders stand above the part that is searched.
-    """
-    below = path.split("/", depth)[-1]  # without split and class folder
-    match = pattern.search(below)
-    if match is None:
-        return path
-    parts = [part for part in match.groups() if part]
-    return "_".join(parts) or match.group() or path
 
 
 def _root(parents: dict[str, str], name: str) -> str:

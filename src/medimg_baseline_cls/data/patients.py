@@ -1,26 +1,110 @@
-"""Say what is doubtful about patients before any image is read: by file names and columns.
+"""Find out who the patients are: from file names and folders, before any image is read.
 
-A pattern that matches no name would make every image a patient of its own, unseen: it is
-refused. Where nothing names the patient, but a column or the file names seem to, a hint does.
+A rule is an expression that finds the patient in the path below the class folder. It is looked
+for in all names together, so that a stray file does not hide it, and it is only a guess unless
+the names say patient, subject, case, ... themselves. An expression of the user that finds no
+patient is refused.
 """
 
 import re
 import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from medimg_baseline_cls.data.index import CLASS_DEPTH, DEFAULT_GROUP_REGEX, name_group
 from medimg_baseline_cls.data.listing import ListedFile, Listing
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.schema import Certainty, ImageRecord, Inference
 
-_PATIENT_COLUMNS = frozenset(
-    f"{word}{end}"
-    for word in ("patient", "subject", "case", "person", "participant", "pat", "subj", "p")
-    for end in ("", "id", "no", "number", "name")
-) - {"p", "pname", "pno", "pnumber"}
-_PATIENT_NAME = re.compile(
-    r"(?:^|/)(patient|pat|subject|subj|sub|case|person|participant|pt|p)([-_]?)\d+(?=[-_.][^/]*$)",
-    re.IGNORECASE,
+CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
+
+# Number and etiology make the patient in the Kaggle chest X-rays: person23_bacteria_77.jpeg,
+# IM-0115-0001.jpeg, NORMAL2-IM-0381-0001.jpeg. The bare personN is not a patient.
+DEFAULT_GROUP_REGEX = r"(?:^|/)(person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+)(?=[-_.])[^/]*$"
+
+_WORDS = "patient|pat|pid|subject|subj|sub|case|person|participant|pt"
+_MIN_KEYS = 3
+_MIN_SHARE = 0.5  # of the names that a pattern has to match
+_MAX_SHARE = 0.2  # of the images that one patient may have before it is doubted
+_FEW = 10  # images that one patient may have in any data set
+_RISK = "images of one patient may be in more than one split"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRule:
+    """How the patient is read from a path: an expression, where it comes from, how sure it is."""
+
+    pattern: str
+    source: str
+    certainty: Certainty
+
+
+KAGGLE = PatientRule(pattern=DEFAULT_GROUP_REGEX, source="the Kaggle file names", certainty="sure")
+_UNKNOWN = PatientRule(pattern=DEFAULT_GROUP_REGEX, source="", certainty="unknown")
+# Names that say themselves that a patient follows.
+_SURE = (
+    KAGGLE,
+    PatientRule(
+        pattern=rf"(?i)(?:^|[/_. -])((?:{_WORDS})[_. -]?[a-z]?\d+)(?!\d)",
+        source="names with the word patient, subject, case, ...",
+        certainty="sure",
+    ),
+    PatientRule(pattern=r"(?:^|[/_-])(P_\d{3,})(?=[/_.-])", source="P_ numbers", certainty="sure"),
+    PatientRule(pattern=r"(?:^|/)(p\d{7,})/", source="MIMIC folders", certainty="sure"),
+    PatientRule(pattern=r"(TCGA-\w\w-\w{4})", source="TCGA barcodes", certainty="sure"),
 )
-_RISK = "one patient may stand on two sides of the split"
+# Names in which several images share the same beginning.
+_GUESSES = (
+    PatientRule(
+        pattern=r"(?:^|/)(\d+)[_ -][^/]*$",
+        source="a number that several file names begin with",
+        certainty="guess",
+    ),
+    PatientRule(
+        pattern=r"(?:^|/)([A-Za-z][A-Za-z_-]{0,15}\d+)[_ -][^/]*$",
+        source="a name with a number that several file names begin with",
+        certainty="guess",
+    ),
+)
+
+
+def set_rule(group_regex: str) -> PatientRule:
+    """Return the rule of an expression that the user has set."""
+    return PatientRule(pattern=group_regex, source="group_regex", certainty="set")
+
+
+def find_patient_rule(listing: Listing) -> PatientRule:
+    """Return the rule that fits most names; one of certainty "unknown" where none does."""
+    names = _names_below(listing)
+    for rule in _SURE:
+        if _shares(rule, names).total() >= max(2, _MIN_SHARE * len(names)):
+            return rule
+    for rule in (*_folder_rules(names), *_GUESSES):
+        if _is_plausible(_shares(rule, names), num_images=len(names)):
+            return rule
+    best = max(_SURE, key=lambda rule: _shares(rule, names).total())
+    return best if _shares(best, names) else _UNKNOWN
+
+
+def require_confirmed(listing: Listing, rule: PatientRule) -> None:
+    """Refuse a guess by which patients are in more than one split folder.
+
+    Raises:
+        DataError: with the flag that confirms the guess, and the one that denies it.
+    """
+    if rule.certainty != "guess":
+        return
+    depth, pattern = CLASS_DEPTH[listing.kind], re.compile(rule.pattern)
+    folders: defaultdict[str, set[str]] = defaultdict(set)
+    for file in listing.files:
+        folders[name_group(file.path, pattern, depth=depth)].add(file.folder)
+    shared = [name for name, held in folders.items() if len(held) > 1]
+    if shared:
+        raise DataError(
+            f"{rule.source} may be the patient, but then {len(shared)} patients, such as "
+            f"{shared[0]}, are in more than one split: pass --group-regex none if each image is "
+            f"another patient, or --group-regex {shlex.quote(rule.pattern)} to confirm."
+        )
 
 
 def require_matches(listing: Listing, *, group_regex: str) -> None:
@@ -38,7 +122,7 @@ def require_matches(listing: Listing, *, group_regex: str) -> None:
     if names and not any(pattern.search(name) for name in names):
         raise DataError(
             f"--group-regex {shlex.quote(group_regex)} matches 0 of {len(names)} names, such as "
-            f"{names[0]}: correct it, so that no patient stands on two sides; or say "
+            f"{names[0]}: correct it, so that no patient is in more than one split; or pass "
             "--group-regex none if each image is another patient."
         )
     patients = {name_group(name, pattern, depth=0) for name in names}
@@ -50,22 +134,154 @@ def require_matches(listing: Listing, *, group_regex: str) -> None:
         )
 
 
-def find_patient_hint(listing: Listing) -> tuple[str, str] | None:
-    """Return what seems to name the patient though nothing was set, and the flag that uses it."""
-    names = _names_below(listing)
-    if len(names) < len(listing.files) or any(re.search(DEFAULT_GROUP_REGEX, n) for n in names):
-        return None
-    for column in listing.unused_columns:
-        if re.sub(r"[^a-z]", "", column.lower()) in _PATIENT_COLUMNS:
-            flag = f"add --group-column {shlex.quote(column)}"
-            return f"the table has a column {column}, which is not used: {_RISK}", flag
-    matches = [_PATIENT_NAME.search(name) for name in names]
-    found = [match for match in matches if match is not None]
-    if len(found) < len(names) or len({match.group() for match in found}) == len(names):
-        return None
-    regex = rf"({found[0].group(1)}{found[0].group(2)}\d+)[-_.]"
-    text = f"names such as {names[0]} seem to hold the patient: {_RISK}"
-    return text, f"add --group-regex '{regex}'"
+def name_group(path: str, pattern: re.Pattern[str], *, depth: int) -> str:
+    """Return the patient that an expression finds in a path below the class folder, else the path.
+
+    Args:
+        path: of an image.
+        pattern: its groups, or else its whole match, name the patient.
+        depth: how many folders are above the part that is searched.
+    """
+    below = path.split("/", depth)[-1]  # without split and class folder
+    match = pattern.search(below)
+    if match is None:
+        return path
+    parts = [part for part in match.groups() if part]
+    return "_".join(parts) or match.group() or path
+
+
+def infer_patients(
+    records: Sequence[ImageRecord],
+    listing: Listing,
+    *,
+    rule: PatientRule,
+    named: Mapping[str, str],
+) -> Inference:
+    """Return who the patients of some images are, how sure that is, and what is doubtful.
+
+    Args:
+        records: the images with their groups.
+        listing: where they come from.
+        rule: how the patient was read from a path.
+        named: path to what the data name as the patient, as it is in the table or DICOM tag.
+    """
+    num_groups = len({record.group for record in records})
+    num_lone = sum(record.group == record.path for record in records)
+    field = _name_field(listing)
+    if num_lone == len(records):
+        is_set = rule.certainty == "set"
+        return Inference(
+            topic="patients",
+            found="not known: each image by itself",
+            reason=f"{rule.source}" if is_set else "no name, column or tag tells the patient",
+            certainty="set" if is_set else "unknown",
+            flag="--group-regex REGEX or --group-column COLUMN",
+            warning=""
+            if is_set
+            else f"no patient is known: {_RISK}; pass --group-regex or "
+            "--group-column, or --group-regex none if each image is another patient",
+        )
+    source = rule.source
+    if named:
+        source = field if len(named) == len(records) else f"{field} and {source}".rstrip(" and")
+    warnings = [
+        *_warn_of_guess(rule, num_named=len(named), num_images=len(records)),
+        *_warn_of_lone(num_lone, len(records), field=field if named else rule.source),
+        *_warn_of_giant(records, named, field=field if named else rule.source),
+    ]
+    return Inference(
+        topic="patients",
+        found=f"{num_groups} patients, {len(records)} images",
+        reason=source,
+        certainty="sure" if named and len(named) == len(records) else rule.certainty,
+        flag="--group-regex REGEX|none" if not listing.group_column else "--group-column COLUMN",
+        warning="; ".join(warnings),
+    )
+
+
+def _warn_of_guess(rule: PatientRule, *, num_named: int, num_images: int) -> Iterator[str]:
+    if rule.certainty == "guess" and num_named < num_images:
+        yield (
+            f"the patients were guessed from the names ({rule.source}): pass --group-regex "
+            f"{shlex.quote(rule.pattern)} to confirm, or --group-regex none"
+        )
+
+
+def _warn_of_lone(num_lone: int, num_images: int, *, field: str) -> Iterator[str]:
+    if num_lone:
+        yield (
+            f"{num_lone} of {num_images} images have no patient by {field}: each counts as a "
+            f"patient of its own, and {_RISK}"
+        )
+
+
+def _warn_of_giant(
+    records: Sequence[ImageRecord], named: Mapping[str, str], *, field: str
+) -> Iterator[str]:
+    """Warn of one patient with very many images: a filler such as ANONYMOUS, or a wrong pattern."""
+    sizes = Counter(record.group for record in records)
+    name, size = sizes.most_common(1)[0]
+    if size <= max(_FEW, _MAX_SHARE * len(records)):
+        return
+    members = [record for record in records if record.group == name]
+    labels = sorted({record.label for record in members})
+    fillers = {named[r.path] for r in members if _is_filler(named.get(r.path, "patient"))}
+    value = f" {min(fillers)!r}" if fillers else ""
+    classes = f" of the classes {', '.join(labels)}" if len(labels) > 1 else ""
+    yield (
+        f"one patient has {size} of {len(records)} images{classes}: {field}{value} does not seem "
+        "to name a patient there; correct it, or pass --group-column or --group-regex"
+    )
+
+
+def _is_filler(value: str) -> bool:
+    """Return whether a patient's name is one that de-identification leaves to everybody."""
+    word = re.sub(r"[^a-z0-9]", "", value.casefold())
+    return not word.strip("0x") or word.startswith(("anon", "deid", "unknown", "none", "removed"))
+
+
+def _name_field(listing: Listing) -> str:
+    if listing.group_column is not None:
+        return f"column {listing.group_column}"
+    return "PatientID (0010,0020)"
+
+
+def _folder_rules(names: Sequence[str]) -> Iterator[PatientRule]:
+    """Yield a rule for each level of folders below the class.
+
+    A level of buckets, as in p10/p10000032/, is passed over: the next one repeats its names.
+    """
+    parts = [name.split("/")[:-1] for name in names]
+    for level in range(max(map(len, parts), default=0)):
+        held = [part for part in parts if len(part) > level]
+        deeper = [part for part in held if len(part) > level + 1]
+        is_bucket = bool(deeper) and all(p[level + 1].startswith(p[level]) for p in deeper)
+        if len(held) >= _MIN_SHARE * len(names) and not is_bucket:
+            skipped = f"(?:[^/]+/){{{level}}}" if level else ""
+            yield PatientRule(
+                pattern=rf"^{skipped}([^/]+)/",
+                source="a folder for each patient",
+                certainty="guess",
+            )
+
+
+def _shares(rule: PatientRule, names: Iterable[str]) -> Counter[str]:
+    """Return the number of names of each patient that a rule finds."""
+    pattern = re.compile(rule.pattern)
+    found = (name_group(name, pattern, depth=0) for name in names if pattern.search(name))
+    return Counter(found)
+
+
+def _is_plausible(shares: Counter[str], *, num_images: int) -> bool:
+    """Return whether keys may be patients: many, some with several images, none with very many."""
+    matched = shares.total()
+    in_shared = sum(count for count in shares.values() if count > 1)
+    return (
+        matched >= _MIN_SHARE * num_images
+        and len(shares) >= _MIN_KEYS
+        and in_shared >= 0.1 * matched
+        and max(shares.values()) <= max(_FEW, _MAX_SHARE * num_images)
+    )
 
 
 def _names_below(listing: Listing) -> list[str]:

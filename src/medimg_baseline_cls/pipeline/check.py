@@ -22,22 +22,20 @@ from medimg_baseline_cls.data.audit.images import AuditImages, FileLook, look_at
 from medimg_baseline_cls.data.audit.measure import shrink, to_grey
 from medimg_baseline_cls.data.audit.run import audit_images
 from medimg_baseline_cls.data.cache import FileFacts, build_cache
-from medimg_baseline_cls.data.index import CLASS_DEPTH, find_groups, known_patients
-from medimg_baseline_cls.data.listing import ListedFile
+from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.inferences import find_positive_class, show_inferences
 from medimg_baseline_cls.pipeline.listing import (
-    find_group_regex,
+    choose_patient_rule,
     find_root,
     hide_patient,
     list_data,
-    look_for_patients,
 )
 from medimg_baseline_cls.pipeline.prepare import choose_pixels, count_workers
 from medimg_baseline_cls.report.audit_page import write_audit_page
-from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
+from medimg_baseline_cls.schema import SPLIT_NAMES, Split
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder
@@ -98,7 +96,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     """
     cache_dir = config.cache_dir or config.output_dir / "cache"
     listing = list_data(config, cache_dir=cache_dir)
-    look_for_patients(config, listing, log=log)
+    rule = choose_patient_rule(config, listing)
     for note in listing.notes:
         log.info(note)
     paths = [file.path for file in listing.files]
@@ -113,22 +111,13 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     )
     pairs = list(zip(listing.files, cache.facts, strict=True))
     good = [(file, fact) for file, fact in pairs if fact.error is None]
-    regex = find_group_regex(config)
-    known = known_patients(good, hide=hide_patient if regex is None else None)
-    # Each path as its own content: the patients as named, not yet united by equal files.
-    groups = find_groups(
-        {file.path: file.path for file, _ in good},
-        group_regex=regex,
-        known=known,
-        depth=CLASS_DEPTH[listing.kind],
+    # The patients as named, not yet united by equal files.
+    records, patients = group_images(
+        listing, good, rule=rule, hide=hide_patient, are_equal_united=False
     )
+    positive = find_positive_class(config, listing)[1]
     return AuditImages(
-        split=Split(
-            tuple(_make_record(file, fact, group=groups[file.path]) for file, fact in good),
-            listing.class_names,
-            listing.task,
-            listing.subgroup_names,
-        ),
+        split=Split(records, listing.class_names, listing.task, listing.subgroup_names),
         rows=np.array([fact.row for _, fact in good], dtype=np.int64),
         pixels=cache.pixels,
         looks=tuple(_look(data_dir, fact) for _, fact in good),
@@ -136,7 +125,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
             (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
         ),
         bad_files_stop=config.on_bad_image == "error",
-        inferences=(*listing.inferences, find_positive_class(config, listing)[1], color),
+        inferences=(*listing.inferences, positive, patients, color),
     )
 
 
@@ -164,20 +153,6 @@ def _look(data_dir: Path, fact: FileFacts) -> FileLook:
     if is_npz(data_dir):
         return FileLook(fact.num_bytes, mode=fact.mode)
     return look_at_file(data_dir / fact.path, mode=fact.mode)
-
-
-def _make_record(file: ListedFile, fact: FileFacts, *, group: str) -> ImageRecord:
-    return ImageRecord(
-        image_id=file.path,
-        path=file.path,
-        label=file.label,
-        group=group,
-        split=file.folder,
-        sha256=fact.sha256,
-        width=fact.width,
-        height=fact.height,
-        subgroups=file.subgroups,
-    )
 
 
 def _describe(config: Config, images: AuditImages, *, checks: Sequence[Check]) -> dict[str, Any]:

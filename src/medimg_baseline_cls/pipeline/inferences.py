@@ -79,6 +79,6 @@ def list_warnings(inferences: Iterable[Mapping[str, Any]]) -> list[str]:
 def _repeat_command(flag: str, value: str) -> str:
     """Return the command that was typed, with one more flag."""
     program, *rest = sys.argv
-    if not program.endswith(("medimg", "__main__.py")):  # called from Python
+    if not program.endswith(("/medimg", "medimg_baseline_cls/__main__.py")):  # called from Python
         return f"Config(..., {flag.removeprefix('--').replace('-', '_')}={value!r})"
     return shlex.join(["medimg", *rest, flag, value])

@@ -12,10 +12,15 @@ from medimg_baseline_cls.data.held_out import require_site
 from medimg_baseline_cls.data.labels import LabelRule
 from medimg_baseline_cls.data.listing import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
-from medimg_baseline_cls.data.patients import find_patient_hint, require_matches
+from medimg_baseline_cls.data.patients import (
+    PatientRule,
+    find_patient_rule,
+    require_confirmed,
+    require_matches,
+    set_rule,
+)
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError
-from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 _OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
@@ -70,21 +75,30 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
     return listing
 
 
-def look_for_patients(config: Config, listing: Listing, *, log: RunLog) -> None:
-    """Refuse a pattern that finds no patient; hint at a column or a name that seems to hold one.
+def choose_patient_rule(config: Config, listing: Listing) -> PatientRule:
+    """Return how the patient is read from a path: as set, else as all names together tell.
 
     Raises:
-        DataError: `group_regex` matches no file name.
+        DataError: `group_regex` matches no file name, or makes one patient of all images.
     """
-    if config.group_regex not in ("auto", "none"):
-        require_matches(listing, group_regex=config.group_regex)
-    elif config.group_regex == "auto" and (found := find_patient_hint(listing)) is not None:
-        log.hint(found[0], fix=found[1])
+    if config.group_regex == "auto":
+        return find_patient_rule(listing)
+    if config.group_regex == "none":
+        return set_rule("(?!)")
+    require_matches(listing, group_regex=config.group_regex)
+    return set_rule(config.group_regex)
 
 
-def find_group_regex(config: Config) -> str | None:
-    """Return the expression that finds the patient; None means the indexer's own."""
-    return {"auto": None, "none": "(?!)"}.get(config.group_regex, config.group_regex)
+def require_patients(config: Config, listing: Listing) -> PatientRule:
+    """Return that rule for a training; a guess that the folders of a split contradict is refused.
+
+    Raises:
+        DataError: as `choose_patient_rule`, or the guess has to be confirmed.
+    """
+    rule = choose_patient_rule(config, listing)
+    if config.num_folds is None:  # folds are drawn over all images
+        require_confirmed(listing, rule)
+    return rule
 
 
 def hide_patient(name: str) -> str:

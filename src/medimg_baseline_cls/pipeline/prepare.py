@@ -23,6 +23,7 @@ from medimg_baseline_cls.data.index import (
     index_images,
 )
 from medimg_baseline_cls.data.loaders import ImageSet, Loader
+from medimg_baseline_cls.data.patients import PatientRule
 from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import open_source
@@ -42,11 +43,10 @@ from medimg_baseline_cls.pipeline.inferences import (
     show_inferences,
 )
 from medimg_baseline_cls.pipeline.listing import (
-    find_group_regex,
     find_root,
     hide_patient,
     list_data,
-    look_for_patients,
+    require_patients,
 )
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Inference, Split
@@ -111,14 +111,14 @@ def prepare_data(session: Session) -> PreparedData:
     data_dir = find_root(config)
     how_to_split = _split_settings(config)
     listing = list_data(config, cache_dir=session.cache_dir)
-    look_for_patients(config, listing, log=log)
+    rule = require_patients(config, listing)
     mistakes = check_task(config, listing.task, num_classes=len(listing.class_names))
     if mistakes:
         raise SettingsError(mistakes)
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
-    index, pixels = _index(session, data_dir, listing=listing, settings=settings)
+    index, pixels = _index(session, data_dir, listing=listing, settings=settings, rule=rule)
     listing = replace(listing, files=())  # the index holds what follows needs of them
     result = split_images(
         index.records,
@@ -233,7 +233,12 @@ def choose_pixels(
 
 
 def _index(
-    session: Session, data_dir: Path, *, listing: Listing, settings: PixelSettings
+    session: Session,
+    data_dir: Path,
+    *,
+    listing: Listing,
+    settings: PixelSettings,
+    rule: PatientRule,
 ) -> tuple[Index, NDArray[Any]]:
     """Return the images that can be used, and the pixel array."""
     config = session.config
@@ -241,7 +246,7 @@ def _index(
     index = index_images(
         listing,
         cache.facts,
-        group_regex=find_group_regex(config),
+        rule=rule,
         on_bad_image=config.on_bad_image,
         hide=hide_patient,
     )
