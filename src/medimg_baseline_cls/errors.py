@@ -4,7 +4,7 @@
       ConfigError               a setting, a flag or a settings file
       DataError                 the folder of images, its labels, its splits
         BadImageError           one file that cannot be decoded
-        LeakageError            a patient or a file on two sides of a split
+        LeakageError            a patient or a file in more than one split
       ModelError                an architecture, a layer name
         WeightsError            pretrained weights that are missing or do not fit
       TrainingError             training cannot go on (a loss that is not finite, a bad resume)
@@ -35,7 +35,7 @@ class BadImageError(DataError):
 
 
 class LeakageError(DataError):
-    """A patient or a byte-identical file stands on two sides of a split."""
+    """A patient or a byte-identical file is in more than one split."""
 
 
 class ModelError(MedimgError):

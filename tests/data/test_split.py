@@ -342,7 +342,7 @@ def test_equal_files_are_told_as_such_and_not_as_a_wrong_pattern() -> None:
     records = [*with_val(MIN_VAL_IMAGES), *make_records({"NORMAL": 5}, split="test")]
     for number in (0, len(records) - 1):  # as the index does: equal files make one group
         records[number] = replace(records[number], sha256="same", group="united")
-    with pytest.raises(LeakageError, match=r"^1 byte-identical file.*remove the copies") as caught:
+    with pytest.raises(LeakageError, match=r"^1 byte-identical file.*remove all copies") as caught:
         divide(records)
     assert "medimg check" in str(caught.value) and "regex" not in str(caught.value)
 

@@ -208,3 +208,29 @@ def test_limit_keeps_both_classes_in_both_folders(
 def test_workers_default_to_the_processors() -> None:
     assert count_workers(None) >= 1
     assert [count_workers(n) for n in (0, 1, 5)] == [0, 1, 5]
+
+
+def test_copies_of_test_images_are_refused_or_left_out_of_train(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    data_dir = tmp_path / "data"
+    shutil.copytree(phantoms, data_dir)
+    original = next(data_dir.glob("test/NORMAL/*.png"))
+    shutil.copy(original, data_dir / "train/NORMAL/copy.png")
+    with Image.open(original) as image:
+        image.resize((90, 90)).save(data_dir / "train/NORMAL/smaller.png")
+    with pytest.raises(DataError, match="--on-leak drop"):
+        prepare(make_config(data_dir, tmp_path / "error"))
+    gone: dict[str, set[str]] = {}
+    for choice in ("drop", "drop_near"):
+        data, run_dir = prepare(make_config(data_dir, tmp_path / choice, on_leak=choice))
+        gone[choice] = {row["path"] for row in read_rows(run_dir / "rejected.csv")}
+        kept = {row["path"] for row in read_rows(run_dir / "split.csv")}
+        assert {p for p in kept if p.startswith("test/")} == {
+            p.relative_to(data_dir).as_posix() for p in data_dir.glob("test/*/*.png")
+        }
+        assert not kept & gone[choice]
+        (leaks,) = (i for i in data.provenance["inferences"] if i["topic"] == "leaks")
+        assert leaks["found"] == f"{len(gone[choice])} images left out"
+    assert gone["drop"] == {"train/NORMAL/copy.png"}
+    assert gone["drop_near"] == {"train/NORMAL/copy.png", "train/NORMAL/smaller.png"}

@@ -7,6 +7,7 @@ FIELD_GROUPS: dict[str, tuple[str, ...]] = {
         "positive_class",
         "group_regex",
         "on_bad_image",
+        "on_leak",
         "limit",
     ),
     "table": (

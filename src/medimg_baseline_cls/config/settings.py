@@ -169,6 +169,10 @@ class Config:
     on_bad_image: Literal["error", "skip"] = "error"
     """Unreadable files: stop with a list, or list them in rejected.csv."""
 
+    on_leak: Literal["error", "drop", "drop_near"] = "error"
+    """Patients or copies in more than one split of yours: stop, or leave them out of the training
+    side and keep TEST as it is (drop_near: nearly identical images too)."""
+
     arch: str = "resnet18"
     """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
 

@@ -98,7 +98,7 @@ def write_phantoms(
     """Write a data set of phantoms: train/ and test/ with a folder per class, and masks/.
 
     The folder appears whole or not at all. Names are those of the Kaggle set, two films
-    of some patients, no patient on two sides.
+    of some patients, no patient in more than one split.
 
     Args:
         folder: where to; it must not exist yet, or be empty.

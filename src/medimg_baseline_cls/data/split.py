@@ -54,7 +54,7 @@ def split_images(
     Raises:
         ConfigError: There is no such site.
         DataError: The split is impossible with these images.
-        LeakageError: A group or a sha256 stands on two sides.
+        LeakageError: A group or a sha256 is in more than one split.
     """
     ordered = sorted(records, key=_get_path)
     draw = Draw(ordered, settings, tuple(class_names), task, tuple(subgroup_names))
@@ -79,7 +79,7 @@ def split_images(
 
 
 def check_leakage(split: Split) -> None:
-    """Refuse a split in which a group or a byte-identical file stands on two sides.
+    """Refuse a split in which a group or a byte-identical file is in more than one split.
 
     Raises:
         LeakageError: The text lists the files.
@@ -246,12 +246,13 @@ def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[
         lines.append(f"  {key[:48]}: {places}")
     if len(shared) > _NUM_SHOWN:
         lines.append(f"  ... and {len(shared) - _NUM_SHOWN} more")
-    advice = "remove the copies from all sides but one"
+    advice = "remove all copies but one"
     if kind == "group":
-        advice = "move all images of a patient to one side, or correct what names the patient"
+        advice = "move all images of a patient to one split, or correct what names the patient"
     return (
-        f"{len(shared)} {what} stand on two sides of the split; {advice} (`medimg check` shows "
-        "all of them):\n" + "\n".join(lines)
+        f"{len(shared)} {what} are in more than one split; {advice}, or pass --on-leak drop to "
+        "leave them out of the training side (`medimg check` shows all of them):\n"
+        + "\n".join(lines)
     )
 
 

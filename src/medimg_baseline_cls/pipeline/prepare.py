@@ -42,6 +42,7 @@ from medimg_baseline_cls.pipeline.inferences import (
     require_positive_class,
     show_inferences,
 )
+from medimg_baseline_cls.pipeline.leaks import leave_out_leaks
 from medimg_baseline_cls.pipeline.listing import (
     find_root,
     hide_patient,
@@ -120,18 +121,20 @@ def prepare_data(session: Session) -> PreparedData:
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
     index, pixels = _index(session, data_dir, listing=listing, settings=settings, rule=rule)
     listing = replace(listing, files=())  # the index holds what follows needs of them
+    cleaned, leaks = leave_out_leaks(config, index, pixels=pixels, log=log)
+    rejected = (*index.rejected, *cleaned.left_out)
     result = split_images(
-        index.records,
+        cleaned.records,
         settings=how_to_split,
         class_names=listing.class_names,
         task=listing.task,
         subgroup_names=listing.subgroup_names,
     )
     check_leakage(result.split)
-    inferences = (*listing.inferences, positive_class, *index.inferences, color)
+    inferences = (*listing.inferences, positive_class, *index.inferences, *leaks, color)
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
-        write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=index.rejected)
+        write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=rejected)
     log.info(f"data: {data_dir} ({listing.kind})")
     log.info(f"{_TASK_WORDS[listing.task]}: {', '.join(listing.class_names)}")
     show_inferences(log, inferences)
@@ -152,7 +155,7 @@ def prepare_data(session: Session) -> PreparedData:
         "positive_class": positive,
         "color": settings.color,
         "val_strategy": result.strategy,
-        "num_rejected": len(index.rejected),
+        "num_rejected": len(rejected),
         "patients_by": index.patients_by,
         "inferences": [asdict(item) for item in inferences],
         "split_sha256": sha256_file(session.run_dir / "split.csv") if session.is_main else None,
@@ -167,7 +170,7 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
 
     Raises:
         RunError: the data folder is gone, or a file is not the one that was split.
-        LeakageError: split.csv was edited so that a patient stands on two sides.
+        LeakageError: split.csv was edited so that a patient is in more than one split.
     """
     config = session.config
     for change in find_split_change(session.run_dir, provenance):

@@ -40,7 +40,7 @@ _KINDS = {
 _PLACES: dict[str, tuple[Verdict, str, str]] = {
     "across_splits": (
         "error",
-        "on two sides of the split",
+        "in more than one split",
         "Remove the copies from all sides but one: a model is scored on images it has learnt.",
     ),
     "across_classes": (

@@ -1,4 +1,4 @@
-"""Judge the patients: on two sides of the split, with contradictory labels, or spelt twice."""
+"""Judge the patients: in more than one split, with contradictory labels, or spelt twice."""
 
 import re
 from collections import defaultdict
@@ -36,7 +36,7 @@ def check_groups(images: AuditImages) -> Check:
                 count=len(groups),
                 what="images without a known patient",
                 advice="Say which part of the name is the patient by --group-regex, or the column "
-                "of a table: otherwise one patient may stand on two sides unseen.",
+                "of a table: otherwise one patient may be in more than one split unseen.",
             )
         )
     lone = [held[0].path for name, held in groups.items() if name not in known]
@@ -84,7 +84,7 @@ def _judge_sides(groups: Groups) -> Iterator[Finding]:
             name="group_across_splits",
             verdict="error",
             count=len(shared),
-            what="patients on two sides of the split",
+            what="patients in more than one split",
             advice="Move all images of a patient to one side, or correct --group-regex if these "
             "names are no patients.",
             examples=_show(shared, "split"),
