@@ -12,14 +12,20 @@
       ResourceError             disk, memory or a permission that the machine does not give
     RunInterrupted              Ctrl-C or SIGTERM: a normal end, with the command that resumes
 
-The command line prints a MedimgError as one sentence and exits with code 2.
+The command line prints a MedimgError as one sentence and exits with code 2. Names in a sentence are
+shown there with control characters escaped, line breaks too: a list below the sentence is passed as
+further arguments, one line each.
 """
 
 from pathlib import Path
 
 
 class MedimgError(Exception):
-    """A mistake that the user can mend; its text is the whole message."""
+    """A mistake that the user can mend; its text is the whole message, its arguments the lines."""
+
+    def __str__(self) -> str:
+        """Return the lines, those after the first indented."""
+        return "\n  ".join(map(str, self.args))
 
 
 class ConfigError(MedimgError):

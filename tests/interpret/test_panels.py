@@ -176,7 +176,7 @@ def test_letters_that_the_font_lacks_and_formulas_are_no_error(tmp_path: Path) -
     )
     painter = PanelPainter()
     painter.draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)
-    assert painter._image_id.get_text() == "bild_$x^2$?_??.png"
+    assert painter._image_id.get_text() == r"bild_$x^2$\n_?\xff.png"
     assert painter._label.get_text() == "label $\\frac$"
 
 

@@ -17,7 +17,6 @@ from medimg_baseline_cls.report.numbers import (
     format_threshold,
     group_settings,
     hide_paths,
-    replace_control,
 )
 
 STEADY = settings(deadline=None, derandomize=True)
@@ -128,11 +127,3 @@ def test_nested_settings_become_groups_and_dotted_names() -> None:
 def test_pattern_for_groups_is_printed_as_it_is() -> None:
     pattern = r"(/|^)(person\d+)/x/"
     assert group_settings({"group_regex": pattern}) == {"": {"group_regex": pattern}}
-
-
-@STEADY
-@given(st.text())
-def test_no_control_character_is_left(text: str) -> None:
-    clean = replace_control(text)
-    assert len(clean) == len(text)
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", clean)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
 from medimg_baseline_cls.utils.faults import plain_faults
+from medimg_baseline_cls.utils.visible import show_hidden
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "the whole pipeline, on phantom radiographs"),
@@ -39,20 +40,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except MedimgError as error:
-        sys.stderr.write(f"medimg: {error}\n")
+        _complain(*map(str, error.args))
         _drop_unwritten()
         return EXIT_MISTAKE
     except RunInterrupted as stop:
-        sys.stderr.write(f"medimg: {stop}\n")
+        _complain(str(stop))
         return EXIT_INTERRUPTED
     except KeyboardInterrupt:
-        sys.stderr.write("medimg: interrupted.\n")
+        _complain("interrupted.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # as in `medimg train --help | head`: nobody reads on
         _drop_unwritten()
         return EXIT_UNREAD
     except SystemExit as end:  # the flag parser has printed its help or its complaint
         return end.code if isinstance(end.code, int) else EXIT_OK
+
+
+def _complain(*lines: str) -> None:
+    """Write a message to the standard error; names in it act on no terminal."""
+    text = "\n  ".join(map(show_hidden, lines))
+    sys.stderr.write(f"medimg: {text}\n")
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -1,7 +1,5 @@
 """One function per command: parse the flags, call its Python twin once. No logic."""
 
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +9,8 @@ from tyro.conf import Positional, arg
 from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import print_settings, read_request
 from medimg_baseline_cls.utils.env import is_main_process
+from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.visible import quote_words
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.pipeline import RunResult
@@ -248,9 +248,9 @@ def predict(
 def _say_next(result: "RunResult", *words: str, more: str = "") -> None:
     """Write the commands that usually come next."""
     if is_main_process():
-        run = shlex.quote(str(result.run_dir))
+        run = quote_words(str(result.run_dir))
         commands = " && ".join(f"medimg {word} {run}" for word in words)
-        sys.stdout.write(f"next: {commands}{more}\n")
+        open_log(None).info(f"next: {commands}{more}")
 
 
 def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:

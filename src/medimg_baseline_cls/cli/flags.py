@@ -6,12 +6,17 @@ tools' names for our settings, and which setting belongs to which command.
 
 import difflib
 import inspect
+import io
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial, wraps
 from typing import Any
 
 import tyro
 
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.visible import show_hidden
 
 TYRO_MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 COMMON_FLAGS = ("--help", "-h")
@@ -28,7 +33,29 @@ def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
     names = [f"--{to_dashes(p.name)}" for p in parameters if p.kind is p.KEYWORD_ONLY]
     tokens = canonical_tokens(argv, aliases={})
     check_flags(tokens, [*names, *COMMON_FLAGS], command=command)
-    tyro.cli(function, prog=f"medimg {command}", args=tokens, config=TYRO_MARKERS)
+
+    @wraps(function)
+    def collect(*values: Any, **flags: Any) -> Callable[[], Any]:
+        return partial(function, *values, **flags)
+
+    call = parse_tokens(collect, tokens, command=command)
+    call()
+
+
+def parse_tokens(kind: Any, tokens: Sequence[str], *, command: str, **more: Any) -> Any:
+    """Return what tyro makes of the arguments; what it quotes of them acts on no terminal."""
+    parse = partial(
+        tyro.cli, kind, prog=f"medimg {command}", args=tokens, config=TYRO_MARKERS, **more
+    )
+    if all(show_hidden(token) == token for token in tokens):
+        return parse()
+    complaint = io.StringIO()
+    try:
+        with redirect_stdout(complaint), redirect_stderr(complaint):
+            return parse()
+    finally:
+        lines = complaint.getvalue().split("\n")
+        sys.stderr.write("\n".join(map(show_hidden, lines)))
 
 
 def canonical_tokens(argv: Iterable[str], *, aliases: Mapping[str, str]) -> list[str]:
@@ -74,7 +101,7 @@ def check_flags(
         hint = f"did you mean {' or '.join(near)}?" if near else f"see medimg {command} --help."
         mistakes.append(f"{command} has no flag {name}: {hint}")
     if mistakes:
-        raise ConfigError("\n  ".join(mistakes))
+        raise ConfigError(*mistakes)
 
 
 def flag_names(tokens: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ Config reads them, so that a flag and a file are checked by the same rules and i
 words.
 """
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -18,10 +17,10 @@ import yaml
 
 from medimg_baseline_cls.cli.flags import (
     COMMON_FLAGS,
-    TYRO_MARKERS,
     canonical_tokens,
     check_flags,
     flag_names,
+    parse_tokens,
     to_dashes,
 )
 from medimg_baseline_cls.config import (
@@ -36,6 +35,7 @@ from medimg_baseline_cls.config import (
     suggest_fields,
 )
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.visible import quote_words, show_hidden
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH", tuple: "NAME...", str: "TEXT"}
 _OWN_METAVARS = {"data_dir": "DIR", "output_dir": "DIR", "cache_dir": "DIR", "weights": "FILE"}
@@ -87,19 +87,13 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     if command != "check" and tokens and not tokens[0].startswith("-"):
         raise ConfigError(
             f"{command} takes settings by flags alone, but got {tokens[0]}: did you mean "
-            f"--data-dir {shlex.quote(tokens[0])}?"
+            f"--data-dir {quote_words(tokens[0])}?"
         )
     file = _find_file(tokens)
     file_values = {} if file is None else load_config_file(file)
     parser = _make_parser(file_values, file=file, command=command)
     switches, rest = _take_switches(tokens)
-    parsed = tyro.cli(
-        parser,
-        prog=f"medimg {command}",
-        description=f"{summary}\n\n{_PRECEDENCE}",
-        args=rest,
-        config=TYRO_MARKERS,
-    )
+    parsed = parse_tokens(parser, rest, command=command, description=f"{summary}\n\n{_PRECEDENCE}")
     flags = _given_values(parsed, tokens) | switches | _named_folder(parsed, tokens)
     is_resumed = "--resume" in flag_names(tokens)
     if is_resumed:
@@ -130,12 +124,15 @@ def format_settings(config: Config, sources: Mapping[str, str]) -> str:
     text = ["# Settings of medimg; each line ends with where its value is from."]
     for title, names in FIELD_GROUPS.items():
         text += ["", f"# {title}"]
-        text += [f"{lines[name]:<{width}}  # {sources[name]}" for name in names]
+        text += [f"{lines[name]:<{width}}  # {show_hidden(sources[name])}" for name in names]
     return "\n".join(text) + "\n"
 
 
 def _yaml_line(name: str, value: Any) -> str:
-    dumped = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    dump = partial(yaml.safe_dump, value, default_flow_style=True, width=10**6)
+    dumped = dump(allow_unicode=True)
+    if show_hidden(dumped.rstrip("\n")) != dumped.rstrip("\n"):
+        dumped = dump(allow_unicode=False)  # as escapes, which YAML reads back
     # A lone scalar ends with "...", the mark of a document's end.
     return f"{name}: " + dumped.rstrip("\n").removesuffix("...").rstrip("\n")
 

@@ -45,11 +45,10 @@ class SettingsError(ConfigError):
         self.mistakes = tuple(mistakes)
         where = "" if file is None else f"{file}: "
         if len(self.mistakes) == 1:
-            text = where + self.mistakes[0]
+            super().__init__(where + self.mistakes[0])
         else:
             heading = f"{where}{len(self.mistakes)} mistakes in the settings:"
-            text = "\n".join([heading, *(f"  {sentence}" for sentence in self.mistakes)])
-        super().__init__(text)
+            super().__init__(heading, *self.mistakes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

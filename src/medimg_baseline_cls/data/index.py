@@ -99,7 +99,7 @@ def index_images(
         (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
     )
     if rejected and on_bad_image == "error":
-        raise DataError(_describe_rejected(rejected))
+        raise DataError(*_describe_rejected(rejected))
     pairs = [pair for pair in pairs if pair[1].error is None]
     files = [file for file, _ in pairs]
     has_split = any(file.folder for file in files)
@@ -231,17 +231,17 @@ def _note_records(records: Sequence[ImageRecord], rejected: Sequence[object]) ->
         yield f"byte-identical images with different classes: {shorten_list(disputed)}"
 
 
-def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> str:
-    lines = [f"  {path}: {reason}" for path, reason in rejected[:_NUM_SHOWN]]
+def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f"{path}: {reason}" for path, reason in rejected[:_NUM_SHOWN]]
     if len(rejected) > _NUM_SHOWN:
-        lines.append(f"  ... and {len(rejected) - _NUM_SHOWN} more")
+        lines.append(f"... and {len(rejected) - _NUM_SHOWN} more")
     num_missing = sum(reason.startswith(MISSING) for _, reason in rejected)
     counts = {"are not there": num_missing, "cannot be decoded": len(rejected) - num_missing}
     found = " and ".join(f"{count} image(s) {words}" for words, count in counts.items() if count)
     advice = "mend or remove them"
     if num_missing:
         advice = "correct their paths, which are relative to the data folder"
-    return f"{found}; {advice}, or go on without them by --on-bad-image skip:\n" + "\n".join(lines)
+    return [f"{found}; {advice}, or go on without them by --on-bad-image skip:", *lines]
 
 
 def _compile(regex: str) -> re.Pattern[str]:

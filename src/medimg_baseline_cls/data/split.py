@@ -92,7 +92,7 @@ def check_leakage(split: Split) -> None:
             if key and sides.setdefault(key, record.split) != record.split:
                 shared.add(key)
         if shared:
-            raise LeakageError(_describe_leakage(split.records, kind, shared=shared))
+            raise LeakageError(*_describe_leakage(split.records, kind, shared=shared))
 
 
 def write_split(path: Path, split: Split) -> None:
@@ -236,24 +236,24 @@ def _check_sides(places: Sequence[str]) -> None:
         )
 
 
-def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[str]) -> str:
+def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[str]) -> list[str]:
     what = "group(s) (patients)" if kind == "group" else "byte-identical file(s)"
     lines: list[str] = []
     for key in sorted(shared)[:_NUM_SHOWN]:
         held = [record for record in records if getattr(record, kind) == key]
         sides = {record.split: record.path for record in reversed(held)}
         places = ", ".join(f"{sides[name]} in {name}" for name in SPLIT_NAMES if name in sides)
-        lines.append(f"  {key[:48]}: {places}")
+        lines.append(f"{key[:48]}: {places}")
     if len(shared) > _NUM_SHOWN:
-        lines.append(f"  ... and {len(shared) - _NUM_SHOWN} more")
+        lines.append(f"... and {len(shared) - _NUM_SHOWN} more")
     advice = "remove all copies but one"
     if kind == "group":
         advice = "move all images of a patient to one split, or correct what names the patient"
-    return (
+    return [
         f"{len(shared)} {what} are in more than one split; {advice}, or pass --on-leak drop to "
-        "leave them out of the training side (`medimg check` shows all of them):\n"
-        + "\n".join(lines)
-    )
+        "leave them out of the training side (`medimg check` shows all of them):",
+        *lines,
+    ]
 
 
 def _is_label(text: str, class_names: Sequence[str], *, task: Task) -> bool:

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
+from medimg_baseline_cls.utils.visible import show_hidden
 
 _FAMILY: Final = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same
 _INK, _GREY, _PALE, _RULE = "#1b1f24", "#5f6b76", "#e9ecef", "#c9d0d6"
@@ -303,6 +304,8 @@ def _told_apart(probability: float, threshold: float) -> tuple[str, str]:
 
 
 def _drawable(text: str) -> str:
-    """Return the text in one line, with what the font lacks replaced."""
+    """Return the text in one line, nothing hidden, with what the font lacks replaced."""
     known = get_font(findfont(FontProperties(family=[_FAMILY]))).get_charmap()
-    return "".join(char if ord(char) in known and char.isprintable() else "?" for char in text)
+    return "".join(
+        char if ord(char) in known and char.isprintable() else "?" for char in show_hidden(text)
+    )

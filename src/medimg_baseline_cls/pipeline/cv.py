@@ -133,7 +133,7 @@ def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
     if not is_in_one_process():
         mistakes.append("cv trains its folds in one process: start it without torchrun.")
     if mistakes:
-        raise ConfigError("\n  ".join(mistakes))
+        raise ConfigError(*mistakes)
 
 
 def _find_sites(config: Config) -> list[str]:

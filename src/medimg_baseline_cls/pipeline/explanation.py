@@ -34,6 +34,7 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.pipeline.thumbnails import write_thumbnails
 from medimg_baseline_cls.schema import Mistake
 from medimg_baseline_cls.utils.runs import hold_run
+from medimg_baseline_cls.utils.visible import show_hidden
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def safe_name(text: str) -> str:
     'IM_0001'
     """
     stem = Path(text.replace("\\", "/")).stem
-    return re.sub(r"[^\w.-]+", "_", stem)[:80] or "image"
+    return re.sub(r"[^\w.-]+", "_", show_hidden(stem))[:80] or "image"
 
 
 def _plan_panels(

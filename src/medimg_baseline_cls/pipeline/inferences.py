@@ -4,7 +4,6 @@ Every room that concludes something hands over an `Inference`. They are shown be
 and by `check`, written to config.json and audit.json, and their warnings go wherever results go.
 """
 
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from medimg_baseline_cls.data.positive import infer_positive_class
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.log import RunLog
+from medimg_baseline_cls.utils.visible import quote_words
 
 _WORDS = {"multilabel": "findings: each is evaluated by itself"}
 
@@ -51,8 +51,8 @@ def require_positive_class(inference: Inference, class_names: Sequence[str]) -> 
     if inference.certainty == "unknown":
         raise ConfigError(
             f"which class is positive cannot be told: {inference.reason} "
-            f"({' and '.join(class_names)}); name the positive one:\n"
-            + "\n".join(f"  {_repeat_command('--positive-class', name)}" for name in class_names)
+            f"({' and '.join(class_names)}); name the positive one:",
+            *(_repeat_command("--positive-class", name) for name in class_names),
         )
 
 
@@ -81,4 +81,4 @@ def _repeat_command(flag: str, value: str) -> str:
     program, *rest = sys.argv
     if not program.endswith(("/medimg", "medimg_baseline_cls/__main__.py")):  # called from Python
         return f"Config(..., {flag.removeprefix('--').replace('-', '_')}={value!r})"
-    return shlex.join(["medimg", *rest, flag, value])
+    return quote_words("medimg", *rest, flag, value)

@@ -20,7 +20,7 @@ from medimg_baseline_cls.data.patients import (
     set_rule,
 )
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
-from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 _OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
@@ -46,9 +46,20 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
     """List the images of the folder, table or .npz file that the settings name.
 
     Raises:
-        DataError: there is none, or it is not as it must be.
+        DataError: there is none, or it is not as it must be, such as the name of a class.
         ConfigError: settings need a table and there is none, or TEST is no site of it.
     """
+    listing = _list_source(config, cache_dir=cache_dir)
+    for name in listing.class_names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(
+                f"the class name {name} is not UTF-8, but it becomes a column of every table: "
+                "rename its folder, or its name in class_names."
+            )
+    return listing
+
+
+def _list_source(config: Config, *, cache_dir: Path) -> Listing:
     root = find_root(config)
     if is_npz(root):
         _refuse_table_settings(config, root)

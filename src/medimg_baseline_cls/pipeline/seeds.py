@@ -117,7 +117,7 @@ def _check_request(config: Config, seeds: Sequence[int]) -> None:
     if not is_in_one_process():
         mistakes.append("seeds trains its runs in one process: start it without torchrun.")
     if mistakes:
-        raise ConfigError("\n  ".join(mistakes))
+        raise ConfigError(*mistakes)
     for seed in seeds:
         replace(config, seed=seed)  # out of range: refused before anything is trained
 

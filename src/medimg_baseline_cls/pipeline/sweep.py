@@ -6,7 +6,6 @@ and ends with the same figures.
 """
 
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.training import resume, train
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.runs import list_runs, read_status
+from medimg_baseline_cls.utils.visible import quote_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def do_runs(
         done = sum(run is not None and read_status(run) == "finished" for run in found)
         raise RunInterrupted(
             f"stopped with {done} of {len(runs)} runs finished; go on with: "
-            f"{kind.resume} {shlex.quote(str(folder))}"
+            f"{kind.resume} {quote_words(str(folder))}"
         ) from None
     except ResourceError as error:
         # It is this folder that is resumed, not that of one run.

@@ -16,6 +16,7 @@ from medimg_baseline_cls.report.numbers import UNDEFINED, format_count, format_s
 from medimg_baseline_cls.report.page import render_page
 from medimg_baseline_cls.report.tables import Row, Table
 from medimg_baseline_cls.utils.files import write_text_atomic
+from medimg_baseline_cls.utils.visible import show_all, show_hidden
 
 _ANSWERS = {
     "ok": "Nothing was found that would spoil a result.",
@@ -92,8 +93,9 @@ def write_audit_page(
 
 def render_audit(content: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> str:
     """Return the page of an audit as text."""
+    content = show_all(content)
     uris = {
-        path: "data:image/png;base64," + base64.b64encode(data).decode()
+        show_hidden(path): "data:image/png;base64," + base64.b64encode(data).decode()
         for path, data in thumbnails.items()
     }
     checks = [_view_check(item, uris) for item in content["checks"]]

@@ -4,13 +4,14 @@ Only config.json must be there. Nothing outside the run folder is opened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.utils.cells import read_guarded_csv
 from medimg_baseline_cls.utils.files import read_csv, read_json
+from medimg_baseline_cls.utils.visible import show_all
 
 KINDS = ("FP", "FN")
 
@@ -144,6 +145,12 @@ def read_run(run_dir: Path) -> RunContent:
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
         nearest={path.stem: path for path in _pictures(run_dir / "gradcam" / "nearest")},
     )
+
+
+def show_content(content: RunContent) -> RunContent:
+    """Return the same run with what its names hide shown, control characters and the like."""
+    texts = {field.name: getattr(content, field.name) for field in fields(content)}
+    return replace(content, **show_all(texts))
 
 
 def as_mapping(value: Any) -> Json:

@@ -12,7 +12,7 @@ from typing import Any
 from medimg_baseline_cls.report.anonymous import hide_content
 from medimg_baseline_cls.report.answer import summarize_run
 from medimg_baseline_cls.report.calibration import tabulate_probabilities
-from medimg_baseline_cls.report.content import KINDS, RunContent, read_run
+from medimg_baseline_cls.report.content import KINDS, RunContent, read_run, show_content
 from medimg_baseline_cls.report.documents import write_documents
 from medimg_baseline_cls.report.dossier import describe_cases
 from medimg_baseline_cls.report.flow import draw_flow
@@ -63,6 +63,7 @@ def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path
     content, path = read_run(run_dir), run_dir / "report.html"
     if pseudonyms is not None:
         content = hide_content(content, pseudonyms)
+    content = show_content(content)
     write_documents(content, run_dir)
     write_text_atomic(path, render_report(content))
     return path

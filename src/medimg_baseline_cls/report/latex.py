@@ -2,12 +2,14 @@ r"""LaTeX tables from plain text: every cell escaped, booktabs rules, caption an
 
 A table needs `\usepackage{booktabs}` and, for accented letters, `\usepackage[T1]{fontenc}`.
 Names in Latin letters compile with any engine; others (Greek, Chinese) need XeLaTeX or
-LuaLaTeX, and a comment on top says so. Control characters become question marks.
+LuaLaTeX, and a comment on top says so. Control characters are shown.
 """
 
 import itertools
 import unicodedata
 from collections.abc import Sequence
+
+from medimg_baseline_cls.utils.visible import show_hidden
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -54,7 +56,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("50%_of {A} & B"), escape_latex("a\nb"), escape_latex("−0.1")
     ('50\\%\\_of \\{A\\} \\& B', 'a b', '\\ensuremath{-}0.1')
     """
-    shown = " ".join(text.split())
+    shown = show_hidden(" ".join(text.split()))
     pairs = itertools.pairwise(shown + " ")
     return "".join(_escape_letter(letter, following) for letter, following in pairs)
 

@@ -4,13 +4,15 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from medimg_baseline_cls.utils.visible import show_hidden
+
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 _TAGS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _LINKS = re.compile(r"(?i)\b(https?|ftp|file|javascript|data|vbscript|www)([:.])")
 
 
 def escape_markdown(text: str) -> str:
-    r"""Return a text that Markdown shows as it is, on one line; control characters as "�".
+    r"""Return a text that Markdown shows as it is, on one line; control characters are shown.
 
     Signs that do nothing where they stand are left alone: round brackets, "+" within a line.
 
@@ -19,7 +21,7 @@ def escape_markdown(text: str) -> str:
     """
     shown = "".join(
         "\ufffd" if unicodedata.category(letter).startswith("C") else letter
-        for letter in " ".join(text.split())
+        for letter in show_hidden(" ".join(text.split()))
     )
     escaped = _MARKS.sub(r"\\\1", shown.translate(_TAGS))
     escaped = re.sub(r"\\([()+!])", r"\1", escaped)

@@ -15,7 +15,6 @@ _ROOT = r"(?:~[\w.-]*/|/|[A-Za-z]:[/\\])"
 _PATH = re.compile(rf"(?<![\w./\\]){_ROOT}(?:[^\s/\\'\"]+[/\\])*([^\s/\\'\":,;)]+)")
 _WHOLE_PATH = re.compile(rf"{_ROOT}[^/][^\n]*")
 _KEPT_AS_IS = frozenset({"group_regex", "subgroup_regex"})
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def format_score(value: float | None) -> str:
@@ -127,15 +126,6 @@ def hide_paths(text: str) -> str:
     if _WHOLE_PATH.fullmatch(clean) and " -" not in clean:
         return "…/" + re.split(r"[/\\]", clean.rstrip("/\\"))[-1]
     return _PATH.sub(r"…/\1", clean)
-
-
-def replace_control(text: str) -> str:
-    r"""Return the text with a visible mark in place of each control character.
-
-    >>> replace_control("a\x00b")
-    'a�b'
-    """
-    return _CONTROL.sub("\ufffd", text)
 
 
 def format_setting(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Turns a template and its values into one self-contained page without network.
 
 The page's Content-Security-Policy allows the one style sheet inside it and at most one script
-of this room, both by hash, and pictures inside it; nothing else. Every text is escaped, control
-characters are shown.
+of this room, both by hash, and pictures inside it; nothing else. Every text is escaped for HTML,
+control characters are shown.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from medimg_baseline_cls.report.numbers import replace_control
+from medimg_baseline_cls.utils.visible import show_hidden
 
 
 def render_page(template: str, *, script: str | None = None, **values: Any) -> str:
@@ -33,10 +33,9 @@ def render_page(template: str, *, script: str | None = None, **values: Any) -> s
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_replace_control,
+        finalize=_show_plain,
     )
-    page = environment.get_template(template).render(**values)
-    return page.lstrip().encode("utf-8", "replace").decode("utf-8")
+    return environment.get_template(template).render(**values).lstrip()
 
 
 def read_resource(name: str) -> str:
@@ -50,7 +49,7 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _replace_control(value: Any) -> Any:
-    """Return a text without control characters, which no browser may meet; escaping comes after."""
+def _show_plain(value: Any) -> Any:
+    """Return a text in which nothing is hidden, its lines kept; escaping for HTML comes after."""
     is_plain = isinstance(value, str) and not hasattr(value, "__html__")
-    return replace_control(value) if is_plain else value
+    return "\n".join(map(show_hidden, value.split("\n"))) if is_plain else value

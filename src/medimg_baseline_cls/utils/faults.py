@@ -7,7 +7,6 @@ What is neither is left alone: it is a mistake of the program and keeps its trac
 
 import errno
 import os
-import shlex
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medimg_baseline_cls.errors import ResourceError
+from medimg_baseline_cls.utils.visible import quote_words
 
 _ACCESS = ("permission is denied", "ask for access, or choose another place")
 _NETWORK = ("the network drive does not answer as it did", "mount it again")
@@ -155,7 +155,7 @@ def find_resume_command(place: Path | None) -> str | None:
     folders: list[Path] = [] if place is None else [place, *place.parents]
     return next(
         (
-            f"{command} {shlex.quote(str(folder))}"
+            f"{command} {quote_words(str(folder))}"
             for folder in folders
             for names, command in _RESUMED_BY
             if all((folder / name).is_file() for name in names)

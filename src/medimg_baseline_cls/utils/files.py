@@ -21,6 +21,7 @@ import numpy as np
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.utils.faults import plain_faults
+from medimg_baseline_cls.utils.visible import escape_json
 
 # Names of files are bytes on POSIX: what is not UTF-8 must survive a round trip too.
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
@@ -79,7 +80,9 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain values as JSON, indented, keys in their own order.
+    """Write plain values as JSON in UTF-8, indented, keys in their own order.
+
+    What a name hides (control characters, bytes outside UTF-8) is written as escapes of JSON.
 
     Args:
         path: the target.
@@ -89,7 +92,7 @@ def write_json(path: Path, content: Any) -> None:
         ValueError: A number is NaN or infinite: JSON has no word for it, write null and a reason.
     """
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
-    write_text_atomic(path, text + "\n")
+    write_text_atomic(path, escape_json(text) + "\n")
 
 
 def read_json(path: Path) -> Any:

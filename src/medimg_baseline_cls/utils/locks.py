@@ -9,7 +9,6 @@ A second writer is refused with one sentence that names the first.
 import errno
 import json
 import os
-import shlex
 import shutil
 import socket
 import threading
@@ -22,6 +21,7 @@ from types import ModuleType
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.utils.log import SILENT, RunLog
+from medimg_baseline_cls.utils.visible import quote_words
 
 fcntl: ModuleType | None
 try:
@@ -98,7 +98,7 @@ def hold_folder(
     except _HeldByOtherError as other:
         raise RunError(
             f"{folder} is being written by {other}: wait until that has ended, or stop it; "
-            f"`{resume} {shlex.quote(str(folder))}` then does whatever is still missing."
+            f"`{resume} {quote_words(str(folder))}` then does whatever is still missing."
         ) from None
     except OSError as error:
         advice = "make it writable, or copy the folder to where it is"

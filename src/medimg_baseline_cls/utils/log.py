@@ -1,5 +1,7 @@
 """One log for people: lines and tables on the screen, the same lines plain in log.txt.
 
+Control characters in names are shown as escapes, markup in them is text.
+
 In a terminal a progress bar shows what is going on and vanishes when it is done; into a
 pipe or a notebook it prints nothing. `SILENT` swallows everything: the default of every
 library function.
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
+
+from medimg_baseline_cls.utils.visible import show_hidden
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -47,7 +51,7 @@ class RowPrinter:
         if not self._has_header:
             self._log.write(_join(self._header, self._widths), "bold")
             self._has_header = True
-        self._log.write(_join([str(cell) for cell in cells], self._widths))
+        self._log.write(_join([show_hidden(str(cell)) for cell in cells], self._widths))
 
 
 class RunLog:
@@ -110,14 +114,15 @@ class RunLog:
             yield ProgressBar()
             return
         with self._shown_bar(self._console) as bar:
-            task = bar.add_task(description, total=total)
+            task = bar.add_task(show_hidden(description), total=total)
             try:
                 yield ProgressBar(bar, task)
             finally:
                 bar.remove_task(task)
 
     def write(self, line: str, style: str = "") -> None:
-        """Write one line (or several) everywhere; a log that cannot be written stops nothing."""
+        """Write one line everywhere; a log that cannot be written stops nothing."""
+        line = show_hidden(line)
         if self._console is not None:
             self._print(self._console, line, style=style)
         if self._path is None:
@@ -134,7 +139,7 @@ class RunLog:
                 self._print(self._console, text, style="yellow")
 
     def _print(self, console: Console, line: str, *, style: str) -> None:
-        text = Text(_printable(line, console.encoding), style=style)
+        text = Text(_printable(show_hidden(line), console.encoding), style=style)
         with suppress(OSError):  # such as a full disk behind "> out.txt": training is worth more
             console.print(text, soft_wrap=True, highlight=False)
 
@@ -178,7 +183,8 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
     'train    1200'
     'val        60'
     """
-    texts = [[str(cell) for cell in row] for row in rows]
+    header = [show_hidden(name) for name in header]
+    texts = [[show_hidden(str(cell)) for cell in row] for row in rows]
     columns = [[row[i] for row in texts] for i in range(len(header))]
     widths = [max(map(len, [name, *cells])) for name, cells in zip(header, columns, strict=True)]
     rights = [bool(cells) and all(map(_is_number, cells)) for cells in columns]

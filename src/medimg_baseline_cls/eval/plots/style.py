@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
+from medimg_baseline_cls.utils.visible import show_hidden
 
 DPI = 200
 _COMPRESSION = 3  # of 9: the higher ones take seconds on films and save little
@@ -137,11 +138,12 @@ def span_unit_square(axes: Axes) -> None:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return a text of at most this length, the middle left out.
+    """Return a name as a figure shows it: nothing hidden, at most this long, the middle left out.
 
     >>> shorten("atelectasis", 20), shorten("pleural_thickening", 9)
     ('atelectasis', 'pleu…ning')
     """
+    text = show_hidden(text)
     if len(text) <= length:
         return text
     tail = (length - 1) // 2
