@@ -120,6 +120,7 @@ def test_a_folder_of_masks_beside_the_classes_is_no_class(tmp_path: Path) -> Non
     ):
         listing = list_images(lay_out(tmp_path / str(number), [*images, *masks]))
         assert listing.class_names == ("COVID", "Normal")
+        assert [item.topic for item in listing.inferences] == ["layout", "masks"]
         assert [(f.path, f.masks) for f in listing.files] == [
             (image, (mask,)) for image, mask in zip(images, masks, strict=True)
         ]
@@ -158,6 +159,9 @@ def test_masks_are_remembered_only_where_every_image_has_one(tmp_path: Path) -> 
     assert len(listing.files) == 6
     assert listing.files[0].masks == ("benign/benign (0)_mask.png", "benign/benign (0)_mask_1.png")
     assert all(file.masks for file in listing.files)
+    assert any(
+        "7 files, such as benign/benign (0)_mask.png" in i.warning for i in listing.inferences
+    )
     listing = list_images(lay_out(tmp_path, ["benign/benign (9).png"]))
     assert len(listing.files) == 7 and not any(file.masks for file in listing.files)
 

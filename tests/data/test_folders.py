@@ -62,7 +62,7 @@ def test_classes_that_hold_a_split_each_are_classes(tmp_path: Path) -> None:
 
 def test_train_folder_by_itself_is_taken_with_a_hint_at_its_parent(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
-    notes = list_images(tmp_path / "train").notes
-    assert any(f"test/; did you mean {tmp_path}?" in note for note in notes)
+    layout = list_images(tmp_path / "train").inferences[0]
+    assert layout.certainty == "guess" and f"test/; did you mean {tmp_path}?" in layout.warning
     touch(tmp_path, "other/train/a/1.png", "other/train/b/1.png")
-    assert list_images(tmp_path / "other" / "train").notes == ()
+    assert list_images(tmp_path / "other" / "train").inferences[0].warning == ""

@@ -34,6 +34,10 @@ def refusal_of(data: Path, class_names: Sequence[str] | None = None) -> str:
     return str(caught.value)
 
 
+def warnings_of(listing: Listing) -> list[str]:
+    return [item.warning for item in listing.inferences if item.warning]
+
+
 def splits_of(listing: Listing) -> dict[str, str]:
     return {file.path.split("/")[0]: file.folder for file in listing.files}
 
@@ -61,8 +65,14 @@ def test_names_like_splits_are_the_split(tmp_path: Path, kind: str) -> None:
     listing = list_images(lay_out(tmp_path, spread(SPLITS[kind], AB)))
     assert listing.class_names == AB and listing.kind == "split folders"
     assert splits_of(listing) == SPLITS[kind]
+    layout = listing.inferences[0]
+    assert (
+        layout.topic == "layout"
+        and layout.flag
+        and bool(layout.warning) == (layout.certainty == "guess")
+    )
     for name, split in SPLITS[kind].items():
-        assert name == split or f"{name}/ is taken as {split}/" in listing.notes
+        assert name == split or f"{name}/ as {split}/" in layout.found
 
 
 def test_masks_beside_a_split_are_not_taken_for_it(tmp_path: Path) -> None:
@@ -226,15 +236,69 @@ def test_a_split_without_test_says_how_to_go_on(tmp_path: Path) -> None:
 def test_a_split_inside_the_classes_is_said_not_to_be_used(tmp_path: Path) -> None:
     listing = list_images(lay_out(tmp_path, spread(["A", "B"], ["Training", "Testing"])))
     assert listing.class_names == ("A", "B")
-    assert any("inside A, B are not used as a split" in note for note in listing.notes)
+    assert any("inside A/, B/ are not used as a split" in text for text in warnings_of(listing))
 
 
 def test_folders_without_an_image_are_named_with_what_they_contain(tmp_path: Path) -> None:
     lay_out(tmp_path, [*spread(AB), *spread(["COVID"], ["p1"], suffix=".xyz"), "Flu/notes.txt"])
     (tmp_path / "Empty").mkdir()
-    notes = list_images(tmp_path).notes
-    for name, found in (("COVID", ".xyz (3)"), ("Empty", "nothing"), ("Flu", ".txt (1)")):
-        assert f"the folder {name}/ contains no image and is no class: found {found}" in notes
+    assert warnings_of(list_images(tmp_path)) == [
+        f"the folder {name}/ is not a class, because it has no image that can be read; {found}"
+        for name, found in (
+            ("COVID", "found .xyz (3)"),
+            ("Empty", "it is empty"),
+            ("Flu", "found .txt (1)"),
+        )
+    ]
+
+
+SPELLINGS = {
+    "case": ("Benign", "benign"),
+    "case of a split": ("NORMAL", "Normal"),
+    "joined words": ("No_Finding", "no finding"),
+    "accents": ("b\u00e9nin", "be\u0301nin"),
+    "unseen": ("TB", "TB\u200b"),
+    "blank": ("OCT2017", "OCT2017 "),
+}
+
+
+@pytest.mark.parametrize("kind", SPELLINGS)
+def test_spellings_of_one_class_are_one_class(tmp_path: Path, kind: str) -> None:
+    often, seldom = SPELLINGS[kind]
+    paths = [*spread([often], num_images=5), *spread([seldom, "other"])]
+    if len(list(lay_out(tmp_path / "whole", paths).iterdir())) < 3:
+        pytest.skip("this file system does not distinguish the names")
+    listing = list_images(tmp_path / "whole")
+    assert set(listing.class_names) == {often, "other"}
+    assert [f.path.split("/")[0] for f in listing.files if f.label == often].count(seldom) == 3
+    is_seen = kind not in ("accents", "unseen", "blank")
+    assert [item.topic for item in listing.inferences] == ["layout", "spelling"]
+    assert bool(warnings_of(listing)) == is_seen
+
+    split = [
+        *spread(["train"], [often, "other"], num_images=5),
+        *spread(["test"], [seldom, "other"]),
+    ]
+    listing = list_images(lay_out(tmp_path / "split", split))
+    assert set(listing.class_names) == {often, "other"}
+    assert {f.label for f in listing.files if f.folder == "test"} == {often, "other"}
+
+
+def test_spellings_that_are_both_named_stay_apart(tmp_path: Path) -> None:
+    names = ("Benign", "benign")
+    listing = list_images(lay_out(tmp_path, spread(names)), class_names=names)
+    assert listing.class_names == names and len(listing.inferences) == 1
+    listing = list_images(lay_out(tmp_path, spread(["TB"])), class_names=("BENIGN", "TB"))
+    assert {f.path.split("/")[0] for f in listing.files if f.label == "BENIGN"} == set(names)
+
+
+def test_a_misspelled_class_of_test_gets_the_nearest_of_train(tmp_path: Path) -> None:
+    text = refusal_of(
+        lay_out(tmp_path, [*spread(["train"], AB), *spread(["test"], ["NORMALL", "TB"])])
+    )
+    assert (
+        "class NORMALL has images in val/ or test/ but none in train/ (did you mean NORMAL" in text
+    )
 
 
 def test_the_nearest_folder_is_named_for_one_that_is_missing(tmp_path: Path) -> None:

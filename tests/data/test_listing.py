@@ -100,9 +100,10 @@ def test_other_names_of_the_split_folders_are_understood_and_said(
     (tmp_path / "train").rename(tmp_path / name)
     listing = list_images(tmp_path)
     assert {f.folder for f in listing.files} == {"train", "val", "test"}
-    assert f"{name}/ is taken as train/" in listing.notes
-    assert "valid/ is taken as val/" in listing.notes
-    assert "val/ holds no image of class PNEUMONIA" in listing.notes
+    assert listing.inferences[0].found == (
+        f"split folders {name}/ as train/, valid/ as val/, test/"
+    )
+    assert "val/ has no image of class PNEUMONIA" in listing.notes
 
 
 def test_given_class_order_is_kept_and_others_are_left_out(tmp_path: Path) -> None:

@@ -77,19 +77,11 @@ def require_test(data_dir: Path, folders: Mapping[str, Path]) -> None:
 
 
 def note_folders(data_dir: Path, folders: Mapping[str, Path]) -> Iterable[str]:
-    """Yield what a user should know of the split folders, or of those beside the data folder."""
-    if not folders:
-        hint = hint_upwards(data_dir) if read_split(data_dir.name)[0] else ""
-        if hint:
-            yield f"{data_dir.name}/ is taken as all images, without a split{hint}"
-        return
+    """Yield which folders beside the split folders are left out."""
     used = {folder.name for folder in folders.values()}
     others = [f"{f.name}/" for f in list_subfolders(data_dir) if f.name not in used]
-    if others:
+    if folders and others:
         yield f"folders beside train/ and test/ left out: {shorten_list(others)}"
-    for name, folder in sorted(folders.items()):
-        if folder.name != name:
-            yield f"{folder.name}/ is taken as {name}/"
 
 
 def is_system_name(name: str) -> bool:
@@ -204,7 +196,8 @@ def _has_classes(folder: Path) -> bool:
 
 
 def _is_like(folder: Path, data_dir: Path) -> bool:
-    """Return whether both are splits, or the folder contains images as a class does."""
-    if read_split(data_dir.name)[0]:
-        return read_split(folder.name)[0] is not None
+    """Return whether both are parts of one split, or the folder contains images as a class does."""
+    (split, others), (other_split, others_there) = map(read_split, (data_dir.name, folder.name))
+    if split is not None:
+        return other_split not in (None, split) and others == others_there
     return any(map(FileSorter().is_image, folder.iterdir()))

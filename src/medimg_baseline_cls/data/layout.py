@@ -19,17 +19,13 @@ from medimg_baseline_cls.data.folders import (
     is_system_name,
     shorten_list,
 )
+from medimg_baseline_cls.data.positive import looks_negative
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.schema import Inference
 
 _MAX_CLASSES = 20  # more names that are shared by the classes are patients
 _SHARE = 0.8
 _NUM_NAMED = 5
-_LABEL_WORDS = frozenset(
-    """
-    normal abnormal negative positive neg pos healthy sick benign malignant control diseased no
-    not non without infected uninfected
-    """.split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +71,22 @@ def require_classes(level: Level, *, class_names: Sequence[str] | None) -> None:
         raise DataError(_describe(level, kind, below=below))
 
 
-def note_level(level: Level) -> Iterable[str]:
-    """Yield what is doubtful about the folders inside the classes."""
+def infer_inner_splits(level: Level) -> list[Inference]:
+    """Return the folders train and test inside the classes, which are not used as a split."""
     inner = {name: {words.read_split(f)[0] for f in level.inside(name)} for name in level.names}
-    split = [name for name, found in inner.items() if {"train", "test"} <= found]
-    if split:
-        yield (
-            f"the folders train and test inside {shorten_list(split)} are not used as a split: "
-            "make them the first level to keep it"
+    split = [f"{name}/" for name, found in inner.items() if {"train", "test"} <= found]
+    return [
+        Inference(
+            topic="split in classes",
+            found="not used",
+            reason=f"train and test are folders inside {shorten_list(split)}",
+            certainty="guess",
+            flag="--manifest TABLE --split-column NAME",
+            warning=f"the folders train and test inside {shorten_list(split)} are not used as a "
+            "split: make them the first level to keep it",
         )
+        for _ in split[:1]
+    ]
 
 
 def _require_class_folders(level: Level) -> None:
@@ -185,7 +188,7 @@ def _key(name: str, index: int) -> str:
 
 
 def _look_like_labels(names: Iterable[str]) -> bool:
-    return any(not _LABEL_WORDS.isdisjoint(words.split_words(name)) for name in names)
+    return any(map(looks_negative, names))
 
 
 def _describe(level: Level, kind: words.Level | None, *, below: Sequence[str]) -> str:

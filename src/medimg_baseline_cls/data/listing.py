@@ -9,11 +9,18 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from medimg_baseline_cls.data.classes import judge_class_count, sort_classes
+from medimg_baseline_cls.data.class_folders import (
+    choose_classes,
+    infer_companions,
+    infer_empty,
+    infer_layout,
+    join_spellings,
+    note_classes,
+)
+from medimg_baseline_cls.data.classes import judge_class_count
 from medimg_baseline_cls.data.companions import find_companions
 from medimg_baseline_cls.data.folders import (
     find_split_folders,
@@ -23,8 +30,8 @@ from medimg_baseline_cls.data.folders import (
     require_test,
     shorten_list,
 )
-from medimg_baseline_cls.data.layout import Level, note_level, require_classes
-from medimg_baseline_cls.data.read import FileSorter, is_image_name, list_counts, note_files
+from medimg_baseline_cls.data.layout import Level, infer_inner_splits, require_classes
+from medimg_baseline_cls.data.read import FileSorter, is_image_name, note_files
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
 from medimg_baseline_cls.utils.seed import derive_key
@@ -110,19 +117,33 @@ def list_images(
     level = walk.level(folders.get("train", data_dir), split="train" if folders else "")
     require_classes(level, class_names=class_names)
     require_test(data_dir, folders)
-    names = _choose_classes(walk.files, class_names)
-    files = [file for file in walk.files if file.label in names]
+    classes, spellings = join_spellings(_count_labels(walk.files), class_names)
+    listed = [
+        f if classes[f.label] == f.label else replace(f, label=classes[f.label]) for f in walk.files
+    ]
+    counts = _count_labels(listed)
+    names = choose_classes(counts, class_names)
+    files = [file for file in listed if file.label in names]
     require_images(files, names, has_split=bool(folders))
-    notes = [*note_folders(data_dir, folders), *walk.notes(), *note_level(level)]
-    notes += _note_classes(walk.files, names)
+    notes = [*note_folders(data_dir, folders), *walk.notes(), *note_classes(counts, names)]
+    inferences = [infer_layout(data_dir, folders), *infer_inner_splits(level)]
+    inferences += [*walk.inferences(), *spellings]
+    if class_names is None:
+        totals = Counter(file.label for file in listed)
+        inferences += judge_class_count(totals, where=str(data_dir))
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
         files = keep_some(files, limit)
     files.sort(key=path_of)
     kind: ListingKind = "split folders" if folders else "class folders"
-    counts = Counter(file.label for file in walk.files)
-    many = () if class_names else judge_class_count(counts, where=str(data_dir))
-    return Listing(tuple(files), names, walk.num_ignored, tuple(notes), kind=kind, inferences=many)
+    return Listing(
+        tuple(files),
+        names,
+        walk.num_ignored,
+        tuple(notes),
+        kind=kind,
+        inferences=tuple(inferences),
+    )
 
 
 def require_images(
@@ -168,16 +189,18 @@ class _Walk:
         self._num_loose: Counter[str] = Counter()  # images outside the class folders
         self._subfolders: defaultdict[str, list[str]] = defaultdict(list)
         self._companions: tuple[str, ...] = ()
+        self._companion_labels: set[str] = set()
         self._has_masks = False
         self._odd_folders: list[str] = []
         self._links: list[str] = []
 
     def visit_split(self, name: str, folder: Path) -> None:
-        for entry in self._entries(folder):
+        place = folder.relative_to(self._data_dir).as_posix()
+        for entry, relative in self._entries(str(folder), "" if place == "." else place):
             if entry.is_symlink() and _leads_up(entry):
-                self._links.append(Path(entry.path).relative_to(self._data_dir).as_posix())
+                self._links.append(relative)
             elif is_folder(entry):
-                self._visit_class(Path(entry.path), folder=name, label=entry.name)
+                self._visit_class(entry.path, relative, folder=name, label=entry.name)
             elif FileSorter().is_image(Path(entry.path)):
                 self._num_loose[name] += 1
             else:
@@ -187,6 +210,7 @@ class _Walk:
         """Leave masks out of the images; where every image has some, it keeps their names."""
         companions = find_companions([file.path for file in self.files], depth=depth)
         self._companions = tuple(sorted(companions.paths))
+        self._companion_labels = {f.label for f in self.files if f.path in companions.paths}
         self.files = [file for file in self.files if file.path not in companions.paths]
         self._has_masks = bool(self._companions) and len(companions.masks) == len(self.files)
         if self._has_masks:
@@ -201,23 +225,21 @@ class _Walk:
             num_images[()] = self._num_loose[split]
         return Level(self._data_dir, source, num_images, self._subfolders)
 
+    def inferences(self) -> list[Inference]:
+        """Return what was left out because of names: masks, and folders without an image."""
+        used = {file.label for file in self.files} | self._companion_labels
+        empty = {name: s.left_out for name, s in self._sorters.items() if name not in used}
+        return infer_companions(self._companions, has_masks=self._has_masks) + infer_empty(empty)
+
     def notes(self) -> Iterable[str]:
         if self.num_ignored:
             yield f"{self.num_ignored} hidden or system files ignored"
         yield from note_files(self._sorters.values())
-        for label in sorted(self._sorters.keys() - {file.label for file in self.files}):
-            found = list_counts(self._sorters[label].left_out) or "nothing"
-            yield f"the folder {label}/ contains no image and is no class: found {found}"
         num_loose = self._num_loose.total()
         if num_loose + self._num_outside:
             images = f" ({num_loose} of them images)" if num_loose else ""
             total = num_loose + self._num_outside
             yield f"{total} files outside the class folders left out{images}"
-        if self._companions:
-            yield (
-                f"{len(self._companions)} masks or other companions of images left out, such as "
-                f"{self._companions[0]}" + ("; each image has one" if self._has_masks else "")
-            )
         if self._odd_folders:
             yield f"folders named like images: {shorten_list(self._odd_folders)}"
         if self._links:
@@ -226,72 +248,30 @@ class _Walk:
         if num_nested:
             yield f"{num_nested} images are in subfolders of their class folder"
 
-    def _visit_class(self, path: Path, *, folder: str, label: str) -> None:
+    def _visit_class(self, path: str, place: str, *, folder: str, label: str) -> None:
         sorter = self._sorters[label]
-        for entry in self._entries(path):
-            relative = Path(entry.path).relative_to(self._data_dir).as_posix()
-            if entry.is_symlink() and is_folder(entry):
+        for entry, relative in self._entries(path, place):
+            is_inside = is_folder(entry)
+            if is_inside and entry.is_symlink():
                 self._links.append(relative)  # not followed: it may lead in a circle
-            elif is_folder(entry):
+            elif is_inside:
                 if is_image_name(entry.name):
                     self._odd_folders.append(relative)
-                self._visit_class(Path(entry.path), folder=folder, label=label)
-            elif sorter.is_image(Path(entry.path)):
+                self._visit_class(entry.path, relative, folder=folder, label=label)
+            elif is_image_name(entry.name) or sorter.is_image(Path(entry.path)):
                 self.files.append(ListedFile(relative, label, folder))
 
-    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """Return what lies in a folder, sorted, without hidden and system files."""
+    def _entries(self, folder: str, place: str) -> list[tuple[os.DirEntry[str], str]]:
+        """Return what is in a folder with its path, sorted, without hidden and system files."""
         try:
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=_name_of)
         except OSError as error:
             raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
         kept = [entry for entry in entries if not is_system_name(entry.name)]
-        place = folder.relative_to(self._data_dir).as_posix()
-        self._subfolders[place] = [entry.name for entry in kept if is_folder(entry)]
+        self._subfolders[place or "."] = [entry.name for entry in kept if is_folder(entry)]
         self.num_ignored += len(entries) - len(kept)
-        return kept
-
-
-def _choose_classes(
-    files: Sequence[ListedFile], class_names: Sequence[str] | None
-) -> tuple[str, ...]:
-    """Return the class order: as given, else the class folders of train/, sorted."""
-    found = sorted({file.label for file in files})
-    trained = sort_classes({file.label for file in files if file.folder in ("train", "")})
-    if class_names is None:
-        unseen = [name for name in found if name not in trained]
-        if unseen:
-            raise DataError(
-                f"class {shorten_list(unseen)} has images in val/ or test/ but none in train/: "
-                "add some, or remove or rename that folder."
-            )
-        class_names = trained
-    if len(set(class_names)) != len(class_names):
-        raise DataError(f"class_names names a class twice: {shorten_list(class_names)}.")
-    for name in class_names:
-        if name not in trained:
-            near = get_close_matches(name, found, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise DataError(f"class {name} has no images in train/{hint}.")
-    if len(class_names) < 2:
-        raise DataError(
-            f"train/ holds images of {len(class_names)} class folder(s)"
-            f"{': ' + class_names[0] if class_names else ''}; expected two or more, as in "
-            "train/NORMAL/ and train/PNEUMONIA/."
-        )
-    return tuple(class_names)
-
-
-def _note_classes(files: Sequence[ListedFile], class_names: Sequence[str]) -> Iterable[str]:
-    others = Counter(file.label for file in files if file.label not in class_names)
-    for name, count in sorted(others.items()):
-        yield f"class folder {name} is not among class_names: {count} images left out"
-    for folder in sorted({file.folder for file in files} - {""}):
-        held = {file.label for file in files if file.folder == folder}
-        missing = [name for name in class_names if name not in held]
-        if missing:
-            yield f"{folder}/ holds no image of class {shorten_list(missing)}"
+        return [(entry, f"{place}/{entry.name}" if place else entry.name) for entry in kept]
 
 
 def keep_some(
@@ -326,6 +306,10 @@ def _rarest_findings(texts: Mapping[str, int]) -> dict[str, str]:
         text: min(names, key=lambda name: (counts[name], name), default="")
         for text, names in shown.items()
     }
+
+
+def _count_labels(files: Iterable[ListedFile]) -> Counter[tuple[str, str]]:
+    return Counter((file.folder, file.label) for file in files)
 
 
 def _leads_up(entry: os.DirEntry[str]) -> bool:

@@ -72,6 +72,15 @@ def infer_positive_class(class_names: Sequence[str]) -> tuple[str | None, Infere
     return positive, _conclude(positive, reason, certainty=certainty)
 
 
+def looks_negative(name: str) -> bool:
+    """Return whether a class name looks negative by itself.
+
+    >>> [looks_negative(name) for name in ("No_Finding", "healthy", "fold_0", "abnormal")]
+    [True, True, False, False]
+    """
+    return _rate(name, "") is not None
+
+
 def _conclude(found: str, reason: str, *, certainty: Certainty = "sure") -> Inference:
     warning = ""
     if certainty == "guess":
