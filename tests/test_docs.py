@@ -22,7 +22,7 @@ from PIL import Image
 
 from medimg_baseline_cls.cli.request import read_request
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.index import find_groups
+from medimg_baseline_cls.data.index import find_groups, list_images
 from medimg_baseline_cls.eval.predictions import write_predictions
 from medimg_baseline_cls.schema import Predictions
 
@@ -411,14 +411,30 @@ def test_pcam_becomes_files_in_a_folder_per_slide(
 
 def test_busi_leaves_the_masks_out(desk: Path) -> None:
     names = ["benign (1).png", "benign (1)_mask.png", "benign (4)_mask_1.png", "benign (4).png"]
-    folder = desk / "Dataset_BUSI_with_GT"
-    write_files(folder / "benign", names)
-    write_files(folder / "normal", ["normal (1).png", "normal (1)_mask.png"])
-    run_snippet("BUSI")
-    assert as_lists(read_table("BUSI"), "path", "label") == [
-        ["benign/benign (1).png", "benign"],
-        ["benign/benign (4).png", "benign"],
-        ["normal/normal (1).png", "normal"],
+    write_files(desk / "Dataset_BUSI_with_GT" / "benign", names)
+    for label in ("normal", "malignant"):
+        names = [f"{label} (1).png", f"{label} (1)_mask.png"]
+        write_files(desk / "Dataset_BUSI_with_GT" / label, names)
+    (line,) = commands(SECTIONS["BUSI"])
+    config = asked(line)
+    assert config.data_dir is not None
+    listing = list_images(config.data_dir, class_names=config.class_names)
+    assert [(file.path, file.label) for file in listing.files] == [
+        ("benign/benign (1).png", "benign"),
+        ("benign/benign (4).png", "benign"),
+        ("malignant/malignant (1).png", "malignant"),
+        ("normal/normal (1).png", "normal"),
+    ]
+
+
+def test_folders_of_sites_become_a_table_with_a_column_of_sites(desk: Path) -> None:
+    places = ["A/NORMAL/p1/1.png", "A/TB/2.png", "B/NORMAL/3.png"]
+    write_files(desk / "hospitals", places)
+    (code,) = blocks(GUIDE, "python")
+    exec(compile(code, "bring-your-own-data.md", "exec"), {})
+    table = pd.read_csv(desk / "hospitals" / "table.csv", dtype=str)
+    assert as_lists(table, "path", "label", "site") == [
+        [place, place.split("/")[1], place.split("/")[0]] for place in places
     ]
 
 
