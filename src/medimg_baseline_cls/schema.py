@@ -49,7 +49,7 @@ class ImageRecord:
     `path` is relative to the data folder, with forward slashes; so is `image_id` for
     folder data. `label` is the class, or the findings as `format_findings` writes them.
     `group` is the patient (or the file itself where none is known). `subgroups` belong to
-    the `subgroup_names` of the split.
+    the `subgroup_names` of the split. `masks` are files beside the image, in masks.csv.
     """
 
     image_id: str
@@ -61,6 +61,7 @@ class ImageRecord:
     width: int
     height: int
     subgroups: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

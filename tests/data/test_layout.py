@@ -242,7 +242,9 @@ def test_a_split_inside_the_classes_is_said_not_to_be_used(tmp_path: Path) -> No
 def test_folders_without_an_image_are_named_with_what_they_contain(tmp_path: Path) -> None:
     lay_out(tmp_path, [*spread(AB), *spread(["COVID"], ["p1"], suffix=".xyz"), "Flu/notes.txt"])
     (tmp_path / "Empty").mkdir()
-    assert warnings_of(list_images(tmp_path)) == [
+    listing = list_images(tmp_path)
+    assert "folders without an image: COVID, Empty, Flu" in listing.notes
+    assert warnings_of(listing) == [
         f"the folder {name}/ is not a class, because it has no image that can be read; {found}"
         for name, found in (
             ("COVID", "found .xyz (3)"),

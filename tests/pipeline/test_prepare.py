@@ -132,6 +132,24 @@ def test_bad_file_stops_or_is_rejected(
     assert "train/NORMAL/broken.png" not in {r.path for r in data.split.records}
 
 
+def test_masks_are_remembered_and_are_not_images(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    data_dir = tmp_path / "data"
+    shutil.copytree(phantoms, data_dir)
+    images = sorted(p.relative_to(data_dir) for p in data_dir.glob("t*/*/*.png"))
+    for path in images:
+        shutil.copy(data_dir / path, data_dir / path.with_stem(f"{path.stem}_mask"))
+    data, run_dir = prepare(make_config(data_dir, tmp_path))
+    assert [r.path for r in data.split.records] == [p.as_posix() for p in images]
+    assert [(row["path"], row["mask"]) for row in read_rows(run_dir / "masks.csv")] == [
+        (path.as_posix(), path.with_stem(f"{path.stem}_mask").as_posix()) for path in images
+    ]
+    (masks,) = [item for item in data.provenance["inferences"] if item["topic"] == "masks"]
+    assert masks["warning"].startswith(f"{len(images)} files, such as ")
+    assert masks["warning"] in (run_dir / "log.txt").read_text()
+
+
 def test_val_folder_is_used_when_asked(
     phantoms: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:

@@ -214,6 +214,7 @@ def _make_record(file: ListedFile, facts: FileFacts, *, group: str) -> ImageReco
         width=facts.width,
         height=facts.height,
         subgroups=file.subgroups,
+        masks=file.masks,
     )
 
 

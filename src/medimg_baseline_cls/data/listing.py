@@ -227,14 +227,19 @@ class _Walk:
 
     def inferences(self) -> list[Inference]:
         """Return what was left out because of names: masks, and folders without an image."""
+        found = infer_companions(self._companions, has_masks=self._has_masks)
+        return found + infer_empty({name: self._sorters[name].left_out for name in self._empty()})
+
+    def _empty(self) -> list[str]:
         used = {file.label for file in self.files} | self._companion_labels
-        empty = {name: s.left_out for name, s in self._sorters.items() if name not in used}
-        return infer_companions(self._companions, has_masks=self._has_masks) + infer_empty(empty)
+        return sorted(self._sorters.keys() - used)
 
     def notes(self) -> Iterable[str]:
         if self.num_ignored:
             yield f"{self.num_ignored} hidden or system files ignored"
         yield from note_files(self._sorters.values())
+        if empty := self._empty():
+            yield f"folders without an image: {shorten_list(empty)}"
         num_loose = self._num_loose.total()
         if num_loose + self._num_outside:
             images = f" ({num_loose} of them images)" if num_loose else ""

@@ -135,6 +135,9 @@ def prepare_data(session: Session) -> PreparedData:
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=rejected)
+        masks = [(r.path, mask) for r in result.split.records for mask in r.masks]
+        if masks:
+            write_csv(session.run_dir / "masks.csv", ("path", "mask"), rows=masks)
     log.info(f"data: {data_dir} ({listing.kind})")
     log.info(f"{_TASK_WORDS[listing.task]}: {', '.join(listing.class_names)}")
     show_inferences(log, inferences)
