@@ -53,6 +53,11 @@ SPLITS = {
         "ISIC2018_Task3_Validation_Input": "val",
         "ISIC2018_Task3_Test_Input": "test",
     },
+    "ISIC 2017": {
+        "ISIC-2017_Training_Data": "train",
+        "ISIC-2017_Validation_Data": "val",
+        "ISIC-2017_Test_v2_Data": "test",
+    },
     "numbered": {"01_train": "train", "02_dev": "val", "03_tst": "test"},
     "prefix of the set": {"chest_xray_train": "train", "chest_xray_test": "test"},
     "a test of another kind": {"train": "train", "external_test": "test"},
@@ -126,6 +131,10 @@ NO_CLASSES = {
     "folds of numbers": (spread(["fold1", "fold2"], ["0", "1"]), r"\(0/, 1/\) into one folder"),
     "folds without classes": (spread(["fold1", "fold2"]), r"folds \(fold1/, fold2/\)"),
     "folds in train": (spread(["train", "test"], ["fold1", "fold2"], AB), r"train contains folds"),
+    "folds and a test": (
+        spread(["fold_0", "fold_1", "test"], AB),
+        r"contains folds .* one folder",
+    ),
     "sites": (spread(["siteA", "siteB"], AB), BY_SITE),
     "hospitals": (spread(["hospital_1", "hospital_2", "hospital_3"], AB), BY_SITE),
     "a site without one class": (
@@ -162,6 +171,8 @@ NO_CLASSES = {
         PATIENTS,
     ),
     "LIDC": (spread([f"LIDC-IDRI-{i:04d}" for i in range(30)], ["CT"], suffix=".dcm"), PATIENTS),
+    "few of LIDC": (spread([f"LIDC-IDRI-{i:04d}" for i in range(5)]), PATIENTS),
+    "one odd folder": (spread([*(f"patient{i}" for i in range(12)), "lost"]), PATIENTS),
     "subjects": (spread(["sub-01", "sub-02", "sub-03"], ["ses-1"]), PATIENTS),
     "numbered patients": (spread([f"{i:05d}" for i in range(30)]), PATIENTS),
     "HAM10000": (spread(["HAM10000_images_part_1", "HAM10000_images_part_2"]), PARTS),
@@ -226,6 +237,24 @@ def test_unsorted_images_lead_to_a_table(tmp_path: Path, kind: str) -> None:
     text = refusal_of(lay_out(tmp_path, paths))
     wanted = table.format(tmp_path) if "{}" in table else f"{tmp_path}/{table}"
     assert f"pass --manifest {wanted if table else 'TABLE'}" in text
+
+
+def test_tables_next_to_the_split_are_found(tmp_path: Path) -> None:
+    paths = spread(["stage_2_train_images", "stage_2_test_images"])
+    text = refusal_of(lay_out(tmp_path, [*paths, "stage_2_train_labels.csv"]))
+    assert f"pass --manifest {tmp_path}/stage_2_train_labels.csv if that table has" in text
+
+
+def test_splits_that_do_not_belong_together_are_no_classes(tmp_path: Path) -> None:
+    text = refusal_of(lay_out(tmp_path, spread(["old_train", "new_train", "test"])))
+    assert "contains new_train/, old_train/, test/, which look like a split" in text
+
+
+def test_a_copy_of_the_classes_among_them_is_no_class(tmp_path: Path) -> None:
+    lay_out(tmp_path, [*spread(["yes", "no"]), *spread(["brain_tumor_dataset"], ["yes", "no"])])
+    assert "brain_tumor_dataset contains the classes no, yes again" in refusal_of(tmp_path)
+    listing = list_images(tmp_path, class_names=("no", "yes"))
+    assert len(listing.files) == 6
 
 
 def test_a_split_without_test_says_how_to_go_on(tmp_path: Path) -> None:

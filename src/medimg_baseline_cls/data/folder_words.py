@@ -6,6 +6,7 @@ of a whole level mean together is decided here, too; what to do about it in layo
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Literal
@@ -64,7 +65,8 @@ _VIEWS = frozenset(
     month year time tp p s
     """.split()
 )
-_MANY = 20
+_SOME, _MANY = 5, 20
+_MOST = 0.9
 
 
 @lru_cache(maxsize=65536)
@@ -90,7 +92,7 @@ def read_split(name: str) -> tuple[str | None, tuple[str, ...]]:
         match = _SPLIT_WORD.fullmatch(word)
         if match is not None:
             found.add(SPLIT_WORDS[match[1]])
-        elif not word.isdigit() and word not in _CONTAINERS:
+        elif not _is_number(word) and word not in _CONTAINERS:
             others.append(word)
     return found.pop() if len(found) == 1 else None, tuple(others)
 
@@ -154,30 +156,35 @@ def without_numbers(name: str) -> str:
 
 
 def find_level(names: Collection[str]) -> Level | None:
-    """Return what folders are by their names, if they are surely no classes.
+    """Return what folders are by their names, if they are surely not classes.
+
+    One folder of a split may be among them: fold_0, fold_1, test.
 
     >>> find_level(["fold_0", "fold_1"]), find_level(["siteA", "siteB"]), find_level(["A", "B"])
     ('folds', 'sites', None)
     """
-    words = [split_words(name) for name in names]
-    if len(words) < 2:
+    names = [name for name in names if read_split(name)[0] is None]
+    stems = Counter(
+        tuple(word for word in split_words(name) if not _is_number(word)) for name in names
+    )
+    if len(names) < 2:
         return None
-    stems = {tuple(word for word in each if not _is_number(word)) for each in words}
     if all(_FOLDS & set(stem) and set(stem) <= _FOLDS | _CONTAINERS for stem in stems):
         return "folds"
     if all(_SITES & set(stem) for stem in stems):
         return "sites"
-    if len(stems) > 1:
+    (stem, count), *_ = stems.most_common(1)
+    if count < _MOST * len(names):
         return None
-    stem = stems.pop()
     last = stem[-1] if stem else ""
     if last in _PATIENTS:
         return "patients"
     if last in _CONTAINERS | _PARTS:
         return "parts"
-    if len(words) > _MANY and last not in _GRADES and all(len(name) >= 3 for name in names):
-        return "patients"
-    return None
+    num_long = sum(re.search(r"0\d\d+$", name) is not None for name in names)
+    is_long = num_long >= _MOST * len(names) and len(names) >= _SOME
+    is_many = len(names) > _MANY and all(len(name) >= 3 for name in names)
+    return "patients" if last not in _GRADES and (is_long or is_many) else None
 
 
 def _last_word(name: str) -> str:

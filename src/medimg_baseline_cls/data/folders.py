@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.data.folder_words import (
     SPLIT_WORDS,
+    find_level,
     is_companion_name,
     is_neutral,
     is_structural,
@@ -46,7 +47,7 @@ def find_split_folders(data_dir: Path) -> dict[str, Path]:
         name, others = read_split(entry.name)
         if name is not None:
             families[others][name].append(entry)
-    family = _choose_family(families)
+    family = _choose_family(families, data_dir)
     if any(len(entries) > 1 for entries in family.values()):
         name, entries = next(item for item in family.items() if len(item[1]) > 1)
         raise DataError(
@@ -110,12 +111,16 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def hint_table(data_dir: Path) -> str:
-    """Return the flag that names the class of each image where folders do not, and the table."""
-    places = [data_dir, data_dir.parent] if is_structural(data_dir.name) else [data_dir]
+def hint_table(*folders: Path) -> str:
+    """Return the flag that names the class of each image where folders do not, and the table.
+
+    Args:
+        folders: where a table may be; the folder above one that is called images/, too.
+    """
+    places = [*folders, *(folder.parent for folder in folders if is_structural(folder.name))]
     tables = [
         path
-        for folder in places
+        for folder in dict.fromkeys(places)
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in _TABLE_SUFFIXES and not is_system_name(path.name)
     ]
@@ -171,7 +176,7 @@ def _find_nearest(missing: Path) -> str:
     return f" (did you mean {meant if meant.exists() else names[near[0]]}?)"
 
 
-def _choose_family(families: Mapping[tuple[str, ...], _Family]) -> _Family:
+def _choose_family(families: Mapping[tuple[str, ...], _Family], data_dir: Path) -> _Family:
     """Return the folders that are the split: those of one kind of name, train with another."""
     whole = [words for words, found in families.items() if "train" in found and len(found) > 1]
     if whole:  # train_images rather than train_masks, train rather than old_train
@@ -185,6 +190,8 @@ def _choose_family(families: Mapping[tuple[str, ...], _Family]) -> _Family:
         if len(set.intersection(*inner)) > 1:  # train/ and external_test/, the same classes in both
             return mixed
     plain = families.get((), {})
+    if find_level([entry.name for entry in list_subfolders(data_dir)]):
+        return {}  # fold_0, fold_1 and test
     has_classes = any(_has_classes(entry) for entries in plain.values() for entry in entries)
     return plain if has_classes else {}
 

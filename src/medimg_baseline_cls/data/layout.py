@@ -65,10 +65,31 @@ def require_classes(level: Level, *, class_names: Sequence[str] | None) -> None:
     if class_names is not None and set(class_names) <= set(names):
         return
     _require_class_folders(level)
+    _require_one_level(level)
     kind = words.find_level(names)
     below = _find_shared(level)
     if kind is not None or (below and not _look_like_labels(names)):
         raise DataError(_describe(level, kind, below=below))
+
+
+def _require_one_level(level: Level) -> None:
+    """Refuse folders of several splits among the classes, and a copy of all classes."""
+    names = level.names
+    splits = [name for name in names if words.read_split(name)[0]]
+    found = {words.read_split(name)[0] for name in splits}
+    if "train" in found and len(found) > 1:
+        raise DataError(
+            f"{level.source} contains {shorten_list([f'{name}/' for name in splits])}, which look "
+            f"like a split, but do not belong together by their names; {EXPECTED}."
+        )
+    for name in names:
+        others = {other.casefold(): other for other in names if other != name}
+        copied = sorted(others[f.casefold()] for f in level.inside(name) if f.casefold() in others)
+        if len(copied) > 1:
+            raise DataError(
+                f"{level.source / name} contains the classes {', '.join(copied)} again, which are "
+                f"next to it as well: move it away, or pass --class-names {shlex.join(copied)}."
+            )
 
 
 def infer_inner_splits(level: Level) -> list[Inference]:
@@ -101,7 +122,7 @@ def _require_class_folders(level: Level) -> None:
     around = [_unwrap(level, n) for n in found if len(found) == 1 or words.is_structural(n)]
     inner = whole or [place for place in around if _has_classes(level, place)]
     empty = [f"{name}/" for name in found if name not in names]
-    where = level.source
+    where, table = level.source, hint_table(level.source, level.data_dir)
     if inner and is_split:
         folders = shorten_list([f"{name}/" for name in level.inside(*inner[0])])
         text = f"contains {'/'.join(inner[0])}/ around {folders}: move these up; {EXPECTED}"
@@ -112,7 +133,7 @@ def _require_class_folders(level: Level) -> None:
         text = f"is empty; {EXPECTED}"
     elif num_loose or (names and not num_classes):
         place = "" if num_loose else f" in {shorten_list([f'{n}/' for n in names])}"
-        text = f"contains images{place}, but no class folders; {EXPECTED}; or {hint_table(where)}"
+        text = f"contains images{place}, but no class folders; {EXPECTED}; or {table}"
         text += hint_upwards(where) if num_loose else ""
     elif not names:
         none = shorten_list(empty) or "no folders"
@@ -122,7 +143,7 @@ def _require_class_folders(level: Level) -> None:
         none = f", and none in {shorten_list(empty)}" if empty else ""
         text = (
             f"contains images in {used} alone{none}; two class folders are needed, or, where the "
-            f"folders are not the classes, {hint_table(where)}"
+            f"folders are not the classes, {table}"
         )
     raise DataError(f"{where} {text}.")
 
