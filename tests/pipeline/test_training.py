@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.errors import ModelError, WeightsError
-from medimg_baseline_cls.pipeline import train
+from medimg_baseline_cls.errors import DataError, ModelError, WeightsError
+from medimg_baseline_cls.models import build
+from medimg_baseline_cls.pipeline import check, report, train
 from medimg_baseline_cls.utils.runs import read_status
 
 ConfigMaker = Callable[..., Config]
@@ -102,6 +104,76 @@ def test_weights_that_do_not_fit_are_refused(
     config = make_config(phantoms, tmp_path, arch="resnet34", pretrained=True, weights=weights)
     with pytest.raises(WeightsError, match="layer"):
         train(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cam_layer": "layer9"}, "cam_layer 'layer9' does not exist"),
+        ({"pretrained": True}, "the hub cannot be reached"),
+        ({"pretrained": True, "weights": "text"}, "cannot be read as weights: it is neither"),
+        ({"pretrained": True, "weights": "folder"}, "cannot be read as weights: it is a folder"),
+        ({"pretrained": True, "weights": "other"}, "does not fit ResNet: pass --arch"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("command", [train, check])
+def test_a_network_that_cannot_be_had_is_refused_before_any_image_is_decoded(
+    command: Callable[..., object],
+    changes: dict[str, object],
+    words: str,
+    weights: Path,
+    phantoms: Path,
+    tmp_path: Path,
+    make_config: ConfigMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise WeightsError("the hub cannot be reached")
+
+    (tmp_path / "w.pth").write_text("hello")
+    files = {"text": tmp_path / "w.pth", "folder": tmp_path, "other": weights}
+    if "weights" in changes:
+        changes = {**changes, "weights": files[str(changes["weights"])]}
+    monkeypatch.setattr(build, "load_hub_weights", refuse)
+    for name in ("prepare", "check"):
+        module = import_module(f"medimg_baseline_cls.pipeline.{name}")
+        monkeypatch.setattr(module, "build_cache", None)  # a call of it would be a TypeError
+    arch = "resnet34" if "weights" in changes else "resnet18"
+    config = make_config(phantoms, tmp_path / "out", arch=arch, **changes)
+    more = {"label_noise": True} if command is check else {}
+    with pytest.raises(ModelError, match=words):
+        command(config, **more)
+    assert not list(tmp_path.glob("out/*/*/*"))
+
+
+def test_a_missing_data_folder_is_said_before_missing_weights(
+    tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "load_hub_weights", None)
+    with pytest.raises(DataError, match="no data at all"):
+        train(make_config(tmp_path / "no data at all", tmp_path, pretrained=True))
+
+
+def test_weights_that_were_matched_by_order_are_told(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = timm.create_model("test_resnet", num_classes=0)
+    body = torch.nn.Sequential(*list(net.children())[:-1])
+    state = {f"backbone.{key}": value for key, value in body.state_dict().items()}
+    torch.save(state, tmp_path / "rad.pt")
+    changes = {"pretrained": True, "weights": tmp_path / "rad.pt", "finetune_epochs": 0}
+    run_dir = train(make_config(phantoms, tmp_path, arch="test_resnet", **changes)).run_dir
+    settings = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
+    renamed = settings["provenance"]["weights"]["renamed"]
+    assert renamed.endswith("by their order, such as backbone.0.0.weight as conv1.0.weight")
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert f"from file rad.pt (tensors matched {renamed})" in said
+    report(run_dir)
+    assert renamed in (run_dir / "report.html").read_text(encoding="utf-8")
+    found = read_model(run_dir)
+    own = {k: v for k, v in net.state_dict().items() if not k.startswith("fc.")}
+    assert all(torch.equal(found[key], value) for key, value in own.items())
 
 
 @pytest.mark.parametrize("stage", ["head", "finetune"])

@@ -29,7 +29,8 @@ class WeightsReport:
     network that were not filled: its classifier, which is always left out, and nothing
     else. `unexpected` are the keys of the file that were not used: its classifier, and
     for a file of the hub whatever else the network has no place for. `adapted` are the
-    tensors whose shape was fitted (position embedding, input channels).
+    tensors whose shape was fitted (position embedding, input channels). `renamed` says how the
+    keys were matched where not by their names.
     """
 
     kind: WeightsKind
@@ -38,6 +39,7 @@ class WeightsReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
+    renamed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,39 @@
 """Turn a weights file, or a name on the Hugging Face hub, into a filled network and a report.
 
-Reads .safetensors, and whatever `torch.load(..., weights_only=True)` accepts. The
-classifier is always left out; every other tensor must fit by name and shape, if need be
-after the translation that the network's library knows (old names, a position embedding
-of another grid, another number of input channels). Refuses the rest and names the keys.
+Reads .safetensors, and state dicts that `torch.save` wrote. The classifier is always left
+out; every other tensor must fit by name and shape, if need be without a wrapper's prefix,
+after the translation that the network's library knows (old names, a position embedding of
+another grid, another number of input channels), or by the numbers of an `nn.Sequential`.
+Refuses the rest and names the keys.
 """
 
-import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medimg_baseline_cls.errors import WeightsError
 from medimg_baseline_cls.models.classifier import WeightsReport
+from medimg_baseline_cls.models.matching import (
+    Fit,
+    StateDict,
+    compare_state_dicts,
+    is_numbered,
+    is_under,
+    pair_in_order,
+    unwrap,
+)
 from medimg_baseline_cls.utils.files import sha256_file
-from medimg_baseline_cls.utils.tensor_files import find_odd_tensor
+from medimg_baseline_cls.utils.tensor_files import (
+    UnreadableFileError,
+    find_odd_tensor,
+    read_tensor_file,
+)
 
-StateDict = dict[str, Tensor]
 Translate = Callable[[StateDict], StateDict]
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -33,8 +44,6 @@ EACH_PREFIX = (
     "module.",
     "_orig_mod.",
 )  # of torch.compile and DistributedDataParallel
-WHOLE_PREFIXES = ("model.", "net.")  # of a wrapper; removed where every key has it
-MAX_SHOWN = 10
 
 
 def load_weights_file(
@@ -60,25 +69,28 @@ def load_weights_file(
             missing, unexpected or of another shape; the text names the keys.
     """
     found = read_state_dict(path)
-    state, fit = found, compare_state_dicts(net.state_dict(), found, head_names=head_names)
-    if not fit.is_exact and translate is not None:
-        state, fit = _translated(net, found, head_names=head_names, translate=translate)
-    if not (fit.is_exact or (allow_extra and fit.is_complete)):
-        raise WeightsError(
-            f"{path.name} does not fit {type(net).__name__}: give --arch the network that the file "
-            f"is of. In the file: {fit.describe()}."
-        )
     own = net.state_dict()
-    used = {k: v for k, v in state.items() if k in own and not _is_under(k, head_names)}
+    state, fit, renamed = _name_as(net, found, head_names=head_names, translate=translate)
+    if not (fit.is_exact or (allow_extra and fit.is_complete)):
+        raise WeightsError(_describe_misfit(net, found, path=path, fit=fit, head_names=head_names))
+    used = {k: v for k, v in state.items() if k in own and not is_under(k, head_names)}
+    kinds = (k for k, v in used.items() if v.is_floating_point() != own[k].is_floating_point())
+    odd = next(kinds, None) or find_odd_tensor(used)
+    if odd is not None:
+        raise WeightsError(
+            f"{path.name} has values in {odd} that are not finite numbers of the network's kind: "
+            "provide another file with --weights."
+        )
     net.load_state_dict(used, strict=False)
-    left_out = sorted(k for k in found if _is_under(k, head_names))
+    left_out = sorted(k for k in state if is_under(k, head_names))
     return WeightsReport(
         kind="file",
         source=path.name,
         sha256=sha256_file(path),
-        missing=tuple(sorted(k for k in own if _is_under(k, head_names))),
+        missing=tuple(sorted(k for k in own if is_under(k, head_names))),
         unexpected=(*left_out, *sorted(fit.unexpected)),
         adapted=tuple(k for k, v in used.items() if k in found and found[k].shape != v.shape),
+        renamed=renamed,
     )
 
 
@@ -99,6 +111,12 @@ def load_hub_weights(
     report = load_weights_file(
         net, path, head_names=head_names, translate=translate, allow_extra=True
     )
+    blob = path.resolve().name  # the hub's cache names a large file by its sha256
+    if re.fullmatch(r"[0-9a-f]{64}", blob) and blob != report.sha256:
+        raise WeightsError(
+            f"{hub_id}: {path} in the hub cache is damaged, its sha256 is not the one that it is "
+            f"named by; delete it. {ways_out(hub_id)}"
+        )
     return replace(report, kind="hub", source=f"{hub_id}/{path.name}")
 
 
@@ -174,57 +192,9 @@ def ways_out(hub_id: str | None) -> str:
         name = hub_id.partition("@")[0]
         fill = f"run `hf download {name}` where there is network and copy the cache (HF_HOME)"
     return (
-        "Three ways out: give a file with --weights FILE (.safetensors or .pth); "
+        "Three ways out: pass a file with --weights FILE (.safetensors or .pth); "
         f"{fill}; or train from random weights with --no-pretrained."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """How a state dict fits a network, the classifier left aside."""
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    mismatched: tuple[str, ...]
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether every tensor has its place."""
-        return self.is_complete and not self.unexpected
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every tensor of the network is filled."""
-        return not (self.missing or self.mismatched)
-
-    def describe(self) -> str:
-        """Return the three lists as one sentence."""
-        parts = (
-            ("missing", self.missing),
-            ("unexpected", self.unexpected),
-            ("of another shape", self.mismatched),
-        )
-        return "; ".join(f"{len(keys)} {what}: {_shorten(keys)}" for what, keys in parts if keys)
-
-
-def compare_state_dicts(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, head_names: Sequence[str] | None
-) -> Fit:
-    """Return which keys are missing, unexpected, or of another shape.
-
-    BatchNorm's `num_batches_tracked` is left aside: old files lack it and nothing reads it.
-    With None for the head, nothing is left aside.
-    """
-    if head_names is not None:
-        wanted = {k: v for k, v in wanted.items() if not _is_aside(k, head_names)}
-        found = {k: v for k, v in found.items() if not _is_aside(k, head_names)}
-    missing = [k for k in wanted if k not in found]
-    shapes = [
-        f"{k} {tuple(found[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in wanted.items()
-        if k in found and found[k].shape != v.shape
-    ]
-    return Fit(tuple(missing), tuple(k for k in found if k not in wanted), tuple(shapes))
 
 
 def fill_network(net: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
@@ -258,34 +228,79 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         WeightsError: if the file is not there, cannot be read safely, or holds no tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"The weights file {path} does not exist.")
+    if not path.exists():
+        raise WeightsError(f"The weights file {path} does not exist; correct --weights.")
     try:
-        if path.suffix == ".safetensors":
-            content: object = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        content = read_tensor_file(path)
+    except UnreadableFileError as error:
         raise WeightsError(
-            f"{path.name} cannot be read as weights: {_first_line(error)}. Expected .safetensors, "
-            "or a file that torch.load(..., weights_only=True) accepts."
+            f"{path.name} cannot be read as weights: {error}; expected .safetensors, or a state "
+            "dict that torch.save wrote."
         ) from error
     state = _unnest(content)
     if not state:
-        raise WeightsError(f"{path.name} holds no tensors where a state dict was expected.")
+        raise WeightsError(f"{path.name} contains no tensors where a state dict was expected.")
     return _without_prefixes(state)
 
 
-def _translated(
-    net: nn.Module, found: StateDict, *, head_names: Sequence[str], translate: Translate
-) -> tuple[StateDict, Fit]:
-    """Return the state dict in the network's own terms; as it was if it cannot be translated."""
-    untouched = compare_state_dicts(net.state_dict(), found, head_names=head_names)
-    try:
-        state = translate(dict(found))
-    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError, AssertionError):
-        return found, untouched  # the library cannot make sense of it: report it as it is
-    return state, compare_state_dicts(net.state_dict(), state, head_names=head_names)
+def _name_as(
+    net: nn.Module, found: StateDict, *, head_names: Sequence[str], translate: Translate | None
+) -> tuple[StateDict, Fit, str]:
+    """Return the state dict in the network's own names as far as can be, its fit, and how.
+
+    How is "" where the keys were taken as they are, or as the network's library translates them.
+    """
+    own = net.state_dict()
+    ranked: list[tuple[StateDict, Fit, str]] = []
+    for state, how in _list_candidates(found, translate):
+        fit = compare_state_dicts(own, state, head_names=head_names)
+        if fit.is_exact:
+            return state, fit, how
+        ranked.append((state, fit, how))
+    pairs = pair_in_order(own, found, head_names=head_names)
+    if not is_numbered(pairs):
+        return min(ranked, key=lambda candidate: candidate[1].rank)
+    state = {own_key: found[key] for key, own_key in pairs.items()}
+    first, name = next(iter(pairs.items()))
+    how = f"{len(pairs)} by their order, such as {first} as {name}"
+    return state, compare_state_dicts(own, state, head_names=head_names), how
+
+
+def _list_candidates(
+    found: StateDict, translate: Translate | None
+) -> Iterator[tuple[StateDict, str]]:
+    """Yield a state dict as it is, without a common prefix, and each as the library translates it.
+
+    The translations come last, since each builds a network.
+    """
+    bare = [(state, f"without their prefix {prefix}") for state, prefix in unwrap(found)]
+    plain = [(found, ""), *bare]
+    yield from plain
+    for state, how in plain if translate is not None else ():
+        assert translate is not None
+        # An error: the library cannot make sense of it.
+        with suppress(
+            LookupError, RuntimeError, ValueError, TypeError, AttributeError, AssertionError
+        ):
+            yield translate(dict(state)), how
+
+
+def _describe_misfit(
+    net: nn.Module, found: StateDict, *, path: Path, fit: Fit, head_names: Sequence[str]
+) -> str:
+    pairs = pair_in_order(net.state_dict(), found, head_names=head_names)
+    kind = type(net).__name__
+    if pairs:
+        first, name = next((a, b) for a, b in pairs.items() if a != b)
+        return (
+            f"{path.name} has the {len(pairs)} shapes of {kind} in their order, but other names: "
+            f"{first} where the network has {name}. Rename the keys of the file, since layers of "
+            "one shape could change places if they were matched by order."
+        )
+    return (
+        f"{path.name} does not fit {kind}: pass --arch with the network that the file is of. In "
+        f"the file: {fit.describe()}."
+    )
 
 
 def _unnest(content: object) -> StateDict:
@@ -304,23 +319,7 @@ def _unnest(content: object) -> StateDict:
 def _without_prefixes(state: StateDict) -> StateDict:
     for prefix in EACH_PREFIX:
         state = {k.removeprefix(prefix): v for k, v in state.items()}
-    for prefix in WHOLE_PREFIXES:
-        if all(k.startswith(prefix) for k in state):
-            state = {k.removeprefix(prefix): v for k, v in state.items()}
     return state
-
-
-def _is_under(key: str, prefixes: Iterable[str]) -> bool:
-    return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
-
-
-def _is_aside(key: str, head_names: Iterable[str]) -> bool:
-    return _is_under(key, head_names) or key.endswith("num_batches_tracked")
-
-
-def _shorten(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:MAX_SHOWN])
-    return shown + (f" and {len(keys) - MAX_SHOWN} more" if len(keys) > MAX_SHOWN else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ that cannot be decoded) is reported here. It writes audit.json and audit.html un
 OUTPUT_DIR/audits and never into the data folder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -73,13 +73,9 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     data_dir = _find_data_dir(config)
     log = open_log(None)
     log.info(f"data: {data_dir}")
+    make_features = _prepare_features(config, log=log) if label_noise else None
     images = collect_images(config, data_dir, log=log)
     show_inferences(log, images.inferences)
-    make_features = None
-    if label_noise:
-        from medimg_baseline_cls.pipeline.frozen import extract_frozen_features
-
-        make_features = partial(extract_frozen_features, config, log=log)
     checks = audit_images(images, make_features=make_features, progress=log.progress)
     folder = create_run_folder(config.output_dir, config.project, room="audits")
     write_json(folder / "audit.json", _describe(config, images, checks=checks))
@@ -87,6 +83,15 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     page = write_audit_page(folder, content, thumbnails=_draw_thumbnails(images, checks))
     _print_checks(log, checks, page=page)
     return CheckResult(folder, EXIT_STATUS[worst_verdict(c.verdict for c in checks)], content)
+
+
+def _prepare_features(config: Config, *, log: RunLog) -> Callable[..., NDArray[np.float32]] | None:
+    """Return what makes features by the chosen network, which is built before any decoding."""
+    from medimg_baseline_cls.pipeline.frozen import extract_frozen_features
+    from medimg_baseline_cls.pipeline.model import try_network
+
+    model = try_network(config)
+    return model and partial(extract_frozen_features, config, model=model, log=log)
 
 
 def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImages:

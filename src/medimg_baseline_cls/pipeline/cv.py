@@ -15,6 +15,7 @@ from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.eval.spread import summarize_spread, tabulate_spread
+from medimg_baseline_cls.pipeline.model import try_network
 from medimg_baseline_cls.pipeline.prepare import prepare_data
 from medimg_baseline_cls.pipeline.session import RunResult, open_session
 from medimg_baseline_cls.pipeline.sweep import (
@@ -154,6 +155,7 @@ def _find_sites(config: Config) -> list[str]:
         num_folds=2,
         val_strategy="stratified",
     )
+    try_network(config)
     session = open_session(probe)
     try:
         split = prepare_data(replace(session, log=SILENT)).split

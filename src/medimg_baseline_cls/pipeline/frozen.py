@@ -8,7 +8,7 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.audit.images import AuditImages
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
-from medimg_baseline_cls.models.build import build_model
+from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.utils.device import (
     autocast,
     choose_device,
@@ -19,13 +19,14 @@ from medimg_baseline_cls.utils.log import RunLog
 
 
 def extract_frozen_features(
-    config: Config, images: AuditImages, *, log: RunLog
+    config: Config, images: AuditImages, *, model: Classifier, log: RunLog
 ) -> NDArray[np.float32]:
     """Return the features of every image by the chosen network, which is not trained.
 
     Args:
-        config: network, weights and device.
+        config: device and seed.
         images: the data set.
+        model: the network of the settings.
         log: for the progress bar, and a hint where the weights are random.
 
     Returns:
@@ -34,14 +35,6 @@ def extract_frozen_features(
     tune_allocator()
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    model = build_model(
-        config.arch,
-        num_classes=2,
-        seed=config.seed,
-        image_size=config.image_size,
-        pretrained=config.pretrained,
-        weights=config.weights,
-    )
     if model.weights_report.kind == "random":
         log.hint("doubtful labels by random features mean little", fix="use pretrained weights")
     model = model.to(device).eval()

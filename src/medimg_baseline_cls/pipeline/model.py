@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.predict import (
@@ -16,14 +17,43 @@ from medimg_baseline_cls.eval.predict import (
     activation_of,
     predict_probabilities,
 )
-from medimg_baseline_cls.models.build import rebuild_model
+from medimg_baseline_cls.models.build import build_model, rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.prepare import pixel_settings
 from medimg_baseline_cls.pipeline.session import Session, read_provenance
 from medimg_baseline_cls.schema import Task
 from medimg_baseline_cls.train.checkpoint import read_best
 from medimg_baseline_cls.train.history import read_history
 from medimg_baseline_cls.utils.files import read_json, sha256_file
+
+
+def build_network(config: Config, num_classes: int) -> Classifier:
+    """Return the network of the settings, before its training.
+
+    Raises:
+        ModelError: name, image size, CAM layer or weights do not fit, or cannot be had.
+    """
+    return build_model(
+        config.arch,
+        num_classes=num_classes,
+        seed=config.seed,
+        image_size=config.image_size,
+        pretrained=config.pretrained,
+        weights=config.weights,
+        cam_layer=config.cam_layer,
+    )
+
+
+def try_network(config: Config) -> Classifier | None:
+    """Build the network for two classes, so that what does not fit shows before any decoding.
+
+    None where there is no data folder: that is said first.
+
+    Raises:
+        ModelError: as `build_network`.
+    """
+    return build_network(config, 2) if find_root(config).exists() else None
 
 
 def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, Any]]:

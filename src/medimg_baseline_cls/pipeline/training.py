@@ -21,10 +21,11 @@ from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augme
 from medimg_baseline_cls.data.loaders import to_unit_range
 from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted, WeightsError
 from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
-from medimg_baseline_cls.models.build import build_model, require_architecture
+from medimg_baseline_cls.models.build import require_architecture
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.check import warn_of_findings
 from medimg_baseline_cls.pipeline.controls import list_images_of
+from medimg_baseline_cls.pipeline.model import build_network, try_network
 from medimg_baseline_cls.pipeline.prepare import (
     PreparedData,
     find_split_change,
@@ -73,7 +74,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     Raises:
         MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C or SIGTERM.
     """
-    if config.weights is not None and not config.weights.is_file():
+    if config.weights is not None and not config.weights.exists():
         raise WeightsError(f"the weights file {config.weights} is not there; correct --weights.")
     require_architecture(config.arch, image_size=config.image_size)
     session = open_session(config)
@@ -113,9 +114,9 @@ def resume(
                 f"{session.run_dir} cannot be resumed, since this has changed: {change}. Restore "
                 "the file, or start a new run."
             )
+        model = build_network(session.config, len(provenance["class_names"]))
         with noticing_lost_processes(session.accelerator, session.run_dir):
             data = reopen_data(session, provenance)
-        model = _build(session.config, len(data.split.class_names))
         augment = _make_augmenter(session.config, transform)
         return _fit(session, data, model=model, augment=augment, is_resumed=True)
 
@@ -131,9 +132,12 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
     """Return data and network of a new run and write its settings; on an error, nothing stays."""
     try:
         with noticing_lost_processes(session.accelerator, session.run_dir):
+            model = try_network(session.config)
             data = prepare_data(session)
         warn_of_findings(session.log, audit_records(list_images_of(data)))
-        model = _build(session.config, len(data.split.class_names))
+        num_classes = len(data.split.class_names)
+        if model is None or num_classes != 2:
+            model = build_network(session.config, num_classes)
         if session.is_main:
             write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
             # The settings come last: with them the run can be resumed.
@@ -145,18 +149,6 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
             remove_folder(session.run_dir)
         raise
     return data, model
-
-
-def _build(config: Config, num_classes: int) -> Classifier:
-    return build_model(
-        config.arch,
-        num_classes=num_classes,
-        seed=config.seed,
-        image_size=config.image_size,
-        pretrained=config.pretrained,
-        weights=config.weights,
-        cam_layer=config.cam_layer,
-    )
 
 
 def _fit(
@@ -294,7 +286,8 @@ def _announce(session: Session, model: Classifier) -> None:
     report = model.weights_report
     num_parameters = sum(p.numel() for p in model.parameters())
     origin = "random weights" if report.kind == "random" else f"{report.kind} {report.source}"
-    log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}")
+    how = f" (tensors matched {report.renamed})" if report.renamed else ""
+    log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}{how}")
     log.info(f"device: {describe_device(session.device, session.precision)}")
     head, rest = (
         f"{number} {'epoch' if number == 1 else 'epochs'}"

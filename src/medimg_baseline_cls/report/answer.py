@@ -87,7 +87,8 @@ def describe_weights(content: RunContent) -> str:
     if kind == "random":
         return "random (not pretrained)"
     where = " from the model hub" if kind == "hub" else ""
-    return f"pretrained{where}{', ' + name if name else ''}{digest}"
+    how = f", tensors matched {report['renamed']}" if report.get("renamed") else ""
+    return f"pretrained{where}{', ' + name if name else ''}{digest}{how}"
 
 
 def _describe_task(content: RunContent) -> str:
