@@ -100,6 +100,7 @@ CLASSES = {
     "sequences": spread(["glioma", "meningioma"], ["T1w", "T2w", "FLAIR"]),
     "sites inside of classes": spread(["A", "B"], ["siteA", "siteB"]),
     "folds inside of classes": spread(["A", "B"], ["fold_1", "fold_2"]),
+    "vendors inside of classes": spread(["glioma", "meningioma"], ["GE", "Siemens"]),
     "a diagnosis above shared names": spread(["normal", "abnormal"], ["heart", "lung"]),
     "leukemia": spread(["all", "hem"]),
     "numbers": spread(["0", "1", "2"]),
@@ -120,7 +121,7 @@ def test_classes_are_classes_whatever_is_inside(tmp_path: Path, kind: str) -> No
 
 BY_SITE = r"sites \(.*/\), not classes: write .*/table.csv .*path, label and site.*--by-site`"
 SAME = r"has the same folders in each of .*: NORMAL/, TB/ seem to be the classes"
-PATIENTS = r"contains a folder per patient .*, not per class: .*--manifest.*--group-column"
+PATIENTS = r"contains a folder per patient or study .*, not per class: .*--manifest.*--group-column"
 PARTS = r"contains parts of one collection .*, not classes: .*--manifest"
 NO_CLASSES = {
     "folds": (
@@ -173,6 +174,11 @@ NO_CLASSES = {
     "LIDC": (spread([f"LIDC-IDRI-{i:04d}" for i in range(30)], ["CT"], suffix=".dcm"), PATIENTS),
     "few of LIDC": (spread([f"LIDC-IDRI-{i:04d}" for i in range(5)]), PATIENTS),
     "one odd folder": (spread([*(f"patient{i}" for i in range(12)), "lost"]), PATIENTS),
+    "numbers of four digits": (spread(["TCGA_CS_4941", "TCGA_CS_4942"]), PATIENTS),
+    "UIDs": (spread(["1.2.276.0.7230010.3", "1.2.276.0.7230010.4"], ["1.2.3.4"]), PATIENTS),
+    "years": (spread(["2019", "2020"], ["pos", "neg"]), r"same folders in each of 2019/, 2020/"),
+    "vendors": (spread(["GE", "Siemens"], AB), BY_SITE),
+    "Messidor": (spread([f"Base{i}{j}" for i in (1, 2) for j in range(1, 5)]), PARTS),
     "subjects": (spread(["sub-01", "sub-02", "sub-03"], ["ses-1"]), PATIENTS),
     "numbered patients": (spread([f"{i:05d}" for i in range(30)]), PATIENTS),
     "HAM10000": (spread(["HAM10000_images_part_1", "HAM10000_images_part_2"]), PARTS),
@@ -248,6 +254,12 @@ def test_tables_next_to_the_split_are_found(tmp_path: Path) -> None:
 def test_splits_that_do_not_belong_together_are_no_classes(tmp_path: Path) -> None:
     text = refusal_of(lay_out(tmp_path, spread(["old_train", "new_train", "test"])))
     assert "contains new_train/, old_train/, test/, which look like a split" in text
+
+
+def test_a_split_of_each_class_is_refused(tmp_path: Path) -> None:
+    names = ("normal_train", "normal_test", "tb_train", "tb_test")
+    text = refusal_of(lay_out(tmp_path, spread(names)))
+    assert "several splits (normal_test/, normal_train/, tb_test/, tb_train/)" in text
 
 
 def test_a_copy_of_the_classes_among_them_is_no_class(tmp_path: Path) -> None:

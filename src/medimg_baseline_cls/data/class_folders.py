@@ -58,9 +58,10 @@ def choose_classes(counts: Counts, class_names: Sequence[str] | None) -> tuple[s
     if class_names is None:
         unseen = [name for name in found if name not in trained]
         if unseen:
+            hint = _hint_near(unseen[0], trained) or f" (which has {shorten_list(trained)})"
             raise DataError(
                 f"class {shorten_list(unseen)} has images in val/ or test/ but none in train/"
-                f"{_hint_near(unseen[0], trained)}: add some, or remove or rename that folder."
+                f"{hint}: add some, or remove or rename that folder."
             )
         class_names = trained
     if len(set(class_names)) != len(class_names):

@@ -29,12 +29,13 @@ _CONTAINERS = frozenset(
     tiff bmp dcm dicom dicoms nii nifti npy
     """.split()
 )
-_PARTS = frozenset("part parts batch chunk shard archive subset volume disk disc zip".split())
+_PARTS = frozenset("part parts base batch chunk shard archive subset volume disk disc zip".split())
 _FOLDS = frozenset("fold folds kfold cv crossval xval split splits partition".split())
 _SITES = frozenset(
     """
     site sites hospital hospitals center centers centre centres clinic clinics institution
-    institutions institute scanner scanners vendor vendors klinik krankenhaus hopital
+    institutions institute scanner scanners vendor vendors klinik krankenhaus hopital ge siemens
+    philips canon hitachi toshiba samsung hologic fuji
     """.split()
 )
 _PATIENTS = frozenset(
@@ -65,6 +66,8 @@ _VIEWS = frozenset(
     month year time tp p s
     """.split()
 )
+_LONG_NUMBER = re.compile(r"\d{4,}$|^\d+(?:\.\d+){3,}$")  # or a UID
+_PADDED_NUMBER = re.compile(r"0\d\d$")
 _SOME, _MANY = 5, 20
 _MOST = 0.9
 
@@ -181,10 +184,11 @@ def find_level(names: Collection[str]) -> Level | None:
         return "patients"
     if last in _CONTAINERS | _PARTS:
         return "parts"
-    num_long = sum(re.search(r"0\d\d+$", name) is not None for name in names)
-    is_long = num_long >= _MOST * len(names) and len(names) >= _SOME
+    is_long = sum(map(bool, map(_LONG_NUMBER.search, names))) >= _MOST * len(names)
+    is_padded = sum(map(bool, map(_PADDED_NUMBER.search, names))) >= _MOST * len(names)
     is_many = len(names) > _MANY and all(len(name) >= 3 for name in names)
-    return "patients" if last not in _GRADES and (is_long or is_many) else None
+    is_patient = is_long or is_many or (is_padded and len(names) >= _SOME)
+    return "patients" if is_patient and last not in _GRADES else None
 
 
 def _last_word(name: str) -> str:

@@ -179,8 +179,15 @@ def _find_nearest(missing: Path) -> str:
 def _choose_family(families: Mapping[tuple[str, ...], _Family], data_dir: Path) -> _Family:
     """Return the folders that are the split: those of one kind of name, train with another."""
     whole = [words for words, found in families.items() if "train" in found and len(found) > 1]
+    images = [words for words in whole if not is_companion_name(" ".join(words))]
+    if len(images) > 1 and () not in images:
+        found = sorted(f"{f[0].name}/" for words in images for f in families[words].values())
+        raise DataError(
+            f"{data_dir} contains several splits ({shorten_list(found)}), perhaps one of each "
+            f"class: put the class folders into train/ and test/; {EXPECTED}."
+        )
     if whole:  # train_images rather than train_masks, train rather than old_train
-        return families[min(whole, key=lambda w: (is_companion_name(" ".join(w)), len(w), w))]
+        return families[min(images or whole, key=lambda words: (len(words), words))]
     mixed: defaultdict[str, list[Path]] = defaultdict(list)
     for found in families.values():
         for name, entries in found.items():

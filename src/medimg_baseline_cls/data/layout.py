@@ -68,6 +68,8 @@ def require_classes(level: Level, *, class_names: Sequence[str] | None) -> None:
     _require_one_level(level)
     kind = words.find_level(names)
     below = _find_shared(level)
+    if kind == "patients" and any(f in level.inside(names[0]) for f in below):
+        kind = None  # 2019/ and 2020/
     if kind is not None or (below and not _look_like_labels(names)):
         raise DataError(_describe(level, kind, below=below))
 
@@ -134,7 +136,7 @@ def _require_class_folders(level: Level) -> None:
     elif num_loose or (names and not num_classes):
         place = "" if num_loose else f" in {shorten_list([f'{n}/' for n in names])}"
         text = f"contains images{place}, but no class folders; {EXPECTED}; or {table}"
-        text += hint_upwards(where) if num_loose else ""
+        text += hint_upwards(where) if num_loose and not is_split else ""
     elif not names:
         none = shorten_list(empty) or "no folders"
         text = f"has no train/ folder and no class folder with images, found {none}; {EXPECTED}"
@@ -220,6 +222,7 @@ def _describe(level: Level, kind: words.Level | None, *, below: Sequence[str]) -
     root = shlex.quote(str(level.data_dir))
     one_folder = f"put the images of each class ({classes}) into one folder and " if below else ""
     table = f"write {root}/table.csv with the columns path, label and"
+    alone = f"write {root}/table.csv with the columns path and label"
     by_site = f"run `medimg cv --data-dir {root} --site-column"
     if kind == "folds":
         text = f"contains folds ({found}), not classes: {one_folder}" + (
@@ -232,13 +235,13 @@ def _describe(level: Level, kind: words.Level | None, *, below: Sequence[str]) -
         text = f"contains sites ({found}), not classes: {table} site and {by_site} site --by-site`"
         text += ", which tests on each site in turn"
     elif kind == "patients":
-        text = f"contains a folder per patient ({found}), not per class: "
+        text = f"contains a folder per patient or study ({found}), not per class: "
         text += f"{hint_table(level.data_dir)}, with --group-column for the patient"
     elif kind == "parts":
         text = f"contains parts of one collection ({found}), not classes: {one_folder}"
         text += f"{'pass that folder, or ' if below else ''}{hint_table(level.data_dir)}"
     else:
         text = f"has the same folders in each of {found}: {classes} seem to be the classes; make "
-        text += f"them the first level, or {table} site and {by_site} site --by-site`"
+        text += f"them the first level, or {alone} (and site, to {by_site} site --by-site`)"
     insist = shlex.join(names) if len(names) <= _NUM_NAMED else f"{shlex.join(names[:2])} ..."
     return f"{level.source} {text}; if they are the classes, pass --class-names {insist}."
