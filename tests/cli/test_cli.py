@@ -15,7 +15,13 @@ import yaml
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.cli import COMMANDS, main
 from medimg_baseline_cls.cli.commands import TABLE
-from medimg_baseline_cls.config import FIELD_GROUPS, FLAG_ALIASES, Config, field_facts
+from medimg_baseline_cls.config import (
+    FIELD_GROUPS,
+    FIRST_SETTINGS,
+    FLAG_ALIASES,
+    Config,
+    field_facts,
+)
 from medimg_baseline_cls.errors import DataError, RunInterrupted
 
 Calls = list[tuple[str, tuple[object, ...], dict[str, object]]]
@@ -251,7 +257,7 @@ def test_every_mistake_ends_with_code_2_and_no_traceback(calls: Calls, capsys: C
 def test_mistakes_of_flags_and_file_are_told_in_the_same_words(
     calls: Calls, capsys: Capture, tmp_path: Path
 ):
-    (tmp_path / "s.yaml").write_text("image_size: 5000\nepochs: 3\n")
+    (tmp_path / "s.yaml").write_text("image_size: 5000\nepoch: 3\n")
     said = complaint(capsys, f"train --config {tmp_path / 's.yaml'} --head-lr 7")
     assert "image_size = 5000: expected a whole number from 32 to 1024, for example 224." in said
     assert "head_lr = 7: expected a number above 0 and at most 1, for example 0.001." in said
@@ -320,7 +326,7 @@ def test_print_config_shows_sources_trains_nothing_and_can_be_fed_back(
 
 
 def test_help_shows_each_setting_with_range_default_and_aliases(calls: Calls, capsys: Capture):
-    assert main(["train", "--help"]) == 0
+    assert main(["train", "--help-all"]) == 0
     shown = capsys.readouterr().out
     flat = " ".join(re.sub(r"[│╭╮╰╯─]", " ", shown).split())
     for name, facts in field_facts().items():
@@ -334,6 +340,38 @@ def test_help_shows_each_setting_with_range_default_and_aliases(calls: Calls, ca
     assert max(map(len, shown.splitlines())) <= 100
     assert len(shown.splitlines()) <= 190
     assert calls == []
+
+
+def test_help_shows_the_settings_that_most_need_and_names_the_way_to_the_others(
+    calls: Calls, capsys: Capture
+):
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    names = [("no-" if name == "pretrained" else "") + name for name in field_facts()]
+    found = [name for name in names if f"--{name.replace('_', '-')} " in shown]
+    assert len(found) == len(FIRST_SETTINGS) == 15
+    assert "--help-all" in shown
+    assert len(shown.splitlines()) <= 70
+
+
+def test_a_flag_without_a_command_names_a_command(capsys: Capture):
+    assert main(["--data-dir", "x"]) == 2
+    assert "medimg run --data-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--gpu", "--device"),
+        ("--cpu", "--device"),
+        ("--early-stopping", "--patience"),
+        ("--val-split", "--val-fraction"),
+        ("--name", "--project"),
+    ],
+)
+def test_flags_of_other_tools_lead_to_ours(capsys: Capture, typed: str, meant: str):
+    assert main(["train", typed, "1"]) == 2
+    assert f"has no flag {typed}: did you mean {meant}?" in capsys.readouterr().err
 
 
 def test_help_shows_the_values_of_the_settings_file(calls: Calls, capsys: Capture, tmp_path: Path):

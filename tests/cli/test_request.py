@@ -188,7 +188,7 @@ def test_the_help_of_every_setting_is_there_word_for_word(
 ):
     monkeypatch.setenv("COLUMNS", "100")  # one column of boxes
     with pytest.raises(SystemExit):
-        asked("--help")
+        asked("--help-all")
     flat = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     for name, facts in field_facts().items():
         text = facts.help.removesuffix(".")

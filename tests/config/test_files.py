@@ -58,7 +58,7 @@ def test_what_a_run_inferred_is_no_setting(tmp_path: Path):
 
 
 def test_all_mistakes_of_a_file_are_reported_together_with_its_name(tmp_path: Path):
-    file = write(tmp_path, "s.yaml", "image_siz: 96\nbatch_size: 0\nhead_epochs: 0\nepochs: 3\n")
+    file = write(tmp_path, "s.yaml", "image_siz: 96\nbatch_size: 0\nhead_epochs: 0\nepoch: 3\n")
     with pytest.raises(ConfigError) as caught:
         build_config(file, finetune_epochs=0)
     lines = str(caught.value).splitlines()
@@ -123,3 +123,14 @@ def test_the_class_names_no_and_yes_are_words_and_a_switch_may_still_be_no(tmp_p
     config = build_config(file)
     assert config.class_names == ("no", "yes", "on")
     assert (config.pretrained, config.keep_aspect) == (False, True)
+
+
+def test_names_of_other_tools_are_settings_in_files_and_in_python(tmp_path: Path):
+    path = tmp_path / "my.yaml"
+    path.write_text("epochs: 5\nimg_size: 96\n")
+    assert build_config(path) == Config(epochs=5, img_size=96)  # type: ignore[call-arg]
+    assert build_config(path) == Config(finetune_epochs=5, image_size=96)
+    assert build_config(path, finetune_epochs=2).finetune_epochs == 2
+    path.write_text("epochs: 5\nfinetune_epochs: 4\n")
+    with pytest.raises(ConfigError, match="no setting is called 'epochs': did you mean finetune"):
+        build_config(path)

@@ -112,10 +112,6 @@ def test_settings_at_odds_are_refused_by_name(settings: dict[str, object], first
     [
         ("image_siz", "image_size"),
         ("imgsz", "image_size"),
-        ("epochs", "finetune_epochs"),
-        ("lr", "finetune_lr"),
-        ("model", "arch"),
-        ("workers", "num_workers"),
         ("colour", "color"),
         ("smoothing", "label_smoothing"),
     ],
@@ -127,7 +123,7 @@ def test_an_unknown_name_brings_the_nearest_one(wrong: str, meant: str):
 
 
 def test_another_tools_name_brings_one_setting_and_no_lookalike():
-    assert message_of(epochs=3) == ("no setting is called 'epochs': did you mean finetune_epochs?")
+    assert message_of(gpu=0) == ("no setting is called 'gpu': did you mean device?")
 
 
 def test_an_unknown_name_like_no_other_brings_the_way_to_the_list():

@@ -105,7 +105,7 @@ def describe_commands() -> str:
             "RUN is a run folder, or latest. Settings come from defaults, then --config FILE,",
             "then flags; the later wins.",
             "",
-            "  medimg COMMAND --help   every flag of a command",
+            "  medimg COMMAND --help   the flags of a command (--help-all: every one)",
             "  medimg --version        the version",
             "",
         ]
@@ -113,6 +113,8 @@ def describe_commands() -> str:
 
 
 def _find_command(word: str) -> Callable[[Sequence[str]], int | None]:
+    if word.startswith("-"):
+        raise ConfigError(f"name a command before {word}, such as medimg run {word} ...")
     if word not in COMMANDS:
         import difflib
 

@@ -6,7 +6,7 @@ words.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from medimg_baseline_cls.cli.flags import (
 )
 from medimg_baseline_cls.config import (
     FIELD_GROUPS,
+    FIRST_SETTINGS,
     FLAG_ALIASES,
     Config,
     build_config,
@@ -43,6 +44,9 @@ _PRECEDENCE = (
     "Settings come from the defaults, then --config FILE, then flags; the later wins.\n\n"
     "Paths are relative to the current folder, in files too."
 )
+_MORE = "\n\nThese are the settings that most runs need; --help-all shows every one."
+_EVERY_SETTING = frozenset(name for names in FIELD_GROUPS.values() for name in names)
+_FIRST_OF = {"cv": {"num_folds", "site_column"}, "check": {"label_columns", "cache_dir"}}
 _CHANGED_BY_RESUME = {"output_dir"}
 _RESUMED = {
     "cv": ("cross-validation (the newest unfinished", "[CV]"),
@@ -80,7 +84,12 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     aliases = {flag: f"--{to_dashes(name)}" for name in FLAG_ALIASES for flag in FLAG_ALIASES[name]}
     tokens = canonical_tokens(argv, aliases=aliases)
     own_flags = _OWN_FLAGS.get(command, ())
-    own = ["--config", "--print-config", *(f"--{to_dashes(name)}" for name in own_flags)]
+    own = [
+        "--config",
+        "--print-config",
+        "--help-all",
+        *(f"--{to_dashes(name)}" for name in own_flags),
+    ]
     known = [*COMMON_FLAGS, *own, *(flag for name in field_facts() for flag in _spellings(name))]
     check_flags(tokens, known, command=command, suggest=partial(_suggest_flags, own=own))
 
@@ -91,9 +100,15 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         )
     file = _find_file(tokens)
     file_values = {} if file is None else load_config_file(file)
-    parser = _make_parser(file_values, file=file, command=command)
+    shown = _EVERY_SETTING
+    if not {"-h", "--help"}.isdisjoint(tokens):  # a hidden flag could not be read
+        shown = FIRST_SETTINGS | _FIRST_OF.get(command, set())
+    tokens = ["--help" if token == "--help-all" else token for token in tokens]
+    parser = _make_parser(file_values, file=file, command=command, shown=shown)
     switches, rest = _take_switches(tokens)
-    parsed = parse_tokens(parser, rest, command=command, description=f"{summary}\n\n{_PRECEDENCE}")
+    more = "" if shown == _EVERY_SETTING else _MORE
+    description = f"{summary}\n\n{_PRECEDENCE}{more}"
+    parsed = parse_tokens(parser, rest, command=command, description=description)
     flags = _given_values(parsed, tokens) | switches | _named_folder(parsed, tokens)
     is_resumed = "--resume" in flag_names(tokens)
     if is_resumed:
@@ -235,12 +250,14 @@ def _find_sources(
     return dict.fromkeys(field_facts(), "default") | from_file | from_flags
 
 
-def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: str) -> type[Any]:
+def _make_parser(
+    file_values: Mapping[str, Any], *, file: Path | None, command: str, shown: Collection[str]
+) -> type[Any]:
     """Return a dataclass whose help is the command's: own flags first, then a box per group."""
     config = _option("Settings in a YAML, TOML or JSON file; a run's config.json is one.", "FILE")
     printed = _option("Print the settings and the source of each, as YAML, and stop.")
     what, metavar = _RESUMED.get(command, ("run (the newest interrupted", "[RUN]"))
-    resumed = _option(f"Go on with a {what} one), to the same end.", metavar)
+    resumed = _option(f"Resume a {what} one).", metavar)
     seeds = _option("Run from each of these seeds, on the split of the first.", "N N...")
     by_site = _option("Leave out each site of --site-column in turn, instead of folds.")
     noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
@@ -264,7 +281,8 @@ def _make_parser(file_values: Mapping[str, Any], *, file: Path | None, command: 
         kind = tyro.conf.Positional[tuple[str, ...]]
         parts.append(("folder", Annotated[kind, folder], field(default=())))
     for title, names in FIELD_GROUPS.items():
-        group = make_dataclass(title, [_make_option(n, file_values, file=file) for n in names])
+        options = [_make_option(n, file_values, file=file, is_shown=n in shown) for n in names]
+        group = make_dataclass(title, options)
         group.__doc__ = None
         parts.append((title, group, field(default_factory=group)))
     return make_dataclass("Settings", parts)
@@ -275,18 +293,23 @@ def _option(text: str, metavar: str | None = None) -> Any:
 
 
 def _make_option(
-    name: str, file_values: Mapping[str, Any], *, file: Path | None
+    name: str, file_values: Mapping[str, Any], *, file: Path | None, is_shown: bool
 ) -> tuple[str, Any, Any]:
     facts = field_facts()[name]
     is_from_file = name in file_values
-    option = tyro.conf.arg(
-        help=_describe_flag(
-            name,
-            current=file_values.get(name, facts.default),
-            file=file if is_from_file else None,
-        ),
-        metavar=_OWN_METAVARS.get(name) or ("NAME" if facts.choices else _METAVARS.get(facts.kind)),
-        help_behavior_hint="",
+    option = (
+        tyro.conf.Suppress
+        if not (is_shown or is_from_file)
+        else tyro.conf.arg(
+            help=_describe_flag(
+                name,
+                current=file_values.get(name, facts.default),
+                file=file if is_from_file else None,
+            ),
+            metavar=_OWN_METAVARS.get(name)
+            or ("NAME" if facts.choices else _METAVARS.get(facts.kind)),
+            help_behavior_hint="",
+        )
     )
     if facts.kind is bool:
         is_on = file_values.get(name, facts.default) is True

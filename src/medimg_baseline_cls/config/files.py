@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import yaml
 
+from medimg_baseline_cls.config.groups import rename_aliases
 from medimg_baseline_cls.config.messages import SettingsError
 from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.errors import ConfigError
@@ -61,7 +62,8 @@ def load_config_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings such as image_size: 224, one per line.")
-    return {str(name): values[name] for name in values if name not in _NOT_SETTINGS}
+    named = {str(name): values[name] for name in values if name not in _NOT_SETTINGS}
+    return rename_aliases(named)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The order in which settings are shown, and the other names that their flags have."""
+"""The order in which settings are shown, and the other names that they have."""
+
+from collections.abc import Mapping
+from typing import Any
 
 FIELD_GROUPS: dict[str, tuple[str, ...]] = {
     "data": (
@@ -75,3 +78,31 @@ FLAG_ALIASES: dict[str, tuple[str, ...]] = {
     "batch_size": ("-b",),
     "num_workers": ("-j", "--workers"),
 }
+
+FIRST_SETTINGS = frozenset(
+    """
+    data_dir manifest positive_class group_regex limit image_size arch weights pretrained
+    head_epochs finetune_epochs batch_size seed output_dir device
+    """.split()
+)
+"""What most people need: the settings that `--help` shows; `--help-all` shows the others too."""
+
+
+def rename_aliases(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings under their own names, where other tools' names were used.
+
+    An alias beside the setting's own name stays, to be refused as unknown.
+
+    >>> rename_aliases({"epochs": 3, "seed": 1})
+    {'finetune_epochs': 3, 'seed': 1}
+    """
+    names = {
+        alias.lstrip("-").replace("-", "_"): name
+        for name, aliases in FLAG_ALIASES.items()
+        for alias in aliases
+        if alias.startswith("--")
+    }
+    return {
+        name if names.get(name, name) in values else names[name]: value
+        for name, value in values.items()
+    }

@@ -35,6 +35,21 @@ _FOREIGN_NAMES: dict[str, str] = {
     "initial_checkpoint": "weights",
     "output": "output_dir",
     "amp": "precision",
+    "gpu": "device",
+    "gpus": "device",
+    "cpu": "device",
+    "cuda": "device",
+    "early_stopping": "patience",
+    "early_stop": "patience",
+    "val_split": "val_fraction",
+    "test_split": "test_fraction",
+    "name": "project",
+    "num_classes": "class_names",
+    "classes": "class_names",
+    "csv": "manifest",
+    "patient_column": "group_column",
+    "patient_id": "group_column",
+    "resize": "image_size",
 }
 
 

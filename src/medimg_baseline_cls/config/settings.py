@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from medimg_baseline_cls.config.checks import find_contradictions
-from medimg_baseline_cls.config.groups import FLAG_ALIASES
+from medimg_baseline_cls.config.groups import FLAG_ALIASES, rename_aliases
 from medimg_baseline_cls.config.messages import (
     FieldFacts,
     SettingsError,
@@ -71,7 +71,7 @@ class Config:
     """Classes to use, in class order (none: all of them, sorted)."""
 
     positive_class: Annotated[str | None, Field(examples=["PNEUMONIA"])] = None
-    """Class that counts as positive, of two (none: the one not called normal ...)."""
+    """Class that counts as positive, of two (none: the one whose name is not negative)."""
 
     limit: Annotated[int | None, Field(ge=1, examples=[100])] = None
     """Images to use in all, spread over folders and classes, for a trial (1 or more; none: all)."""
@@ -163,8 +163,8 @@ class Config:
     """Site that is TEST."""
 
     group_regex: Annotated[str, Field(examples=[r"^(patient\d+)_"])] = "auto"
-    r"""Patient in the file name: auto (Kaggle names), none (each file alone), or a regular
-    expression whose groups (or whole match) name the patient, as in ^(patient\d+)_."""
+    r"""Patient in the file name: auto (recognized from all names), none (each file alone), or a
+    regular expression whose groups (or whole match) name the patient, as in ^(patient\d+)_."""
 
     on_bad_image: Literal["error", "skip"] = "error"
     """Unreadable files: stop with a list, or list them in rejected.csv."""
@@ -177,7 +177,7 @@ class Config:
     """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
 
     pretrained: bool = True
-    """Weights to start from: pretrained ones, or random ones by --no-pretrained."""
+    """Start from pretrained weights; with --no-pretrained, from random ones."""
 
     weights: Annotated[Path | None, Field(examples=["resnet18.safetensors"])] = None
     """File of pretrained weights, .safetensors or .pth (none: from the timm hub)."""
@@ -288,6 +288,7 @@ class Config:
         cls, values: ArgsKwargs, handler: ModelWrapValidatorHandler[Self]
     ) -> Self:
         """Turn pydantic's report, and what the sound settings contradict, into one ConfigError."""
+        values = ArgsKwargs(values.args, rename_aliases(values.kwargs or {}))
         try:
             config = handler(values)
         except ValidationError as error:

@@ -19,13 +19,14 @@ from medimg_baseline_cls import __version__
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.audit.findings import EXIT_STATUS, VERDICTS, Check, worst_verdict
 from medimg_baseline_cls.data.audit.images import AuditImages, FileLook, look_at_file
-from medimg_baseline_cls.data.audit.measure import shrink, to_grey
-from medimg_baseline_cls.data.audit.run import audit_images
+from medimg_baseline_cls.data.audit.measure import measure_pixels, shrink, to_grey
+from medimg_baseline_cls.data.audit.run import audit_images, audit_records
 from medimg_baseline_cls.data.cache import FileFacts, build_cache
 from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.pipeline.controls import list_images_of
 from medimg_baseline_cls.pipeline.inferences import find_positive_class, show_inferences
 from medimg_baseline_cls.pipeline.listing import (
     choose_patient_rule,
@@ -33,7 +34,8 @@ from medimg_baseline_cls.pipeline.listing import (
     hide_patient,
     list_data,
 )
-from medimg_baseline_cls.pipeline.prepare import choose_pixels, count_workers
+from medimg_baseline_cls.pipeline.prepare import PreparedData, choose_pixels, count_workers
+from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.report.audit_page import write_audit_page
 from medimg_baseline_cls.schema import SPLIT_NAMES, Split
 from medimg_baseline_cls.utils.files import read_json, write_json
@@ -41,6 +43,7 @@ from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder
 
 THUMBNAIL_SIDE = 112
+_MOST_COMPARED = 20_000  # images: each is compared with every other
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,16 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         bad_files_stop=config.on_bad_image == "error",
         inferences=(*listing.inferences, positive, patients, color),
     )
+
+
+def warn_before_training(session: Session, data: PreparedData) -> None:
+    """Say what `check` would object to, as far as that takes seconds; copies among them."""
+    if not session.is_main:
+        return
+    images, measures = list_images_of(data), None
+    if len(images.split.records) <= _MOST_COMPARED:
+        measures = measure_pixels(data.pixels, progress=session.log.progress)
+    warn_of_findings(session.log, audit_records(images, measures))
 
 
 def warn_of_findings(log: RunLog, checks: Iterable[Check]) -> None:

@@ -16,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.audit.run import audit_records
 from medimg_baseline_cls.data.augment import Augmenter, from_compose, make_augmenter
 from medimg_baseline_cls.data.loaders import to_unit_range
 from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted, WeightsError
 from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
 from medimg_baseline_cls.models.build import require_architecture
 from medimg_baseline_cls.models.classifier import Classifier
-from medimg_baseline_cls.pipeline.check import warn_of_findings
-from medimg_baseline_cls.pipeline.controls import list_images_of
+from medimg_baseline_cls.pipeline.check import warn_before_training
 from medimg_baseline_cls.pipeline.model import build_network, try_network
 from medimg_baseline_cls.pipeline.prepare import (
     PreparedData,
@@ -134,7 +132,7 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
         with noticing_lost_processes(session.accelerator, session.run_dir):
             model = try_network(session.config)
             data = prepare_data(session)
-        warn_of_findings(session.log, audit_records(list_images_of(data)))
+        warn_before_training(session, data)
         num_classes = len(data.split.class_names)
         if model is None or num_classes != 2:
             model = build_network(session.config, num_classes)

@@ -16,7 +16,7 @@ from medimg_baseline_cls.data.audit.groups import check_groups
 from medimg_baseline_cls.data.audit.images import AuditImages
 from medimg_baseline_cls.data.audit.inferences import check_inferences
 from medimg_baseline_cls.data.audit.labels import check_labels
-from medimg_baseline_cls.data.audit.measure import ProgressMaker, measure_pixels
+from medimg_baseline_cls.data.audit.measure import Measures, ProgressMaker, measure_pixels
 from medimg_baseline_cls.data.audit.noise import check_noise
 from medimg_baseline_cls.data.audit.shift import check_shift
 from medimg_baseline_cls.data.audit.shortcuts import check_shortcuts
@@ -75,11 +75,14 @@ def audit_images(
     return (*checks, *inferred)
 
 
-def audit_records(images: AuditImages) -> tuple[Check, ...]:
-    """Run what needs no pixels: files, byte-identical copies, patients, labels, subgroups."""
+def audit_records(images: AuditImages, measures: Measures | None = None) -> tuple[Check, ...]:
+    """Run what is fast: files, copies, patients, labels, subgroups.
+
+    Without measures, copies are byte-identical files alone.
+    """
     return (
         check_files(images, None),
-        check_duplicates(images, None),
+        check_duplicates(images, measures),
         check_groups(images),
         check_labels(images),
         *([check_subgroups(images)] if images.split.subgroup_names else []),
