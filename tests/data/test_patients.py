@@ -8,6 +8,7 @@ from medimg_baseline_cls.data.index import find_groups
 from medimg_baseline_cls.data.listing import ListedFile, Listing, ListingKind
 from medimg_baseline_cls.data.patients import (
     KAGGLE,
+    find_patient_column,
     find_patient_rule,
     infer_patients,
     require_confirmed,
@@ -157,3 +158,11 @@ def test_one_patient_with_very_many_images_is_named_with_the_tag() -> None:
     assert text in found.warning
     assert "Doe" not in conclude(groups, hidden="Doe").warning  # a name is not printed
     assert conclude(groups[20:]).warning == ""
+
+
+@pytest.mark.parametrize(
+    "column", ["patient", "patient_id", "Patient ID", "subject", "case id", "PersonID"]
+)
+def test_a_column_that_is_called_like_the_patient_is_found(column: str) -> None:
+    assert find_patient_column(["path", "site", "compatible", "p", column]) == column
+    assert find_patient_column(["path", "site", "compatible", "p"]) is None

@@ -267,3 +267,14 @@ def test_a_file_is_located_by_the_line_of_its_row(tmp_path: Path) -> None:
     settings = TableSettings(path_column="path", labels=rule("label"))
     listing = list_table(tmp_path / "t.csv", root=tmp_path, settings=settings)
     assert [file.row for file in listing.files] == [3, 6]
+
+
+def test_a_patient_column_is_used_unasked_where_nothing_else_names_the_patient(
+    tmp_path: Path,
+) -> None:
+    found = listed(FRAME, tmp_path, finds_patients=True)
+    assert found.group_column == "patient"
+    assert found.files == listed(FRAME, tmp_path, group_column="patient").files
+    as_subgroup = listed(FRAME, tmp_path, finds_patients=True, subgroup_columns=("patient",))
+    assert as_subgroup.group_column is None
+    assert listed(FRAME, tmp_path).group_column is None

@@ -22,6 +22,11 @@ CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
 # IM-0115-0001.jpeg, NORMAL2-IM-0381-0001.jpeg. The bare personN is not a patient.
 DEFAULT_GROUP_REGEX = r"(?:^|/)(person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+)(?=[-_.])[^/]*$"
 
+_PATIENT_COLUMNS = frozenset(
+    f"{word}{end}"
+    for word in ("patient", "subject", "case", "person", "participant", "pat", "subj", "p")
+    for end in ("", "id", "no", "number", "name")
+) - {"p", "pname", "pno", "pnumber"}
 _WORDS = "patient|pat|pid|subject|subj|sub|case|person|participant|pt"
 _MIN_KEYS = 3
 _MIN_SHARE = 0.5  # of the names that a pattern has to match
@@ -66,6 +71,16 @@ _GUESSES = (
         certainty="guess",
     ),
 )
+
+
+def find_patient_column(names: Iterable[str]) -> str | None:
+    """Return the column whose name says that it holds the patient; None where none does.
+
+    >>> find_patient_column(["path", "label", "Patient ID"])
+    'Patient ID'
+    """
+    found = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in _PATIENT_COLUMNS]
+    return found[0] if found else None
 
 
 def set_rule(group_regex: str) -> PatientRule:
@@ -166,6 +181,7 @@ def infer_patients(
         named: path to what the data name as the patient, as it is in the table or DICOM tag.
     """
     num_groups = len({record.group for record in records})
+    certainty = rule.certainty
     num_lone = sum(record.group == record.path for record in records)
     field = _name_field(listing)
     if num_lone == len(records):
@@ -189,11 +205,13 @@ def infer_patients(
         *_warn_of_lone(num_lone, len(records), field=field if named else rule.source),
         *_warn_of_giant(records, named, field=field if named else rule.source),
     ]
+    if named and len(named) == len(records):
+        certainty = "sure"
     return Inference(
         topic="patients",
         found=f"{num_groups} patients, {len(records)} images",
         reason=source,
-        certainty="sure" if named and len(named) == len(records) else rule.certainty,
+        certainty="guess" if warnings and certainty == "sure" else certainty,
         flag="--group-regex REGEX|none" if not listing.group_column else "--group-column COLUMN",
         warning="; ".join(warnings),
     )

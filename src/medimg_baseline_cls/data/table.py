@@ -8,7 +8,7 @@ out of the root folder are refused unless that is allowed. No image is opened.
 import operator
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
@@ -22,6 +22,7 @@ from medimg_baseline_cls.data.listing import (
     path_of,
     require_images,
 )
+from medimg_baseline_cls.data.patients import find_patient_column
 from medimg_baseline_cls.data.positive import infer_positive_class
 from medimg_baseline_cls.data.spellings import Names, read_names
 from medimg_baseline_cls.data.split_lists import apply_lists
@@ -42,6 +43,7 @@ class TableSettings:
         path_column: the file, relative to the root folder.
         labels: the columns of labels and what they mean.
         group_column: the patient; None: from the file's name.
+        finds_patients: without a group_column, take one that is called patient, subject, ...
         split_column: train, val or test; None: no split.
         subgroup_columns: kept beside each image.
         site_column: that of them by which TEST is left out.
@@ -55,6 +57,7 @@ class TableSettings:
     path_column: str
     labels: LabelRule
     group_column: str | None = None
+    finds_patients: bool = False
     split_column: str | None = None
     subgroup_columns: tuple[str, ...] = ()
     site_column: str | None = None
@@ -85,6 +88,9 @@ def list_table(
         DataError: The table cannot be read, lacks a column, or a row is not as it must be.
     """
     table = read_table(manifest)
+    if settings.finds_patients and settings.group_column is None:
+        free = [name for name in table.columns if name not in _wanted_columns(settings)]
+        settings = replace(settings, group_column=find_patient_column(free))
     wanted = _wanted_columns(settings)
     _require_columns(table.columns, wanted, manifest=manifest)
     notes = [f"{len(table.lines)} rows in {manifest.name}", *table.notes]

@@ -27,7 +27,7 @@ from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.controls import list_images_of
-from medimg_baseline_cls.pipeline.inferences import find_positive_class, show_inferences
+from medimg_baseline_cls.pipeline.inferences import find_positive_class, infer_task, show_inferences
 from medimg_baseline_cls.pipeline.listing import (
     choose_patient_rule,
     find_root,
@@ -133,7 +133,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
             (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
         ),
         bad_files_stop=config.on_bad_image == "error",
-        inferences=(*listing.inferences, positive, patients, color),
+        inferences=(*listing.inferences, infer_task(config, listing), positive, patients, color),
     )
 
 

@@ -42,6 +42,15 @@ def find_positive_class(config: Config, listing: Listing) -> tuple[str | None, I
     )
 
 
+def infer_task(config: Config, listing: Listing) -> Inference:
+    """Return how labels are read: as set, or as they look."""
+    if config.task != "auto":
+        return Inference(topic="task", found=listing.task, reason="--task", certainty="set")
+    reason = "the labels of the table" if listing.kind == "table" else f"{listing.kind}"
+    flag = "--task multiclass|ordinal|multilabel"
+    return Inference(topic="task", found=listing.task, reason=reason, flag=flag)
+
+
 def require_positive_class(inference: Inference, class_names: Sequence[str]) -> None:
     """Refuse to train two classes of which neither, or both, look negative.
 

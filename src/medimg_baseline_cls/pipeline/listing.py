@@ -131,6 +131,7 @@ def table_settings(config: Config) -> TableSettings:
             missing=config.missing_labels,
         ),
         group_column=config.group_column,
+        finds_patients=config.group_regex == "auto",
         split_column=config.split_column,
         subgroup_columns=tuple(dict.fromkeys((*config.subgroup_columns, *sites))),
         site_column=config.site_column,

@@ -39,6 +39,7 @@ from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.pipeline.inferences import (
     find_positive_class,
+    infer_task,
     require_positive_class,
     show_inferences,
 )
@@ -131,7 +132,14 @@ def prepare_data(session: Session) -> PreparedData:
         subgroup_names=listing.subgroup_names,
     )
     check_leakage(result.split)
-    inferences = (*listing.inferences, positive_class, *index.inferences, *leaks, color)
+    inferences = (
+        *listing.inferences,
+        infer_task(config, listing),
+        positive_class,
+        *index.inferences,
+        *leaks,
+        color,
+    )
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=rejected)
