@@ -278,3 +278,8 @@ def test_a_patient_column_is_used_unasked_where_nothing_else_names_the_patient(
     as_subgroup = listed(FRAME, tmp_path, finds_patients=True, subgroup_columns=("patient",))
     assert as_subgroup.group_column is None
     assert listed(FRAME, tmp_path).group_column is None
+
+
+def test_a_patient_column_with_a_value_for_each_image_is_not_used(tmp_path: Path) -> None:
+    frame = FRAME.assign(patient=[f"image {i}" for i in range(len(FRAME))])
+    assert listed(frame, tmp_path, finds_patients=True).group_column is None

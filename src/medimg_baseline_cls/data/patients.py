@@ -201,6 +201,7 @@ def infer_patients(
     if named:
         source = field if len(named) == len(records) else f"{field} and {source}".rstrip(" and")
     warnings = [
+        *_warn_of_unique(rule, num_groups=num_groups, num_images=len(records), named=named),
         *_warn_of_guess(rule, num_named=len(named), num_images=len(records)),
         *_warn_of_lone(num_lone, len(records), field=field if named else rule.source),
         *_warn_of_giant(records, named, field=field if named else rule.source),
@@ -215,6 +216,16 @@ def infer_patients(
         flag="--group-regex REGEX|none" if not listing.group_column else "--group-column COLUMN",
         warning="; ".join(warnings),
     )
+
+
+def _warn_of_unique(
+    rule: PatientRule, *, num_groups: int, num_images: int, named: Mapping[str, str]
+) -> Iterator[str]:
+    if num_groups == num_images and not named and rule.certainty == "sure" and rule != KAGGLE:
+        yield (
+            f"by {rule.source} no two images are of one patient: pass --group-regex if that is "
+            "not so, or --group-regex none to confirm"
+        )
 
 
 def _warn_of_guess(rule: PatientRule, *, num_named: int, num_images: int) -> Iterator[str]:

@@ -89,8 +89,7 @@ def list_table(
     """
     table = read_table(manifest)
     if settings.finds_patients and settings.group_column is None:
-        free = [name for name in table.columns if name not in _wanted_columns(settings)]
-        settings = replace(settings, group_column=find_patient_column(free))
+        settings = replace(settings, group_column=_find_patient_column(table, settings))
     wanted = _wanted_columns(settings)
     _require_columns(table.columns, wanted, manifest=manifest)
     notes = [f"{len(table.lines)} rows in {manifest.name}", *table.notes]
@@ -134,6 +133,22 @@ def list_table(
         ),
         group_column=settings.group_column,
     )
+
+
+def _find_patient_column(table: Table, settings: TableSettings) -> str | None:
+    """Return an unused column that is called like the patient and has several images of some.
+
+    In some public tables patientId is a number of the image.
+    """
+    used = _wanted_columns(settings)
+    if settings.path_column not in table.columns:
+        return None
+    column = find_patient_column(name for name in table.columns if name not in used)
+    if column is None:
+        return None
+    values = table.columns[column]
+    pairs = set(zip(values, table.columns[settings.path_column], strict=True))
+    return column if len(set(values)) < len(pairs) else None
 
 
 @dataclass(frozen=True)
