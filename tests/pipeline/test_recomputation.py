@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from numpy.typing import NDArray
+from scipy.stats import betabinom, binomtest
 from tests import independent
 
 POSITIVE = "PNEUMONIA"
@@ -70,7 +71,8 @@ def test_values_and_closed_intervals_are_exact(finished_run: Path, split: str) -
 def test_drawn_intervals_are_within_monte_carlo_error(finished_run: Path) -> None:
     parts = parts_of(finished_run)
     drawn = independent.draw_figures(**parts, target=0.95, times=200, seed=11)
-    block = independent.read_json(finished_run / "test_summary.json")["classes"][POSITIVE]
+    stored = independent.read_json(finished_run / "test_summary.json")
+    block, resamples = stored["classes"][POSITIVE], stored["intervals"]["num_resamples"]
     figures = dict(block["metrics"])
     for rule, point in block["operating_points"].items():
         figures |= {f"{rule}/{name}": point[name] for name in SHOWN.values()}
@@ -78,16 +80,41 @@ def test_drawn_intervals_are_within_monte_carlo_error(finished_run: Path) -> Non
     for name, figure in figures.items():
         if figure.get("method") != "bootstrap" or not figure["interval"]:
             continue
-        values = drawn[name].dropna()
-        # The standard error of a quantile is sqrt(p (1 - p) / B) / density: take the values
-        # at p plus and minus three of them, for both sides.
+        values = drawn[name].dropna().to_numpy()
+        number = resamples - figure.get("num_undefined", 0)
         for bound, share in zip(figure["interval"], (0.025, 0.975), strict=True):
-            error = 3 * np.sqrt(2 * share * (1 - share) / len(values))
-            low, high = np.quantile(values, np.clip((share - error, share + error), 0, 1))
-            slack = 1e-9 + 0.1 * float(np.ptp(figure["interval"]))
-            assert low - slack <= bound <= high + slack, name
+            rarity = rank_rarity(values, bound=bound, share=share, number=number)
+            assert rarity > 1e-6, (name, share)
         compared += 1
     assert compared >= 10
+
+
+def rank_rarity(values: NDArray[np.float64], *, bound: float, share: float, number: int) -> float:
+    """Return how probable a rank as extreme as that of a bound is among independent resamples.
+
+    A quantile of `number` resamples is between two neighbors in their order. How many of n
+    other resamples are below the k-th of `number` is beta-binomial, whatever is drawn; values that
+    many resamples share only leave fewer strictly below it, and more at or below it.
+    """
+    place = 1 + int(share * (number - 1))
+    below, at_most = (values < bound - 1e-9).sum(), (values <= bound + 1e-9).sum()
+    too_high = betabinom.sf(below - 1, len(values), place + 1, number - place)
+    too_low = betabinom.cdf(at_most, len(values), place, number - place + 1)
+    return float(min(too_high, too_low))
+
+
+def test_ranks_of_a_wrong_bound_are_noticed_and_steps_are_not() -> None:
+    rng = np.random.default_rng(5)
+    smooth = rng.normal(size=(2, 200))
+    steps = rng.choice([0.75, 1.0], size=(2, 200), p=[0.02, 0.98])
+    for first, second in (smooth, steps):
+        for share in (0.025, 0.975):
+            right = float(np.quantile(first, share))
+            assert rank_rarity(second, bound=right, share=share, number=200) > 1e-3
+    for share, wrong in ((0.025, 0.25), (0.975, 0.75)):
+        bound = float(np.quantile(smooth[0], wrong))
+        assert rank_rarity(smooth[1], bound=bound, share=share, number=200) < 1e-6
+    assert rank_rarity(steps[1], bound=0.9, share=0.975, number=200) < 1e-6
 
 
 def test_the_page_shows_these_numbers(finished_run: Path) -> None:
