@@ -12,9 +12,11 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.pipeline import session as session_room
 from medimg_baseline_cls.pipeline.session import (
+    count_threads,
     open_session,
     read_provenance,
     reopen_session,
+    warn_of_threads,
     write_settings,
 )
 from medimg_baseline_cls.utils.runs import mark_latest
@@ -50,6 +52,22 @@ def test_run_without_provenance_says_what_to_do(tmp_path: Path, make_config: Con
     (session.run_dir / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(RunError, match="medimg train --config"):
         read_provenance(session.run_dir)
+
+
+@pytest.mark.parametrize(("trained", "is_warned"), [(0, False), (1, True), (None, False)])
+def test_other_number_of_threads_than_in_training_is_a_warning(
+    trained: int | None, is_warned: bool, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    session = open_session(make_config(tmp_path, tmp_path, device="cpu"))
+    now = count_threads(session)
+    assert now == torch.get_num_threads()
+    then = None if trained is None else now + trained
+    write_settings(session, {"num_threads": then})
+    warn_of_threads(session)
+    log = session.run_dir / "log.txt"
+    said = log.read_text(encoding="utf-8") if log.is_file() else ""
+    assert (f"OMP_NUM_THREADS={then}" in said) == is_warned
+    assert f"{now} are used now" in said or not is_warned
 
 
 def test_log_says_which_run_latest_is(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
 from medimg_baseline_cls.utils.faults import plain_faults
+from medimg_baseline_cls.utils.threads import calm_threads
 from medimg_baseline_cls.utils.visible import show_hidden
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     It is 0, 2 for a mistake, 130 when interrupted; `check` has 1 for warnings and 3 for errors.
     """
+    calm_threads()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with plain_faults():

@@ -47,6 +47,7 @@ from medimg_baseline_cls.pipeline.session import (
     Session,
     read_provenance,
     reopen_session,
+    warn_of_threads,
 )
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
@@ -90,6 +91,7 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     run_dir, log = session.run_dir, session.log
     require_trained(run_dir, occasion)
     require_split(run_dir, occasion)
+    warn_of_threads(session)
     model, checkpoint = load_model(session, "best.pt")
     head_only = _load_head_only(session)
     data = reopen_data(session, read_provenance(run_dir))

@@ -148,6 +148,21 @@ def read_provenance(run_dir: Path) -> dict[str, Any]:
     return cast(dict[str, Any], settings["provenance"])
 
 
+def count_threads(session: Session) -> int | None:
+    """Return the threads that training computes with, for config.json; None on a GPU."""
+    return torch.get_num_threads() if session.device.type == "cpu" else None
+
+
+def warn_of_threads(session: Session) -> None:
+    """Warn where a run was trained on a CPU with another number of threads than now."""
+    trained, now = read_provenance(session.run_dir).get("num_threads"), count_threads(session)
+    if trained and now and trained != now:
+        session.log.warn(
+            f"this run was trained with {trained} CPU threads, but {now} are used now: results can "
+            f"differ in their last digits; set OMP_NUM_THREADS={trained} to get the same ones"
+        )
+
+
 def _open_device(config: Config) -> tuple[Accelerator, Precision]:
     tune_allocator()
     device = choose_device(config.device)

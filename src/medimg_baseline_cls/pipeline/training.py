@@ -33,9 +33,11 @@ from medimg_baseline_cls.pipeline.prepare import (
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
     Session,
+    count_threads,
     open_session,
     read_provenance,
     reopen_session,
+    warn_of_threads,
     write_settings,
 )
 from medimg_baseline_cls.schema import Stage, TrainSettings
@@ -112,6 +114,7 @@ def resume(
                 f"{session.run_dir} cannot be resumed, since this has changed: {change}. Restore "
                 "the file, or start a new run."
             )
+        warn_of_threads(session)
         model = build_network(session.config, len(provenance["class_names"]))
         with noticing_lost_processes(session.accelerator, session.run_dir):
             data = reopen_data(session, provenance)
@@ -261,6 +264,7 @@ def _list_choices(session: Session, model: Classifier) -> dict[str, Any]:
     return {
         "weights": asdict(model.weights_report),
         "precision": session.precision,
+        "num_threads": count_threads(session),
         "batchnorm": _choose_batchnorm(session.config),
     }
 

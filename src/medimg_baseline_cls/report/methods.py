@@ -123,8 +123,9 @@ def _describe_software(environment: Json) -> Iterator[Fact]:
     revision = as_mapping(environment.get("git")).get("revision")
     if revision:
         yield "Software", "Code revision", str(revision)
-    processor = as_mapping(environment.get("cpu")).get("model")
-    if processor:
-        yield "Hardware", "Processor", format_setting(processor)
+    processor = as_mapping(environment.get("cpu"))
+    for key, name in (("model", "Processor"), ("num_threads", "Threads")):
+        if processor.get(key):
+            yield "Hardware", name, format_setting(processor[key])
     if environment.get("gpu"):
         yield "Hardware", "Graphics processor", format_setting(environment["gpu"])
