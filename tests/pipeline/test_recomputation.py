@@ -60,7 +60,7 @@ def test_values_and_closed_intervals_are_exact(finished_run: Path, split: str) -
             assert (value is None) == (name not in expected)
             assert value is None or value == pytest.approx(expected[name], abs=1e-9)
         if split == "val" and rule != "default":
-            assert all(point[name]["interval"] is None for name in SHOWN.values())
+            assert all(point[name].get("interval") is None for name in SHOWN.values())
             continue
         hits, misses = int(expected["tp"]), int(expected["fn"])
         for key, method in (("wilson", "wilson"), ("clopper_pearson", "exact")):
