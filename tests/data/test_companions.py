@@ -146,6 +146,14 @@ def test_a_class_with_the_name_of_a_mask_stays(tmp_path: Path, names: tuple[str,
     assert set(listing.class_names) == set(names) and len(listing.files) == 3 * len(names)
 
 
+def test_a_class_called_mask_without_images_of_its_names_is_a_class(tmp_path: Path) -> None:
+    names = {"cap": "c", "hood": "h", "mask": "m"}
+    listing = list_images(
+        lay_out(tmp_path, [f"{name}/{start}{i}.png" for name, start in names.items() for i in R])
+    )
+    assert listing.class_names == tuple(names) and len(listing.files) == 9
+
+
 def test_masks_alone_in_a_class_stay_its_images(tmp_path: Path) -> None:
     paths = ["A/images/1.png", "A/masks/1.png", "B/masks/1.png", "B/masks/2.png"]
     listing = list_images(lay_out(tmp_path, paths))

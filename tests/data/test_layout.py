@@ -106,6 +106,10 @@ CLASSES = {
     "numbers": spread(["0", "1", "2"]),
     "grades": spread(["grade1", "grade2", "grade3"]),
     "stages": spread(["T1", "T2", "T3"]),
+    "few images in shared folders": [
+        *spread(["A", "B"], num_images=9),
+        *spread(["A", "B"], ["odd", "blurred"], num_images=1),
+    ],
     "many classes": spread([f"class{i:02d}" for i in range(23)]),
     "regions": spread(["XR_ELBOW", "XR_HAND"], [f"patient{i}" for i in range(9)], ["study1"]),
 }
