@@ -95,7 +95,9 @@ def test_training_warns_of_what_needs_no_pixels(tmp_path: Path, make_config: Con
     write_films(data, counts)
     odd = data / "train/A/pxx_1.png"
     shutil.copy(data / "train/A/ptr0_1.png", odd)
-    config = make_config(data, tmp_path, head_epochs=1, finetune_epochs=0, group_regex="none")
+    config = make_config(
+        data, tmp_path, head_epochs=1, finetune_epochs=0, group_regex="none", positive_class="B"
+    )
     run_dir = train(config).run_dir
     log = (run_dir / "log.txt").read_text(encoding="utf-8")
     told = [line for line in log.splitlines() if line.startswith("warning: ")]
@@ -108,6 +110,8 @@ def test_training_on_sound_images_warns_of_nothing(
 ) -> None:
     data = tmp_path / "data"
     write_films(data, {"train/A": 40, "train/B": 40, "test/A": 12, "test/B": 12})
-    config = make_config(data, tmp_path, head_epochs=1, finetune_epochs=0, group_regex="none")
+    config = make_config(
+        data, tmp_path, head_epochs=1, finetune_epochs=0, group_regex="none", positive_class="B"
+    )
     log = (train(config).run_dir / "log.txt").read_text(encoding="utf-8")
     assert "warning: " not in log

@@ -268,7 +268,9 @@ def test_each_site_is_left_out_once(
     stage: Stage, finished: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch_sites(monkeypatch, finished, ["south", "north", "west"])
-    config = Config(output_dir=tmp_path, site_column="hospital", pretrained=False)
+    config = Config(
+        data_dir=tmp_path / "none", output_dir=tmp_path, site_column="hospital", pretrained=False
+    )
     result = cross_validate(config, by_site=True)
     assert [(c.test_site, c.num_folds) for c in stage.configs] == [
         ("north", None),
@@ -283,7 +285,7 @@ def test_each_site_is_left_out_once(
 def test_a_patient_at_two_sites_or_a_single_site_is_refused_before_training(
     stage: Stage, finished: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Config(output_dir=tmp_path, site_column="hospital")
+    config = Config(data_dir=tmp_path / "none", output_dir=tmp_path, site_column="hospital")
     patch_sites(monkeypatch, finished, ["south"])
     with pytest.raises(ConfigError, match="one site, south"):
         cross_validate(config, by_site=True)
@@ -321,7 +323,10 @@ def test_a_site_that_alone_has_a_class_is_refused_before_any_site_is_trained(
 
     monkeypatch.setattr(cv, "prepare_data", sort)
     with pytest.raises(DataError, match="without hospital north no image of NORMAL is left"):
-        cross_validate(Config(output_dir=tmp_path, site_column="hospital"), by_site=True)
+        cross_validate(
+            Config(data_dir=tmp_path / "none", output_dir=tmp_path, site_column="hospital"),
+            by_site=True,
+        )
     assert stage.configs == []
 
 
