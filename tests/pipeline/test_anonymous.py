@@ -4,13 +4,14 @@ import csv
 import html
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from medimg_baseline_cls.cli import main
-from medimg_baseline_cls.pipeline import report
+from medimg_baseline_cls.pipeline import predict, report
 from medimg_baseline_cls.utils.pseudonyms import KEY_VARIABLE
 
 
@@ -125,3 +126,27 @@ def test_odd_words_of_a_reader_are_told_with_the_known_ones(copy: Path) -> None:
     report(copy)
     said = (copy / "log.txt").read_text(encoding="utf-8")
     assert "'rubbish' in the column reader is none of label wrong, poor image, real miss" in said
+
+
+def test_a_prediction_of_an_anonymous_run_shows_the_pseudonyms_of_its_report(
+    copy: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copy / "config.json"
+    path.write_text(path.read_text().replace('"anonymous_ids": false', '"anonymous_ids": true'))
+    report(copy)
+    own = sorted((phantoms / "test" / "NORMAL").glob("*.png"))[0]
+    other = Path(shutil.copy(own, tmp_path / "DOE_JANE.png"))
+    capsys.readouterr()
+    predict(copy, [own, other], output=tmp_path / "new.csv", explain=True)
+    private = read_rows(copy / "pseudonyms_PRIVATE.csv")
+    pseudonym = {row["image_id"]: row["pseudonym"] for row in private}[f"test/NORMAL/{own.name}"]
+    rows = read_rows(tmp_path / "new.csv")
+    assert [row["path"] for row in rows] == [str(own), str(other)]
+    assert rows[0]["pseudonym"] == pseudonym != rows[1]["pseudonym"]
+    panels = sorted(panel.name for panel in (tmp_path / "new").rglob("*.png"))
+    assert [panel.split("_")[-1] for panel in panels] == [f"{r['pseudonym']}.png" for r in rows]
+    said = capsys.readouterr().out + (copy / "log.txt").read_text(encoding="utf-8")
+    assert pseudonym in said
+    assert not {"DOE_JANE", own.stem} & set(re.findall(r"[\w-]+", said))
+    for file in (tmp_path / "new.csv", copy / "pseudonyms_PRIVATE.csv"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600

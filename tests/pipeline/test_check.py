@@ -1,8 +1,11 @@
 """Planted leaks are found whatever their names, the data folder stays as it was."""
 
+import csv
 import hashlib
 import json
+import re
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +276,34 @@ def test_setting_of_the_patient_is_used(run_check: Callable[..., CheckResult], s
     assert "no_groups" in found
     each = findings(run_check(sound, group_regex=r"^(..)"))
     assert each["group_across_splits"]["verdict"] == "error"
+
+
+def test_an_anonymous_audit_names_no_image_and_no_patient(
+    run_check: Callable[..., CheckResult],
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MEDIMG_GROUP_KEY", "a secret of the tests")
+    normal, ill = files_of(data, "train/NORMAL"), files_of(data, "train/PNEUMONIA")
+    shutil.copy(normal[3], data / "test/NORMAL/DOE_JANE.png")
+    shutil.copy(normal[4], data / "train/PNEUMONIA/DOE_JOHN.png")
+    patient = ill[11].stem.rsplit("_", 1)[0]
+    files_of(data, "test/PNEUMONIA")[4].rename(data / f"test/PNEUMONIA/{patient}_9999.png")
+    (data / "train/NORMAL/DOE_BABY.png").write_bytes(b"")
+    result = run_check(data, anonymous_ids=True)
+    said = capsys.readouterr().out.split("audit: ")[0].split("\n", 1)[1]  # without our own paths
+    texts = [said, *(p.read_text("utf-8") for p in result.folder.glob("audit.*"))]
+    page = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", "".join(texts))
+    names = {path.name for path in data.rglob("*.png")} | {patient, "DOE_J", "DOE_BABY"}
+    assert [name for name in names if name in page] == []
+    private = result.folder.with_name(f"{result.folder.name}_pseudonyms_PRIVATE.csv")
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    with private.open(encoding="utf-8", newline="") as file:
+        path_of = {row["pseudonym"]: row["image_id"] for row in csv.DictReader(file)}
+    copies = findings(result)["identical_across_splits"]["examples"][0]["paths"]
+    expected = {normal[3].relative_to(data).as_posix(), "test/NORMAL/DOE_JANE.png"}
+    assert {path_of[name] for name in copies} == expected
+    assert "train/NORMAL/DOE_BABY.png" in path_of.values()
+    assert page.count("patient-") > 0
+    assert "<img" in (result.folder / "audit.html").read_text(encoding="utf-8")

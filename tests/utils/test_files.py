@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,20 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
 def test_json_is_readable_by_any_reader(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"name": "Lungenentzündung"})
     assert json.loads((tmp_path / "x.json").read_bytes()) == {"name": "Lungenentzündung"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+def test_a_private_file_is_never_open_to_others(tmp_path: Path) -> None:
+    path, before = tmp_path / "who.csv", os.umask(0)
+    try:
+        write_csv(path, ("a",), rows=[(1,)])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666  # replaced below
+        with open_atomic(path, is_private=True) as file:
+            file.write(b"a\n")
+            (temporary,) = tmp_path.glob(".who.csv.*.tmp")
+            assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        write_csv(path, ("a",), rows=[(2,)], is_private=True)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.errors import ConfigError
-from medimg_baseline_cls.utils.pseudonyms import KEY_VARIABLE, hide_name, load_key
+from medimg_baseline_cls.utils.pseudonyms import (
+    KEY_VARIABLE,
+    NameHider,
+    Pseudonyms,
+    hide_name,
+    load_key,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +54,32 @@ def test_an_empty_key_is_refused(own_home: Path) -> None:
     (own_home / "medimg" / "group_key").touch()
     with pytest.raises(ConfigError, match="is empty"):
         load_key()
+
+
+def test_a_key_that_others_could_read_is_closed_to_them(own_home: Path) -> None:
+    (own_home / "medimg").mkdir()
+    file = own_home / "medimg" / "group_key"
+    file.write_text("secret")
+    file.chmod(0o644)
+    assert load_key() == b"secret"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_names_of_images_leave_a_sentence_and_the_rest_stays() -> None:
+    names = Pseudonyms(b"key")
+    paths = ["train/A/Doe Jane.png", "train/A/x_Doe Jane.png", "test/B/DOE_JOHN", "7", "a"]
+    hider = NameHider(names, paths)
+    text = hider.text("7 files, such as train/A/Doe Jane.png, x_Doe Jane.png and DOE_JOHN: a copy")
+    first, second, third = map(names.image, paths[:3])
+    assert text == f"7 files, such as {first}, {second} and {third}: a copy"
+    rule = r"pass --group-regex '(?:^|/)(\d+)[_ -][^/]*$' to confirm, or --group-regex none"
+    assert hider.text(rule) == rule
+    assert hider.text("masks such as train/A/Mask_of-Doe.png left out") == (
+        "masks such as … left out"
+    )
+
+
+def test_without_pseudonyms_every_name_stays() -> None:
+    hider = NameHider(None, ["a/Doe.png"])
+    assert hider.text("see a/Doe.png") == "see a/Doe.png"
+    assert (hider.image("a/Doe.png"), hider.group("Doe")) == ("a/Doe.png", "Doe")

@@ -26,6 +26,13 @@ from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.pipeline.anonymous import (
+    PRIVATE_NAME,
+    hide_checks,
+    hide_inferences,
+    make_hider,
+    write_private,
+)
 from medimg_baseline_cls.pipeline.controls import list_images_of
 from medimg_baseline_cls.pipeline.inferences import find_positive_class, infer_task, show_inferences
 from medimg_baseline_cls.pipeline.listing import (
@@ -79,12 +86,22 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     make_features = _prepare_features(config, log=log) if label_noise else None
     images = collect_images(config, data_dir, log=log)
     show_inferences(log, images.inferences)
-    checks = audit_images(images, make_features=make_features, progress=log.progress)
+    found = audit_images(images, make_features=make_features, progress=log.progress)
+    pictures = _draw_thumbnails(images, found)
+    named = [(record.image_id, record.group) for record in images.split.records]
+    named += [(path, "") for path, _ in images.rejected]
+    hider = make_hider([path for path, _ in named], is_anonymous=config.anonymous_ids)
+    checks = hide_checks(found, hider)
     folder = create_run_folder(config.output_dir, config.project, room="audits")
     write_json(folder / "audit.json", _describe(config, images, checks=checks))
     content = read_json(folder / "audit.json")
-    page = write_audit_page(folder, content, thumbnails=_draw_thumbnails(images, checks))
+    thumbnails = {hider.image(path): png for path, png in pictures.items()}
+    page = write_audit_page(folder, content, thumbnails=thumbnails)
     _print_checks(log, checks, page=page)
+    if hider.pseudonyms is not None:
+        private = folder.with_name(f"{folder.name}_{PRIVATE_NAME}")  # the folder may be shared
+        write_private(private, hider.pseudonyms, images=named)
+        log.info(f"this audit shows pseudonyms; {private} says who is who: keep it")
     return CheckResult(folder, EXIT_STATUS[worst_verdict(c.verdict for c in checks)], content)
 
 
@@ -105,8 +122,9 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     cache_dir = config.cache_dir or config.output_dir / "cache"
     listing = list_data(config, cache_dir=cache_dir)
     rule = choose_patient_rule(config, listing)
+    hider = make_hider([f.path for f in listing.files], is_anonymous=config.anonymous_ids)
     for note in listing.notes:
-        log.info(note)
+        log.info(hider.text(note))
     paths = [file.path for file in listing.files]
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=cache_dir)
     cache = build_cache(
@@ -133,7 +151,10 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
             (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
         ),
         bad_files_stop=config.on_bad_image == "error",
-        inferences=(*listing.inferences, infer_task(config, listing), positive, patients, color),
+        inferences=hide_inferences(
+            (*listing.inferences, infer_task(config, listing), positive, patients, color), hider
+        ),
+        name_group=hider.group,
     )
 
 

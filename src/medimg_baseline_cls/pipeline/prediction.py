@@ -21,6 +21,8 @@ from medimg_baseline_cls.data.read import SUFFIXES, FileSorter, note_files
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
+from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.pipeline.session import (
@@ -107,13 +109,15 @@ def predict(
         [str(file), *map(float, p), *map(float, m), *decider.decide(p), rule]
         for file, p, m in zip(files, probabilities, mapped, strict=True)
     ]
-    write_csv(target, header, rows=rows)
-    _print_predictions(session, header, rows=rows, target=target)
+    shown = _shown_names(session, files)
+    _write_predictions(session, target, header=header, rows=rows, shown=shown)
+    _print_predictions(session, header, rows=rows, shown=shown)
+    session.log.info(f"{len(rows)} images: {target}")
     if explain:
         from medimg_baseline_cls.pipeline.explanation import draw_panels  # imports matplotlib
 
         folder = target.with_suffix("")
-        wanted = _plan_panels(files, probabilities, decider=decider, folder=folder)
+        wanted = _plan_panels(shown, probabilities, decider=decider, folder=folder)
         draw_panels(session, model, images=images, wanted=wanted)
         session.log.info(f"panels: {target.with_suffix('')}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
@@ -308,7 +312,7 @@ def _pick_thresholds(session: Session, rule: str) -> dict[str, Threshold]:
 
 
 def _plan_panels(
-    files: Sequence[Path],
+    shown: Sequence[str],
     probabilities: NDArray[np.float64],
     *,
     decider: Decider,
@@ -320,12 +324,12 @@ def _plan_panels(
 
     folder.mkdir(parents=True, exist_ok=True)
     wanted: list[Explained] = []
-    for position, (file, p) in enumerate(zip(files, probabilities, strict=True)):
+    for position, (path, p) in enumerate(zip(shown, probabilities, strict=True)):
         for name in decider.explained(p):
             target, threshold = decider.class_names.index(name), decider.thresholds[name]
             text = PanelText(
                 kind="",
-                image_id=file.name,
+                image_id=Path(path).name,
                 class_name=name,
                 probability=float(p[target]),
                 label=None,
@@ -333,16 +337,53 @@ def _plan_panels(
                 rule=threshold.rule,
             )
             part = f"{safe_name(name)}_" if decider.task == "multilabel" else ""
-            stem = f"{position + 1:04d}_p{p[target]:.3f}_{part}{safe_name(file.name)}"
+            stem = f"{position + 1:04d}_p{p[target]:.3f}_{part}{safe_name(path)}"
             wanted.append(Explained(position, target, folder / f"{stem}.png", text))
     return wanted
 
 
-def _print_predictions(
-    session: Session, header: Sequence[str], *, rows: Sequence[Sequence[object]], target: Path
+def _shown_names(session: Session, files: Sequence[Path]) -> list[str]:
+    """Return what each file is called on the screen and on panels.
+
+    In an anonymous run that is a pseudonym, for the run's own images the one of its report.
+    """
+    if not session.config.anonymous_ids:
+        return [str(file) for file in files]
+    pseudonyms, root = load_pseudonyms(), find_root(session.config)
+    places = [file.resolve() for file in files]
+    return [
+        pseudonyms.image(
+            (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+        )
+        for place in places
+    ]
+
+
+def _write_predictions(
+    session: Session,
+    target: Path,
+    *,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    shown: Sequence[str],
 ) -> None:
-    """Print a table if it is short, and where the file is."""
+    """Write the CSV file, which names the files; where panels do not, what they call them too."""
+    if not session.config.anonymous_ids:
+        write_csv(target, header, rows=rows)
+        return
+    named = [[*row, name] for row, name in zip(rows, shown, strict=True)]
+    write_csv(target, [*header, "pseudonym"], rows=named, is_private=True)
+
+
+def _print_predictions(
+    session: Session,
+    header: Sequence[str],
+    *,
+    rows: Sequence[Sequence[object]],
+    shown: Sequence[str],
+) -> None:
+    """Print a table if it is short."""
     if len(rows) <= MAX_TABLE_ROWS:
         cells = [[f"{c:.3f}" if isinstance(c, float) else c or "" for c in row] for row in rows]
-        session.log.table("", header=header, rows=cells)
-    session.log.info(f"{len(rows)} images: {target}")
+        named = [[name, *row[1:]] for name, row in zip(shown, cells, strict=True)]
+        session.log.table("", header=header, rows=named)

@@ -37,6 +37,7 @@ from medimg_baseline_cls.data.split import (
 )
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
+from medimg_baseline_cls.pipeline.anonymous import hide_inferences, make_hider
 from medimg_baseline_cls.pipeline.inferences import (
     find_positive_class,
     infer_task,
@@ -140,6 +141,8 @@ def prepare_data(session: Session) -> PreparedData:
         *leaks,
         color,
     )
+    hider = make_hider([r.path for r in index.records], is_anonymous=config.anonymous_ids)
+    inferences = hide_inferences(inferences, hider)
     if session.is_main:
         write_split(session.run_dir / "split.csv", result.split)
         write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=rejected)
@@ -150,7 +153,7 @@ def prepare_data(session: Session) -> PreparedData:
     log.info(f"{_TASK_WORDS[listing.task]}: {', '.join(listing.class_names)}")
     show_inferences(log, inferences)
     for note in (*listing.notes, *index.notes, *result.notes):
-        log.info(note)
+        log.info(hider.text(note))
     header, rows = summarize_split(result.split)
     log.table("Split", header=header, rows=rows)
     one_sided = list_one_sided(result.split)

@@ -25,16 +25,18 @@ from medimg_baseline_cls.utils.visible import escape_json
 
 # Names of files are bytes on POSIX: what is not UTF-8 must survive a round trip too.
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _NEEDS_QUOTES = frozenset(',"\r\n')
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 @contextmanager
-def open_atomic(path: Path) -> Generator[BinaryIO, None, None]:
+def open_atomic(path: Path, *, is_private: bool = False) -> Generator[BinaryIO, None, None]:
     """Open a binary file that replaces `path` when the block ends, and leaves it on an error.
 
     Args:
         path: the target; its folder is made if it is missing.
+        is_private: nobody but its owner can read the file, at no time.
 
     Yields:
         A file open for writing bytes, in the same folder under a hidden temporary name.
@@ -47,7 +49,8 @@ def open_atomic(path: Path) -> Generator[BinaryIO, None, None]:
     with plain_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as file:
+            handle = os.open(temporary, _NEW_FILE, 0o600 if is_private else 0o666)
+            with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -111,7 +114,13 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def write_csv(path: Path, header: Sequence[str], *, rows: Iterable[Sequence[object]]) -> None:
+def write_csv(
+    path: Path,
+    header: Sequence[str],
+    *,
+    rows: Iterable[Sequence[object]],
+    is_private: bool = False,
+) -> None:
     """Write a table: one header line, then one line per row, each ended by a line feed.
 
     Args:
@@ -119,11 +128,12 @@ def write_csv(path: Path, header: Sequence[str], *, rows: Iterable[Sequence[obje
         header: the column names.
         rows: cells; floats are written so that they read back to the same float64, None
             as an empty cell.
+        is_private: nobody but its owner can read the file.
 
     Raises:
         ValueError: A row has more or fewer cells than the header.
     """
-    with open_atomic(path) as file:
+    with open_atomic(path, is_private=is_private) as file:
         file.write(format_csv_row(header).encode(_ENCODING, _ERRORS))
         for row in rows:
             if len(row) != len(header):

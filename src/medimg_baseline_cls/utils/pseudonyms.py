@@ -8,15 +8,19 @@ is refused.
 import hashlib
 import hmac
 import os
+import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from medimg_baseline_cls.errors import ConfigError
 
 KEY_VARIABLE = "MEDIMG_GROUP_KEY"
 _NUM_HEX = 16
+_SHORT = 6  # a shorter name without dot and slash may be any word or number of a sentence
+_PATH = re.compile(r"(?:[\w.-]+/)+[\w.-]+")
 
 
 def hide_name(name: str, key: bytes) -> str:
@@ -50,6 +54,45 @@ class Pseudonyms:
         return f"patient-{hide_name(f'group {name}', self.key)}"
 
 
+@dataclass(frozen=True)
+class NameHider:
+    """Takes the names of images out of what is shown; without pseudonyms it changes nothing.
+
+    >>> hider = NameHider(Pseudonyms(b"key"), ["a/Doe.png"])
+    >>> hider.text("such as Doe.png and a/Doe_mask.png") == (
+    ...     f"such as {hider.image('a/Doe.png')} and …"
+    ... )
+    True
+    """
+
+    pseudonyms: Pseudonyms | None
+    paths: Sequence[str]
+
+    def image(self, path: str) -> str:
+        """Return what an image is called."""
+        return path if self.pseudonyms is None else self.pseudonyms.image(path)
+
+    def group(self, name: str) -> str:
+        """Return what a patient is called."""
+        return name if self.pseudonyms is None else self.pseudonyms.group(name)
+
+    def text(self, text: str) -> str:
+        """Return a sentence with pseudonyms for the images, and "…" for paths of other files."""
+        if self.pseudonyms is None:
+            return text
+        for name in [name for name in self._path_of if name in text]:
+            text = text.replace(name, self.image(self._path_of[name]))
+        return _PATH.sub("…", text)
+
+    @cached_property
+    def _path_of(self) -> Mapping[str, str]:
+        """Return the path that each name means, the longest first: one may be part of another."""
+        path_of = {path.rsplit("/", 1)[-1]: path for path in self.paths}
+        path_of |= dict(zip(self.paths, self.paths, strict=True))
+        telling = [n for n in path_of if len(n) >= _SHORT or "." in n or "/" in n]
+        return {name: path_of[name] for name in sorted(telling, key=len, reverse=True)}
+
+
 def load_key() -> bytes:
     """Return the user's key: of the environment (MEDIMG_GROUP_KEY), else of a file made once.
 
@@ -71,6 +114,8 @@ def _load_file(path: Path) -> bytes:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _make_file(path)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # it was copied, or is of another program
         key = path.read_bytes().strip()
     except OSError as error:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 from medimg_baseline_cls.data.audit.findings import (
@@ -18,6 +18,7 @@ from medimg_baseline_cls.data.audit.images import AuditImages, paths_of_each
 from medimg_baseline_cls.schema import ImageRecord
 
 Groups = dict[str, list[ImageRecord]]
+Namer = Callable[[str], str]
 _NUM_SHOWN = 5
 
 
@@ -25,9 +26,10 @@ def check_groups(images: AuditImages) -> Check:
     """Look at the groups (patients) of the images."""
     groups = _gather(images.split.records)
     known = {name: held for name, held in groups.items() if not _is_lone(name, held)}
-    findings = [*_judge_sides(known), *_judge_spellings(known)]
+    call = images.name_group
+    findings = [*_judge_sides(known, call), *_judge_spellings(known, call)]
     if images.split.task != "multilabel":
-        findings += _judge_labels(known, num_classes=len(images.split.class_names))
+        findings += _judge_labels(known, call, num_classes=len(images.split.class_names))
     if not known:
         findings.append(
             Finding(
@@ -77,7 +79,7 @@ def _is_lone(name: str, held: Sequence[ImageRecord]) -> bool:
     return len(held) == 1 and name == held[0].path
 
 
-def _judge_sides(groups: Groups) -> Iterator[Finding]:
+def _judge_sides(groups: Groups, call: Namer) -> Iterator[Finding]:
     shared = {n: held for n, held in groups.items() if len({r.split for r in held}) > 1}
     if shared:
         yield Finding(
@@ -87,11 +89,11 @@ def _judge_sides(groups: Groups) -> Iterator[Finding]:
             what="patients in more than one split",
             advice="Move all images of a patient to one side, or correct --group-regex if these "
             "names are no patients.",
-            examples=_show(shared, "split"),
+            examples=_show(shared, "split", call=call),
         )
 
 
-def _judge_labels(groups: Groups, *, num_classes: int) -> Iterator[Finding]:
+def _judge_labels(groups: Groups, call: Namer, *, num_classes: int) -> Iterator[Finding]:
     mixed = {n: held for n, held in groups.items() if len({r.label for r in held}) > 1}
     # With many classes (lesions, views) a patient often has several; with two it is a question.
     verdict: Verdict = "warning" if num_classes == 2 else "note"
@@ -102,11 +104,11 @@ def _judge_labels(groups: Groups, *, num_classes: int) -> Iterator[Finding]:
             count=len(mixed),
             what="patients with images of different classes",
             advice="Find out whether both labels hold (another day, another side) or one is wrong.",
-            examples=_show(mixed, "label"),
+            examples=_show(mixed, "label", call=call),
         )
 
 
-def _judge_spellings(groups: Groups) -> Iterator[Finding]:
+def _judge_spellings(groups: Groups, call: Namer) -> Iterator[Finding]:
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for name in groups:
         spellings[normalise_name(name)].append(name)
@@ -119,7 +121,9 @@ def _judge_spellings(groups: Groups) -> Iterator[Finding]:
             what="patients who may be the same under two spellings",
             advice="Spell each patient in one way, or make sure that they are two people.",
             examples=tuple(
-                set_example([groups[n][0].path for n in names], " = ".join(names[:_NUM_SHOWN]))
+                set_example(
+                    [groups[n][0].path for n in names], " = ".join(map(call, names[:_NUM_SHOWN]))
+                )
                 for names in several[:MAX_EXAMPLES]
             ),
         )
@@ -137,11 +141,11 @@ def _judge_lone(paths: Sequence[str]) -> Finding:
     )
 
 
-def _show(groups: Groups, attribute: str) -> tuple[Example, ...]:
+def _show(groups: Groups, attribute: str, *, call: Namer) -> tuple[Example, ...]:
     """Return the first groups, with one image of each side or label first."""
     examples: list[Example] = []
-    for name, held in list(groups.items())[:MAX_EXAMPLES]:
+    for group, held in list(groups.items())[:MAX_EXAMPLES]:
         values = dict.fromkeys(getattr(record, attribute) for record in held)
         paths = paths_of_each(held, attrgetter(attribute))
-        examples.append(set_example(paths, f"{name}: {', '.join(values)}"))
+        examples.append(set_example(paths, f"{call(group)}: {', '.join(values)}"))
     return tuple(examples)

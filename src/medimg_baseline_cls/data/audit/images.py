@@ -45,6 +45,7 @@ class AuditImages:
         rejected: (path, reason) of files that gave no pixels.
         bad_files_stop: whether training stops at them, or leaves them out.
         inferences: what was concluded without a setting.
+        name_group: what a patient is called in a text.
     """
 
     split: Split
@@ -54,6 +55,7 @@ class AuditImages:
     rejected: tuple[tuple[str, str], ...] = field(default=())
     bad_files_stop: bool = False
     inferences: tuple[Inference, ...] = ()
+    name_group: Callable[[str], str] = str
 
     @property
     def paths(self) -> list[str]:
