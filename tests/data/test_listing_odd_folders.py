@@ -73,7 +73,7 @@ def test_every_file_of_a_random_tree_is_listed_or_counted(
     found, held = list_images(data), walk(data)
     assert [file.path for file in found.files] == sorted(held["images"])
     assert found.num_ignored == len(held["hidden"])
-    notes = "\n".join(found.notes)
+    notes = "\n".join([*found.notes, *(item.found for item in found.inferences)])
     for kind, sentence in (
         ("others", "files that are not images left out"),
         ("outside", "files outside the class folders"),
@@ -91,10 +91,9 @@ def test_every_known_suffix_counts_in_any_case_and_only_the_last(tmp_path: Path)
     listing = list_images(data)
     listed = {Path(file.path).name for file in listing.files if file.path.startswith("train/A")}
     assert listed == {*names, "0.png"}
-    assert listing.notes == (
-        "1 hidden or system files ignored",
-        "1 files that are not images left out: .gz (1)",
-    )
+    assert listing.notes == ("1 hidden or system files ignored",)
+    (files,) = (item.found for item in listing.inferences if item.topic == "files")
+    assert files == "1 files that are not images left out: .gz (1)"
 
 
 def test_names_of_any_script_and_with_blanks_stay_as_they_are(tmp_path: Path) -> None:

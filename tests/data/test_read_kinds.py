@@ -18,7 +18,7 @@ from medimg_baseline_cls.data.cache import build_cache
 from medimg_baseline_cls.data.labels import LabelRule
 from medimg_baseline_cls.data.listing import list_images
 from medimg_baseline_cls.data.preprocess import PixelSettings
-from medimg_baseline_cls.data.read import FileSorter, decode_image, note_files, sniff_format
+from medimg_baseline_cls.data.read import FileSorter, decode_image, describe_files, sniff_format
 from medimg_baseline_cls.data.table import TableSettings, list_table
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.pipeline.prediction import find_files
@@ -107,8 +107,8 @@ def test_any_image_is_found_under_any_name_and_read(kind: str, tmp_path: Path) -
         sorter = FileSorter()
         path = write(tmp_path / name, data)
         assert sorter.is_image(path)
-        (note,) = note_files([sorter])
-        assert note == f"1 files without an image suffix read by content: {kind.split(',')[0]} (1)"
+        said = f"1 files without an image suffix read as {kind.split(',')[0]} (1)"
+        assert describe_files([sorter]) == said
         assert decode_image(path.read_bytes(), color="grey").pixels.shape == (8, 8)
 
 
@@ -118,14 +118,14 @@ def test_other_content_is_left_out_and_counted(kind: str, tmp_path: Path) -> Non
     for name, told in (("notes", "no suffix"), ("a.b.77", "no suffix"), ("x.Odd", ".odd")):
         sorter = FileSorter()
         assert not sorter.is_image(write(tmp_path / name, OTHERS[kind]))
-        assert list(note_files([sorter])) == [f"1 files that are not images left out: {told} (1)"]
+        assert describe_files([sorter]) == f"1 files that are not images left out: {told} (1)"
 
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_an_image_name_holds_is_for_the_reader_to_refuse(kind: str, tmp_path: Path) -> None:
     sorter = FileSorter()
     path = write(tmp_path / "a.png", OTHERS[kind])
-    assert sorter.is_image(path) and not list(note_files([sorter]))
+    assert sorter.is_image(path) and not describe_files([sorter])
     with pytest.raises(BadImageError):
         decode_image(path.read_bytes(), color="grey")
 
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_opened_is_counted_as_such(
     monkeypatch.setattr(Path, "open", refuse)
     sorter = FileSorter()
     assert not sorter.is_image(path)
-    assert list(note_files([sorter])) == ["1 files that are not images left out: unreadable (1)"]
+    assert describe_files([sorter]) == "1 files that are not images left out: unreadable (1)"
 
 
 def test_a_dicomdir_is_left_out_by_content_and_named_by_the_reader(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_dicomdir_is_left_out_by_content_and_named_by_the_reader(tmp_path: Pat
     sorter = FileSorter()
     for name in ("DICOMDIR", "index", "1.2.3"):
         assert not sorter.is_image(write(tmp_path / name, data))
-    assert list(note_files([sorter])) == ["3 files that are not images left out: DICOMDIR (3)"]
+    assert describe_files([sorter]) == "3 files that are not images left out: DICOMDIR (3)"
     with pytest.raises(BadImageError, match="this is a DICOMDIR"):
         decode_image(data, color="grey")
 
@@ -172,9 +172,7 @@ def test_a_dicomdir_is_left_out_by_content_and_named_by_the_reader(tmp_path: Pat
 def test_dicom_without_preamble_is_not_dropped_in_silence(tmp_path: Path) -> None:
     sorter = FileSorter()
     assert sorter.is_image(write(tmp_path / "IM1", dicom()[132:]))
-    assert list(note_files([sorter])) == [
-        "1 files without an image suffix read by content: DICOM (1)"
-    ]
+    assert sorter.read_as == {"DICOM": 1}
 
 
 def test_many_kinds_are_shortened_and_every_file_is_counted(tmp_path: Path) -> None:
@@ -182,7 +180,7 @@ def test_many_kinds_are_shortened_and_every_file_is_counted(tmp_path: Path) -> N
     for number in range(15):
         for copy in range(1 + (number == 3)):
             sorter.is_image(write(tmp_path / f"{copy}.kind{chr(97 + number)}", b"x"))
-    (note,) = note_files([sorter])
+    note = describe_files([sorter])
     assert note.startswith("16 files that are not images left out: .kindd (2), .kinda (1),")
     assert note.endswith("others (5)")
 
@@ -204,19 +202,19 @@ def test_folders_are_listed_alike_whatever_the_names(end: str, tmp_path: Path) -
     assert [Path(file.path).name for file in listing.files] == [
         f"1.2.840.{number}.{1000 + image}{end}" for number in range(2) for image in range(3)
     ]
-    assert "4 files that are not images left out: .txt (2), DICOMDIR (2)" in listing.notes
-    note = "6 files without an image suffix read by content: DICOM (6)"
-    assert (note in listing.notes) == (end != ".dcm")
+    (files,) = (item for item in listing.inferences if item.topic == "files")
+    assert "4 files that are not images left out: .txt (2), DICOMDIR (2)" in files.found
+    assert ("6 files without an image suffix read as DICOM (6)" in files.found) == (end != ".dcm")
     sorter = FileSorter()
     assert find_files([data], sorter=sorter) == [data / file.path for file in listing.files]
-    assert set(note_files([sorter])) == {n for n in listing.notes if "image" in n and "files" in n}
+    assert describe_files([sorter]) == files.found
 
 
 def test_predict_finds_files_without_suffix_by_pattern_and_by_name(tmp_path: Path) -> None:
     data = lay_out(tmp_path, end="")
     sorter = FileSorter()
     assert len(find_files([data / "A" / "*"], sorter=sorter)) == 3
-    assert "4 files" not in (notes := " ".join(note_files([sorter]))) and "DICOMDIR (1)" in notes
+    assert sorter.left_out == {"DICOMDIR": 1, ".txt": 1}
     named = data / "A" / "DICOMDIR"  # what is named is read, or refused with its reason
     assert find_files([named], sorter=FileSorter()) == [named]
     with pytest.raises(DataError, match="names no image"):

@@ -31,7 +31,7 @@ from medimg_baseline_cls.data.folders import (
     shorten_list,
 )
 from medimg_baseline_cls.data.layout import Level, infer_inner_splits, require_classes
-from medimg_baseline_cls.data.read import FileSorter, is_image_name, note_files
+from medimg_baseline_cls.data.read import FileSorter, describe_files, is_image_name
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
 from medimg_baseline_cls.utils.seed import derive_key
@@ -227,8 +227,12 @@ class _Walk:
 
     def inferences(self) -> list[Inference]:
         """Return what was left out because of names: masks, and folders without an image."""
-        found = infer_companions(self._companions, has_masks=self._has_masks)
-        return found + infer_empty({name: self._sorters[name].left_out for name in self._empty()})
+        found = describe_files(self._sorters.values())
+        reason = "first bytes, where the suffix does not tell"
+        files = [Inference(topic="files", found=found, reason=reason)] if found else []
+        companions = infer_companions(self._companions, has_masks=self._has_masks)
+        empty = {name: self._sorters[name].left_out for name in self._empty()}
+        return files + companions + infer_empty(empty)
 
     def _empty(self) -> list[str]:
         used = {file.label for file in self.files} | self._companion_labels
@@ -237,7 +241,6 @@ class _Walk:
     def notes(self) -> Iterable[str]:
         if self.num_ignored:
             yield f"{self.num_ignored} hidden or system files ignored"
-        yield from note_files(self._sorters.values())
         if empty := self._empty():
             yield f"folders without an image: {shorten_list(empty)}"
         num_loose = self._num_loose.total()

@@ -22,6 +22,7 @@ from medimg_baseline_cls.data.audit.images import AuditImages, FileLook, look_at
 from medimg_baseline_cls.data.audit.measure import measure_pixels, shrink, to_grey
 from medimg_baseline_cls.data.audit.run import audit_images, audit_records
 from medimg_baseline_cls.data.cache import FileFacts, build_cache
+from medimg_baseline_cls.data.exposure import infer_intensity
 from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
@@ -142,6 +143,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         listing, good, rule=rule, hide=hide_patient, are_equal_united=False
     )
     positive = find_positive_class(config, listing)[1]
+    intensity = infer_intensity(cache, settings)
     return AuditImages(
         split=Split(records, listing.class_names, listing.task, listing.subgroup_names),
         rows=np.array([fact.row for _, fact in good], dtype=np.int64),
@@ -152,7 +154,11 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         ),
         bad_files_stop=config.on_bad_image == "error",
         inferences=hide_inferences(
-            (*listing.inferences, infer_task(config, listing), positive, patients, color), hider
+            (
+                *(*listing.inferences, infer_task(config, listing), positive, patients),
+                *(color, intensity),
+            ),
+            hider,
         ),
         name_group=hider.group,
     )

@@ -9,15 +9,16 @@ import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
+from medimg_baseline_cls.data.exposure import find_dark_images
 from medimg_baseline_cls.data.folders import is_system_name
 from medimg_baseline_cls.data.loaders import ImageSet
-from medimg_baseline_cls.data.read import SUFFIXES, FileSorter, note_files
+from medimg_baseline_cls.data.read import SUFFIXES, FileSorter, describe_files
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
@@ -85,10 +86,11 @@ def predict(
             session.log.warn(warning)
     sorter = FileSorter()
     files = find_files(paths, sorter=sorter)
-    for note in note_files([sorter]):
-        session.log.info(note)
+    if files_found := describe_files([sorter]):
+        session.log.info(files_found)
     model, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
+    _warn_of_dark_images(session, cache, provenance=provenance)
     images = _as_image_set(cache)
     task: Task = checkpoint.get("task", "multiclass")
     _, probabilities = score_images(session, model, images=images, task=task)
@@ -277,6 +279,18 @@ def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCach
             f"Leave them out, or mend them; nothing was predicted."
         )
     return cache
+
+
+def _warn_of_dark_images(
+    session: Session, cache: ImageCache, *, provenance: Mapping[str, Any]
+) -> None:
+    """Warn of images that use little of their range, where those of training used more."""
+    settings = pixel_settings(session.config, provenance["color"])
+    inferences = {item["topic"]: item for item in provenance.get("inferences", ())}
+    was_dark = bool(inferences.get("intensity", {}).get("warning"))
+    is_kept = settings.intensity == "full_range" and not was_dark
+    if is_kept and (dark := find_dark_images(cache, settings)):
+        session.log.warn(f"{dark}; those of training use more")
 
 
 def _as_image_set(cache: ImageCache) -> ImageSet:

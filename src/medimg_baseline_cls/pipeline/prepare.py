@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.config import Config, SettingsError, check_task
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
+from medimg_baseline_cls.data.exposure import infer_intensity
 from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import (
     Index,
@@ -121,9 +122,10 @@ def prepare_data(session: Session) -> PreparedData:
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
-    index, pixels = _index(session, data_dir, listing=listing, settings=settings, rule=rule)
+    index, cache = _index(session, data_dir, listing=listing, settings=settings, rule=rule)
+    intensity = infer_intensity(cache, settings)
     listing = replace(listing, files=())  # the index holds what follows needs of them
-    cleaned, leaks = leave_out_leaks(config, index, pixels=pixels, log=log)
+    cleaned, leaks = leave_out_leaks(config, index, pixels=cache.pixels, log=log)
     rejected = (*index.rejected, *cleaned.left_out)
     result = split_images(
         cleaned.records,
@@ -140,6 +142,7 @@ def prepare_data(session: Session) -> PreparedData:
         *index.inferences,
         *leaks,
         color,
+        intensity,
     )
     hider = make_hider([r.path for r in index.records], is_anonymous=config.anonymous_ids)
     inferences = hide_inferences(inferences, hider)
@@ -175,7 +178,7 @@ def prepare_data(session: Session) -> PreparedData:
         "split_sha256": sha256_file(session.run_dir / "split.csv") if session.is_main else None,
     }
     return PreparedData(
-        result.split, pixels, _rows_in_cache(index, result.split), settings, provenance
+        result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance
     )
 
 
@@ -256,8 +259,8 @@ def _index(
     listing: Listing,
     settings: PixelSettings,
     rule: PatientRule,
-) -> tuple[Index, NDArray[Any]]:
-    """Return the images that can be used, and the pixel array."""
+) -> tuple[Index, ImageCache]:
+    """Return the images that can be used, and the pixel array of all."""
     config = session.config
     cache = _open_cache(session, data_dir, paths=[f.path for f in listing.files], settings=settings)
     index = index_images(
@@ -267,7 +270,7 @@ def _index(
         on_bad_image=config.on_bad_image,
         hide=hide_patient,
     )
-    return index, cache.pixels
+    return index, cache
 
 
 def _open_cache(

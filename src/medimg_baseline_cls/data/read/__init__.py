@@ -21,9 +21,9 @@ from medimg_baseline_cls.data.read.image import (
 from medimg_baseline_cls.data.read.kinds import (
     SUFFIXES,
     FileSorter,
+    describe_files,
     is_image_name,
     list_counts,
-    note_files,
     sniff_format,
 )
 from medimg_baseline_cls.data.read.strict import strict_decoding
@@ -38,10 +38,10 @@ __all__ = [
     "Header",
     "Pixels",
     "decode_image",
+    "describe_files",
     "is_colored",
     "is_image_name",
     "list_counts",
-    "note_files",
     "read_header",
     "sniff_format",
     "starts_like_dicom",

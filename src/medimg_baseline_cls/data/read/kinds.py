@@ -6,7 +6,7 @@ Exports of hospitals have no suffix (IM000001), or a UID whose last number looks
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from medimg_baseline_cls.data.read.nifti import is_nifti
@@ -114,18 +114,21 @@ class FileSorter:
         return is_image
 
 
-def note_files(sorters: Iterable[FileSorter]) -> Iterator[str]:
-    """Yield what is read by its content, and what is left out, with their numbers."""
+def describe_files(sorters: Iterable[FileSorter]) -> str:
+    """Return what is read by its content, and what is left out, with their numbers; "" if none."""
     read_as: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     for sorter in sorters:
         read_as += sorter.read_as
         left_out += sorter.left_out
+    parts: list[str] = []
     if read_as:
         counts = list_counts(read_as)
-        yield f"{read_as.total()} files without an image suffix read by content: {counts}"
+        parts.append(f"{read_as.total()} files without an image suffix read as {counts}")
     if left_out:
-        yield f"{left_out.total()} files that are not images left out: {list_counts(left_out)}"
+        counts = list_counts(left_out)
+        parts.append(f"{left_out.total()} files that are not images left out: {counts}")
+    return "; ".join(parts)
 
 
 def list_counts(counts: Counter[str]) -> str:
