@@ -4,6 +4,7 @@ The order is the point: thresholds.json is on disk before the first test image i
 All figures are computed from the predictions as they read back from their CSV files.
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ from medimg_baseline_cls.pipeline.session import (
     warn_of_threads,
 )
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
+from medimg_baseline_cls.report.outdated import mark_outdated
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.runs import hold_run, is_trained, mark_latest, write_status
@@ -141,6 +143,8 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     _print_results(session, summaries, overview=overview)
     if of_patients:
         print_patients(session, of_patients, overview=overview["patients"])
+    if settled.entry.accepted and (run_dir / "predictions_new.csv").is_file():
+        log.warn("predictions_new.csv was made before the change that was accepted: predict again")
     log.info(f"results: {run_dir}")
     return RunResult(run_dir, overview)
 
@@ -156,6 +160,9 @@ def _score_splits(
     settled = settle_points(session, val, positive_class=data.positive_class, occasion=occasion)
     if (session.run_dir / "test_summary.json").is_file():
         session.log.info("evaluated again: the files of the earlier evaluation are replaced")
+    mark_outdated(session.run_dir)
+    if is_trained(session.run_dir):
+        write_status(session.run_dir, "trained")  # not finished, wherever this is stopped
     val = _write_and_read(session.run_dir, val)
     write_points(session, settled)
     test = _predict_split(session, data, model=model, split="test")
@@ -199,7 +206,7 @@ def _describe_test(
     run_dir, positive_class = session.run_dir, data.positive_class
     limit = session.config.num_hard_examples
     mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
-    write_mistakes(run_dir / "mistakes.csv", mistakes)
+    _replace_mistakes(session, mistakes)
     draw_evaluation(
         parts, run_dir / "figures", thresholds=thresholds, positive_class=positive_class
     )
@@ -207,6 +214,16 @@ def _describe_test(
         session, data.split, parts=parts, thresholds=thresholds, positive_class=positive_class
     )
     return mistakes
+
+
+def _replace_mistakes(session: Session, mistakes: tuple[Mistake, ...]) -> None:
+    """Write mistakes.csv, and remove the panels of other mistakes than these."""
+    path, panels = session.run_dir / "mistakes.csv", session.run_dir / "gradcam"
+    before = path.read_bytes() if path.is_file() else None
+    write_mistakes(path, mistakes)
+    if panels.is_dir() and before != path.read_bytes():
+        shutil.rmtree(panels)
+        session.log.info(f"the mistakes are others than before: their panels in {panels} are gone")
 
 
 def _load_head_only(session: Session) -> Classifier | None:

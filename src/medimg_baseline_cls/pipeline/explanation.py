@@ -32,6 +32,7 @@ from medimg_baseline_cls.pipeline.session import (
     reopen_session,
 )
 from medimg_baseline_cls.pipeline.thumbnails import write_thumbnails
+from medimg_baseline_cls.report.outdated import mark_outdated
 from medimg_baseline_cls.schema import Mistake
 from medimg_baseline_cls.utils.runs import hold_run
 from medimg_baseline_cls.utils.visible import show_hidden
@@ -80,6 +81,7 @@ def _explain(session: Session, *, anonymous_ids: bool) -> RunResult:
     model, _ = load_model(session, "best.pt")
     data = reopen_data(session, read_provenance(session.run_dir))
     folder = session.run_dir / "gradcam"
+    mark_outdated(session.run_dir)
     for kind in ("FP", "FN"):
         # Panels of an earlier evaluation may show images that are no mistakes any more.
         shutil.rmtree(folder / kind, ignore_errors=True)

@@ -298,8 +298,10 @@ def _weights_report(content: RunContent) -> Json:
 def _pending(content: RunContent) -> Iterator[str]:
     if not content.history:
         yield "No epoch has ended yet."
-    if not content.summaries:
-        yield "Not evaluated yet. The next command is medimg evaluate."
+    if len(content.test_log) > (value_of(content.evaluation.get("test_evaluations")) or 0):
+        yield "The last evaluation was interrupted. medimg run --resume completes it."
+    elif not content.summaries:
+        yield "Not evaluated yet. medimg run --resume does that and the rest."
     elif "test" not in content.summaries:
         yield "TEST has not been scored yet: the figures here are those of VAL."
     if content.mistakes and not any(content.panels.values()):

@@ -20,6 +20,7 @@ from medimg_baseline_cls.report.gallery import offer_filter
 from medimg_baseline_cls.report.labels import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.report.model_card import LIMITS
 from medimg_baseline_cls.report.numbers import group_settings
+from medimg_baseline_cls.report.outdated import PAGE, unmark_tables
 from medimg_baseline_cls.report.page import render_page
 from medimg_baseline_cls.report.performance import (
     shown_classes,
@@ -60,11 +61,12 @@ def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path
     Raises:
         RunError: config.json is missing, or a file of the run is garbled.
     """
-    content, path = read_run(run_dir), run_dir / "report.html"
+    content, path = read_run(run_dir), run_dir / PAGE
     if pseudonyms is not None:
         content = hide_content(content, pseudonyms)
     content = show_content(content)
     write_documents(content, run_dir)
+    unmark_tables(run_dir)
     write_text_atomic(path, render_report(content))
     return path
 

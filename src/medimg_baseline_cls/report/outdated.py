@@ -1,0 +1,48 @@
+"""Marks what `medimg report` wrote as out of date, when the results that it shows are replaced.
+
+A page that is open elsewhere or was copied cannot know; one in the run folder says so on top.
+"""
+
+from pathlib import Path
+
+from medimg_baseline_cls.utils.files import write_text_atomic
+
+PAGE = "report.html"
+_TEXT = "Out of date: the results of this run were replaced after this was written. "
+_HTML = f'<p class="pending outdated">{_TEXT}<code>medimg report</code> writes it again.</p>'
+_MARKDOWN = f"> **{_TEXT}`medimg report` writes it again.**\n\n"
+_DOCUMENTS = ("model_card.md", "checklist.md")
+_FOLDERS = ("tables", "anonymous")
+_NOTE_NAME = "OUT_OF_DATE.txt"
+
+
+def mark_outdated(run_dir: Path) -> None:
+    """Write into the report and its documents, where there are any, that they show earlier results.
+
+    Pages and documents begin with the note; a folder of tables has it in a file of its own.
+    """
+    page = run_dir / PAGE
+    if page.is_file() and is_current(run_dir):
+        head, body, rest = _read(page).partition("<body>\n")
+        write_text_atomic(page, f"{head}{body}{_HTML}\n{rest}" if body else f"{_HTML}\n{head}")
+    for path in (run_dir / name for name in _DOCUMENTS):
+        if path.is_file() and not (text := _read(path)).startswith(_MARKDOWN):
+            write_text_atomic(path, _MARKDOWN + text)
+    for folder in (run_dir / name for name in _FOLDERS):
+        if folder.is_dir():
+            write_text_atomic(folder / _NOTE_NAME, f"{_TEXT}medimg report writes it again.\n")
+
+
+def is_current(run_dir: Path) -> bool:
+    """Return whether there is a report of the results that the run folder has now."""
+    page = run_dir / PAGE
+    return page.is_file() and _HTML not in _read(page)
+
+
+def unmark_tables(run_dir: Path) -> None:
+    """Remove the note from tables/, which was written again."""
+    (run_dir / "tables" / _NOTE_NAME).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
