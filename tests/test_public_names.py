@@ -19,6 +19,7 @@ PUBLIC = [
     "report",
     "resume",
     "resume_cross_validation",
+    "resume_run",
     "resume_seeds",
     "run",
     "run_seeds",

@@ -69,10 +69,10 @@ def spread_patterns(words: list[str]) -> list[str]:
 
 
 def leave_unfinished(folder: Path, command: str) -> None:
-    if command in ("cv", "run"):
-        room = {"cv": "cv", "run": "seeds"}[command]
-        (summary,) = folder.glob(f"outputs/{room}/*/{room}_summary.json")
-        summary.unlink()
+    room = {"cv": "cv", "run": "seeds"}[command]
+    summaries = list(folder.glob(f"outputs/{room}/*/{room}_summary.json"))
+    if summaries:
+        summaries[0].unlink()
         return
     statuses = folder.glob("outputs/runs/medimg_*/status.json")
     newest = max(statuses, key=lambda path: path.stat().st_mtime)

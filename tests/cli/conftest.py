@@ -10,7 +10,8 @@ import pytest
 
 COMMANDS = (
     *("check", "compare", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
-    *("resume", "resume_cross_validation", "resume_seeds", "run", "run_seeds", "train"),
+    *("resume", "resume_cross_validation", "resume_run", "resume_seeds"),
+    *("run", "run_seeds", "train"),
 )
 
 

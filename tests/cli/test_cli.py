@@ -152,8 +152,8 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
             "run --data d --seeds 0 1 2",
             ("run_seeds", (Config(data_dir=Path("d")), (0, 1, 2)), {}),
         ),
-        ("run --resume s", ("resume_seeds", ("s",), {"output_dir": Path("outputs")})),
-        ("run --resume", ("resume_seeds", (None,), {"output_dir": Path("outputs")})),
+        ("run --resume s", ("resume_run", ("s",), {"output_dir": Path("outputs")})),
+        ("run --resume", ("resume_run", (None,), {"output_dir": Path("outputs")})),
         ("run --data d", ("run", (Config(data_dir=Path("d")),), {})),
         (
             "cv --data d --folds 3 --repeats 2",

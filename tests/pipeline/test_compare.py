@@ -151,7 +151,7 @@ def test_a_run_that_is_not_evaluated_is_refused(
     finished_run: Path, copy: Path, tmp_path: Path
 ) -> None:
     (copy / "test_summary.json").unlink()
-    with pytest.raises(RunError, match="is not evaluated: run `medimg evaluate"):
+    with pytest.raises(RunError, match="is not evaluated: `medimg run --resume"):
         compare([finished_run, copy], output_dir=tmp_path)
     with pytest.raises(RunError, match="two runs or more, but got 1"):
         compare([finished_run], output_dir=tmp_path)

@@ -98,6 +98,7 @@ def test_an_unchanged_run_may_be_scored_again_and_is_counted(copy: Path) -> None
     before = {name: (copy / name).read_bytes() for name in RESULTS}
     num_before = len(read_rows(copy / "test_log.csv"))
     summary = evaluate(copy, reason="for the revision").summary
+    assert "Out of date" in (copy / "report.html").read_text()
     rows = read_rows(copy / "test_log.csv")
     assert {name: (copy / name).read_bytes() for name in RESULTS} == before
     assert summary["test_evaluations"] == len(rows) == num_before + 1
@@ -105,6 +106,7 @@ def test_an_unchanged_run_may_be_scored_again_and_is_counted(copy: Path) -> None
     assert not [text for text in summary["warnings"] if "after a change" in text]
     report(copy)
     page = (copy / "report.html").read_text()
+    assert "Out of date" not in page
     assert "for the revision" in page and f"{len(rows)} times" in page
 
 

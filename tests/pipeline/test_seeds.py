@@ -45,6 +45,8 @@ def test_each_seed_is_an_ordinary_run_on_the_same_split(finished: RunResult) -> 
     assert [(s["seed"], s["split_seed"]) for s in settings] == [(3, 3), (1, 3)]
     assert [read_status(run) for run in runs] == ["finished", "finished"]
     assert all((run / "report.html").is_file() for run in runs)
+    stamp = finished.run_dir.name.removeprefix("medimg_")
+    assert [run.name for run in runs] == [f"medimg_seeds{stamp}_s{seed}" for seed in (3, 1)]
     assert len({(run / "split.csv").read_bytes() for run in runs}) == 1
     assert len({(run / "history.csv").read_bytes() for run in runs}) == 2
 

@@ -8,7 +8,13 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import DataError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline import sweep
 from medimg_baseline_cls.pipeline.session import RunResult
-from medimg_baseline_cls.pipeline.sweep import SweepKind, SweepRun, do_runs, find_sweep
+from medimg_baseline_cls.pipeline.sweep import (
+    SweepKind,
+    SweepRun,
+    do_runs,
+    find_own_run,
+    find_sweep,
+)
 from medimg_baseline_cls.utils.log import SILENT
 from medimg_baseline_cls.utils.runs import RunState, hold_run, write_status
 
@@ -45,6 +51,19 @@ def make_run(config: Config, state: RunState) -> Path:
     (run / "config.json").write_text("{}", encoding="utf-8")
     write_status(run, state)
     return run
+
+
+@pytest.mark.parametrize("name", ["seeds1_s1", "seeds1_s1-2", "seeds1_s1_20250101"])
+def test_own_run_is_found_by_its_project_also_where_it_was_dated_twice(
+    tmp_path: Path, name: str
+) -> None:
+    for other in ("seeds1_s10", "seeds1_s1x", name):
+        run = tmp_path / "runs" / other
+        run.mkdir(parents=True)
+        (run / "config.json").write_text("{}")
+        write_status(run, "trained")
+    found = find_own_run(Config(output_dir=tmp_path, project="seeds1_s1"))
+    assert found is not None and found.name == name
 
 
 @pytest.fixture
@@ -115,7 +134,7 @@ def test_an_error_removes_a_folder_without_runs(
 
 
 def test_the_newest_unfinished_sweep_is_found(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no unfinished sweep lies under"):
+    with pytest.raises(RunError, match="no unfinished sweep is in"):
         find_sweep(None, tmp_path, kind=KIND)
     for name in ("a", "b"):
         (tmp_path / "sweeps" / name).mkdir(parents=True)

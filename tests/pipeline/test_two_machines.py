@@ -116,7 +116,7 @@ def test_a_run_outlives_a_machine(tmp_path: Path) -> None:
     assert all(codes), errors
     (run_dir,) = (path for path in (tmp_path / "outputs/runs").iterdir() if not path.is_symlink())
     assert "another process of this run is gone" in errors[0]
-    assert f"medimg train --resume outputs/runs/{run_dir.name}" in " ".join(errors[0].split())
+    assert f"medimg run --resume outputs/runs/{run_dir.name}" in " ".join(errors[0].split())
     # torchrun's own report of its process
     assert re.search(r"exitcode\s*: 2\b", errors[0]), errors[0]
     assert len(read_history(run_dir)) < 8

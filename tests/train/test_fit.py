@@ -252,7 +252,7 @@ def test_a_signal_ends_after_the_step_and_the_run_goes_on(toy, tmp_path, number,
 
     data.train.on_batch = tick
     before = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(RunInterrupted, match=f"medimg train --resume {run_dir}"):
+    with pytest.raises(RunInterrupted, match=f"medimg run --resume {run_dir}"):
         toy.train_toy(run_dir, data=data)
     assert len(calls) == call
     assert [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)] == before

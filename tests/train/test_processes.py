@@ -124,9 +124,9 @@ def test_a_lost_process_ends_the_others_with_one_sentence(lost, fate, code, seco
     for rank in (0, 1):
         report = json.loads((lost / f"{fate}_{rank}.json").read_text())
         assert report["said"] == (
-            f"another process of this run is gone, or has not answered for {seconds} s; go on "
-            "from the last finished epoch, with as many processes as you like: "
-            f"medimg train --resume {lost / fate}"
+            f"another process of this run is gone, or has not answered for {seconds} s; "
+            "resume from the last finished epoch, with as many processes as you like: "
+            f"medimg run --resume {lost / fate}"
         )
         assert report["seconds"] < 30
 

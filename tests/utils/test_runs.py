@@ -12,10 +12,12 @@ from medimg_baseline_cls.utils.runs import (
     create_run_folder,
     find_run,
     hold_run,
+    is_of_sweep,
     is_trained,
     list_runs,
     mark_latest,
     name_fold,
+    name_seed,
     newest_interrupted,
     read_status,
     write_status,
@@ -25,6 +27,7 @@ from medimg_baseline_cls.utils.runs import (
 def make_run(output_dir: Path, name: str, state: RunState = "finished", age: int = 0) -> Path:
     run = output_dir / "runs" / name
     run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
     write_status(run, state)
     os.utime(run / "status.json", (2_000_000_000 - age, 2_000_000_000 - age))
     return run
@@ -83,6 +86,7 @@ def test_latest_names_the_run_that_was_marked_last(tmp_path: Path) -> None:
 def test_latest_is_never_a_fold_of_a_cross_validation(tmp_path: Path) -> None:
     project = name_fold("films", stamp="20260101-120000-2", repeat=1, fold=10)
     fold = create_run_folder(tmp_path, project)
+    assert fold.name == "films_cv20260101-120000-2_r1f10"
     (fold / "config.json").write_text("{}")
     mark_latest(fold)
     assert not (tmp_path / "runs" / "latest").exists()
@@ -90,6 +94,16 @@ def test_latest_is_never_a_fold_of_a_cross_validation(tmp_path: Path) -> None:
     for run in (own, fold):
         mark_latest(run)
     assert find_run("latest", tmp_path) == own
+
+
+def test_runs_of_a_sweep_are_dated_once(tmp_path: Path) -> None:
+    project = name_seed("films", stamp="20260101-120000", seed=3)
+    names = [create_run_folder(tmp_path, project).name for _ in range(2)]
+    assert names == ["films_seeds20260101-120000_s3", "films_seeds20260101-120000_s3-2"]
+    for name in (*names, f"{names[0]}_20260101-120005", "a_cv20260101-120000_r0f1"):
+        assert is_of_sweep(name), name  # also as an earlier version named them
+    for name in ("films_20260101-120000", "films_seeds", "films_seeds20260101-120000_s3x"):
+        assert not is_of_sweep(name), name
 
 
 def test_latest_is_a_text_file_where_links_are_not_to_be_had(
@@ -115,17 +129,17 @@ def test_run_is_found_by_path_or_by_name(tmp_path: Path) -> None:
 def test_run_that_does_not_exist_is_refused_with_the_newest_ones(tmp_path: Path) -> None:
     for i in range(5):
         make_run(tmp_path, f"run_{i}", age=i)
-    with pytest.raises(RunError, match=r"run_9 is no run folder.*run_0, .*run_1, .*run_2:?\.$"):
+    with pytest.raises(RunError, match=r"run_9 is not a run folder.*run_0, .*run_1, .*run_2:?\.$"):
         find_run("run_9", tmp_path)
 
 
 def test_first_user_is_told_how_to_start_a_run(tmp_path: Path) -> None:
     with pytest.raises(
         RunError,
-        match=r"latest is no run folder: there are no runs in /.*runs; name another.*--output-dir",
+        match=r"latest is not a run folder: there are no runs in /.*runs; name .*--output-dir",
     ):
         find_run("latest", tmp_path)
-    with pytest.raises(RunError, match=r"without config\.json"):
+    with pytest.raises(RunError, match=r"config\.json is missing"):
         find_run(tmp_path, tmp_path)
 
 
@@ -179,9 +193,8 @@ def test_newest_interrupted_run_is_taken_and_others_passed_over(tmp_path: Path) 
     wanted = make_run(tmp_path, "stopped", "interrupted", age=5)
     make_run(tmp_path, "older", "interrupted", age=50)
     (tmp_path / "runs" / "no_run").mkdir()
-    foreign = tmp_path / "runs" / "foreign"
-    foreign.mkdir()
-    (foreign / "config.json").write_text("{}")
+    for name, lost in (("foreign", "status.json"), ("killed at its start", "config.json")):
+        (make_run(tmp_path, name, "interrupted") / lost).unlink()
     assert newest_interrupted(tmp_path) == wanted
     assert newest_interrupted(tmp_path / "nowhere") is None
 

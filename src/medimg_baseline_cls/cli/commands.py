@@ -51,9 +51,9 @@ def run(argv: Sequence[str]) -> None:
     if request.is_printed:
         print_settings(request)
     elif request.is_resumed:
-        from medimg_baseline_cls.pipeline import resume_seeds
+        from medimg_baseline_cls.pipeline import resume_run
 
-        resume_seeds(request.run, output_dir=request.config.output_dir)
+        resume_run(request.run, output_dir=request.config.output_dir)
     elif request.seeds:
         from medimg_baseline_cls.pipeline import run_seeds
 

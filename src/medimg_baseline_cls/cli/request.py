@@ -50,7 +50,7 @@ _FIRST_OF = {"cv": {"num_folds", "site_column"}, "check": {"label_columns", "cac
 _CHANGED_BY_RESUME = {"output_dir"}
 _RESUMED = {
     "cv": ("cross-validation (the newest unfinished", "[CV]"),
-    "run": ("sweep of seeds (the newest unfinished", "[SWEEP]"),
+    "run": ("run or sweep of seeds (the newest unfinished", "[RUN]"),
 }
 _OWN_FLAGS = {
     "train": ("resume",),

@@ -7,6 +7,7 @@ explain   mistakes -> maps -> panels         explanation.py
 report    run folder -> page                 commands.py
 predict   new files -> probabilities         prediction.py
 run       the first four in a row            commands.py
+resume_run  what is missing of these four    resuming.py
 cv        folds as runs -> joined, spread    cv.py
 compare   runs on the same TEST images       compare.py
 run_seeds the same run from several seeds     seeds.py
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.pipeline.evaluation import evaluate
     from medimg_baseline_cls.pipeline.explanation import explain
     from medimg_baseline_cls.pipeline.prediction import predict
+    from medimg_baseline_cls.pipeline.resuming import resume_run
     from medimg_baseline_cls.pipeline.seeds import resume_seeds, run_seeds
     from medimg_baseline_cls.pipeline.session import RunResult
     from medimg_baseline_cls.pipeline.training import resume, train
@@ -52,6 +54,7 @@ __all__ = [
     "report",
     "resume",
     "resume_cross_validation",
+    "resume_run",
     "resume_seeds",
     "run",
     "run_seeds",
@@ -72,6 +75,7 @@ _HOMES = {
     "report": "pipeline.commands",
     "resume": "pipeline.training",
     "resume_cross_validation": "pipeline.cv",
+    "resume_run": "pipeline.resuming",
     "resume_seeds": "pipeline.seeds",
     "run": "pipeline.commands",
     "run_seeds": "pipeline.seeds",

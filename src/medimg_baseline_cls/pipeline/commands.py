@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.eval.dossier import DOSSIER_NAME, READINGS, read_readings
+from medimg_baseline_cls.eval.test_log import is_completed, read_log
 from medimg_baseline_cls.pipeline.anonymous import (
     PRIVATE_NAME,
     SHARED_FOLDER,
@@ -15,10 +16,16 @@ from medimg_baseline_cls.pipeline.explanation import explain
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
+from medimg_baseline_cls.report.outdated import is_current
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
-from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run
+from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run, read_status
+
+_RESULTS = (
+    *("thresholds.json", "predictions_val.csv", "predictions_test.csv", "mistakes.csv"),
+    *("val_summary.json", "test_summary.json", "eval_summary.json"),
+)
 
 
 def report(
@@ -49,9 +56,10 @@ def report(
 def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
     stays_anonymous = _is_anonymous(run_dir)
     pseudonyms = load_pseudonyms() if anonymous_ids or stays_anonymous else None
-    page = write_report(run_dir, pseudonyms=pseudonyms)
     if pseudonyms is not None:
         write_anonymous(run_dir, pseudonyms)
+    page = write_report(run_dir, pseudonyms=pseudonyms)  # last of all: with it the run is complete
+    if pseudonyms is not None:
         log.info(
             f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
         )
@@ -91,7 +99,26 @@ def run(config: Config) -> RunResult:
     run_dir = trained.run_dir
     if not is_main_process():
         return trained
-    result = evaluate(run_dir)
-    explain(run_dir)
-    report(run_dir)
-    return result
+    return finish(run_dir)
+
+
+def finish(run_dir: Path) -> RunResult:
+    """Evaluate, explain and report a trained run, as far as that was not done.
+
+    Returns:
+        The run folder and the content of eval_summary.json.
+    """
+    with hold_run(run_dir, command="run", log=open_log(run_dir / "log.txt")):
+        if not is_evaluated(run_dir):
+            evaluate(run_dir)
+        if not is_current(run_dir):
+            explain(run_dir)
+            report(run_dir)
+        return RunResult(run_dir, read_json(run_dir / "eval_summary.json"))
+
+
+def is_evaluated(run_dir: Path) -> bool:
+    """Return whether the last evaluation of a run came to its end, and its results are there."""
+    if any(not (run_dir / name).is_file() for name in ("status.json", *_RESULTS)):
+        return False
+    return read_status(run_dir) == "finished" and is_completed(run_dir, read_log(run_dir))

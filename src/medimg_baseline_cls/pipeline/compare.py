@@ -91,7 +91,7 @@ def find_evaluated(run: Path | str, output_dir: Path) -> Path:
             return folder / ENSEMBLE
     found = find_run(run, output_dir)
     if not (found / "test_summary.json").is_file():
-        raise RunError(f"{found} is not evaluated: run `medimg evaluate {found}` first.")
+        raise RunError(f"{found} is not evaluated: `medimg run --resume {found}` does that.")
     return found
 
 

@@ -27,6 +27,7 @@ from medimg_baseline_cls.pipeline.sweep import (
 )
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
+from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
 
@@ -188,7 +189,11 @@ def _try_site(split: Split, site_column: str, *, site: str) -> None:
 def _go_on(plan: _Plan) -> RunResult:
     """Do what is left of a cross-validation, then summarise it."""
     log = open_log(plan.folder / "log.txt")
+    with hold_folder(plan.folder, command=KIND.command, resume=KIND.resume, log=log):
+        return _do_rest(plan, log=log)
 
+
+def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
     def note(number: int, run: Path) -> None:
         nonlocal plan
         plan = plan.with_run(number, run)

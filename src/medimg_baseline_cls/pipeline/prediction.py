@@ -309,7 +309,7 @@ def _pick_thresholds(session: Session, rule: str) -> dict[str, Threshold]:
     if not (run_dir / "thresholds.json").is_file():
         raise RunError(
             f"{run_dir} has no thresholds.json, so no decision can be made: "
-            f"run `medimg evaluate {run_dir}` first."
+            f"`medimg run --resume {run_dir}` evaluates it."
         )
     points = read_thresholds(run_dir / "thresholds.json")
     warn_of_checkpoint(session, "the thresholds were chosen for the one before")

@@ -19,9 +19,8 @@ from medimg_baseline_cls.eval.scored import ScoredModel, align_models
 from medimg_baseline_cls.eval.seeds import average_predictions, summarize_seeds, tabulate_seeds
 from medimg_baseline_cls.eval.summary import Summary, headline, summarize_predictions
 from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresholds
-from medimg_baseline_cls.pipeline.commands import report
+from medimg_baseline_cls.pipeline.commands import finish
 from medimg_baseline_cls.pipeline.compare import ENSEMBLE, read_model
-from medimg_baseline_cls.pipeline.explanation import explain
 from medimg_baseline_cls.pipeline.intervals import resample_summaries
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import (
@@ -33,8 +32,9 @@ from medimg_baseline_cls.pipeline.sweep import (
 )
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
+from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
-from medimg_baseline_cls.utils.runs import create_run_folder
+from medimg_baseline_cls.utils.runs import create_run_folder, name_seed
 
 KIND = SweepKind(name="sweep of seeds", room="seeds", resume="medimg run --resume")
 
@@ -125,7 +125,11 @@ def _check_request(config: Config, seeds: Sequence[int]) -> None:
 def _go_on(plan: _Plan) -> RunResult:
     """Do what is left of a sweep, then summarise it."""
     log = open_log(plan.folder / "log.txt")
+    with hold_folder(plan.folder, command=KIND.command, log=log):
+        return _do_rest(plan, log=log)
 
+
+def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
     def note(number: int, run: Path) -> None:
         nonlocal plan
         plan = plan.with_run(number, run)
@@ -134,16 +138,14 @@ def _go_on(plan: _Plan) -> RunResult:
     steps = [SweepRun(_seed_config(plan, entry.seed), f"seed {entry.seed}") for entry in plan.runs]
     runs = do_runs(plan.folder, steps, kind=KIND, log=log, note=note)
     for run in runs:
-        if not (run / "report.html").is_file():
-            explain(run)
-            report(run)
+        finish(run)
     return _summarize(plan, runs, log=log)
 
 
 def _seed_config(plan: _Plan, seed: int) -> Config:
     """Return the settings of a seed's run, whose project says which run of what it is."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
-    project = f"{plan.config.project[:32]}_seeds{stamp}_s{seed}"
+    project = name_seed(plan.config.project, stamp=stamp, seed=seed)
     return replace(plan.config, project=project, seed=seed)
 
 

@@ -115,8 +115,8 @@ def reopen_session(
     run_dir = find_run(run, output_dir)
     if not (run_dir / "config.json").is_file():
         raise RunError(
-            f"{run_dir} holds no config.json, so it is not a finished start of a run; "
-            f"name a folder that `medimg train` or `medimg run` has made."
+            f"{run_dir} was stopped before its settings were written (config.json is missing): "
+            "nothing of it can be resumed; start the run again."
         )
     config = build_config(run_dir / "config.json")
     accelerator, precision = _open_device(config)

@@ -1,12 +1,12 @@
 """Runs that belong together, one after the other: what is finished is kept, the rest is done.
 
 A sweep has a folder of its own with a plan that names its runs. Each run is an ordinary one,
-found again by its project, which no other run has; so that a stopped sweep goes on run by run
-and ends with the same figures.
+found again by its project, which no other run has; so that a stopped sweep resumes run by run
+and ends with the same results.
 """
 
 import os
-import shutil
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import MedimgError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.training import resume, train
+from medimg_baseline_cls.utils.locks import remove_folder
 from medimg_baseline_cls.utils.log import RunLog
-from medimg_baseline_cls.utils.runs import list_runs, read_status
+from medimg_baseline_cls.utils.runs import age_key, list_runs, read_status
 from medimg_baseline_cls.utils.visible import quote_words
 
 
@@ -33,6 +34,11 @@ class SweepKind:
     name: str
     room: str
     resume: str
+
+    @property
+    def command(self) -> str:
+        """Return the command that such a sweep is started by."""
+        return self.resume.removesuffix(" --resume")
 
     @property
     def plan_file(self) -> str:
@@ -93,14 +99,15 @@ def do_runs(
     except MedimgError:
         if not any(find_own_run(run.config) for run in runs):
             # Nothing was trained: the new folder holds no more than what the error says.
-            shutil.rmtree(folder)
+            remove_folder(folder)
         raise
 
 
 def find_own_run(config: Config) -> Path | None:
-    """Return the newest run folder of these settings' project that can be gone on with."""
+    """Return the newest run folder of these settings' project that can be resumed."""
     for run in list_runs(config.output_dir):
-        is_own = run.name.startswith(f"{config.project}_")
+        # An earlier version dated these folders once more: project_DATE-TIME.
+        is_own = re.fullmatch(rf"{re.escape(config.project)}([_-].+)?", run.name)
         if is_own and (run / "status.json").is_file() and (run / "config.json").is_file():
             return run
     return None
@@ -114,13 +121,12 @@ def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -
     """
     home = output_dir / kind.room
     if sweep is None:
-        folders = [file.parent for file in home.glob(f"*/{kind.plan_file}")]
-        open_ones = [path for path in folders if not (path / kind.summary_file).is_file()]
+        open_ones = list_unfinished(output_dir, kind=kind)
         if not open_ones:
             raise RunError(
-                f"no unfinished {kind.name} lies under {home}; name one: {kind.resume} FOLDER."
+                f"no unfinished {kind.name} is in {home}; name one: {kind.resume} FOLDER."
             )
-        return max(open_ones, key=lambda path: (path / kind.plan_file).stat().st_mtime_ns)
+        return max(open_ones, key=age_key)
     for folder in (Path(sweep), home / sweep):
         if (folder / kind.plan_file).is_file():
             return folder
@@ -128,8 +134,14 @@ def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -
     if any(
         (folder / "history.csv").is_file() for folder in (Path(sweep), output_dir / "runs" / sweep)
     ):
-        advice = f" It is a single run: go on with `medimg train --resume {sweep}`."
+        advice = f" It is a single run: `medimg run --resume {sweep}` completes it."
     raise RunError(f"{sweep} is no folder of a {kind.name}: it holds no {kind.plan_file}.{advice}")
+
+
+def list_unfinished(output_dir: Path, *, kind: SweepKind) -> list[Path]:
+    """Return the sweeps of a kind that have no summary yet."""
+    folders = [file.parent for file in (output_dir / kind.room).glob(f"*/{kind.plan_file}")]
+    return [folder for folder in folders if not (folder / kind.summary_file).is_file()]
 
 
 def _do_run(

@@ -99,7 +99,7 @@ def resume(
     folder = newest_interrupted(output_dir) if run is None else run
     if folder is None:
         raise RunError(
-            f"no interrupted run lies under {output_dir}/runs; name one: medimg train --resume RUN."
+            f"no interrupted run is in {output_dir}/runs; name one: medimg train --resume RUN."
         )
     session = reopen_session(folder, output_dir=output_dir, is_alone=False)
     with _only_writer(session):

@@ -134,8 +134,8 @@ def _describe_loss(run_dir: Path | None) -> str:
     if run_dir is None or not (run_dir / "config.json").is_file():
         return f"{begun}: mend what its own message says and start the run again."
     return (
-        f"{begun}; go on from the last finished epoch, with as many processes as you like: "
-        f"medimg train --resume {run_dir}"
+        f"{begun}; resume from the last finished epoch, with as many processes as you like: "
+        f"medimg run --resume {run_dir}"
     )
 
 

@@ -186,10 +186,10 @@ def train_step(
 
 
 def stop_message(place: Workplace, where: str) -> str:
-    """Say where training was stopped and how it goes on."""
+    """Say where training was stopped and how the run is resumed."""
     return (
-        f"stopped in {where}; go on from the last finished epoch with: "
-        f"medimg train --resume {place.run_dir}"
+        f"stopped in {where}; resume from the last finished epoch, and do the rest, with: "
+        f"medimg run --resume {place.run_dir}"
     )
 
 

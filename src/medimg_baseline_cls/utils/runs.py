@@ -1,6 +1,7 @@
 """Make, mark and find run folders: OUTPUT_DIR/runs/<project>_<date-time>.
 
-A folder is made once and never reused. status.json says how far its run got; `latest`
+A run of a sweep has the date of the sweep in its project, and no second one. A folder is made once
+and never reused. status.json says how far its run got; `latest`
 names the newest finished one. A path that is no run folder is refused.
 """
 
@@ -27,7 +28,8 @@ RunState = Literal["training", "interrupted", "trained", "finished"]
 
 LATEST = "latest"
 _STATUS_FILE = "status.json"
-_FOLD_NAME = re.compile(r"_cv\d{8}-\d{6}(-\d+)?_r\d+f\d+_")
+# The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
+_OF_SWEEP = re.compile(r"_(cv|seeds)\d{8}-\d{6}(-\d+)?_(r\d+f\d+|s\d+)(?=[_-]|$)")
 _SWEEP_FILES = ("seeds.json", "cv.json")
 _RUN_FILES = (_STATUS_FILE, "config.json")
 
@@ -49,7 +51,7 @@ def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> 
             f"project={project!r} cannot name a folder: use letters, digits, and - _ . "
             "between them, such as project=chest-xray."
         )
-    stem = f"{project}_{datetime.now():%Y%m%d-%H%M%S}"
+    stem = project if is_of_sweep(project) else f"{project}_{datetime.now():%Y%m%d-%H%M%S}"
     for number in count(1):
         run = output_dir / room / (stem if number == 1 else f"{stem}-{number}")
         try:
@@ -109,7 +111,8 @@ def mark_latest(run: Path) -> None:
 
     Folds of a cross-validation are no runs that a user started: `latest` stays as it is.
     """
-    if _FOLD_NAME.search(run.name):
+    found = _OF_SWEEP.search(run.name)
+    if found and found[1] == "cv":
         return
     latest = run.parent / LATEST
     temporary = run.parent / f".{LATEST}.{os.getpid()}.tmp"
@@ -128,6 +131,20 @@ def name_fold(project: str, *, stamp: str, repeat: int, fold: int) -> str:
     'films_cv20260101-120000_r0f2'
     """
     return f"{project[:32]}_cv{stamp}_r{repeat}f{fold}"
+
+
+def name_seed(project: str, *, stamp: str, seed: int) -> str:
+    """Return the project of a run of a sweep of seeds, likewise.
+
+    >>> name_seed("films", stamp="20260101-120000", seed=3)
+    'films_seeds20260101-120000_s3'
+    """
+    return f"{project[:32]}_seeds{stamp}_s{seed}"
+
+
+def is_of_sweep(name: str) -> bool:
+    """Return whether a run with this name, or this project, is part of a sweep."""
+    return _OF_SWEEP.search(name) is not None
 
 
 def find_run(run: str | Path, output_dir: Path) -> Path:
@@ -154,7 +171,9 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
         else f"there are no runs in {(output_dir / 'runs').absolute()}; name another folder by "
         "--output-dir, or start one with medimg train"
     )
-    found = "is a folder without config.json" if Path(run).is_dir() else "is no run folder"
+    found = "is not a run folder"
+    if any(folder.is_dir() for folder in candidates):
+        found += " (config.json is missing), or was stopped before its settings were written"
     if any((Path(run) / name).is_file() for name in _SWEEP_FILES):
         found = "is a folder of several runs, of which this command takes one"
     raise RunError(f"{run} {found}: {advice}.")
@@ -166,13 +185,23 @@ def list_runs(output_dir: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     runs = [path for path in folder.iterdir() if not path.is_symlink() and _is_run(path)]
-    return sorted(runs, key=_age_key, reverse=True)
+    return sorted(runs, key=age_key, reverse=True)
+
+
+def age_key(folder: Path) -> tuple[int, str]:
+    """Return what orders runs and sweeps by the time of their last step, the newest last."""
+    files = [folder / name for name in (*_RUN_FILES, *_SWEEP_FILES)]
+    times = [file.stat().st_mtime_ns for file in files if file.is_file()]
+    return max(times, default=0), folder.name
 
 
 def newest_interrupted(output_dir: Path) -> Path | None:
-    """Return the newest run that was stopped or killed in training, or None."""
+    """Return the newest run that was stopped or killed in training, or None.
+
+    One that was stopped before its settings were written cannot be resumed.
+    """
     for run in list_runs(output_dir):
-        if (run / _STATUS_FILE).is_file() and read_status(run) == "interrupted":
+        if all((run / name).is_file() for name in _RUN_FILES) and read_status(run) == "interrupted":
             return run
     return None
 
@@ -190,11 +219,6 @@ def _follow(path: Path) -> Path:
     if path.is_file():
         return path.parent / path.read_text(encoding="utf-8").strip()
     return path
-
-
-def _age_key(run: Path) -> tuple[int, str]:
-    newest = max((run / name).stat().st_mtime_ns for name in _RUN_FILES if (run / name).is_file())
-    return newest, run.name
 
 
 def _read_status_file(run: Path) -> dict[str, Any]:
