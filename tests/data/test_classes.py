@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.classes import judge_class_count
+from medimg_baseline_cls.data.classes import find_missing_grades, judge_class_count
 from medimg_baseline_cls.data.labels import LabelRule, read_labels
 from medimg_baseline_cls.data.listing import list_images
 from medimg_baseline_cls.errors import DataError
@@ -47,3 +47,30 @@ def test_classes_of_one_image_each_are_no_classes(tmp_path: Path) -> None:
         of_folders(tmp_path, 21, 1)
     half = dict.fromkeys(range(11), 1) | dict.fromkeys(range(11, 22), 2)
     assert judge_class_count({str(c): n for c, n in half.items()}, where="the column x")
+
+
+@pytest.mark.parametrize(
+    ("names", "gap"),
+    [
+        *((("0", "1", "2", "4"), "3"), (("4", "2", "1", "0"), "3"), (("0", "2", "4"), "1, 3")),
+        *((("0", "4"), "1 to 3"), (("1", "2", "6", "8"), "3 to 5, 7"), (("-2", "0"), "-1")),
+    ],
+)
+def test_a_grade_that_no_image_has_is_named(names: tuple[str, ...], gap: str) -> None:
+    (item,) = find_missing_grades(names)
+    assert f"no image has grade {gap}:" in item.warning
+
+
+@pytest.mark.parametrize(
+    "names", [("0", "1", "2"), ("2", "3"), ("0", "20", "40"), ("none", "mild"), ("0", "2", "many")]
+)
+def test_grades_without_a_gap_need_no_warning(names: tuple[str, ...]) -> None:
+    assert find_missing_grades(names) == ()
+
+
+def test_a_missing_grade_is_named_for_a_table() -> None:
+    rule = LabelRule(columns=("grade",), task="ordinal")
+    labels = read_labels({"grade": ["0.0", "1,0", "4", "2"]}, rule)
+    assert [item.topic for item in labels.inferences] == ["grades"]
+    plain = read_labels({"grade": ["0", "1", "4", "2"]}, LabelRule(columns=("grade",)))
+    assert plain.inferences == ()

@@ -9,6 +9,7 @@ from sklearn import metrics as oracle
 
 from medimg_baseline_cls.eval.metrics import (
     count_matrix,
+    grade_values,
     mean_grade_error,
     quadratic_weighted_kappa,
 )
@@ -82,3 +83,29 @@ def test_two_grades_keep_their_positive_class(draw: MakePredictions) -> None:
     assert list(summary["classes"]) == ["malignant"]
     header, rows = tabulate_summaries([summary])
     assert all(len(row) == len(header) for row in rows)
+
+
+GAPS = (("0", "1", "2", "4"), ("-1", "0", "3"), ("4", "2", "1", "0"), ("1", "20241231", "20250101"))
+
+
+@pytest.mark.parametrize("names", GAPS)
+def test_distances_are_those_of_the_grades(draw: MakePredictions, names: tuple[str, ...]) -> None:
+    found = replace(draw("val", class_names=names), task="ordinal")
+    values = np.array([int(name) for name in names])
+    truth, called = values[found.labels], values[found.probabilities.argmax(axis=1)]
+    thresholds = choose_thresholds(found, classes=names, target_sensitivity=0.9)
+    overall = summarize_predictions(found, thresholds, positive_class=None)["overall"]
+    error = oracle.mean_absolute_error(truth, called)
+    assert overall["mean_grade_error"]["value"] == pytest.approx(error, rel=1e-12)
+    # scikit-learn weighs by the place in `labels`: with every whole number in it, by value
+    kappa = 1 - np.mean((truth - called) ** 2.0) / np.mean((truth[:, None] - called) ** 2.0)
+    if max(values) < 100:
+        every = np.arange(values.min(), values.max() + 1)
+        by_place = oracle.cohen_kappa_score(truth, called, weights="quadratic", labels=every)
+        assert kappa == pytest.approx(by_place, abs=1e-12)
+    assert overall["quadratic_weighted_kappa"]["value"] == pytest.approx(kappa, abs=1e-9)
+
+
+def test_names_that_do_not_rise_or_fall_as_numbers_are_steps() -> None:
+    for names in (("none", "mild"), ("0", "2", "1"), ("0", "1", "more"), ("0.5", "1"), ("1", "01")):
+        assert grade_values(names) == tuple(range(len(names)))

@@ -42,17 +42,22 @@ def test_accuracy_and_log_loss_are_those_of_scikit_learn(draw: MakePredictions, 
         assert values["log_loss"][b] == pytest.approx(log_loss, abs=1e-9)
 
 
-@pytest.mark.parametrize("num_grades", [3, 4])
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [(GRADES[:3], (0, 1, 2)), (GRADES, (0, 1, 2, 3)), (("0", "1", "2", "4"), (0, 1, 2, 4))],
+)
 def test_kappa_and_grade_error_are_those_of_scikit_learn(
-    draw: MakePredictions, num_grades: int
+    draw: MakePredictions, names: tuple[str, ...], numbers: tuple[int, ...]
 ) -> None:
-    part = replace(draw("test", class_names=GRADES[:num_grades]), task="ordinal")
+    part = replace(draw("test", class_names=names), task="ordinal")
     weights = weights_of(part)
     values = resample_overall(part, weights=weights, positive_class=None)
+    every = list(range(max(numbers) + 1))  # scikit-learn weighs by the place in `labels`
     for b, row in enumerate(weights):
         labels, probabilities = repeated(part, row)
-        called = probabilities.argmax(axis=1)
-        kappa = oracle.cohen_kappa_score(labels, called, weights="quadratic")
+        labels = np.array(numbers)[labels]
+        called = np.array(numbers)[probabilities.argmax(axis=1)]
+        kappa = oracle.cohen_kappa_score(labels, called, weights="quadratic", labels=every)
         assert values["quadratic_weighted_kappa"][b] == pytest.approx(kappa, abs=1e-12)
         error = oracle.mean_absolute_error(labels, called)
         assert values["mean_grade_error"][b] == pytest.approx(error, abs=1e-12)

@@ -163,7 +163,7 @@ def test_settings_of_a_table_are_refused_beside_a_medmnist_file(
 def test_class_folders_are_grades_only_in_an_order_that_is_known(
     tmp_path: Path, make_config
 ) -> None:
-    for name in ("mild", "none", "10", "9"):
+    for name in ("mild", "none", "10", "9", "7"):
         for number in range(2):
             path = tmp_path / ("words" if name.isalpha() else "numbers") / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,9 @@ def test_class_folders_are_grades_only_in_an_order_that_is_known(
     listing = list_data(replace(words, class_names=("none", "mild")), cache_dir=tmp_path)
     assert (listing.task, listing.class_names) == ("ordinal", ("none", "mild"))
     numbers = make_config(tmp_path / "numbers", tmp_path, task="ordinal")
-    assert list_data(numbers, cache_dir=tmp_path).class_names == ("9", "10")
+    listing = list_data(numbers, cache_dir=tmp_path)
+    assert listing.class_names == ("7", "9", "10")
+    assert any("no image has grade 8" in item.warning for item in listing.inferences)
 
 
 def test_a_medmnist_file_trains_and_evaluates(tmp_path: Path, make_config) -> None:

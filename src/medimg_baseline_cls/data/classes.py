@@ -1,12 +1,14 @@
 """Rules for classes that folders and tables share: their order, their number, gaps in grades."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference
 
 _NUM_SHOWN = 20
 _FEW_IMAGES = 10
+_SCALE = 5
 
 
 def sort_classes(names: Iterable[str]) -> list[str]:
@@ -59,6 +61,31 @@ def require_order(names: Sequence[str]) -> None:
             f"task = ordinal needs the order of the classes: set class_names to "
             f"{shorten_names(sorted(names))} in rising order."
         )
+
+
+def find_missing_grades(names: Sequence[str]) -> tuple[Inference, ...]:
+    """Return a warning of whole numbers between the grades that no image has.
+
+    Grades that are 5 or more apart, all alike, are a scale of their own: 0, 20, 40.
+    """
+    values = sorted({int(name) for name in names if _is_whole(name)})
+    steps = {high - low for low, high in pairwise(values)}
+    if len(values) < len(names) or steps <= {1} or (len(steps) == 1 and min(steps) >= _SCALE):
+        return ()
+    gaps = [
+        str(low + 1) if high - low == 2 else f"{low + 1} to {high - 1}"
+        for low, high in pairwise(values)
+        if high - low > 1
+    ]
+    return (
+        Inference(
+            topic="grades",
+            found=", ".join(map(str, values)),
+            reason="numbers of the classes",
+            warning=f"no image has grade {shorten_names(gaps)}: the network cannot predict it, and "
+            "errors count by the numbers of the grades, not by steps",
+        ),
+    )
 
 
 def shorten_names(names: Sequence[str]) -> str:

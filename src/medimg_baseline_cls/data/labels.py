@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from medimg_baseline_cls.data.classes import (
+    find_missing_grades,
     judge_class_count,
     require_order,
     shorten_names,
@@ -187,7 +188,8 @@ def _read_classes(cells: Sequence[str], rule: LabelRule, *, lines: Sequence[int]
     ]
     many = () if rule.class_names else judge_class_count(counts, where=f"the column {column}")
     task: Task = "ordinal" if rule.task == "ordinal" else "multiclass"
-    return Labels(labels, names, task, (*notes,), (*read.inferences, *many))
+    gaps = find_missing_grades(names) if task == "ordinal" else ()
+    return Labels(labels, names, task, (*notes,), (*read.inferences, *many, *gaps))
 
 
 def _refuse_lists(cells: Sequence[str], *, column: str) -> None:

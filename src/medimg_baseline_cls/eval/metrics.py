@@ -6,7 +6,7 @@ probabilities are refused.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -280,7 +280,22 @@ def decide_classes(
     return np.argmax(probabilities, axis=1)
 
 
-def quadratic_weighted_kappa(matrix: NDArray[np.int64]) -> float | None:
+def grade_values(class_names: Sequence[str]) -> tuple[int, ...]:
+    """Return the number of each grade: as named where all rise or fall, else 0, 1, 2 ...
+
+    >>> grade_values(["0", "1", "2", "4"]), grade_values(["none", "mild", "severe"])
+    ((0, 1, 2, 4), (0, 1, 2))
+    """
+    if all(name.removeprefix("-").isdecimal() for name in class_names):
+        values = tuple(map(int, class_names))
+        if values in (tuple(sorted(set(values))), tuple(sorted(set(values), reverse=True))):
+            return values
+    return tuple(range(len(class_names)))
+
+
+def quadratic_weighted_kappa(
+    matrix: NDArray[np.int64], grades: Sequence[int] | None = None
+) -> float | None:
     """Return the agreement of two gradings beyond chance, far misses weighing quadratically.
 
     1 is full agreement, 0 that of chance. Undefined (None) where all images and all calls are
@@ -288,33 +303,41 @@ def quadratic_weighted_kappa(matrix: NDArray[np.int64]) -> float | None:
 
     Args:
         matrix: reference standard (rows) against grade called (columns), from `count_matrix`.
+        grades: the number of each grade, from `grade_values`; None: 0, 1, 2 ...
 
     >>> quadratic_weighted_kappa(np.array([[2, 0], [0, 2]]))
     1.0
     """
-    distances = _grade_distances(len(matrix)) ** 2
     by_chance = np.outer(matrix.sum(axis=1), matrix.sum(axis=0))
-    expected = int((distances * by_chance).sum())
+    expected = _sum_distances(by_chance, grades, power=2)
     if expected == 0:
         return None
-    return 1 - int(matrix.sum()) * int((distances * matrix).sum()) / expected
+    return 1 - int(matrix.sum()) * _sum_distances(matrix, grades, power=2) / expected
 
 
-def mean_grade_error(matrix: NDArray[np.int64]) -> float:
+def mean_grade_error(matrix: NDArray[np.int64], grades: Sequence[int] | None = None) -> float:
     """Return the mean absolute distance between reference standard and call, in grades.
 
     Args:
         matrix: reference standard (rows) against grade called (columns), at least one image.
+        grades: the number of each grade, from `grade_values`; None: 0, 1, 2 ...
 
     >>> mean_grade_error(np.array([[1, 0, 1], [0, 0, 0], [0, 0, 2]]))
     0.5
+    >>> mean_grade_error(np.array([[1, 0, 1], [0, 0, 0], [0, 0, 2]]), (0, 1, 4))
+    1.0
     """
-    return int((_grade_distances(len(matrix)) * matrix).sum()) / int(matrix.sum())
+    return _sum_distances(matrix, grades, power=1) / int(matrix.sum())
 
 
-def _grade_distances(num_grades: int) -> NDArray[np.int64]:
-    grades = np.arange(num_grades, dtype=np.int64)
-    return np.abs(grades[:, None] - grades)  # (C, C)
+def _sum_distances(matrix: NDArray[np.int64], grades: Sequence[int] | None, *, power: int) -> int:
+    """Return the sum of a matrix weighted by the distances of its grades, exact for any numbers."""
+    values = range(len(matrix)) if grades is None else grades
+    return sum(
+        count * abs(one - other) ** power
+        for one, row in zip(values, matrix.tolist(), strict=True)
+        for other, count in zip(values, row, strict=True)
+    )
 
 
 def _check_arrays(truth: Truth, scores: Scores) -> None:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.eval.bootstrap import Values, Weights, weighted_mean, weighted_scores
 from medimg_baseline_cls.eval.findings import pool_pairs
-from medimg_baseline_cls.eval.metrics import decide_classes, negative_logs
+from medimg_baseline_cls.eval.metrics import decide_classes, grade_values, negative_logs
 from medimg_baseline_cls.eval.thresholds import DEFAULT_THRESHOLD
 from medimg_baseline_cls.schema import Predictions
 
@@ -39,10 +39,13 @@ def resample_overall(
         "log_loss": weighted_mean(losses, weights),
     }
     if part.task == "ordinal":
+        grades = np.array(grade_values(part.class_names), dtype=np.float64)
         values["quadratic_weighted_kappa"] = _kappas(
-            labels, decided, weights=weights, num_grades=len(part.class_names)
+            labels, decided, weights=weights, grades=grades
         )
-        values["mean_grade_error"] = weighted_mean(np.abs(decided - labels), weights)
+        values["mean_grade_error"] = weighted_mean(
+            np.abs(grades[decided] - grades[labels]), weights
+        )
     return values
 
 
@@ -66,13 +69,13 @@ def resample_pairs(part: Predictions, *, weights: Weights) -> dict[str, Values]:
 
 
 def _kappas(
-    labels: NDArray[np.int64], decided: NDArray[np.int64], *, weights: Weights, num_grades: int
+    labels: NDArray[np.int64], decided: NDArray[np.int64], *, weights: Weights, grades: Values
 ) -> Values:
     """Return the quadratic weighted kappa of each resample; NaN where all is one grade."""
+    num_grades = len(grades)
     cells = np.zeros((len(labels), num_grades**2))
     cells[np.arange(len(labels)), labels * num_grades + decided] = 1.0
     matrices = (weights.astype(np.float64) @ cells).reshape(-1, num_grades, num_grades)
-    grades = np.arange(num_grades, dtype=np.float64)
     distances = (grades[:, None] - grades) ** 2
     by_chance = np.einsum("bi,bj->bij", matrices.sum(axis=2), matrices.sum(axis=1))
     expected = (distances * by_chance).sum(axis=(1, 2))

@@ -25,6 +25,7 @@ from medimg_baseline_cls.eval.findings import average_findings, measure_overall,
 from medimg_baseline_cls.eval.metrics import (
     count_matrix,
     cross_entropy_error,
+    grade_values,
     mean_grade_error,
     quadratic_weighted_kappa,
 )
@@ -115,9 +116,10 @@ def _summarize_classes(
         "log_loss": {"value": cross_entropy_error(labels, predictions.probabilities)},
     }
     if predictions.task == "ordinal":
-        kappa = quadratic_weighted_kappa(matrix)
+        grades = grade_values(names)
+        kappa = quadratic_weighted_kappa(matrix, grades)
         overall["quadratic_weighted_kappa"] = make_figure("quadratic_weighted_kappa", kappa)
-        overall["mean_grade_error"] = {"value": mean_grade_error(matrix)}
+        overall["mean_grade_error"] = {"value": mean_grade_error(matrix, grades)}
     return {
         "positive_class": positive_class,
         "classes": blocks,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
-from medimg_baseline_cls.data.classes import require_order
+from medimg_baseline_cls.data.classes import find_missing_grades, require_order
 from medimg_baseline_cls.data.held_out import require_site
 from medimg_baseline_cls.data.labels import LabelRule
 from medimg_baseline_cls.data.listing import Listing, list_images
@@ -146,7 +146,8 @@ def _as_grades(listing: Listing, config: Config) -> Listing:
     """Return class folders as grades: in the order that is set, else numbers by value."""
     if config.class_names is None:
         require_order(listing.class_names)
-    return replace(listing, task="ordinal")
+    gaps = find_missing_grades(listing.class_names)
+    return replace(listing, task="ordinal", inferences=(*listing.inferences, *gaps))
 
 
 def _refuse_table_settings(config: Config, root: Path) -> None:

@@ -35,7 +35,8 @@ OVERALL = {
 OVERALL_NOTES = {
     "quadratic_weighted_kappa": "Weighted kappa: agreement beyond chance, a miss weighing as the "
     "square of its grades; 1 is full agreement, 0 chance.",
-    "mean_grade_error": "Mean error: of the most probable grade, in grades.",
+    "mean_grade_error": "Mean error: of the most probable grade, in grades; distances are those of "
+    "the grades where all are whole numbers, else steps.",
     "exact_match": "Exact match: share of images with every known finding called rightly at 0.5.",
 }
 
