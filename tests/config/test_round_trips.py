@@ -41,6 +41,8 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values["positive_class"] = values["class_names"][0]
     if "weights" in values:
         values.pop("pretrained", None)
+    if "subgroup_bins" in values:
+        values["subgroup_bins"] = ["age=40/65"]
     values["num_folds"] = draw.randint(2, 100)
     values["fold"] = draw.randrange(values["num_folds"])
     if values.get("task") == "multilabel" or len(values.get("class_names") or ()) > 2:

@@ -60,6 +60,8 @@ CONTRADICTIONS = (
     ({"group_regex": "(person"}, "group_regex", "no regular expression"),
     ({"subgroup_regex": "(person"}, "subgroup_regex", "no regular expression"),
     ({"subgroup_regex": "(person)"}, "subgroup_regex", "names no subgroup"),
+    ({"subgroup_bins": ["age:40"]}, "subgroup_bins", "rising numbers"),
+    ({"subgroup_bins": ["age=40", "age=65"]}, "subgroup_bins", "names age twice"),
 )
 
 

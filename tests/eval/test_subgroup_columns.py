@@ -8,7 +8,6 @@ from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.eval.subgroup_columns import (
     part_column,
     part_paths,
-    read_bins,
     require_columns,
 )
 
@@ -71,14 +70,31 @@ def test_each_named_group_is_a_column() -> None:
     assert (device.name, device.order) == ("device", ("cr", "dx"))
 
 
-@pytest.mark.parametrize("text", ["age", "age=", "=40", "age=40/x", "age=65/40", "age=40/40"])
-def test_bins_that_are_no_bands_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="rising numbers"):
-        read_bins([text])
-
-
 def test_bins_of_words_or_of_no_column_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'F', which is no number"):
+    with pytest.raises(ConfigError, match="'F', which is not a number"):
         part_column("sex", ["1", "F"], train=[], edges=(1,))
     with pytest.raises(ConfigError, match="are: sex"):
         require_columns({"age": (1.0,)}, ["sex"])
+
+
+def test_ages_as_dicom_writes_them_are_years() -> None:
+    cells = ["058Y", "040Y", "039Y", "600M", "011M", "052W", "364D", "", "45", "40,0"]
+    column = part_column("age", cells, train=[], edges=(1, 40))
+    assert column.values == tuple(
+        *[["≥ 40", "≥ 40", "1 to < 40", "≥ 40", "< 1", "< 1", "< 1", "", "≥ 40", "≥ 40"]]
+    )
+    train = [f"{n:03d}Y" for n in range(1, 101)]
+    plain = part_column("age", ["50"], train=[str(n) for n in range(1, 101)], edges=None)
+    test = [f"{n:03d}Y" for n in range(20, 60)]
+    assert part_column("age", test, train=train, edges=None).source == "bands"
+    assert plain.source == "table"  # one number alone is a code
+    for odd in ("3D", "58y", "58Y", "0058Y"):
+        with pytest.raises(ConfigError, match="is not a number"):
+            part_column("age", [odd], train=[], edges=(40,))
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "None", "-", ".", " "])
+def test_words_for_a_missing_value_are_no_subgroup(word: str) -> None:
+    column = part_column("sex", ["F", word, "M"], train=[], edges=None)
+    assert column.values == ("F", "", "M") and column.order == ("F", "M")
+    assert part_column("age", ["50", word], train=[], edges=(40,)).values == ("≥ 40", "")

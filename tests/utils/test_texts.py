@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from medimg_baseline_cls.utils.texts import clean_text, is_missing, read_number
+from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.texts import clean_text, is_missing, read_bins, read_number
 
 UNSEEN = ("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\u202e", "\x07")
 
@@ -51,3 +52,20 @@ def test_a_decimal_comma_is_read_unless_it_may_part_thousands(
     text: str, number: float | None
 ) -> None:
     assert read_number(text) == number
+
+
+def test_bins_are_read_with_points_commas_and_blanks() -> None:
+    assert read_bins(["age=40/65", "dose = 0,5 / 1.5"]) == {"age": (40, 65), "dose": (0.5, 1.5)}
+
+
+@pytest.mark.parametrize(
+    "text", ["age", "age=", "=40", "age:40", "age=40/x", "age=65/40", "age=40/40", "age=40/"]
+)
+def test_bins_that_are_no_bands_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="rising numbers"):
+        read_bins([text])
+
+
+def test_bins_of_one_column_come_once() -> None:
+    with pytest.raises(ConfigError, match="names age twice"):
+        read_bins(["age=40", "age =65"])

@@ -1,9 +1,12 @@
 """Settings that contradict each other, or that would do nothing: one sentence for each."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from medimg_baseline_cls.config.messages import show_value
+from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.texts import read_bins
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.config.settings import Config
@@ -15,6 +18,7 @@ def find_contradictions(config: "Config") -> tuple[str, ...]:
         *_check_classes(config),
         *_check_group_regex(config.group_regex),
         *_check_subgroups(config.subgroup_regex),
+        *_check_bins(config.subgroup_bins),
         *_check_split(config),
         *check_task(config, config.task, num_classes=len(config.class_names or ())),
         *_check_training(config),
@@ -105,6 +109,14 @@ def _check_subgroups(subgroup_regex: str) -> list[str]:
         return [f"subgroup_regex = {subgroup_regex} is no regular expression ({error}): {expected}"]
     if not pattern.groupindex:
         return [f"subgroup_regex = {subgroup_regex} names no subgroup: {expected}"]
+    return []
+
+
+def _check_bins(subgroup_bins: Sequence[str]) -> list[str]:
+    try:
+        read_bins(subgroup_bins)
+    except ConfigError as error:
+        return [str(error)]
     return []
 
 

@@ -1,11 +1,10 @@
 """Turns the columns of a table, and what file names tell, into subgroups of the TEST images.
 
-A column of many numbers, such as age, becomes bands: those that are set, or the quartiles of
-TRAIN, so that TEST does not draw its own borders. Words stay as they are. A blank cell is no
-subgroup: it is counted as not given.
+A column of many numbers, such as age (058Y, as in DICOM, is 58), becomes bands: those that are
+set, or the quartiles of TRAIN, so that TEST does not draw its own borders. Words stay as they are.
+A blank cell is no subgroup: it is counted as not given.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.texts import is_missing, read_number
 
 MAX_CODES = 10  # a column of more different numbers is a measure, not a code
 _QUARTILES = (0.25, 0.5, 0.75)
 # Kermany et al. 2018, chest radiographs: NORMAL/IM-..., PNEUMONIA/person1_virus_6.
 CHEST_REGEX = r"(?:^|/)(?:person\d+_)?(?P<etiology>NORMAL(?=/)|bacteria(?=_)|virus(?=_))"
+_AGE = re.compile(r"(\d{3})([YMWD])")  # DICOM's value representation AS
+_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _WORDS = {"auto": CHEST_REGEX, "none": r"(?!)"}
 
 
@@ -51,20 +53,20 @@ def part_column(
         edges: rising borders of bands; None parts numbers at the quartiles, and leaves words.
 
     Raises:
-        ConfigError: Edges are set, but a cell is no number.
+        ConfigError: Edges are set, but a cell is not a number.
 
     >>> column = part_column("age", ["30", "65", ""], train=[], edges=[40, 65])
     >>> column.values, column.order
     (('< 40', '≥ 65', ''), ('< 40', '40 to < 65', '≥ 65'))
     """
-    cells = tuple(cell.strip() for cell in test)
+    cells = tuple("" if is_missing(cell.strip()) else cell.strip() for cell in test)
     numbers = [_read_number(cell) for cell in cells]
     is_number = all(n is not None for n, cell in zip(numbers, cells, strict=True) if cell)
     if edges is not None and not is_number:
         odd = next(c for c, n in zip(cells, numbers, strict=True) if c and n is None)
         raise ConfigError(
-            f"subgroup_bins names {name}, but this column holds {odd!r}, which is no number: "
-            "leave it out."
+            f"subgroup_bins names {name}, but this column has {odd!r}, which is not a number: "
+            "correct the cell, or leave these bins out."
         )
     if edges is None and is_number and len(set(cells) - {""}) > MAX_CODES:
         edges = _find_quartiles(train)
@@ -101,31 +103,6 @@ def part_paths(paths: Sequence[str], *, regex: str) -> tuple[SubgroupColumn, ...
     return tuple(columns)
 
 
-def read_bins(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return the borders of each column, from texts such as "age=40/65".
-
-    Raises:
-        ConfigError: A text is not of this form, or its borders do not rise.
-
-    >>> read_bins(["age=40/65"])
-    {'age': (40.0, 65.0)}
-    """
-    bins: dict[str, tuple[float, ...]] = {}
-    for text in texts:
-        name, equals, listed = text.partition("=")
-        edges = [_read_number(cell) for cell in listed.split("/")]
-        rising = tuple(e for e in edges if e is not None)
-        if not (name.strip() and equals and len(rising) == len(edges)) or list(rising) != sorted(
-            set(rising)
-        ):
-            raise ConfigError(
-                f"subgroup_bins = {text}: expected COLUMN=NUMBER/NUMBER with rising numbers, "
-                "for example age=40/65."
-            )
-        bins[name.strip()] = rising
-    return bins
-
-
 def require_columns(bins: Mapping[str, object], names: Sequence[str]) -> None:
     """Refuse bands of a column that there is not.
 
@@ -141,11 +118,9 @@ def require_columns(bins: Mapping[str, object], names: Sequence[str]) -> None:
 
 
 def _read_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    """Return a number; of an age as DICOM writes it, 058Y or 018M, the years."""
+    age = _AGE.fullmatch(text)
+    return int(age[1]) / _PER_YEAR[age[2]] if age else read_number(text)
 
 
 def _find_quartiles(train: Sequence[str]) -> tuple[float, ...] | None:

@@ -95,6 +95,8 @@ def run(config: Config) -> RunResult:
     Returns:
         The run folder and the content of eval_summary.json.
     """
+    if config.anonymous_ids:
+        load_pseudonyms()  # a key that cannot be read must not cost a training and a look at TEST
     trained = train(config)
     run_dir = trained.run_dir
     if not is_main_process():

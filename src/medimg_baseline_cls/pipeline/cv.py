@@ -15,6 +15,7 @@ from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.eval.spread import summarize_spread, tabulate_spread
+from medimg_baseline_cls.pipeline.listing import list_data
 from medimg_baseline_cls.pipeline.model import try_network
 from medimg_baseline_cls.pipeline.prepare import prepare_data
 from medimg_baseline_cls.pipeline.session import RunResult, open_session
@@ -147,6 +148,12 @@ def _find_sites(config: Config) -> list[str]:
         DataError: a class has images at one site alone.
     """
     assert config.site_column is not None
+    cache_dir = config.cache_dir or config.output_dir / "cache"
+    listing = list_data(config, cache_dir=cache_dir)  # refuses blank cells in the column
+    number = listing.subgroup_names.index(config.site_column)
+    listed = {file.subgroups[number] for file in listing.files}
+    if len(listed) < 2:
+        raise ConfigError(f"site_column has one site, {listed.pop()}: two or more are needed.")
     columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
     # Folds can be drawn of any images, so that this says nothing of how they are split.
     probe = replace(
@@ -173,8 +180,6 @@ def _find_sites(config: Config) -> list[str]:
                 "patients, or correct the column."
             )
     found = sorted(set(sites.values()))
-    if len(found) < 2:
-        raise ConfigError(f"site_column holds one site, {found[0]}: two or more are needed.")
     for site in found:
         _try_site(split, config.site_column, site=site)
     return found

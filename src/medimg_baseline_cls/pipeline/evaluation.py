@@ -5,7 +5,7 @@ All figures are computed from the predictions as they read back from their CSV f
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from medimg_baseline_cls.eval.predictions import (
     read_predictions,
     write_predictions,
 )
+from medimg_baseline_cls.eval.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.eval.summary import summarize_predictions
 from medimg_baseline_cls.eval.test_log import count_evaluations, require_settled
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.calibration import write_calibration
 from medimg_baseline_cls.pipeline.controls import evaluate_controls
 from medimg_baseline_cls.pipeline.dossier import compile_dossier
+from medimg_baseline_cls.pipeline.early import require_evaluable
 from medimg_baseline_cls.pipeline.inferences import list_warnings
 from medimg_baseline_cls.pipeline.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.lock import (
@@ -80,6 +82,7 @@ def evaluate(
         The run folder and the content of eval_summary.json.
 
     Raises:
+        ConfigError: a setting that a later step uses does not fit the data; TEST is not scored.
         RunError: the run has no checkpoint, or its data have changed; or the checkpoint, the
             operating points, the split or the class order since TEST was last scored; or
             training was stopped before its end; or another process writes to the run.
@@ -97,6 +100,7 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     model, checkpoint = load_model(session, "best.pt")
     head_only = _load_head_only(session)
     data = reopen_data(session, read_provenance(run_dir))
+    columns = require_evaluable(session.config, data.split)
     readings = read_readings(run_dir)
     settled, val, test = _score_splits(session, data, model=model, occasion=occasion)
     thresholds, patients = settled.thresholds, settled.patients
@@ -114,7 +118,9 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
         thresholds=thresholds,
         positive_class=data.positive_class,
     )
-    mistakes = _describe_test(session, data, parts=(val, test), thresholds=thresholds)
+    mistakes = _describe_test(
+        session, data, columns=columns, parts=(val, test), thresholds=thresholds
+    )
     compile_dossier(
         session, data, model=model, mistakes=mistakes, thresholds=thresholds, readings=readings
     )
@@ -199,6 +205,7 @@ def _describe_test(
     session: Session,
     data: PreparedData,
     *,
+    columns: Sequence[SubgroupColumn],
     parts: tuple[Predictions, Predictions],
     thresholds: Thresholds,
 ) -> tuple[Mistake, ...]:
@@ -211,7 +218,7 @@ def _describe_test(
         parts, run_dir / "figures", thresholds=thresholds, positive_class=positive_class
     )
     evaluate_subgroups(
-        session, data.split, parts=parts, thresholds=thresholds, positive_class=positive_class
+        session, columns, parts=parts, thresholds=thresholds, positive_class=positive_class
     )
     return mistakes
 

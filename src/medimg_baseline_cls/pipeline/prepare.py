@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.config import Config, SettingsError, check_task
+from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.exposure import infer_intensity
-from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.index import (
     Index,
     Listing,
@@ -36,9 +35,10 @@ from medimg_baseline_cls.data.split import (
     summarize_split,
     write_split,
 )
-from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.pipeline.anonymous import hide_inferences, make_hider
+from medimg_baseline_cls.pipeline.early import require_settings, split_settings
 from medimg_baseline_cls.pipeline.inferences import (
     find_positive_class,
     infer_task,
@@ -113,12 +113,10 @@ def prepare_data(session: Session) -> PreparedData:
     """
     config, log = session.config, session.log
     data_dir = find_root(config)
-    how_to_split = _split_settings(config)
+    how_to_split = split_settings(config)
     listing = list_data(config, cache_dir=session.cache_dir)
     rule = require_patients(config, listing)
-    mistakes = check_task(config, listing.task, num_classes=len(listing.class_names))
-    if mistakes:
-        raise SettingsError(mistakes)
+    require_settings(config, listing)
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
@@ -287,26 +285,6 @@ def _open_cache(
             num_workers=count_workers(config.num_workers),
             progress=session.log.progress,
         )
-
-
-def _split_settings(config: Config) -> SplitSettings:
-    """Return how TEST and VAL are chosen; a site to leave out must be named by now."""
-    if config.site_column is not None and config.test_site is None:
-        raise ConfigError(
-            f"site_column = {config.site_column} needs the site that is TEST: set test_site, or "
-            "leave out each site in turn by `medimg cv --by-site`."
-        )
-    return SplitSettings(
-        strategy=config.val_strategy,
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        seed=config.seed if config.split_seed is None else config.split_seed,
-        num_folds=config.num_folds,
-        fold=config.fold,
-        fold_repeat=config.fold_repeat,
-        site_column=config.site_column,
-        test_site=config.test_site,
-    )
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:

@@ -4,16 +4,16 @@ Subgroups are how TEST is looked at, not what decides on it: their settings may 
 TEST was scored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.eval.plots.subgroups import draw_subgroups
 from medimg_baseline_cls.eval.resample import Resampling
 from medimg_baseline_cls.eval.subgroup_columns import (
     SubgroupColumn,
     part_column,
     part_paths,
-    read_bins,
     require_columns,
 )
 from medimg_baseline_cls.eval.subgroups import (
@@ -25,6 +25,7 @@ from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Predictions, Split
 from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.texts import read_bins
 
 MAX_FIGURES = 8
 _NAME = "subgroups"
@@ -32,20 +33,15 @@ _NAME = "subgroups"
 
 def evaluate_subgroups(
     session: Session,
-    split: Split,
+    columns: Sequence[SubgroupColumn],
     *,
     parts: tuple[Predictions, Predictions],
     thresholds: Thresholds,
     positive_class: str | None,
 ) -> None:
-    """Write subgroups.json, subgroups.csv and figures/subgroups_test.png, where there are any.
-
-    Raises:
-        ConfigError: subgroup_bins names a column that there is not, or that holds words.
-    """
+    """Write subgroups.json, subgroups.csv and figures/subgroups_test.png, where there are any."""
     run_dir, config = session.run_dir, session.config
     _remove_files(session)
-    columns = find_columns(session, split)
     if not columns:
         return
     content = measure_subgroups(
@@ -67,9 +63,12 @@ def evaluate_subgroups(
     session.log.info(f"subgroups: {num_subgroups}, by {names}")
 
 
-def find_columns(session: Session, split: Split) -> tuple[SubgroupColumn, ...]:
-    """Return the ways to part the TEST images, in the order of its rows."""
-    config = session.config
+def find_columns(config: Config, split: Split) -> tuple[SubgroupColumn, ...]:
+    """Return the ways to part the TEST images, in the order of its rows.
+
+    Raises:
+        ConfigError: subgroup_bins names a column that is not there, or that has words.
+    """
     bins = read_bins(config.subgroup_bins)
     require_columns(bins, split.subgroup_names)
     test = [split.records[row] for row in split.rows("test")]

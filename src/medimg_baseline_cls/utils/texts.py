@@ -6,6 +6,9 @@ One list of the words for a missing value, used wherever a table is read.
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from medimg_baseline_cls.errors import ConfigError
 
 # Exact, because "none" and "NONE" are words that people write for a class without a finding.
 _MISSING = frozenset({"", "None", "NaT", "-", "--", "\u2013", "\u2014", "."})
@@ -52,3 +55,28 @@ def read_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def read_bins(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return the borders of each column, from texts such as "age=40/65".
+
+    Raises:
+        ConfigError: A text is not of this form, its borders do not rise, or a column comes twice.
+
+    >>> read_bins(["age=40/65"])
+    {'age': (40.0, 65.0)}
+    """
+    bins: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        name, _, listed = (part.strip() for part in text.partition("="))
+        edges = [read_number(cell.strip()) for cell in listed.split("/")]
+        rising = tuple(edge for edge in edges if edge is not None)
+        if not name or len(rising) < len(edges) or list(rising) != sorted(set(rising)):
+            raise ConfigError(
+                f"subgroup_bins = {text}: expected COLUMN=NUMBER/NUMBER with rising numbers, "
+                "for example age=40/65."
+            )
+        if name in bins:
+            raise ConfigError(f"subgroup_bins names {name} twice: leave one of them out.")
+        bins[name] = rising
+    return bins
