@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -478,7 +479,7 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
             settings=SETTINGS,
             cache_dir=tmp_path / f"cache{workers}",
             num_workers=workers,
-            progress=Bar,  # type: ignore[arg-type]
+            log=SimpleNamespace(progress=Bar),  # type: ignore[arg-type]
         )
         assert {name: (steps[0], sum(steps[1:])) for name, steps in counted.items()} == {
             "reading files": (7, 7),

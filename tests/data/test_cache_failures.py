@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -111,7 +112,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(error, "No space left on device")
 
-    monkeypatch.setattr(cache_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"cannot be written to .*cache .*No space.*free some"):
         build(tmp_path, paths)
     assert leftovers(tmp_path) == []

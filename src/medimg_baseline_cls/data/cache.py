@@ -5,43 +5,41 @@ distinct content, in threads (Pillow and torch release the interpreter lock), in
 `<cache_dir>/<key>/pixels.npy`. The key is made of the contents and the settings alone, so
 a copy of the data elsewhere, renamed files, another split or another seed find the same
 array. It is built in a temporary folder and renamed: two builders at once cannot disturb
-one another, and a killed one leaves nothing that looks whole. Files that cannot be
-decoded are accounted for in the facts; the data folder is never written.
+one another, and a killed one leaves nothing that looks whole. Each image of an array that is
+found is verified by its checksum, and decoded again where that does not match. Files that
+cannot be decoded are accounted for in the facts; the data folder is never written.
 """
 
-import csv
 import hashlib
-import os
 import secrets
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.data.array_file import Result, StoredArray, open_array, write_array
 from medimg_baseline_cls.data.preprocess import (
     PixelSettings,
     fits,
     load_transforms,
     preprocess,
 )
-from medimg_baseline_cls.data.read import Header, Pixels, decode_image, strict_decoding
+from medimg_baseline_cls.data.read import Header, decode_image, strict_decoding
 from medimg_baseline_cls.data.scan import Scan, scan_image
 from medimg_baseline_cls.data.source import ImageSource, open_source
 from medimg_baseline_cls.errors import BadImageError, DataError
-from medimg_baseline_cls.utils.files import write_csv
-from medimg_baseline_cls.utils.log import SILENT, ProgressBar
+from medimg_baseline_cls.utils.log import SILENT, ProgressBar, RunLog
 
-ProgressMaker = Callable[[str, int | None], AbstractContextManager[ProgressBar]]
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -49,7 +47,6 @@ _FORMAT = 2  # raise when decoding or preprocessing changes: old arrays are then
 _LIBRARIES = ("pillow", "pydicom", "torch", "monai")  # another version may give other pixels
 _STALE_SECONDS = 24 * 3600
 _AHEAD = 32
-_CONTENTS, _COLUMNS = "contents.csv", ("sha256", "error")  # row by row what pixels.npy holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +94,9 @@ def build_cache(
     settings: PixelSettings,
     cache_dir: Path,
     num_workers: int = 0,
-    progress: ProgressMaker = SILENT.progress,
+    log: RunLog = SILENT,
 ) -> ImageCache:
-    """Return the pixel array of these files, built if it is not there yet.
+    """Return the pixel array of these files, built if it is not there yet, or not as it was built.
 
     Args:
         data_dir: the data folder, or an .npz file; only read.
@@ -107,30 +104,36 @@ def build_cache(
         settings: size, aspect, intensity, colour.
         cache_dir: where arrays are kept, one folder each.
         num_workers: threads; 0 works in the calling thread. The bytes are the same.
-        progress: makes a progress bar from a description and a total.
+        log: for progress bars, and a line where the array is damaged.
 
     Raises:
         DataError: The cache cannot be written, or a file changed while it was read.
     """
     source = open_source(data_dir, cache_dir=cache_dir)
     # Held over a whole pass, for to switch it at every file costs more than to read a small one.
-    with strict_decoding(), progress("reading files", len(paths)) as bar:
+    with strict_decoding(), log.progress("reading files", len(paths)) as bar:
         scan = partial(scan_image, source=source)
         scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
     plan = _plan_array(scans, settings)
     folder = cache_dir / plan.name
     found = _open_array(folder, plan)
-    if found is None:
+    was_reused = _is_whole(found)
+    if not was_reused:
+        _warn_of_damage(folder, found, log=log)
         if not all(_fits(scan.header, settings) for scan in plan.contents):
             load_transforms(settings)
         decode = partial(_decode_content, source=source, settings=settings, plan=plan)
-        with strict_decoding(), progress("decoding images", len(plan.contents)) as bar:
-            results = _map_in_threads(decode, plan.contents, num_workers=num_workers, bar=bar)
+        make = partial(_keep_or_decode, found=found, decode=decode)
+        rows = list(enumerate(plan.contents))
+        with strict_decoding(), log.progress("decoding images", len(rows)) as bar:
+            results = _map_in_threads(make, rows, num_workers=num_workers, bar=bar)
             with closing(results):
                 _build_array(folder, plan, results=results)
-    pixels, errors = found or _open_built(folder, plan)
-    facts = _join_facts(scans, plan, errors=errors)
-    return ImageCache(pixels=pixels, facts=facts, path=folder, was_reused=found is not None)
+        found = _open_array(folder, plan)
+    if not _is_whole(found):
+        raise DataError(f"the pixel cache {folder} vanished while it was in use: start again.")
+    facts = _join_facts(scans, plan, errors=found.errors)
+    return ImageCache(pixels=found.pixels, facts=facts, path=folder, was_reused=was_reused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ def _plan_array(scans: Sequence[Scan], settings: PixelSettings) -> _ArrayPlan:
 
 def _decode_content(
     scan: Scan, *, source: ImageSource, settings: PixelSettings, plan: _ArrayPlan
-) -> tuple[Pixels | None, str | None]:
+) -> Result:
     """Return the array of one file, or the reason why there is none."""
     try:
         data = source.read(scan.path)
@@ -187,6 +190,28 @@ def _decode_content(
     except BadImageError as error:
         return None, str(error)
     return preprocess(decoded.pixels, settings, deep=plan.is_deep), None
+
+
+def _keep_or_decode(
+    row: tuple[int, Scan], *, found: StoredArray | None, decode: Callable[[Scan], Result]
+) -> Result:
+    """Return a row of the array that was found, or decode it where that is damaged."""
+    number, scan = row
+    return decode(scan) if found is None or number in found.damaged else found.result(number)
+
+
+def _warn_of_damage(folder: Path, found: StoredArray | None, *, log: RunLog) -> None:
+    if found is not None:
+        log.warn(
+            f"the pixel cache {folder} is damaged: the checksums of {len(found.damaged)} of "
+            f"{len(found.pixels)} images do not match; they are decoded again"
+        )
+    elif folder.exists():
+        log.warn(f"the pixel cache {folder} is damaged: all images are decoded again")
+
+
+def _is_whole(found: StoredArray | None) -> TypeGuard[StoredArray]:
+    return found is not None and not found.damaged
 
 
 def _map_in_threads(
@@ -220,17 +245,16 @@ def _hand_out(
     yield from waiting
 
 
-def _build_array(
-    folder: Path, plan: _ArrayPlan, *, results: Iterable[tuple[Pixels | None, str | None]]
-) -> None:
+def _build_array(folder: Path, plan: _ArrayPlan, *, results: Iterable[Result]) -> None:
     """Write the array beside its place and move it there in one step."""
     temporary = folder.parent / f".building-{secrets.token_hex(8)}"
     try:
         temporary.mkdir(parents=True)
         _remove_stale(folder.parent)
-        errors = _write_pixels(temporary / "pixels.npy", plan, results=results)
-        shas = (scan.sha256 for scan in plan.contents)
-        write_csv(temporary / _CONTENTS, _COLUMNS, rows=zip(shas, errors, strict=True))
+        contents = (scan.sha256 for scan in plan.contents)
+        write_array(
+            temporary, shape=plan.shape, dtype=plan.dtype, contents=contents, results=results
+        )
         _move_into_place(temporary, folder, plan=plan)
     except OSError as error:
         raise DataError(
@@ -241,27 +265,9 @@ def _build_array(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_pixels(
-    path: Path, plan: _ArrayPlan, *, results: Iterable[tuple[Pixels | None, str | None]]
-) -> list[str | None]:
-    """Write the rows one by one; return the error of each row."""
-    # Plain writes, not a writable memory map: on a full disk that one dies by SIGBUS.
-    errors: list[str | None] = []
-    blank = np.zeros(plan.image_shape, plan.dtype).tobytes()
-    with path.open("xb") as file:
-        header = {"descr": plan.dtype.str, "fortran_order": False, "shape": plan.shape}
-        np.lib.format.write_array_header_2_0(file, header)
-        for pixels, error in results:
-            file.write(blank if pixels is None else pixels.tobytes())
-            errors.append(error)
-        file.flush()
-        os.fsync(file.fileno())
-    return errors
-
-
 def _move_into_place(temporary: Path, folder: Path, *, plan: _ArrayPlan) -> None:
     """Rename, unless another process was faster; a broken array in the way is removed."""
-    while _open_array(folder, plan) is None:
+    while not _is_whole(_open_array(folder, plan)):
         if folder.exists():
             broken = folder.parent / f".building-{secrets.token_hex(8)}"
             with suppress(FileNotFoundError):  # another builder was faster to move it away
@@ -292,55 +298,23 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _open_array(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str, str]] | None:
-    """Return the pixels and the error per sha256, or None where there is no whole array."""
+def _open_array(folder: Path, plan: _ArrayPlan) -> StoredArray | None:
     if not plan.contents:
-        return np.zeros(plan.shape, plan.dtype), {}  # nothing can be mapped
-    try:
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
-        errors = _read_errors(folder / _CONTENTS, plan)
-    except (OSError, EOFError, ValueError, csv.Error):
-        return None
-    is_whole = pixels.shape == plan.shape and pixels.dtype == plan.dtype
-    return (pixels, errors) if is_whole else None
-
-
-def _read_errors(path: Path, plan: _ArrayPlan) -> dict[str, str]:
-    """Return why contents of the array have no pixels, by sha256.
-
-    Raises:
-        ValueError: The file does not list the contents of the plan, row by row.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        if next(rows, None) != list(_COLUMNS):
-            raise ValueError(f"{path} has other columns")
-        errors: dict[str, str] = {}
-        for scan, (sha256, error) in zip(plan.contents, rows, strict=True):
-            if sha256 != scan.sha256:
-                raise ValueError(f"{path} lists another content")
-            if error:
-                errors[sha256] = error
-    return errors
-
-
-def _open_built(folder: Path, plan: _ArrayPlan) -> tuple[NDArray[Any], dict[str, str]]:
-    found = _open_array(folder, plan)
-    if found is None:
-        raise DataError(f"the pixel cache {folder} vanished while it was in use: start again.")
-    return found
+        return StoredArray(np.zeros(plan.shape, plan.dtype), {})  # nothing can be mapped
+    contents = (scan.sha256 for scan in plan.contents)
+    return open_array(folder, shape=plan.shape, dtype=plan.dtype, contents=contents)
 
 
 def _join_facts(
-    scans: Iterable[Scan], plan: _ArrayPlan, *, errors: dict[str, str]
+    scans: Iterable[Scan], plan: _ArrayPlan, *, errors: Mapping[int, str]
 ) -> tuple[FileFacts, ...]:
     rows = {scan.sha256: row for row, scan in enumerate(plan.contents)}
     return tuple(_make_facts(scan, rows=rows, errors=errors) for scan in scans)
 
 
-def _make_facts(scan: Scan, *, rows: dict[str, int], errors: dict[str, str]) -> FileFacts:
-    header = scan.header
-    error = scan.error or errors.get(scan.sha256)
+def _make_facts(scan: Scan, *, rows: dict[str, int], errors: Mapping[int, str]) -> FileFacts:
+    header, row = scan.header, rows.get(scan.sha256, -1)
+    error = scan.error or errors.get(row)
     return FileFacts(
         path=scan.path,
         sha256=scan.sha256,
@@ -348,7 +322,7 @@ def _make_facts(scan: Scan, *, rows: dict[str, int], errors: dict[str, str]) -> 
         height=header.height if header else 0,
         mode=header.mode if header else "",
         error=error,
-        row=-1 if error else rows[scan.sha256],
+        row=-1 if error else row,
         num_bytes=scan.num_bytes,
         patient_id=header.patient_id if header else None,
     )

@@ -1,7 +1,8 @@
 """Turn a MedMNIST .npz file into a listing of its images, and each image into bytes.
 
-Each array is unpacked once into the cache folder and mapped into memory, so that a file of
-many gigabytes needs no memory of that size. Missing or odd arrays are refused.
+Each array is unpacked once into the cache folder, verified by the checksum that the .npz file
+has for it, and mapped into memory, so that a file of many gigabytes needs no memory of that
+size. Missing or odd arrays are refused.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import io
 import secrets
 import shutil
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -149,7 +151,7 @@ def _open_array(file: Path, name: str, *, cache_dir: Path) -> NDArray[Any]:
     folder = cache_dir / _FOLDER / _digest(file)
     target = folder / f"{name}.npy"
     try:
-        if not target.is_file():
+        if not target.is_file() or not _is_as_packed(file, name, target=target):
             _unpack(file, name, target=target)
         array = np.load(target, mmap_mode="r", allow_pickle=False)
     except KeyError as error:
@@ -187,6 +189,24 @@ def _unpack(file: Path, name: str, *, target: Path) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_as_packed(file: Path, name: str, *, target: Path) -> bool:
+    """Return whether an unpacked array has the checksum that the .npz file has for it."""
+    with zipfile.ZipFile(file) as archive:
+        expected = archive.getinfo(f"{name}.npy").CRC
+    status = target.stat()
+    return _checksum(target, (status.st_size, status.st_mtime_ns)) == expected
+
+
+@lru_cache(maxsize=16)
+def _checksum(file: Path, _state: tuple[int, int]) -> int:
+    """Return a file's CRC-32; computed once while its size and time stay."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while block := opened.read(_CHUNK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _digest(file: Path) -> str:

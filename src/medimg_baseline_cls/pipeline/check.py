@@ -134,7 +134,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         settings=settings,
         cache_dir=cache_dir,
         num_workers=count_workers(config.num_workers),
-        progress=log.progress,
+        log=log,
     )
     pairs = list(zip(listing.files, cache.facts, strict=True))
     good = [(file, fact) for file, fact in pairs if fact.error is None]

@@ -270,7 +270,7 @@ def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCach
         settings=pixel_settings(session.config, color),
         cache_dir=session.cache_dir,
         num_workers=count_workers(session.config.num_workers),
-        progress=session.log.progress,
+        log=session.log,
     )
     bad = [f"{fact.path} ({fact.error})" for fact in cache.facts if fact.error is not None]
     if bad:

@@ -283,7 +283,7 @@ def _open_cache(
             settings=settings,
             cache_dir=session.cache_dir,
             num_workers=count_workers(config.num_workers),
-            progress=session.log.progress,
+            log=session.log,
         )
 
 
