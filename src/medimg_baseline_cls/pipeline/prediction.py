@@ -230,7 +230,8 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
     for path in paths:
         matches = _expand(Path(path), sorter)
         if not matches:
-            found_instead = "names no image" if _is_there(path) else "is not there"
+            is_there = Path(path).exists() or glob.has_magic(str(path))
+            found_instead = "names no image" if is_there else "is not there"
             raise DataError(
                 f"{path} {found_instead}: expected a file, a folder that holds some, or a "
                 f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
@@ -239,11 +240,6 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
     if not found:
         raise DataError("no path was given: name image files, folders or patterns.")
     return list(found)
-
-
-def _is_there(path: Path | str) -> bool:
-    """Return whether there is such a path; a pattern is as good as there."""
-    return Path(path).exists() or glob.has_magic(str(path))
 
 
 def _expand(path: Path, sorter: FileSorter) -> list[Path]:
