@@ -13,8 +13,12 @@ from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.listing import ListedFile, Listing
 from medimg_baseline_cls.data.split import split_images
 from medimg_baseline_cls.errors import ConfigError, LeakageError
-from medimg_baseline_cls.eval.subgroup_columns import SubgroupColumn, part_column, require_columns
-from medimg_baseline_cls.pipeline.subgroups import find_columns
+from medimg_baseline_cls.eval.subgroup_columns import (
+    SubgroupColumn,
+    part_column,
+    part_paths,
+    require_columns,
+)
 from medimg_baseline_cls.schema import ImageRecord, Split
 from medimg_baseline_cls.utils.texts import read_bins
 
@@ -73,6 +77,29 @@ def _require_task(config: Config, task: str, *, num_classes: int) -> None:
     mistakes = check_task(config, task, num_classes=num_classes)
     if mistakes:
         raise SettingsError(mistakes)
+
+
+def find_columns(config: Config, split: Split) -> tuple[SubgroupColumn, ...]:
+    """Return the ways to part the TEST images, in the order of its rows.
+
+    Raises:
+        ConfigError: subgroup_bins names a column that is not there, or that has words.
+    """
+    bins = read_bins(config.subgroup_bins)
+    require_columns(bins, split.subgroup_names)
+    test = [split.records[row] for row in split.rows("test")]
+    train = [split.records[row] for row in split.rows("train")]
+    columns = [
+        part_column(
+            name,
+            [record.subgroups[i] for record in test],
+            train=[record.subgroups[i] for record in train],
+            edges=bins.get(name),
+        )
+        for i, name in enumerate(split.subgroup_names)
+    ]
+    columns += part_paths([record.path for record in test], regex=config.subgroup_regex)
+    return tuple(column for column in columns if column.order)
 
 
 def _require_path_subgroups(config: Config, paths: Iterable[str]) -> None:

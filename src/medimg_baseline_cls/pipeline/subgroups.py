@@ -7,15 +7,9 @@ TEST was scored.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.eval.plots.subgroups import draw_subgroups
 from medimg_baseline_cls.eval.resample import Resampling
-from medimg_baseline_cls.eval.subgroup_columns import (
-    SubgroupColumn,
-    part_column,
-    part_paths,
-    require_columns,
-)
+from medimg_baseline_cls.eval.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.eval.subgroups import (
     SubgroupSettings,
     measure_subgroups,
@@ -23,9 +17,8 @@ from medimg_baseline_cls.eval.subgroups import (
 )
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.pipeline.session import Session
-from medimg_baseline_cls.schema import Predictions, Split
+from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import write_json
-from medimg_baseline_cls.utils.texts import read_bins
 
 MAX_FIGURES = 8
 _NAME = "subgroups"
@@ -61,29 +54,6 @@ def evaluate_subgroups(
     num_subgroups = sum(len(column["subgroups"]) for column in content["columns"])
     names = ", ".join(column.name for column in columns)
     session.log.info(f"subgroups: {num_subgroups}, by {names}")
-
-
-def find_columns(config: Config, split: Split) -> tuple[SubgroupColumn, ...]:
-    """Return the ways to part the TEST images, in the order of its rows.
-
-    Raises:
-        ConfigError: subgroup_bins names a column that is not there, or that has words.
-    """
-    bins = read_bins(config.subgroup_bins)
-    require_columns(bins, split.subgroup_names)
-    test = [split.records[row] for row in split.rows("test")]
-    train = [split.records[row] for row in split.rows("train")]
-    columns = [
-        part_column(
-            name,
-            [record.subgroups[i] for record in test],
-            train=[record.subgroups[i] for record in train],
-            edges=bins.get(name),
-        )
-        for i, name in enumerate(split.subgroup_names)
-    ]
-    columns += part_paths([record.path for record in test], regex=config.subgroup_regex)
-    return tuple(column for column in columns if column.order)
 
 
 def _draw(session: Session, content: Mapping[str, Any]) -> None:
