@@ -26,6 +26,19 @@ def test_best_holds_the_given_weights_and_says_what_they_are(toy, tmp_path):
     assert all(torch.equal(content["model"][name], weights[name]) for name in weights)
 
 
+def test_equal_contents_are_equal_bytes_wherever_their_texts_are_from(toy, tmp_path):
+    model, weights = toy.build_toy(), copy_weights(toy.build_toy().net)
+    name = "sick sick"
+    twin = " ".join(["sick", "sick"])  # as read from a file: equal, but another object
+    assert twin == name and twin is not name
+    written = []
+    for second in (name, twin):
+        header = {"class_names": ["healthy", name], "positive_class": second}
+        write_best(tmp_path / "best.pt", model, weights=weights, row=ROW, header=header)
+        written.append((tmp_path / "best.pt").read_bytes())
+    assert written[0] == written[1]
+
+
 def test_a_copy_of_the_weights_does_not_follow_them(toy):
     model = toy.build_toy().to(memory_format=torch.channels_last)
     weights = copy_weights(model.net)

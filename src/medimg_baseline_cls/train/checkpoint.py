@@ -6,6 +6,7 @@ killed in between. Refuses a file that is damaged or is not of the run (decision
 resume with other settings than the run began with.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -254,4 +255,20 @@ def _check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     with open_atomic(path) as file:
-        torch.save(content, file)
+        torch.save(_share_texts(content), file)
+
+
+def _share_texts(value: Any) -> Any:
+    """Return plain values in which equal texts are one object.
+
+    A pickle tells one text named twice from two equal ones: a resumed run, whose texts come from
+    files, would write other bytes, and its checkpoint would have another sha256.
+    """
+    if type(value) is str:
+        return sys.intern(value)
+    if type(value) is dict:
+        items = cast(dict[Any, Any], value).items()
+        return {_share_texts(key): _share_texts(item) for key, item in items}
+    if type(value) in (list, tuple):
+        return type(value)(map(_share_texts, value))
+    return value
