@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.errors import ConfigError, ResourceError, RunError
 from medimg_baseline_cls.eval.test_log import (
     TOLERANCE,
     LogEntry,
@@ -107,7 +107,7 @@ def test_a_row_that_the_disk_had_no_room_for_leaves_the_log_as_it_was(
     before, write = (tmp_path / "test_log.csv").read_bytes(), os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda handle, data: write(handle, data[:40]))
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(ResourceError, match="the disk is full"):
             append_entry(tmp_path, entry_of(2))
     assert (tmp_path / "test_log.csv").read_bytes() == before
 

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.listing import ListedFile, Listing
 from medimg_baseline_cls.errors import (
     ConfigError,
     DataError,
@@ -261,6 +262,9 @@ def patch_sites(monkeypatch: pytest.MonkeyPatch, finished: RunResult, sites: lis
                 records, split.class_names, "multiclass", session.config.subgroup_columns
             )
 
+    files = tuple(ListedFile(r.path, r.label, "", None, r.subgroups) for r in records)
+    listing = Listing(files, split.class_names, 0, (), subgroup_names=("hospital",))
+    monkeypatch.setattr(cv, "list_data", lambda config, cache_dir: listing)
     monkeypatch.setattr(cv, "prepare_data", Prepared)
 
 

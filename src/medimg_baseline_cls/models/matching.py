@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from torch import Tensor
+import torch
 
-StateDict = dict[str, Tensor]
+StateDict = dict[str, torch.Tensor]
+Tensors = Mapping[str, torch.Tensor]
 MAX_SHOWN = 10
 
 
@@ -51,7 +52,10 @@ class Fit:
 
 
 def compare_state_dicts(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, head_names: Sequence[str] | None
+    wanted: Mapping[str, torch.Tensor],
+    found: Mapping[str, torch.Tensor],
+    *,
+    head_names: Sequence[str] | None,
 ) -> Fit:
     """Return which keys are missing, unexpected, or of another shape.
 
@@ -71,7 +75,10 @@ def compare_state_dicts(
 
 
 def pair_in_order(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, head_names: Sequence[str]
+    wanted: Mapping[str, torch.Tensor],
+    found: Mapping[str, torch.Tensor],
+    *,
+    head_names: Sequence[str],
 ) -> dict[str, str]:
     """Return the network's key of each key of a file whose shapes agree one after the other.
 
@@ -99,7 +106,7 @@ def is_numbered(pairs: Mapping[str, str]) -> bool:
 
     >>> is_numbered({"backbone.0.weight": "conv1.weight", "backbone.4.0.w": "layer1.0.w"})
     True
-    >>> is_numbered({"key.weight": "q.weight"})
+    >>> is_numbered({"key.weight": "q.weight", "out.bias": "o.bias"})
     False
     """
     prefix = find_common_prefix(pairs)
