@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -155,6 +156,10 @@ def test_the_lock_dies_with_its_process_and_not_with_its_children(
     process = holding(how)
     process.kill()
     process.wait()
+    for _ in range(200):  # a child may have been forked just now and still be closing its copy
+        if is_abandoned(tmp_path):
+            break
+        time.sleep(0.05)
     assert is_abandoned(tmp_path) and find_holder(tmp_path) is None
     with hold_folder(tmp_path, command="medimg evaluate"):
         assert find_holder(tmp_path) is not None
