@@ -22,6 +22,7 @@ from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import FolderSource
 from medimg_baseline_cls.errors import DataError, ResourceError
 from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.own import MARKER
 
 SETTINGS = PixelSettings(image_size=8)
 
@@ -293,7 +294,7 @@ def test_the_array_is_plain_npy_and_csv_that_anyone_can_read(tmp_path: Path) -> 
     paths = write_films(tmp_path / "data", 5)
     (tmp_path / "data/bad.png").write_bytes((tmp_path / "data/000.png").read_bytes()[:60])
     cache = build(tmp_path, [*paths, "bad.png"])
-    assert {path.name for path in cache.path.iterdir()} == {"pixels.npy", "contents.csv"}
+    assert {path.name for path in cache.path.iterdir()} == {MARKER, "pixels.npy", "contents.csv"}
     pixels = np.load(cache.path / "pixels.npy")
     np.testing.assert_array_equal(pixels, cache.pixels)
     with (cache.path / "contents.csv").open(newline="") as file:

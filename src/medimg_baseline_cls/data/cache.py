@@ -39,6 +39,7 @@ from medimg_baseline_cls.data.scan import Scan, scan_image
 from medimg_baseline_cls.data.source import ImageSource, open_source
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar, RunLog
+from medimg_baseline_cls.utils.own import mark_own
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -250,6 +251,7 @@ def _build_array(folder: Path, plan: _ArrayPlan, *, results: Iterable[Result]) -
     temporary = folder.parent / f".building-{secrets.token_hex(8)}"
     try:
         temporary.mkdir(parents=True)
+        mark_own(temporary)
         _remove_stale(folder.parent)
         contents = (scan.sha256 for scan in plan.contents)
         write_array(

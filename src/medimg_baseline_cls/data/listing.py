@@ -34,6 +34,7 @@ from medimg_baseline_cls.data.layout import Level, infer_inner_splits, require_c
 from medimg_baseline_cls.data.read import FileSorter, describe_files, is_image_name
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
+from medimg_baseline_cls.utils.own import is_own, looks_own
 from medimg_baseline_cls.utils.seed import derive_key
 
 ListingKind = Literal["split folders", "class folders", "table", "npz"]
@@ -192,11 +193,18 @@ class _Walk:
         self._companion_labels: set[str] = set()
         self._has_masks = False
         self._odd_folders: list[str] = []
+        self._own_folders: list[str] = []
         self._links: list[str] = []
 
     def visit_split(self, name: str, folder: Path) -> None:
         place = folder.relative_to(self._data_dir).as_posix()
-        for entry, relative in self._entries(str(folder), "" if place == "." else place):
+        entries = self._entries(str(folder), "" if place == "." else place)
+        own = {e.name: where for e, where in entries if is_folder(e) and is_own(e.path)}
+        self._own_folders += own.values()
+        self._subfolders[place] = [n for n in self._subfolders[place] if n not in own]
+        for entry, relative in entries:
+            if entry.name in own:
+                continue
             if entry.is_symlink() and _leads_up(entry):
                 self._links.append(relative)
             elif is_folder(entry):
@@ -248,6 +256,8 @@ class _Walk:
             images = f" ({num_loose} of them images)" if num_loose else ""
             total = num_loose + self._num_outside
             yield f"{total} files outside the class folders left out{images}"
+        if self._own_folders:
+            yield f"folders that medimg has written left out: {shorten_list(self._own_folders)}"
         if self._odd_folders:
             yield f"folders named like images: {shorten_list(self._odd_folders)}"
         if self._links:
@@ -276,6 +286,9 @@ class _Walk:
                 entries = sorted(scan, key=_name_of)
         except OSError as error:
             raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
+        if place and looks_own({entry.name for entry in entries}):
+            self._own_folders.append(place)
+            entries = []
         kept = [entry for entry in entries if not is_system_name(entry.name)]
         self._subfolders[place or "."] = [entry.name for entry in kept if is_folder(entry)]
         self.num_ignored += len(entries) - len(kept)

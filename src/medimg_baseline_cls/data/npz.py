@@ -28,6 +28,7 @@ from medimg_baseline_cls.data.listing import (
 )
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.schema import SPLIT_NAMES, Task, format_findings
+from medimg_baseline_cls.utils.own import mark_own
 
 _FOLDER = "npz"
 _CHUNK_BYTES = 1 << 20
@@ -178,6 +179,7 @@ def _check_images(file: Path, name: str, *, array: NDArray[Any]) -> None:
 def _unpack(file: Path, name: str, *, target: Path) -> None:
     """Copy one array out of the .npz file, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    mark_own(target.parent)
     temporary = target.with_name(f".{name}-{secrets.token_hex(8)}")
     try:
         with (

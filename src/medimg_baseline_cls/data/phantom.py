@@ -17,6 +17,7 @@ from medimg_baseline_cls.data import phantom_anatomy, phantom_film, phantom_lesi
 from medimg_baseline_cls.data.phantom_chest import build_chest
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.own import mark_own
 from medimg_baseline_cls.utils.seed import derive_key, permutation, uniform_table
 
 NEGATIVE, POSITIVE = "NORMAL", "PNEUMONIA"
@@ -137,6 +138,7 @@ def write_phantoms(
                     shortcut=shortcut,
                 )
                 _write_phantom(work, f"{split}/{names[place]}", phantom=phantom)
+        mark_own(work, is_data=True)
         if folder.exists():
             folder.rmdir()
         work.rename(folder)

@@ -30,6 +30,7 @@ from medimg_baseline_cls.data.table_file import ABSENT, Columns, Table, read_tab
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference, format_findings, parse_findings
 from medimg_baseline_cls.utils.memory import collector_paused
+from medimg_baseline_cls.utils.own import OwnFolders, is_marked_output
 from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
@@ -244,7 +245,22 @@ def _read_paths(table: Table, *, root: Path, settings: TableSettings) -> list[st
                 "data_dir to the folder that contains all images, or pass --allow-outside."
             )
         paths.append(path)
+    _refuse_own(paths, table, root=root)
     return paths
+
+
+def _refuse_own(paths: Sequence[str], table: Table, *, root: Path) -> None:
+    """Refuse a row that names a file that this program has written."""
+    own = OwnFolders(root, look=is_marked_output)
+    folders = {path.rpartition("/")[0] for path in paths}
+    written = {folder for folder in folders if own.has(root / folder / "file")}
+    if written:
+        rows = zip(table.lines, paths, strict=True)
+        line, path = next((n, p) for n, p in rows if p.rpartition("/")[0] in written)
+        raise DataError(
+            f"row {line}: {path} is in a folder that medimg has written, so it is not an original "
+            "image: leave the row out."
+        )
 
 
 def _read_labels(table: Table, rule: LabelRule, *, manifest: Path) -> Labels:

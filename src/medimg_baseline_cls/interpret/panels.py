@@ -22,8 +22,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
+from medimg_baseline_cls.utils.own import SOFTWARE
 from medimg_baseline_cls.utils.visible import show_hidden
 
 _FAMILY: Final = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same
@@ -234,8 +236,10 @@ class PanelPainter:
     def _render(self) -> bytes:
         self._canvas.draw()
         pixels = np.asarray(self._canvas.buffer_rgba())[..., :3]
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", compress_level=4)
+        file, note = io.BytesIO(), PngInfo()
+        note.add_text("Software", SOFTWARE)
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image.save(file, format="PNG", compress_level=4, pnginfo=note)
         return file.getvalue()
 
 

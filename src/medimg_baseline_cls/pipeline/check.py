@@ -26,7 +26,6 @@ from medimg_baseline_cls.data.exposure import infer_intensity
 from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.png import encode_png
-from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.anonymous import (
     PRIVATE_NAME,
     hide_checks,
@@ -41,6 +40,7 @@ from medimg_baseline_cls.pipeline.listing import (
     find_root,
     hide_patient,
     list_data,
+    require_outside_data,
 )
 from medimg_baseline_cls.pipeline.prepare import PreparedData, choose_pixels, count_workers
 from medimg_baseline_cls.pipeline.session import Session
@@ -81,7 +81,8 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
         ConfigError: no data folder is set, or results would lie inside it.
         DataError: the folder is no data set.
     """
-    data_dir = _find_data_dir(config)
+    data_dir = find_root(config)
+    require_outside_data(config)
     log = open_log(None)
     log.info(f"data: {data_dir}")
     make_features = _prepare_features(config, log=log) if label_noise else None
@@ -180,17 +181,6 @@ def warn_of_findings(log: RunLog, checks: Iterable[Check]) -> None:
         for finding in check_.findings:
             if VERDICTS.index(finding.verdict) >= VERDICTS.index("warning"):
                 log.warn(f"{finding.count} {finding.what}. {finding.advice}")
-
-
-def _find_data_dir(config: Config) -> Path:
-    data_dir = find_root(config)
-    for name, place in (("--output-dir", config.output_dir), ("--cache-dir", config.cache_dir)):
-        if place is not None and place.resolve().is_relative_to(data_dir):
-            raise ConfigError(
-                f"{place} lies inside the data folder {data_dir}, into which nothing is written: "
-                f"name another place by {name}."
-            )
-    return data_dir
 
 
 def _look(data_dir: Path, fact: FileFacts) -> FileLook:

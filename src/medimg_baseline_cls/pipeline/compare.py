@@ -22,6 +22,7 @@ from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.own import mark_own
 from medimg_baseline_cls.utils.runs import create_run_folder, find_run
 
 FOLDER = "compare"
@@ -171,3 +172,4 @@ def _make_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} holds something already: name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
+    mark_own(folder)

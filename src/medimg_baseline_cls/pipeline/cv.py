@@ -15,7 +15,7 @@ from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.data.held_out import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.eval.spread import summarize_spread, tabulate_spread
-from medimg_baseline_cls.pipeline.listing import list_data
+from medimg_baseline_cls.pipeline.listing import list_data, require_outside_data
 from medimg_baseline_cls.pipeline.model import try_network
 from medimg_baseline_cls.pipeline.prepare import prepare_data
 from medimg_baseline_cls.pipeline.session import RunResult, open_session
@@ -95,6 +95,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
         MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
     """
     _check_request(config, repeats=repeats, by_site=by_site)
+    require_outside_data(config)
     if by_site:
         folds = [_Fold(0, number, site) for number, site in enumerate(_find_sites(config))]
     else:

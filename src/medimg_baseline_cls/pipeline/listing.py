@@ -21,6 +21,7 @@ from medimg_baseline_cls.data.patients import (
 )
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError, DataError
+from medimg_baseline_cls.utils.own import require_foreign
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
 _OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
@@ -40,6 +41,27 @@ def find_root(config: Config) -> Path:
         "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
         "test/<CLASS>/, or a table by --manifest FILE, or try `medimg demo`."
     )
+
+
+def require_outside_data(config: Config) -> None:
+    """Refuse a data folder of our own making, and output that would be written into the data.
+
+    A table names its images: what is written beside them is not read.
+
+    Raises:
+        ConfigError: output or cache would be in the data folder.
+        DataError: the data folder is in a folder that this program has written.
+    """
+    root = find_root(config)
+    require_foreign(root)
+    if config.data_dir is None:
+        return
+    for name, place in (("--output-dir", config.output_dir), ("--cache-dir", config.cache_dir)):
+        if place is not None and place.expanduser().resolve().is_relative_to(root):
+            raise ConfigError(
+                f"{place} is inside the data folder {root}, into which nothing is written: "
+                f"name another place with {name}."
+            )
 
 
 def list_data(config: Config, *, cache_dir: Path) -> Listing:

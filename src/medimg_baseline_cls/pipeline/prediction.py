@@ -4,7 +4,6 @@ Files go through the same decoding, preprocessing and inference as in evaluation
 same file gets the same probability to the bit.
 """
 
-import csv
 import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
+from medimg_baseline_cls.pipeline.places import open_cache_dir, place_panels, require_free
 from medimg_baseline_cls.pipeline.prepare import count_workers, pixel_settings
 from medimg_baseline_cls.pipeline.session import (
     RunResult,
@@ -33,7 +33,9 @@ from medimg_baseline_cls.pipeline.session import (
     reopen_session,
 )
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
+from medimg_baseline_cls.utils.faults import require_writable
 from medimg_baseline_cls.utils.files import write_csv
+from medimg_baseline_cls.utils.own import OwnFolders, mark_own, require_foreign
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.eval.recalibrate import Recalibration
@@ -71,19 +73,15 @@ def predict(
         ConfigError: `output` is a folder, or a file that is no earlier prediction.
     """
     if output is not None:
-        _require_free(output)
+        require_free(output)
     session = reopen_session(run, output_dir=output_dir)
+    target = output or session.run_dir / "predictions_new.csv"
+    require_writable(target.parent, "name a file elsewhere with --output")
+    panels = place_panels(target) if explain else None
     provenance = read_provenance(session.run_dir)
     rule = operating_point or session.config.operating_point
     thresholds = _pick_thresholds(session, rule)
-    maps: Mapping[str, Recalibration] = {}
-    if recalibrate is not None:
-        # Imports SciPy and scikit-learn: seconds that a plain prediction need not wait.
-        from medimg_baseline_cls.eval.recalibrate import read_map_warnings, read_recalibration
-
-        maps = read_recalibration(session.run_dir / "recalibration.json", recalibrate)
-        for warning in read_map_warnings(session.run_dir / "recalibration.json", recalibrate):
-            session.log.warn(warning)
+    maps = {} if recalibrate is None else _read_maps(session, recalibrate)
     sorter = FileSorter()
     files = find_files(paths, sorter=sorter)
     if files_found := describe_files([sorter]):
@@ -95,7 +93,6 @@ def predict(
     task: Task = checkpoint.get("task", "multiclass")
     _, probabilities = score_images(session, model, images=images, task=task)
 
-    target = output or session.run_dir / "predictions_new.csv"
     class_names: list[str] = checkpoint["class_names"]
     decider = Decider(
         class_names=tuple(class_names),
@@ -115,35 +112,25 @@ def predict(
     _write_predictions(session, target, header=header, rows=rows, shown=shown)
     _print_predictions(session, header, rows=rows, shown=shown)
     session.log.info(f"{len(rows)} images: {target}")
-    if explain:
+    if panels is not None:
         from medimg_baseline_cls.pipeline.explanation import draw_panels  # imports matplotlib
 
-        folder = target.with_suffix("")
-        wanted = _plan_panels(shown, probabilities, decider=decider, folder=folder)
+        wanted = _plan_panels(shown, probabilities, decider=decider, folder=panels)
         draw_panels(session, model, images=images, wanted=wanted)
-        session.log.info(f"panels: {target.with_suffix('')}")
+        session.log.info(f"panels: {panels}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
 
 
-def _require_free(output: Path) -> None:
-    """Refuse to write over what is not a file of predictions."""
-    above = next(folder for folder in output.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise ConfigError(f"--output {output} lies below {above}, which is no folder.")
-    if not output.exists():
-        return
-    if not output.is_file():
-        raise ConfigError(f"--output {output} is a folder or no file: name the CSV file to write.")
-    try:
-        with output.open(encoding="utf-8", errors="replace", newline="") as file:
-            header = next(csv.reader(file), ["path", "prob_"])  # an empty file holds nothing
-    except (OSError, csv.Error):
-        header = []
-    if header[:1] != ["path"] or not "".join(header[1:2]).startswith("prob_"):
-        raise ConfigError(
-            f"--output {output} is a file that predict has not written: it is left as it is; name "
-            "another one."
-        )
+def _read_maps(session: Session, method: str) -> "Mapping[str, Recalibration]":
+    """Return the recalibration of each class, and warn where VAL does not determine it."""
+    # Imports SciPy and scikit-learn: seconds that a plain prediction need not wait.
+    from medimg_baseline_cls.eval.recalibrate import read_map_warnings, read_recalibration
+
+    path = session.run_dir / "recalibration.json"
+    maps = read_recalibration(path, method)
+    for warning in read_map_warnings(path, method):
+        session.log.warn(warning)
+    return maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,26 +235,36 @@ def _expand(path: Path, sorter: FileSorter) -> list[Path]:
             f"{path} is no image: predict takes image files, folders or patterns in quotes, and no "
             "table or .npz file; name the folder of its images."
         )
+    if path.exists():
+        require_foreign(path)
     if path.is_file():
         return [path]
     found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    return sorted(p for p in found if _is_visible_file(p) and sorter.is_image(p))
+    own = OwnFolders(path)
+    return sorted(p for p in found if _is_input(p, own, sorter=sorter))
 
 
-def _is_visible_file(path: Path) -> bool:
-    return path.is_file() and not is_system_name(path.name)
+def _is_input(path: Path, own: OwnFolders, *, sorter: FileSorter) -> bool:
+    """Return whether a file that was found is an image, and not one that was written here."""
+    if not path.is_file() or is_system_name(path.name):
+        return False
+    if own.has(path):
+        sorter.left_out["written by medimg"] += 1
+        return False
+    return sorter.is_image(path)
 
 
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:
     """Decode the files as the run's images were; refuse those that cannot be."""
-    cache = build_cache(
-        Path(),
-        [str(file) for file in files],
-        settings=pixel_settings(session.config, color),
-        cache_dir=session.cache_dir,
-        num_workers=count_workers(session.config.num_workers),
-        log=session.log,
-    )
+    with open_cache_dir(session) as cache_dir:
+        cache = build_cache(
+            Path(),
+            [str(file) for file in files],
+            settings=pixel_settings(session.config, color),
+            cache_dir=cache_dir,
+            num_workers=count_workers(session.config.num_workers),
+            log=session.log,
+        )
     bad = [f"{fact.path} ({fact.error})" for fact in cache.facts if fact.error is not None]
     if bad:
         raise DataError(
@@ -333,6 +330,7 @@ def _plan_panels(
     from medimg_baseline_cls.pipeline.explanation import Explained, safe_name
 
     folder.mkdir(parents=True, exist_ok=True)
+    mark_own(folder)
     wanted: list[Explained] = []
     for position, (path, p) in enumerate(zip(shown, probabilities, strict=True)):
         for name in decider.explained(p):

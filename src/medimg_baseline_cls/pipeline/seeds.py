@@ -22,6 +22,7 @@ from medimg_baseline_cls.eval.thresholds import choose_thresholds, write_thresho
 from medimg_baseline_cls.pipeline.commands import finish
 from medimg_baseline_cls.pipeline.compare import ENSEMBLE, read_model
 from medimg_baseline_cls.pipeline.intervals import resample_summaries
+from medimg_baseline_cls.pipeline.listing import require_outside_data
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import (
     SweepKind,
@@ -84,6 +85,7 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
         MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
     """
     _check_request(config, seeds)
+    require_outside_data(config)
     if config.split_seed is None:
         config = replace(config, split_seed=seeds[0])
     folder = create_run_folder(config.output_dir, config.project, room=KIND.room)

@@ -77,7 +77,10 @@ class Session:
     @property
     def cache_dir(self) -> Path:
         """Return the folder of decoded pixels, shared by all runs of one output folder."""
-        return self.config.cache_dir or self.config.output_dir / "cache"
+        run_dir = self.run_dir.resolve()
+        is_at_home = run_dir.parent.name == "runs"
+        home = run_dir.parents[1] if is_at_home else self.config.output_dir
+        return self.config.cache_dir or home / "cache"
 
 
 def open_session(config: Config) -> Session:

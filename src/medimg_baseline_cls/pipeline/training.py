@@ -23,6 +23,7 @@ from medimg_baseline_cls.eval.plots import draw_batch_grid, draw_training_curves
 from medimg_baseline_cls.models.build import require_architecture
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.check import warn_before_training
+from medimg_baseline_cls.pipeline.listing import require_outside_data
 from medimg_baseline_cls.pipeline.model import build_network, try_network
 from medimg_baseline_cls.pipeline.prepare import (
     PreparedData,
@@ -77,6 +78,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     if config.weights is not None and not config.weights.exists():
         raise WeightsError(f"the weights file {config.weights} is not there; correct --weights.")
     require_architecture(config.arch, image_size=config.image_size)
+    require_outside_data(config)
     session = open_session(config)
     with _only_writer(session):
         data, model = _prepare(session)

@@ -23,6 +23,7 @@ from medimg_baseline_cls.utils.files import (
 )
 from medimg_baseline_cls.utils.locks import find_holder, hold_folder
 from medimg_baseline_cls.utils.log import SILENT, RunLog
+from medimg_baseline_cls.utils.own import mark_own
 
 RunState = Literal["training", "interrupted", "trained", "finished"]
 
@@ -56,6 +57,7 @@ def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> 
         run = output_dir / room / (stem if number == 1 else f"{stem}-{number}")
         try:
             run.mkdir(parents=True)
+            mark_own(run)
         except FileExistsError:
             continue  # another run of the same second
         except OSError as error:

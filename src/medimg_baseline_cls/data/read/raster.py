@@ -30,6 +30,7 @@ from medimg_baseline_cls.data.read.image import (
 )
 from medimg_baseline_cls.data.read.unknown import describe_unknown
 from medimg_baseline_cls.errors import BadImageError
+from medimg_baseline_cls.utils.own import SOFTWARE
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
@@ -95,6 +96,8 @@ def _opened(data: bytes) -> Generator[Image.Image, None, None]:
 
 
 def _refuse_unsuitable(image: Image.Image) -> None:
+    if image.info.get("Software") == SOFTWARE:
+        raise BadImageError("the picture was drawn by medimg: it is not an original image")
     check_size(*image.size)
     # MPO is the JPEG of cameras that store previews as further frames; the first is the image.
     num_frames = getattr(image, "n_frames", 1)

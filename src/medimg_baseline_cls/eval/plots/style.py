@@ -19,8 +19,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
+from medimg_baseline_cls.utils.own import SOFTWARE
 from medimg_baseline_cls.utils.visible import show_hidden
 
 DPI = 200
@@ -168,5 +170,7 @@ def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
     is_grey = bool((pixels == pixels[:, :, :1]).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if is_grey else pixels))
     data = BytesIO()
-    image.save(data, format="png", compress_level=_COMPRESSION, dpi=(DPI, DPI))
+    note = PngInfo()
+    note.add_text("Software", SOFTWARE)
+    image.save(data, format="png", compress_level=_COMPRESSION, dpi=(DPI, DPI), pnginfo=note)
     return data.getvalue()

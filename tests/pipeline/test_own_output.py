@@ -1,0 +1,239 @@
+"""Own output never becomes input: refused, written elsewhere, or left out, in every command."""
+
+import csv
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.labels import LabelRule
+from medimg_baseline_cls.data.listing import list_images
+from medimg_baseline_cls.data.read import FileSorter, decode_image
+from medimg_baseline_cls.data.table import TableSettings, list_table
+from medimg_baseline_cls.errors import BadImageError, ConfigError, DataError, ResourceError
+from medimg_baseline_cls.pipeline import check, cross_validate, predict, run_seeds, train
+from medimg_baseline_cls.pipeline import session as session_module
+from medimg_baseline_cls.pipeline.prediction import find_files
+from medimg_baseline_cls.utils.own import MARKER, is_own, mark_own
+
+ConfigMaker = Callable[..., Config]
+COMMANDS = {
+    "train": train,
+    "cv": cross_validate,
+    "seeds": lambda config: run_seeds(config, (0, 1)),
+    "check": check,
+}
+
+
+def write_image(path: Path, value: int = 90) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), value).save(path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "mydata"
+    for name in ("NORMAL", "PNEUMONIA"):
+        for number in range(3):
+            write_image(folder / name / f"{number}.png", number)
+    return folder
+
+
+def names_below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("places", "flag"),
+    [
+        ({"output_dir": "mydata/outputs"}, "--output-dir"),
+        ({"output_dir": "mydata"}, "--output-dir"),
+        ({"output_dir": "mydata/NORMAL"}, "--output-dir"),
+        ({"output_dir": "link/outputs"}, "--output-dir"),
+        ({"output_dir": "mydata/../mydata/new/outputs"}, "--output-dir"),
+        ({"output_dir": "outputs", "cache_dir": "mydata/cache"}, "--cache-dir"),
+    ],
+)
+def test_output_in_the_data_is_refused_before_anything_is_written(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    places: dict[str, str],
+    flag: str,
+) -> None:
+    (tmp_path / "link").symlink_to(data, target_is_directory=True)
+    before = names_below(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = {name: Path(place) for name, place in places.items()}
+    with pytest.raises(ConfigError, match=rf"inside the data folder .*mydata.*{flag}"):
+        COMMANDS[command](Config(data_dir=Path("mydata"), pretrained=False, **settings))
+    with pytest.raises(ConfigError, match=rf"inside the data folder .*mydata.*{flag}"):
+        COMMANDS[command](Config(data_dir=Path("link"), pretrained=False, **settings))
+    assert names_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_of_ours_is_not_taken_for_data(data: Path, tmp_path: Path, command: str) -> None:
+    mark_own(data)
+    config = Config(data_dir=data / "NORMAL", output_dir=tmp_path / "out", pretrained=False)
+    with pytest.raises(DataError, match="mydata, which medimg has written"):
+        COMMANDS[command](config)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_output_that_is_in_the_data_already_is_no_class(data: Path, is_old: bool) -> None:
+    clean = list_images(data)
+    run = data / "outputs" / "runs" / "medimg_20260101-000000"
+    array = data / "outputs" / "cache" / "64px-0"
+    write_image(run / "gradcam" / "FP" / "01.png")
+    write_image(data / "NORMAL" / "predictions" / "0001_p0.900_a.png")
+    array.mkdir(parents=True)
+    for path in (run / "status.json", run / "log.txt", array / "pixels.npy"):
+        path.touch()
+    (array / "contents.csv").touch()
+    mark_own(data / "NORMAL" / "predictions")  # an old one is known by nothing but its pictures
+    if not is_old:
+        mark_own(run), mark_own(array)
+    listing = list_images(data)
+    assert (listing.files, listing.class_names) == (clean.files, clean.class_names)
+    (note,) = [note for note in listing.notes if "medimg has written" in note]
+    assert "outputs" in note and "NORMAL/predictions" in note
+    sorter = FileSorter()
+    files = find_files([data], sorter=sorter)
+    assert sorted(files) == sorted(data / file.path for file in clean.files)
+    assert sorter.left_out["written by medimg"] >= 2
+
+
+def test_a_row_that_names_our_output_is_refused(data: Path) -> None:
+    write_image(data / "panels" / "deep" / "x.png")
+    mark_own(data / "panels")
+    table = data / "table.csv"
+    table.write_text("path,label\nNORMAL/0.png,A\nPNEUMONIA/0.png,B\npanels/deep/x.png,B\n")
+    settings = TableSettings(path_column="path", labels=LabelRule(columns=("label",)))
+    with pytest.raises(DataError, match=r"row 4: panels/deep/x\.png .* medimg has written"):
+        list_table(table, root=data, settings=settings)
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "pattern", "link"])
+def test_predict_does_not_read_our_pictures(data: Path, tmp_path: Path, kind: str) -> None:
+    write_image(data / "panels" / "deep" / "x.png")
+    mark_own(data / "panels")
+    (tmp_path / "link").symlink_to(data / "panels" / "deep", target_is_directory=True)
+    paths = {
+        "folder": data / "panels" / "deep",
+        "file": data / "panels" / "deep" / "x.png",
+        "pattern": f"{data}/panels/*/*.png",
+        "link": tmp_path / "link",
+    }
+    with pytest.raises(DataError, match="medimg has written|names no image"):
+        find_files([paths[kind]], sorter=FileSorter())
+
+
+def test_a_picture_that_we_have_drawn_is_known_wherever_it_is_copied(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    pictures = [finished_run / "figures" / "roc.png", *finished_run.glob("gradcam/F*/*.png")]
+    assert len(pictures) > 1
+    for picture in pictures:
+        with pytest.raises(BadImageError, match="drawn by medimg"):
+            decode_image(picture.read_bytes(), color="grey")
+
+
+def test_every_folder_that_a_run_makes_is_marked(finished_run: Path) -> None:
+    arrays = list((finished_run.parents[1] / "cache").iterdir())
+    assert arrays and all((folder / MARKER).is_file() for folder in (finished_run, *arrays))
+
+
+@pytest.fixture
+def films(phantoms: Path, tmp_path: Path) -> Path:
+    """Return a folder of two images, as a user keeps them."""
+    folder = tmp_path / "dcm"
+    folder.mkdir()
+    for path in sorted((phantoms / "test").rglob("*.png"))[:2]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def read_paths(output: Path) -> list[str]:
+    with output.open(encoding="utf-8", newline="") as file:
+        return [row["path"] for row in csv.DictReader(file)]
+
+
+def test_panels_are_not_drawn_among_the_images(finished_run: Path, films: Path) -> None:
+    before = names_below(films)
+    output = films.with_suffix(".csv")  # its panels would be in dcm/
+    for _ in range(2):
+        predict(finished_run, [films], output=output, explain=True)
+        assert names_below(films) == before
+        assert len(list(films.with_name("dcm_panels").glob("*.png"))) == 2
+    inside = films / "results.csv"
+    predict(finished_run, [films], output=inside, explain=True)
+    assert is_own(films / "results")
+    predict(finished_run, [films], output=output)
+    assert read_paths(output) == read_paths(inside) == [str(films / name) for name in before]
+
+
+def test_panels_have_no_place_among_two_folders_of_a_user(finished_run: Path, films: Path) -> None:
+    write_image(films.with_name("dcm_panels") / "mine.png")
+    with pytest.raises(ConfigError, match="dcm_panels are not folders of panels"):
+        predict(finished_run, [films], output=films.with_suffix(".csv"), explain=True)
+    assert not films.with_suffix(".csv").exists()
+
+
+def test_predict_from_within_the_images_leaves_nothing_there(
+    finished_run: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run that was moved away from its cache, with an output folder relative to where it began.
+    run = tmp_path / "elsewhere" / "run"
+    shutil.copytree(finished_run, run)
+    text = (run / "config.json").read_text(encoding="utf-8")
+    output_dir = str(finished_run.parents[1])
+    assert output_dir in text
+    (run / "config.json").write_text(text.replace(output_dir, "outputs"), encoding="utf-8")
+    before = names_below(films)
+    monkeypatch.chdir(films)
+    predict(run, ["."], output=tmp_path / "p.csv")
+    assert names_below(films) == before
+    assert read_paths(tmp_path / "p.csv") == before
+
+
+def test_a_read_only_run_can_predict(
+    finished_run: Path,
+    films: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = finished_run.parents[1]
+    open_file, access = Path.open, os.access
+
+    def refuse(path: Path, mode: str = "r", *args: object, **kwargs: object) -> object:
+        if home in path.parents and set(mode) & set("wax+"):
+            raise OSError(30, "Read-only file system", str(path))
+        return open_file(path, mode, *args, **kwargs)  # type: ignore[call-overload]
+
+    def look(path: Path, mode: int) -> bool:
+        return not (mode & os.W_OK and home in (path, *path.parents)) and access(path, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "access", look)
+    predict(finished_run, [films], output=tmp_path / "p.csv", explain=True)
+    assert len(read_paths(tmp_path / "p.csv")) == len(list((tmp_path / "p").glob("*.png"))) == 2
+    assert "log.txt: it cannot be written (Read-only" in capsys.readouterr().out
+    with pytest.raises(ResourceError, match="name a file elsewhere with --output"):
+        predict(finished_run, [films])
+
+
+def test_the_cache_is_that_of_the_folder_in_which_a_run_is(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = session_module.reopen_session(os.path.relpath(finished_run))
+    assert session.cache_dir == finished_run.parents[1] / "cache"
