@@ -63,11 +63,12 @@ class RunError(MedimgError):
 class ResourceError(MedimgError):
     """The machine refused disk space, memory or access; what was written before is intact.
 
-    `place` is the file or folder concerned, None where it is unknown.
+    `place` is the file or folder concerned, None where it is unknown; `then` ends the sentence.
     """
 
-    def __init__(self, text: str, place: Path | None = None) -> None:
-        super().__init__(text)
+    def __init__(self, fault: str, place: Path | None = None, *, then: str = "") -> None:
+        super().__init__(fault + then)
+        self.fault = fault
         self.place = place
 
 

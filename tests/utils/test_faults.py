@@ -189,18 +189,18 @@ def test_a_command_that_fails_names_what_finishes_it(
 
     assert find_resume_command(folder) == (command and f"{command}'{folder}'")
     with pytest.raises(MedimgError) as caught:
-        ending_plainly(work, is_resumable=True)()
+        ending_plainly(is_resumable=True)(work)()
     end = f"continue with: {command}'{folder}'" if command else "repeat the command."
     assert str(caught.value).endswith(
         f"roc.png cannot be written, because the disk is full: free some space, then {end}"
     )
     assert isinstance(caught.value.__cause__, OSError)
     with pytest.raises(MedimgError, match="then repeat the command"):
-        ending_plainly(work, is_resumable=False)()
+        ending_plainly(is_resumable=False)(work)()
 
 
 def test_a_command_that_succeeds_is_let_through() -> None:
-    assert ending_plainly(divmod, is_resumable=True)(7, 2) == (3, 1)
+    assert ending_plainly(is_resumable=True)(divmod)(7, 2) == (3, 1)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_early(
@@ -211,3 +211,25 @@ def test_a_folder_that_cannot_be_written_is_refused_early(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ResourceError, match="nothing can be written into .*: name another one"):
         require_writable(tmp_path / "not" / "there yet", "name another one")
+
+
+def test_of_nested_commands_the_outermost_says_what_to_do(tmp_path: Path) -> None:
+    for name in ("config.json", "split.csv"):
+        (tmp_path / name).touch()
+
+    @ending_plainly(is_resumable=False)
+    def evaluate() -> None:
+        write_bytes_atomic(tmp_path / "config.json" / "x", b"")
+
+    @ending_plainly(is_resumable=True)
+    def run() -> None:
+        evaluate()
+
+    with pytest.raises(ResourceError) as inner:
+        evaluate()
+    assert str(inner.value) == f"{inner.value.fault}, then repeat the command."
+    with pytest.raises(ResourceError) as outer:
+        run()
+    command = find_resume_command(tmp_path)
+    assert str(outer.value) == f"{outer.value.fault}, then continue with: {command}"
+    assert isinstance(outer.value.__cause__, OSError)

@@ -17,6 +17,7 @@ from medimg_baseline_cls.data import phantom_anatomy, phantom_film, phantom_lesi
 from medimg_baseline_cls.data.phantom_chest import build_chest
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.own import mark_own
 from medimg_baseline_cls.utils.seed import derive_key, permutation, uniform_table
 
@@ -86,6 +87,7 @@ def make_phantom(
     return Phantom(pixels, mask, shape)
 
 
+@ending_plainly(is_resumable=False)
 def write_phantoms(
     folder: Path,
     *,

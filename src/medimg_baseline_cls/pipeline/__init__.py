@@ -14,17 +14,13 @@ run_seeds the same run from several seeds     seeds.py
 demo      phantoms -> run -> check of maps   demo.py
 
 Each command's file is imported when the command is first asked for: `predict` needs neither
-plots nor statistics. Asked for here, a command ends in one sentence where the machine refuses
-disk, memory or access.
+plots nor statistics.
 """
 
 import sys
-from functools import lru_cache
 from importlib import import_module
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from medimg_baseline_cls.utils.faults import ending_plainly
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.data.phantom import write_phantoms
@@ -84,23 +80,10 @@ _HOMES = {
 }
 
 
-# What these have begun is finished by one command; the others are repeated.
-_RESUMABLE = frozenset(
-    {"cross_validate", "demo", "resume", "resume_cross_validation", "resume_seeds", "run"}
-    | {"run_seeds", "train"}
-)
-
-
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"medimg_baseline_cls.{_HOMES[name]}"), name)
-    return _guard(found, name in _RESUMABLE) if isinstance(found, FunctionType) else found
-
-
-@lru_cache
-def _guard(command: FunctionType, is_resumable: bool) -> Any:
-    return ending_plainly(command, is_resumable=is_resumable)
+    return getattr(import_module(f"medimg_baseline_cls.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

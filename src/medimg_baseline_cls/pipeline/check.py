@@ -46,6 +46,7 @@ from medimg_baseline_cls.pipeline.prepare import PreparedData, choose_pixels, co
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.report.audit_page import write_audit_page
 from medimg_baseline_cls.schema import SPLIT_NAMES, Split
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder
@@ -69,6 +70,7 @@ class CheckResult:
     content: Mapping[str, Any]
 
 
+@ending_plainly(is_resumable=False)
 def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     """Audit a data folder: files, copies, patients, labels, shortcuts, shift.
 

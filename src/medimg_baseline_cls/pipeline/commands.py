@@ -18,6 +18,7 @@ from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
 from medimg_baseline_cls.report.outdated import is_current
 from medimg_baseline_cls.utils.env import is_main_process
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run, read_status
@@ -28,6 +29,7 @@ _RESULTS = (
 )
 
 
+@ending_plainly(is_resumable=False)
 def report(
     run: Path | str = "latest",
     *,
@@ -89,6 +91,7 @@ def _is_anonymous(run_dir: Path) -> bool:
     return path.is_file() and read_json(path).get("anonymous_ids") is True
 
 
+@ending_plainly(is_resumable=True)
 def run(config: Config) -> RunResult:
     """Train, evaluate, explain and report.
 

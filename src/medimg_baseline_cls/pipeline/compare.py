@@ -20,6 +20,7 @@ from medimg_baseline_cls.eval.resample import Resampling
 from medimg_baseline_cls.eval.scored import ScoredModel
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.session import RunResult
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.own import mark_own
@@ -31,6 +32,7 @@ _STAMP = re.compile(r"_\d{8}-\d{6}(-\d+)?$")
 _MAX_NAMED, _MAX_LETTERS = 3, 32
 
 
+@ending_plainly(is_resumable=False)
 def compare(
     runs: Sequence[Path | str],
     *,

@@ -27,6 +27,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     is_in_one_process,
 )
 from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
@@ -80,6 +81,7 @@ class _Plan:
         return replace(self, folds=tuple(folds))
 
 
+@ending_plainly(is_resumable=True)
 def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -> RunResult:
     """Train and test each fold of all images, and summarise with spread.
 
@@ -108,6 +110,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
     return _go_on(plan)
 
 
+@ending_plainly(is_resumable=True)
 def resume_cross_validation(
     cv: Path | str | None = None, *, output_dir: Path = Path("outputs")
 ) -> RunResult:

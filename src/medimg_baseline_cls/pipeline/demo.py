@@ -26,12 +26,14 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
 
 POSITIVE = "PNEUMONIA"
 NUM_MAPS = 64
 
 
+@ending_plainly(is_resumable=True)
 def demo(
     *,
     output_dir: Path = Path("outputs"),

@@ -55,6 +55,7 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
 from medimg_baseline_cls.report.outdated import mark_outdated
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.runs import hold_run, is_trained, mark_latest, write_status
 
@@ -62,6 +63,7 @@ Thresholds = Mapping[str, tuple[Threshold, ...]]
 Summary = dict[str, Any]
 
 
+@ending_plainly(is_resumable=False)
 def evaluate(
     run: Path | str = "latest",
     *,

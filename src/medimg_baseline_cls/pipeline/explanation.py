@@ -34,6 +34,7 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.pipeline.thumbnails import write_thumbnails
 from medimg_baseline_cls.report.outdated import mark_outdated
 from medimg_baseline_cls.schema import Mistake
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.runs import hold_run
 from medimg_baseline_cls.utils.visible import show_hidden
 
@@ -48,6 +49,7 @@ class Explained:
     text: PanelText
 
 
+@ending_plainly(is_resumable=False)
 def explain(
     run: Path | str = "latest",
     *,

@@ -33,7 +33,7 @@ from medimg_baseline_cls.pipeline.session import (
     reopen_session,
 )
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
-from medimg_baseline_cls.utils.faults import require_writable
+from medimg_baseline_cls.utils.faults import ending_plainly, require_writable
 from medimg_baseline_cls.utils.files import write_csv
 from medimg_baseline_cls.utils.own import OwnFolders, mark_own, require_foreign
 
@@ -45,6 +45,7 @@ MAX_TABLE_ROWS = 20
 _NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
 
 
+@ending_plainly(is_resumable=False)
 def predict(
     run: Path | str,
     paths: Sequence[Path | str],

@@ -32,6 +32,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     is_in_one_process,
 )
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
 from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
@@ -71,6 +72,7 @@ class _Plan:
         return replace(self, runs=tuple(runs))
 
 
+@ending_plainly(is_resumable=True)
 def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
     """Train, evaluate, explain and report from each seed; summarise, and join the networks.
 
@@ -94,6 +96,7 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
     return _go_on(plan)
 
 
+@ending_plainly(is_resumable=True)
 def resume_seeds(
     sweep: Path | str | None = None, *, output_dir: Path = Path("outputs")
 ) -> RunResult:

@@ -95,7 +95,7 @@ def do_runs(
         ) from None
     except ResourceError as error:
         # It is this folder that is resumed, not that of one run.
-        raise ResourceError(str(error), folder) from error.__cause__
+        raise ResourceError(error.fault, folder) from error.__cause__
     except MedimgError:
         if not any(find_own_run(run.config) for run in runs):
             # Nothing was trained: the new folder holds no more than what the error says.

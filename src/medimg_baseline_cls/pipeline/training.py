@@ -47,6 +47,7 @@ from medimg_baseline_cls.train.processes import noticing_lost_processes
 from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.utils.device import describe_device
 from medimg_baseline_cls.utils.env import collect_environment
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, write_json
 from medimg_baseline_cls.utils.locks import remove_folder
 from medimg_baseline_cls.utils.runs import (
@@ -61,6 +62,7 @@ NUM_BATCH_PICTURES = 16
 _CURVE_SECONDS = 30.0  # short epochs would spend more time on their picture than on themselves
 
 
+@ending_plainly(is_resumable=True)
 def train(config: Config, *, transform: Any = None) -> RunResult:
     """Train a network in two stages and keep the best checkpoint by validation AP.
 
@@ -85,6 +87,7 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
         return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
 
 
+@ending_plainly(is_resumable=True)
 def resume(
     run: Path | str | None = None, *, output_dir: Path = Path("outputs"), transform: Any = None
 ) -> RunResult:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from medimg_baseline_cls.errors import ResourceError
 from medimg_baseline_cls.utils.visible import quote_words
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _ACCESS = ("permission is denied", "ask for access, or choose another place")
 _NETWORK = ("the network drive does not answer as it did", "mount it again")
@@ -125,29 +128,35 @@ def plain_faults(place: Path | None = None) -> Generator[None, None, None]:
         raise explained from error
 
 
-def ending_plainly(function: Callable[..., Any], *, is_resumable: bool) -> Callable[..., Any]:
-    """Return a command that ends with a whole sentence where the machine refuses something.
+def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Let a command end with a whole sentence where the machine refuses something.
+
+    Of commands that call one another, the outermost says what to do then.
 
     Args:
-        function: the command.
-        is_resumable: whether a run that it has begun can be finished by another command, which the
-            sentence then names.
+        is_resumable: whether a run that the command has begun can be finished by another one,
+            which the sentence then names.
 
     Raises:
         ResourceError: instead of any exception that means lack of disk, memory or access.
     """
 
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with plain_faults():
-                return function(*args, **kwargs)
-        except ResourceError as error:
-            command = find_resume_command(error.place) if is_resumable else None
-            then = f"continue with: {command}" if command else "repeat the command."
-            raise ResourceError(f"{error}, then {then}", error.place) from error.__cause__
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        @wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            try:
+                with plain_faults():
+                    return function(*args, **kwargs)
+            except ResourceError as error:
+                command = find_resume_command(error.place) if is_resumable else None
+                then = f"continue with: {command}" if command else "repeat the command."
+                raise ResourceError(
+                    error.fault, error.place, then=f", then {then}"
+                ) from error.__cause__
 
-    return call
+        return call
+
+    return decorate
 
 
 def find_resume_command(place: Path | None) -> str | None:
