@@ -18,7 +18,7 @@ from medimg_baseline_cls.data.exposure import find_dark_images
 from medimg_baseline_cls.data.folders import is_system_name
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import SUFFIXES, FileSorter, describe_files
-from medimg_baseline_cls.errors import ConfigError, DataError, RunError
+from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms

@@ -15,6 +15,7 @@ from medimg_baseline_cls.pipeline.sweep import is_in_one_process, list_unfinishe
 from medimg_baseline_cls.pipeline.training import resume
 from medimg_baseline_cls.report.outdated import is_current
 from medimg_baseline_cls.utils.env import is_main_process
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.runs import (
     age_key,
@@ -26,6 +27,7 @@ from medimg_baseline_cls.utils.runs import (
 )
 
 
+@ending_plainly(is_resumable=True)
 def resume_run(run: Path | str | None = None, *, output_dir: Path = Path("outputs")) -> RunResult:
     """Do what is missing of a run, or of a sweep of seeds.
 
