@@ -490,3 +490,10 @@ def test_settings_that_do_not_reach_a_full_disk_are_not_taken_for_written():
     assert done.stderr == (
         "medimg: a file cannot be read or written, because the disk is full: free some space\n"
     )
+
+
+def test_explain_with_images_names_the_command_for_them(calls: Calls, capsys: Capture) -> None:
+    said = complaint(capsys, "explain runs/x 'a b.png' c.png")
+    assert said.count("\n") == 1
+    assert said.endswith("medimg predict runs/x 'a b.png' c.png --explain\n")
+    assert calls == []

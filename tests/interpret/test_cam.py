@@ -9,7 +9,7 @@ from monai.networks.nets import DenseNet121
 from torch import Tensor, nn
 
 from medimg_baseline_cls.errors import ModelError
-from medimg_baseline_cls.interpret.cam import compute_gradcam
+from medimg_baseline_cls.interpret.cam import compute_evidence, compute_gradcam
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -126,8 +126,20 @@ def test_class_without_evidence_has_an_empty_map() -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             return -super().forward(pixels)
 
-    maps = compute_gradcam(Against(), planted_pixels(), targets=torch.tensor([1, 0]), layer="layer")
-    assert not maps.any()
+    pixels, targets = planted_pixels(), torch.tensor([1, 0])
+    found = compute_evidence(Against(), pixels, targets=targets, layer="layer")
+    assert not found.heats.any()
+    assert not found.is_found.any()
+    assert compute_evidence(PlantedNet(), pixels, targets=targets, layer="layer").is_found.all()
+
+
+def test_the_grid_is_that_of_the_layer() -> None:
+    pixels, targets = noisy((1, 3, 96, 96)), torch.tensor([0])
+    torch.manual_seed(0)
+    network = make_timm("resnet18")
+    for layer, cells in (("layer4", 3), ("layer3", 6)):  # strides of 32 and 16 px
+        found = compute_evidence(network, pixels, targets=targets, layer=layer)
+        assert found.grid == (cells, cells)
 
 
 def test_map_of_an_image_does_not_depend_on_its_batch_mates() -> None:

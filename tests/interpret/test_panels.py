@@ -135,9 +135,52 @@ def test_kinds_and_long_texts_stay_within_their_places(tmp_path: Path, kind: str
     assert ends[2] <= panels._GAUGE_LEFT
     assert painter._image_id.get_text().endswith("last_name.png")
     assert painter._right_end(painter._image_id) <= panels._GAUGE_LEFT - 0.5
-    assert painter._score.get_text().startswith("Pleural eff")
+    assert painter._score.get_text().startswith("p(Pleural eff")
     assert "…" in painter._score.get_text()
-    assert "p = 0.973" in painter._score.get_text()
+    assert painter._score.get_text().endswith(") = 0.973")
+
+
+def written(record: PanelText, heat: NDArray[np.float32], path: Path) -> dict[str, str]:
+    """Draw a panel and return its texts."""
+    painter = PanelPainter()
+    painter.draw(path, image=ramp(), heat=heat, record=record)
+    return {
+        "badge": painter._kind.get_text(),
+        "score": painter._score.get_text(),
+        "label": painter._label.get_text(),
+        "map": painter._captions[1].get_text(),
+        "empty": painter._empty.get_text(),
+    }
+
+
+PREDICTED = replace(RECORD, kind="", label=None, probability=0.246, decision="NORMAL")
+
+
+def test_the_badge_of_a_prediction_is_its_decision(tmp_path: Path) -> None:
+    said = written(PREDICTED, corner_heat(), tmp_path / "p.png")
+    assert said["badge"] == "Called NORMAL"
+    assert said["score"] == "p(PNEUMONIA) = 0.246"
+    assert said["label"] == ""
+    many = replace(PREDICTED, decision="Atelectasis, Cardiomegaly, Effusion, Infiltration, Mass")
+    said = written(many, corner_heat(), tmp_path / "p.png")
+    assert said["badge"].startswith("Called Atel")
+    assert "…" in said["badge"]
+
+
+def test_a_mistake_says_what_was_called_beside_the_label(tmp_path: Path) -> None:
+    missed = replace(RECORD, kind="FN", label="COVID", class_name="COVID", decision="Opacity")
+    said = written(missed, corner_heat(), tmp_path / "p.png")
+    assert (said["badge"], said["label"]) == ("FALSE NEGATIVE", "label COVID, called Opacity")
+
+
+def test_an_empty_map_says_why_and_another_does_not(tmp_path: Path) -> None:
+    record = replace(PREDICTED, map_note="3 × 3 cells at 96 px input", empty_note="Empty: because")
+    said = written(record, np.zeros((8, 8), np.float32), tmp_path / "a.png")
+    assert said["empty"] == "Empty: because"
+    assert said["map"] == "Grad-CAM, 3 × 3 cells at 96 px input"
+    black = picture_of(np.asarray(Image.open(tmp_path / "a.png")).astype(np.int16), 1)
+    assert black.max() > 200  # white words on it
+    assert written(record, corner_heat(), tmp_path / "b.png")["empty"] == ""
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.003, 0.5, 0.999, 1.0])

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from medimg_baseline_cls.eval.mistakes import read_mistakes
+from medimg_baseline_cls.interpret.cam import Evidence
 from medimg_baseline_cls.interpret.panels import PanelText
 from medimg_baseline_cls.pipeline import explanation
 from medimg_baseline_cls.pipeline.explanation import (
     Explained,
+    _describe_map,
     compute_maps,
     describe_panels,
     explain,
@@ -99,7 +101,7 @@ def test_maps_have_the_size_and_range_of_the_image(finished_run: Path) -> None:
     data = reopen_data(session, read_provenance(finished_run))
     model, _ = load_model(session, "best.pt")
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    pixels, maps = compute_maps(
+    pixels, evidence = compute_maps(
         session,
         model,
         images=data.image_set("test"),
@@ -107,10 +109,33 @@ def test_maps_have_the_size_and_range_of_the_image(finished_run: Path) -> None:
         targets=[0, 1, 0, 1, 1],
     )
     assert pixels.shape == (5, 1, 64, 64)
+    maps = evidence.heats
     assert maps.shape == (5, 64, 64)
+    assert evidence.grid[0] == evidence.grid[1] < 64
+    assert evidence.is_found.shape == (5,)
     assert maps.min() >= 0
     assert maps.max() <= 1
     assert all(before[k].equal(v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("grid", "is_found", "note", "words"),
+    [
+        ((3, 3), False, "3 × 3 cells at 96 px input", "no place in the image"),
+        ((7, 7), True, "7 × 7 cells at 96 px input", "every place"),
+        ((1, 1), True, "1 cell at 96 px input", "single cell"),
+    ],
+)
+def test_an_empty_map_is_explained_by_what_it_is_made_of(
+    grid: tuple[int, int], is_found: bool, note: str, words: str
+) -> None:
+    text = PanelText(
+        kind="", image_id="x", class_name="A", probability=0.9, label=None, threshold=0.5
+    )
+    heats = np.zeros((1, 96, 96), np.float32)
+    said = _describe_map(text, Evidence(heats, grid, np.array([is_found])), number=0)
+    assert said.map_note == note
+    assert words in said.empty_note
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.read import FileSorter
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.pipeline.prediction import Decider, find_files
+from medimg_baseline_cls.pipeline.decisions import Decider
+from medimg_baseline_cls.pipeline.prediction import find_files
 from medimg_baseline_cls.schema import Task, Threshold
 
 NAMES = ("Effusion", "Mass", "Nodule")
@@ -51,6 +52,33 @@ def test_many_classes_are_each_decided_for_themselves(task: Task) -> None:
     decider = make_decider(dict.fromkeys(NAMES, 0.3), task=task)
     assert decider.decide(scores(0.3, 0.29, 0.41)) == ("Effusion|Nodule", None)
     assert decider.decide(scores(0.1, 0.1, 0.1)) == ("", None)
+
+
+def test_two_classes_are_counted_both_with_the_threshold() -> None:
+    names = ("NORMAL", "PNEUMONIA")
+    decider = make_decider(
+        {"PNEUMONIA": 0.615}, class_names=names, positive_class="PNEUMONIA", task="multiclass"
+    )
+    found = np.array([[0.7, 0.3], [0.39, 0.61], [0.38, 0.62]])
+    assert decider.count(found) == ("decisions: 1 PNEUMONIA, 2 NORMAL at max_f1 threshold 0.615")
+    assert decider.count(found[:1]).startswith("decisions: 0 PNEUMONIA, 1 NORMAL at")
+    assert decider.describe(scores(0.754, 0.246)) == "NORMAL"
+
+
+def test_decisions_on_many_classes_are_counted_as_they_were_made() -> None:
+    found = np.array([[0.6, 0.3, 0.1], [0.7, 0.2, 0.1], [0.4, 0.4, 0.2], [0.34, 0.33, 0.33]])
+    decider = make_decider(dict.fromkeys(NAMES, 0.4), task="multiclass")
+    assert decider.count(found) == ("decisions: 2 Effusion, 1 Effusion, Mass, 1 no class at max_f1")
+    assert decider.describe(found[3]) == "no class"
+
+
+def test_findings_are_counted_each_and_images_without_any() -> None:
+    found = np.array([[0.9, 0.9, 0.1], [0.9, 0.1, 0.1], [0.1, 0.1, 0.1]])
+    decider = make_decider(dict.fromkeys(NAMES, 0.5))
+    assert decider.count(found) == (
+        "decisions: 2 Effusion, 1 Mass, 0 Nodule, 1 no finding at max_f1"
+    )
+    assert [decider.describe(row) for row in found] == ["Effusion, Mass", "Effusion", "no finding"]
 
 
 def test_two_findings_are_not_two_classes() -> None:

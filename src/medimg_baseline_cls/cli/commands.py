@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import print_settings, read_request
+from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.visible import quote_words
@@ -141,12 +142,26 @@ def evaluate(
 
 def explain(
     run: RunArgument,
+    images: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="[IMAGE...]",
+            help="Not taken: predict --explain draws panels of other images.",
+            help_behavior_hint="",
+        ),
+    ] = (),
     /,
     *,
     anonymous_ids: AnonymousIds = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
+    if images:
+        command = quote_words("medimg", "predict", run, *images, "--explain")
+        raise ConfigError(
+            f"explain draws the mistakes of a run and takes no image, but got {len(images)}; for "
+            f"panels of your own images: {command}"
+        )
     from medimg_baseline_cls.pipeline import explain as explain_run
 
     _say_next(explain_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids), "report")

@@ -7,6 +7,7 @@ class's logit; it is neither a localisation nor a cause.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,9 +19,29 @@ from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.interpret.hooks import capture_layer
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The maps of a batch, and what they are made of.
+
+    Attributes:
+        heats: shape (B, H, W), in [0, 1].
+        grid: rows and columns of the layer's cells, which the maps are interpolated from.
+        is_found: whether anything in the image raised the class's logit, shape (B,).
+    """
+
+    heats: NDArray[np.float32]
+    grid: tuple[int, int]
+    is_found: NDArray[np.bool_]
+
+
 def compute_gradcam(
     model: nn.Module, pixels: Tensor, *, targets: Tensor, layer: str
 ) -> NDArray[np.float32]:
+    """Return the maps alone of `compute_evidence`, shape (B, H, W)."""
+    return compute_evidence(model, pixels, targets=targets, layer=layer).heats
+
+
+def compute_evidence(model: nn.Module, pixels: Tensor, *, targets: Tensor, layer: str) -> Evidence:
     """Compute the Grad-CAM of one class for each image of a batch.
 
     The cost is one forward pass and a backward pass from the logits to the layer. The
@@ -33,8 +54,8 @@ def compute_gradcam(
         layer: dotted name of the layer whose output is weighed, such as "layer4".
 
     Returns:
-        Maps of shape (B, H, W) in [0, 1]: 1 at the strongest evidence for the class, 0 at
-        the weakest; all 0 where nothing speaks for the class or no place stands out.
+        Maps in [0, 1]: 1 at the strongest evidence for the class, 0 at the weakest; all 0
+        where nothing speaks for the class or no place is stronger than another.
 
     Raises:
         ModelError: The layer is unknown, unused or has no spatial extent, or the maps are
@@ -54,6 +75,8 @@ def compute_gradcam(
         slopes = _feature_maps(gradients.float(), size, num_prefix=num_prefix)
         weights = slopes.mean(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
         maps = (weights * values).sum(dim=1, keepdim=True).clamp(min=0)  # (B, 1, h, w)
+        is_found = maps.amax(dim=(1, 2, 3)) > 0
+        grid = (int(maps.shape[2]), int(maps.shape[3]))
         maps = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
         maps = _stretch(maps[:, 0])  # (B, H, W)
     if not bool(torch.isfinite(maps).all()):
@@ -61,7 +84,7 @@ def compute_gradcam(
             f"the Grad-CAM at layer {layer} is not finite: the weights or the pixels hold NaN "
             "or values too large for the precision; try precision=fp32."
         )
-    return maps.cpu().numpy()
+    return Evidence(maps.cpu().numpy(), grid, is_found.cpu().numpy())
 
 
 def _stretch(maps: Tensor) -> Tensor:

@@ -40,8 +40,9 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "FN": ("FALSE NEGATIVE", "#0072b2"),
     "TP": ("TRUE POSITIVE", "#00805e"),
     "TN": ("TRUE NEGATIVE", "#00805e"),
-    "": ("PREDICTION", "#4b5560"),
+    "": ("PREDICTION", "#6b7580"),
 }
+_CALLED: Final = "#2f3842"  # a prediction whose decision is the class that is shown
 
 # The figure in inches, on whole pixels so that the three pictures are drawn alike; every
 # place below is counted from its lower left corner.
@@ -53,6 +54,7 @@ _HEADER_Y = _BOTTOM + _SIDE + 0.59
 _FOOTER_Y = 0.19
 _RIGHT = _LEFT + 3 * _SIDE + 2 * _GAP
 _GAUGE_LEFT = _RIGHT - _SIDE
+_BADGE_ROOM: Final = 2.0
 _NOTE = "Attribution: what raised the score. Not a localisation, not a cause."
 
 
@@ -62,7 +64,8 @@ class PanelText:
 
     `kind` is "FP", "FN", "TP", "TN" or "" (no reference standard); `class_name` the class
     whose probability and map are shown; `label` the reference standard, None if unknown;
-    `rule` names how the threshold was chosen.
+    `rule` names how the threshold was chosen; `decision` what was called, in words;
+    `map_note` how fine the map is; `empty_note` why a map without evidence has none.
     """
 
     kind: str
@@ -73,6 +76,9 @@ class PanelText:
     image_id: str
     rule: str = ""
     method: str = "Grad-CAM"
+    decision: str = ""
+    map_note: str = ""
+    empty_note: str = ""
 
 
 class PanelPainter:
@@ -95,6 +101,10 @@ class PanelPainter:
         self._label = self._add_text(0, _HEADER_Y, size=11, color=_GREY)
         self._bar, self._tick = self._add_gauge()
         self._threshold = self._add_text(0, _HEADER_Y + 0.17, size=8, color=_INK)
+        self._empty = self._add_text(
+            _LEFT + _SIDE * 1.5 + _GAP, _BOTTOM + _SIDE / 2, size=9, color="white"
+        )
+        self._empty.set(ha="center", linespacing=1.5)
         self._image_id = self._add_text(_LEFT, _FOOTER_Y, size=8, color=_GREY)
         note = self._add_text(_RIGHT, _FOOTER_Y, size=8, color=_GREY)
         note.set(text=_NOTE, ha="right", fontstyle="italic")
@@ -125,6 +135,7 @@ class PanelPainter:
             shown.set_extent((0, width, height, 0))
             _center(shown.axes, width=width, height=height)
         self._write_texts(record)
+        self._empty.set_text("" if evidence.any() else record.empty_note or "No evidence")
         with self._outlined(evidence):
             write_bytes_atomic(path, self._render())
 
@@ -143,20 +154,26 @@ class PanelPainter:
 
     def _write_texts(self, record: PanelText) -> None:
         word, color = _KINDS[record.kind]
-        for caption, text in zip(
-            self._captions, ("Original", f"{record.method} heat map", "Overlay"), strict=True
-        ):
+        of_map = f"{record.method}, {record.map_note}" if record.map_note else record.method
+        for caption, text in zip(self._captions, ("Original", of_map, "Overlay"), strict=True):
             caption.set_text(text)
+        is_prediction = not record.kind and bool(record.decision)
+        if is_prediction and record.probability >= record.threshold:
+            color = _CALLED
         self._kind.set_text(word)
+        if is_prediction:
+            self._fit(self._kind, record.decision, room=_BADGE_ROOM, head="Called ")
         self._kind.get_bbox_patch().set_facecolor(color)  # pyright: ignore[reportOptionalMemberAccess]
         probability, threshold = _told_apart(record.probability, record.threshold)
         left = self._right_end(self._kind) + 0.26
         self._score.set_x(left)
-        self._fit(self._score, record.class_name, room=2.6, tail=f"  p = {probability}")
+        tail = f") = {probability}"
+        self._fit(self._score, record.class_name, room=2.6, head="p(", tail=tail)
         left = self._right_end(self._score) + 0.2
         self._label.set_x(left)
-        label = "label unknown" if record.label is None else f"label {record.label}"
-        self._fit(self._label, label, room=_GAUGE_LEFT - 0.2 - left)
+        parts = [] if record.label is None else [f"label {record.label}"]
+        parts += [] if is_prediction or not record.decision else [f"called {record.decision}"]
+        self._fit(self._label, ", ".join(parts), room=_GAUGE_LEFT - 0.2 - left)
         self._bar.set(width=record.probability * _SIDE, facecolor=color)
         place = _GAUGE_LEFT + record.threshold * _SIDE
         self._tick.set_x(place - self._tick.get_width() / 2)
@@ -169,20 +186,27 @@ class PanelPainter:
         self._fit(self._image_id, record.image_id, room=_GAUGE_LEFT - _LEFT - 0.8, start=0.3)
 
     def _fit(
-        self, text: Text, words: str, *, room: float, tail: str = "", start: float = 0.75
+        self,
+        text: Text,
+        words: str,
+        *,
+        room: float,
+        head: str = "",
+        tail: str = "",
+        start: float = 0.75,
     ) -> None:
-        """Write words and a tail; elide the words until they fill `room` inches.
+        """Write words between a head and a tail; elide the words until all fill `room` inches.
 
         `start` is the share of what is kept that stands before the ellipsis.
         """
         words = _drawable(words)
-        text.set_text(words + tail)
+        text.set_text(head + words + tail)
         kept, left = len(words), text.get_position()[0]
         while kept > 3 and (width := self._right_end(text) - left) > room:
             kept = min(kept - 1, int(kept * room / width) + 1)
             first = round(kept * start)
             ends = words[:first].rstrip(), words[len(words) - kept + first :].lstrip()
-            text.set_text("…".join(ends) + tail)
+            text.set_text(head + "…".join(ends) + tail)
 
     def _right_end(self, text: Text) -> float:
         return text.get_window_extent(self._canvas.get_renderer()).x1 / _DPI

@@ -115,7 +115,7 @@ def _measure_maps(session: Session) -> tuple[float, float]:
     found = predictions.truth(POSITIVE) & (predictions.scores(POSITIVE) >= threshold)
     positions = np.flatnonzero(found)[:NUM_MAPS]
     target = data.split.class_names.index(POSITIVE)
-    _, maps = compute_maps(
+    _, evidence = compute_maps(
         session,
         model,
         images=data.image_set("test"),
@@ -125,7 +125,7 @@ def _measure_maps(session: Session) -> tuple[float, float]:
     assert session.config.data_dir is not None
     paths = [session.config.data_dir / "masks" / predictions.paths[i] for i in positions]
     masks = dilate_masks(_read_masks(paths), session.config.image_size // 8)
-    return measure_concentration(torch.from_numpy(maps), masks)
+    return measure_concentration(torch.from_numpy(evidence.heats), masks)
 
 
 def _read_masks(paths: list[Path]) -> Tensor:

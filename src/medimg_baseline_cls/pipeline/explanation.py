@@ -7,7 +7,7 @@ by confidence, the worst first.
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,13 @@ from medimg_baseline_cls.data.loaders import ImageSet, to_unit_range
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.mistakes import read_mistakes
 from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
-from medimg_baseline_cls.eval.thresholds import read_thresholds
-from medimg_baseline_cls.interpret.cam import compute_gradcam
+from medimg_baseline_cls.eval.predictions import read_predictions
+from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
+from medimg_baseline_cls.interpret.cam import Evidence, compute_evidence
 from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.decisions import Decider
 from medimg_baseline_cls.pipeline.model import load_model, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.session import (
@@ -37,6 +39,8 @@ from medimg_baseline_cls.schema import Mistake
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.runs import hold_run
 from medimg_baseline_cls.utils.visible import show_hidden
+
+_FEW_CELLS = 5  # rows or columns of a map
 
 
 @dataclass(frozen=True)
@@ -112,22 +116,31 @@ def describe_panels(drawn: Sequence[Explained]) -> str:
 def draw_panels(
     session: Session, model: Classifier, *, images: ImageSet, wanted: Sequence[Explained]
 ) -> None:
-    """Compute the maps in batches and draw one panel each."""
-    painter = PanelPainter()
+    """Compute the maps in batches and draw one panel each; note maps that show little."""
+    painter, num_empty = PanelPainter(), 0
     with session.log.progress("drawing panels", len(wanted)) as bar:
         for start in range(0, len(wanted), INFERENCE_BATCH_SIZE):
             chunk = wanted[start : start + INFERENCE_BATCH_SIZE]
             positions = np.array([item.position for item in chunk], dtype=np.int64)
-            pixels, heats = compute_maps(
+            pixels, evidence = compute_maps(
                 session,
                 model,
                 images=images,
                 positions=positions,
                 targets=[i.target for i in chunk],
             )
-            for item, image, heat in zip(chunk, pixels, heats, strict=True):
-                painter.draw(item.path, image=image, heat=heat, record=item.text)
+            num_empty += int((~evidence.heats.any(axis=(1, 2))).sum())
+            for i, (item, image) in enumerate(zip(chunk, pixels, strict=True)):
+                text = _describe_map(item.text, evidence, number=i)
+                painter.draw(item.path, image=image, heat=evidence.heats[i], record=text)
                 bar.advance()
+            if min(evidence.grid) < _FEW_CELLS:
+                session.log.hint(
+                    f"the maps have {_shape(evidence)}: too few to tell one place from another",
+                    fix="train with a larger --image-size",
+                )
+    if num_empty:
+        session.log.info(f"{num_empty} of {len(wanted)} maps are empty; each panel says why")
 
 
 def compute_maps(
@@ -137,12 +150,29 @@ def compute_maps(
     images: ImageSet,
     positions: NDArray[np.int64],
     targets: Sequence[int],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the pixels (n, C, S, S) of some images of a set and their maps (n, S, S)."""
+) -> tuple[NDArray[np.float32], Evidence]:
+    """Return the pixels (n, C, S, S) of some images of a set and their maps."""
     pixels = to_unit_range(images.batch(positions).pixels, session.device)
     layer = f"net.{model.cam_layer}"
-    heats = compute_gradcam(model, pixels, targets=torch.tensor(targets), layer=layer)
-    return pixels.cpu().numpy(), heats
+    evidence = compute_evidence(model, pixels, targets=torch.tensor(targets), layer=layer)
+    return pixels.cpu().numpy(), evidence
+
+
+def _describe_map(text: PanelText, evidence: Evidence, *, number: int) -> PanelText:
+    """Return what a panel says, with how fine its map is and why it may be empty."""
+    if evidence.grid == (1, 1):
+        reason = "Empty: at this input size\nthe map has a single cell."
+    elif evidence.is_found[number]:
+        reason = "Empty: every place\nraised the score alike."
+    else:
+        reason = "Empty: no place in the image\nraised the score of this class."
+    return replace(text, map_note=_shape(evidence), empty_note=reason)
+
+
+def _shape(evidence: Evidence) -> str:
+    height, width = evidence.grid
+    cells = "1 cell" if height * width == 1 else f"{height} × {width} cells"
+    return f"{cells} at {evidence.heats.shape[-1]} px input"
 
 
 def safe_name(text: str) -> str:
@@ -167,6 +197,7 @@ def _plan_panels(
     position_of = {data.split.records[row].image_id: i for i, row in enumerate(rows)}
     points = read_thresholds(session.run_dir / "thresholds.json")
     value_of = {(name, t.rule): t.value for name, ts in points.items() for t in ts}
+    decision_of = _make_decisions(session, data, thresholds=points)
     favourite = session.config.operating_point
     for kind in ("FP", "FN"):
         ranked = _rank_images([m for m in mistakes if m.kind == kind], favourite=favourite)
@@ -189,8 +220,30 @@ def _plan_panels(
                     label=data.split.label_text(row),
                     threshold=value_of[mistake.class_name, mistake.rule],
                     rule=mistake.rule,
+                    decision=decision_of(mistake),
                 ),
             )
+
+
+def _make_decisions(
+    session: Session, data: PreparedData, *, thresholds: Thresholds
+) -> Callable[[Mistake], str]:
+    """Return what says which classes an image of TEST was called, at the rule of a mistake."""
+    test = read_predictions(
+        session.run_dir / "predictions_test.csv", split="test", task=data.split.task
+    )
+    row_of = dict(zip(test.image_ids, test.probabilities, strict=True))
+    rules = {t.rule for points in thresholds.values() for t in points}
+    deciders = {
+        rule: Decider(
+            class_names=test.class_names,
+            positive_class=data.positive_class,
+            task=data.split.task,
+            thresholds={n: t for n, ts in thresholds.items() for t in ts if t.rule == rule},
+        )
+        for rule in rules
+    }
+    return lambda mistake: deciders[mistake.rule].describe(row_of[mistake.image_id])
 
 
 def _rank_images(mistakes: Sequence[Mistake], *, favourite: str) -> list[Mistake]:

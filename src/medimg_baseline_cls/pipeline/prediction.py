@@ -6,7 +6,6 @@ same file gets the same probability to the bit.
 
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.decisions import Decider
 from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.places import open_cache_dir, place_panels, require_free
@@ -32,7 +32,7 @@ from medimg_baseline_cls.pipeline.session import (
     read_provenance,
     reopen_session,
 )
-from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
+from medimg_baseline_cls.schema import Task, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly, require_writable
 from medimg_baseline_cls.utils.files import write_csv
 from medimg_baseline_cls.utils.own import OwnFolders, mark_own, require_foreign
@@ -112,6 +112,7 @@ def predict(
     shown = _shown_names(session, files)
     _write_predictions(session, target, header=header, rows=rows, shown=shown)
     _print_predictions(session, header, rows=rows, shown=shown)
+    session.log.info(decider.count(probabilities))
     session.log.info(f"{len(rows)} images: {target}")
     if panels is not None:
         from medimg_baseline_cls.pipeline.explanation import draw_panels  # imports matplotlib
@@ -132,57 +133,6 @@ def _read_maps(session: Session, method: str) -> "Mapping[str, Recalibration]":
     for warning in read_map_warnings(path, method):
         session.log.warn(warning)
     return maps
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decider:
-    """What turns the probabilities of an image into a decision.
-
-    Attributes:
-        class_names: the frozen class order.
-        positive_class: of two classes; None where each class is decided for itself.
-        task: what the network was trained for.
-        thresholds: by class; a class may lack one.
-    """
-
-    class_names: tuple[str, ...]
-    positive_class: str | None
-    task: Task
-    thresholds: Mapping[str, Threshold]
-
-    def called(self, probabilities: NDArray[np.float64]) -> list[str]:
-        """Return the classes that reach their threshold, of an image's probabilities (C,)."""
-        return [
-            name
-            for name, threshold in self.thresholds.items()
-            if probabilities[self.class_names.index(name)] >= threshold.value
-        ]
-
-    def decide(self, probabilities: NDArray[np.float64]) -> tuple[str, float | None]:
-        """Return the decision and the threshold it was made at.
-
-        Two classes: positive at or above the threshold. More, or findings: every one that
-        reaches its own, joined by "|", and no single threshold.
-        """
-        called = self.called(probabilities)
-        if self.positive_class is None:
-            return FINDING_SEPARATOR.join(called), None
-        negative = next(name for name in self.class_names if name != self.positive_class)
-        threshold = self.thresholds[self.positive_class].value
-        return (self.positive_class if called else negative), threshold
-
-    def explained(self, probabilities: NDArray[np.float64]) -> list[str]:
-        """Return the classes that a panel is drawn of: the positive one, or the likeliest one.
-
-        Of findings each one that is called, or the likeliest where none is.
-        """
-        if self.positive_class is not None:
-            return [self.positive_class]
-        called = self.called(probabilities) if self.task == "multilabel" else []
-        likeliest = max(
-            self.thresholds, key=lambda name: probabilities[self.class_names.index(name)]
-        )
-        return called or [likeliest]
 
 
 def _recalibrate(
@@ -344,6 +294,7 @@ def _plan_panels(
                 label=None,
                 threshold=threshold.value,
                 rule=threshold.rule,
+                decision=decider.describe(p),
             )
             part = f"{safe_name(name)}_" if decider.task == "multilabel" else ""
             stem = f"{position + 1:04d}_p{p[target]:.3f}_{part}{safe_name(path)}"
