@@ -21,7 +21,7 @@ from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.data.read import FileSorter, decode_image, describe_files, sniff_format
 from medimg_baseline_cls.data.table import TableSettings, list_table
 from medimg_baseline_cls.errors import BadImageError, DataError
-from medimg_baseline_cls.pipeline.prediction import find_files
+from medimg_baseline_cls.pipeline.inputs import find_files
 
 FILM = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
 

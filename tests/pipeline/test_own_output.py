@@ -17,7 +17,7 @@ from medimg_baseline_cls.data.table import TableSettings, list_table
 from medimg_baseline_cls.errors import BadImageError, ConfigError, DataError, ResourceError
 from medimg_baseline_cls.pipeline import check, cross_validate, predict, run_seeds, train
 from medimg_baseline_cls.pipeline import session as session_module
-from medimg_baseline_cls.pipeline.prediction import find_files
+from medimg_baseline_cls.pipeline.inputs import find_files
 from medimg_baseline_cls.utils.own import MARKER, is_own, mark_own
 
 ConfigMaker = Callable[..., Config]
@@ -134,6 +134,17 @@ def test_predict_does_not_read_our_pictures(data: Path, tmp_path: Path, kind: st
     }
     with pytest.raises(DataError, match="medimg has written|names no image"):
         find_files([paths[kind]], sorter=FileSorter())
+
+
+def test_a_pattern_finds_phantoms_that_it_names_and_no_panels(data: Path) -> None:
+    write_image(data / "panels" / "x.png")
+    mark_own(data / "panels")
+    mark_own(data / "NORMAL", is_data=True)
+    sorter = FileSorter()
+    found = find_files([Path(f"{data}/NORMAL/*.png"), Path(f"{data}/P*/*.png")], sorter=sorter)
+    assert [path.parent.name for path in found] == ["NORMAL"] * 3 + ["PNEUMONIA"] * 3
+    with pytest.raises(DataError, match=r"names no image \(1 files that medimg has written"):
+        find_files([Path(f"{data}/pan*/*.png")], sorter=FileSorter())
 
 
 def test_a_picture_that_we_have_drawn_is_known_wherever_it_is_copied(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.read import FileSorter
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.pipeline.decisions import Decider
-from medimg_baseline_cls.pipeline.prediction import find_files
+from medimg_baseline_cls.pipeline.inputs import find_files
 from medimg_baseline_cls.schema import Task, Threshold
 
 NAMES = ("Effusion", "Mass", "Nodule")
@@ -98,6 +98,23 @@ def test_what_is_not_there_is_told_from_what_holds_no_image(tmp_path: Path) -> N
     for path, words in ((tmp_path / "nope.png", "is not there"), (tmp_path, "names no image")):
         with pytest.raises(DataError, match=words):
             find_files([path], sorter=FileSorter())
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"), [("A/1.png", "A/1_mask.png"), ("images/1.png", "masks/1.png")]
+)
+def test_masks_are_not_predicted_unless_they_are_named(
+    tmp_path: Path, image: str, mask: str
+) -> None:
+    for name in (image, mask):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x89PNG")
+    for path in (tmp_path, tmp_path / "*" / "*"):
+        sorter = FileSorter()
+        assert find_files([path], sorter=sorter) == [tmp_path / image]
+        assert sorter.left_out == {"masks or other companions": 1}
+    for path in (tmp_path / mask, (tmp_path / mask).parent / f"*{Path(mask).name}"):
+        assert find_files([path], sorter=FileSorter()) == [tmp_path / mask]
 
 
 def test_readable_suffixes_are_listed_once(tmp_path: Path) -> None:

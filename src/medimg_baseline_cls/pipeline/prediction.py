@@ -4,8 +4,7 @@ Files go through the same decoding, preprocessing and inference as in evaluation
 same file gets the same probability to the bit.
 """
 
-import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.exposure import find_dark_images
-from medimg_baseline_cls.data.folders import is_system_name
 from medimg_baseline_cls.data.loaders import ImageSet
-from medimg_baseline_cls.data.read import SUFFIXES, FileSorter, describe_files
+from medimg_baseline_cls.data.read import FileSorter, describe_files
 from medimg_baseline_cls.errors import DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.decisions import Decider
+from medimg_baseline_cls.pipeline.inputs import find_files
 from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.places import open_cache_dir, place_panels, require_free
@@ -35,14 +34,13 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.schema import Task, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly, require_writable
 from medimg_baseline_cls.utils.files import write_csv
-from medimg_baseline_cls.utils.own import OwnFolders, mark_own, require_foreign
+from medimg_baseline_cls.utils.own import mark_own
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.eval.recalibrate import Recalibration
     from medimg_baseline_cls.pipeline.explanation import Explained
 
 MAX_TABLE_ROWS = 20
-_NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
 
 
 @ending_plainly(is_resumable=False)
@@ -152,57 +150,6 @@ def _recalibrate(
         cut = np.nan if point is None else recalibration.carry([point])[0].value
         columns += [recalibration.apply(own), np.full(len(own), cut)]
     return np.stack(columns, axis=1) if columns else np.empty((len(probabilities), 0))
-
-
-def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]:
-    """Return the image files that paths, folders and patterns name, in order, each once.
-
-    Args:
-        paths: a file that is named is always taken; of folders and patterns, the images.
-        sorter: finds the images, and knows afterwards what was left out.
-
-    Raises:
-        DataError: a path names nothing, or no image.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        matches = _expand(Path(path), sorter)
-        if not matches:
-            is_there = Path(path).exists() or glob.has_magic(str(path))
-            found_instead = "names no image" if is_there else "is not there"
-            raise DataError(
-                f"{path} {found_instead}: expected a file, a folder that holds some, or a "
-                f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
-            )
-        found.update(dict.fromkeys(matches))
-    if not found:
-        raise DataError("no path was given: name image files, folders or patterns.")
-    return list(found)
-
-
-def _expand(path: Path, sorter: FileSorter) -> list[Path]:
-    if path.suffix.lower() in _NO_IMAGES:
-        raise DataError(
-            f"{path} is no image: predict takes image files, folders or patterns in quotes, and no "
-            "table or .npz file; name the folder of its images."
-        )
-    if path.exists():
-        require_foreign(path)
-    if path.is_file():
-        return [path]
-    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    own = OwnFolders(path)
-    return sorted(p for p in found if _is_input(p, own, sorter=sorter))
-
-
-def _is_input(path: Path, own: OwnFolders, *, sorter: FileSorter) -> bool:
-    """Return whether a file that was found is an image, and not one that was written here."""
-    if not path.is_file() or is_system_name(path.name):
-        return False
-    if own.has(path):
-        sorter.left_out["written by medimg"] += 1
-        return False
-    return sorter.is_image(path)
 
 
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:
