@@ -36,6 +36,17 @@ def test_names_are_paths_file_names_or_either_without_suffix(tmp_path: Path) -> 
     assert notes == ["1 images stand in no list of split_files: left out"]
 
 
+def test_a_list_may_be_utf_16_and_a_name_contain_what_looks_like_a_line_end(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a\u2028b.png\r2.png\r\n", encoding="utf-16")
+    (tmp_path / "test.txt").write_text("ü.png\n", encoding="utf-8-sig")
+    files = [ListedFile(path, "x", "") for path in ("a\u2028b.png", "2.png", "ü.png")]
+    placed, _ = apply_lists(files, [tmp_path / "train.txt", tmp_path / "test.txt"])
+    assert [file.folder for file in placed] == ["train", "train", "test"]
+    (tmp_path / "test.txt").write_bytes("ü.png\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"test\.txt is not UTF-8 text: save it as UTF-8"):
+        apply_lists(files, [tmp_path / "test.txt"])
+
+
 def test_the_fullest_reading_of_a_name_counts(tmp_path: Path) -> None:
     paths = ("1.png", "a/1.png", "a/1.png.tif")
     splits, _ = place(tmp_path, paths=paths, train="1.png\n", test="a/1.png\na/1.png.tif\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.data.listing import ListedFile
+from medimg_baseline_cls.data.table_file import find_encoding
 from medimg_baseline_cls.errors import DataError
 
 
@@ -90,8 +91,12 @@ def _split_of(path: Path) -> str:
 
 
 def _read_list(path: Path) -> list[str]:
+    """Return the lines of a list in UTF-8 or UTF-16; characters such as U+2028 end none."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {path} cannot be read ({error}).") from error
+        data = path.read_bytes()
+        lines = data.decode(find_encoding(data[:256])).replace("\r", "\n").split("\n")
+    except OSError as error:
+        raise DataError(f"the list {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeError as error:
+        raise DataError(f"the list {path} is not UTF-8 text: save it as UTF-8.") from error
     return [line.strip().replace("\\", "/") for line in lines if line.strip()]
