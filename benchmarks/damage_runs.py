@@ -55,14 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             damage.kill_one(number, of=options.kills)
         if options.evaluations:
             damage.evaluate_at_once(options.evaluations)
-        counts, mistakes = damage.counts, damage.mistakes
-    for line in mistakes:
-        print("FAIL", line)
-    for words, count in sorted(counts.items()):
-        print(f"{count:5d}  {words}")
-    if options.json:
-        options.json.write_text(json.dumps({"counts": dict(counts), "mistakes": mistakes}))
-    return 1 if mistakes else 0
+    return damage.report(options.json)
 
 
 class Damage:
@@ -104,7 +97,7 @@ class Damage:
             child = Child(self.run_command(output_dir))
         if not (child.code == 2 and UNSTARTED in child.said):  # else: killed after its end
             self.expect(child, 0, "completed by one command")
-        self.check(number, output_dir)
+        self.check(f"run {number}", output_dir)
         shutil.rmtree(output_dir)
 
     def draw(self) -> float:
@@ -120,21 +113,22 @@ class Damage:
         self.counts["SIGKILL" if child.code == -signal.SIGKILL else "ended before its SIGKILL"] += 1
         self.look_for_tracebacks(child)
 
-    def check(self, number: int, output_dir: Path) -> None:
+    def check(self, name: str, output_dir: Path) -> None:
+        """Compare a run with the uninterrupted one; `name` is for what is wrong."""
         run = only_run(output_dir)
         results = read_results(run)
         differing = sorted(
-            name
-            for name in {*results, *self.results}
-            if results.get(name) != self.results.get(name)
+            file
+            for file in {*results, *self.results}
+            if results.get(file) != self.results.get(file)
         )
         rows = (run / "test_log.csv").read_text().count("\n") - 1
-        litter = [name for name in list_files(output_dir) if LITTER.fullmatch(Path(name).name)]
+        litter = [file for file in list_files(output_dir) if LITTER.fullmatch(Path(file).name)]
         extra = sorted(set(map(nameless, list_files(output_dir))) ^ set(map(nameless, self.files)))
-        self.tell(not differing, "results identical", f"run {number}: other results: {differing}")
-        self.tell(rows == 1, "one row in the log of TEST", f"run {number}: {rows} rows")
-        self.tell(not litter, "no litter", f"run {number}: litter: {litter}")
-        self.tell(not extra, "the same files", f"run {number}: other files: {extra[:5]}")
+        self.tell(not differing, "results identical", f"{name}: other results: {differing}")
+        self.tell(rows == 1, "one row in the log of TEST", f"{name}: {rows} rows")
+        self.tell(not litter, "no litter", f"{name}: litter: {litter}")
+        self.tell(not extra, "the same files", f"{name}: other files: {extra[:5]}")
 
     def check_named(self, run: Path) -> None:
         """A run that was killed too early says so, if it is named."""
@@ -166,6 +160,17 @@ class Damage:
 
     def look_for_tracebacks(self, child: "Child") -> None:
         self.tell("Traceback" not in child.said, "commands without a traceback", child.said)
+
+    def report(self, target: Path | None) -> int:
+        """Print what was counted, write it as JSON where that is wanted; return the exit code."""
+        for line in self.mistakes:
+            print("FAIL", line)
+        for words, count in sorted(self.counts.items()):
+            print(f"{count:5d}  {words}")
+        if target:
+            found = {"counts": self.counts, "mistakes": self.mistakes}
+            target.write_text(json.dumps(found), encoding="utf-8")
+        return 1 if self.mistakes else 0
 
     def tell(self, is_right: bool, words: str, mistake: str) -> None:
         if is_right:
