@@ -407,7 +407,21 @@ def test_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path, kind: int)
     assert all(path.name.startswith(".building-") for path in (tmp_path / "cache").iterdir())
     cache = build(tmp_path / "data", paths, tmp_path / "cache")
     assert not cache.was_reused
+    assert list((tmp_path / "cache").iterdir()) == [cache.path]  # what was left behind is gone
     np.testing.assert_array_equal(cache.pixels[cache.facts[19].row, 0], make_film(19))
+
+
+def test_what_another_builder_is_writing_stays(tmp_path: Path) -> None:
+    paths = write_films(tmp_path / "data", 20)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), str(tmp_path / "cache")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"halfway\n"
+        cache = build(tmp_path / "data", paths, tmp_path / "cache")
+        assert len(list((tmp_path / "cache").glob(".building-*/pixels.npy"))) == 1
+        process.kill()
+    assert build(tmp_path / "data", paths, tmp_path / "cache").was_reused
+    assert list((tmp_path / "cache").iterdir()) == [cache.path]
 
 
 def test_leftovers_are_removed_a_day_later(tmp_path: Path) -> None:

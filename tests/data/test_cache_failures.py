@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medimg_baseline_cls.data import building
 from medimg_baseline_cls.data import cache as cache_module
 from medimg_baseline_cls.data import scan as scan_module
 from medimg_baseline_cls.data.cache import ImageCache, build_cache
@@ -215,7 +216,7 @@ def test_a_neighbour_that_finishes_meanwhile_is_no_error(
         neighbour.rename(tmp_path / "cache/8px-done")
         return time.time()
 
-    monkeypatch.setattr(cache_module, "time", SimpleNamespace(time=finish_neighbour))
+    monkeypatch.setattr(building, "time", SimpleNamespace(time=finish_neighbour))
     assert_whole(build(tmp_path, paths))
     assert sorted(leftovers(tmp_path))[-1] == "8px-done"
 
@@ -233,7 +234,7 @@ def test_two_builders_that_find_the_same_broken_array_do_not_stumble(
             folder.rename(tmp_path / "cache/.building-other")
         return f"name{len(drawn)}"
 
-    monkeypatch.setattr(cache_module, "secrets", SimpleNamespace(token_hex=draw_name))
+    monkeypatch.setattr(building, "secrets", SimpleNamespace(token_hex=draw_name))
     assert_whole(build(tmp_path, paths))
     assert len(drawn) == 2
     assert sorted(leftovers(tmp_path)) == [".building-other", folder.name]

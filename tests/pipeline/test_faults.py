@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import MedimgError, ResourceError
 from medimg_baseline_cls.pipeline import evaluate, resume, train
 from medimg_baseline_cls.pipeline import training as training_module
+from medimg_baseline_cls.utils import space
 from medimg_baseline_cls.utils.files import read_csv
 from medimg_baseline_cls.utils.runs import is_trained, read_status
 
@@ -124,3 +127,33 @@ def test_memory_that_runs_out_while_features_are_computed_is_one_sentence(
         train(make_config(phantoms, tmp_path, **SMALL))
     (run,) = (tmp_path / "runs").glob("medimg_*")
     assert read_status(run) == "interrupted"
+
+
+@pytest.mark.parametrize("changes", [{}, {"head_epochs": 0, "ema_decay": 0.9}])
+def test_what_a_run_needs_is_estimated_before_it_begins(
+    phantoms: Path,
+    tmp_path: Path,
+    make_config: ConfigMaker,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, float],
+) -> None:
+    # A larger network, of which the tensors are nearly everything that a checkpoint contains.
+    config = make_config(phantoms, tmp_path, **{**SMALL, **changes, "arch": "resnet18"})
+    run = train(config).run_dir
+    written = sum((run / n).stat().st_size for n in ("best.pt", "last.pt", "last.pt"))
+    if (run / "best_head.pt").exists():
+        written += (run / "best_head.pt").stat().st_size
+    said = capsys.readouterr().out
+    (line,) = re.findall(r"disk: at least .* needed \(pixels .*, checkpoints (\S+) MB\)", said)
+    assert float(line) * 1e6 == pytest.approx(written, rel=0.02)
+
+
+def test_a_run_for_which_there_is_no_room_is_not_begun(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = SimpleNamespace(total=10**9, free=10**5)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: small)
+    with pytest.raises(ResourceError, match="100 kB of free disk space, but at least") as error:
+        train(make_config(phantoms, tmp_path, **SMALL))
+    assert str(error.value).endswith("then repeat the command.")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

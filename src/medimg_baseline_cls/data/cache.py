@@ -11,9 +11,7 @@ cannot be decoded are accounted for in the facts; the data folder is never writt
 """
 
 import hashlib
-import secrets
-import shutil
-import time
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.array_file import Result, StoredArray, open_array, write_array
+from medimg_baseline_cls.data.building import (
+    being_built,
+    building_folder,
+    name_building_folder,
+    remove_abandoned,
+    remove_path,
+)
 from medimg_baseline_cls.data.preprocess import (
     PixelSettings,
     fits,
@@ -39,14 +44,13 @@ from medimg_baseline_cls.data.scan import Scan, scan_image
 from medimg_baseline_cls.data.source import ImageSource, open_source
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar, RunLog
-from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.space import DiskNeed, require_space
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _FORMAT = 2  # raise when decoding or preprocessing changes: old arrays are then not found any more
 _LIBRARIES = ("pillow", "pydicom", "torch", "monai")  # another version may give other pixels
-_STALE_SECONDS = 24 * 3600
 _AHEAD = 32
 
 
@@ -96,6 +100,7 @@ def build_cache(
     cache_dir: Path,
     num_workers: int = 0,
     log: RunLog = SILENT,
+    needs: Sequence[DiskNeed] = (),
 ) -> ImageCache:
     """Return the pixel array of these files, built if it is not there yet, or not as it was built.
 
@@ -106,10 +111,13 @@ def build_cache(
         cache_dir: where arrays are kept, one folder each.
         num_workers: threads; 0 works in the calling thread. The bytes are the same.
         log: for progress bars, and a line where the array is damaged.
+        needs: what else is going to be written; what there is no room for is not begun.
 
     Raises:
         DataError: The cache cannot be written, or a file changed while it was read.
+        ResourceError: There is no room for the array and for `needs`.
     """
+    remove_abandoned(cache_dir)
     source = open_source(data_dir, cache_dir=cache_dir)
     # Held over a whole pass, for to switch it at every file costs more than to read a small one.
     with strict_decoding(), log.progress("reading files", len(paths)) as bar:
@@ -119,6 +127,8 @@ def build_cache(
     folder = cache_dir / plan.name
     found = _open_array(folder, plan)
     was_reused = _is_whole(found)
+    pixels = DiskNeed(cache_dir, 0 if was_reused else plan.num_bytes, "pixels")
+    require_space((pixels, *needs), log=log if needs else SILENT)
     if not was_reused:
         _warn_of_damage(folder, found, log=log)
         if not all(_fits(scan.header, settings) for scan in plan.contents):
@@ -149,6 +159,10 @@ class _ArrayPlan:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return (len(self.contents), *self.image_shape)
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -248,33 +262,33 @@ def _hand_out(
 
 def _build_array(folder: Path, plan: _ArrayPlan, *, results: Iterable[Result]) -> None:
     """Write the array beside its place and move it there in one step."""
-    temporary = folder.parent / f".building-{secrets.token_hex(8)}"
     try:
-        temporary.mkdir(parents=True)
-        mark_own(temporary)
-        _remove_stale(folder.parent)
-        contents = (scan.sha256 for scan in plan.contents)
-        write_array(
-            temporary, shape=plan.shape, dtype=plan.dtype, contents=contents, results=results
-        )
-        _move_into_place(temporary, folder, plan=plan)
+        with building_folder(folder.parent) as temporary:
+            with being_built(temporary):
+                contents = (scan.sha256 for scan in plan.contents)
+                write_array(
+                    temporary,
+                    shape=plan.shape,
+                    dtype=plan.dtype,
+                    contents=contents,
+                    results=results,
+                )
+            _move_into_place(temporary, folder, plan=plan)
     except OSError as error:
         raise DataError(
             f"the pixel cache cannot be written to {folder.parent} ({error}): free some space, "
             "or choose another place for it with --cache-dir."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _move_into_place(temporary: Path, folder: Path, *, plan: _ArrayPlan) -> None:
     """Rename, unless another process was faster; a broken array in the way is removed."""
     while not _is_whole(_open_array(folder, plan)):
         if folder.exists():
-            broken = folder.parent / f".building-{secrets.token_hex(8)}"
+            broken = name_building_folder(folder.parent)
             with suppress(FileNotFoundError):  # another builder was faster to move it away
                 folder.rename(broken)
-                _remove(broken)
+                remove_path(broken)
         try:
             temporary.rename(folder)
         except FileExistsError:
@@ -282,22 +296,6 @@ def _move_into_place(temporary: Path, folder: Path, *, plan: _ArrayPlan) -> None
         except OSError:
             if not folder.exists():
                 raise
-
-
-def _remove_stale(cache_dir: Path) -> None:
-    """Remove what builders that were killed left behind, a day later."""
-    for leftover in cache_dir.glob(".building-*"):
-        with suppress(FileNotFoundError):  # its builder has finished meanwhile
-            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                _remove(leftover)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, or a file that lay where a folder should be."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _open_array(folder: Path, plan: _ArrayPlan) -> StoredArray | None:

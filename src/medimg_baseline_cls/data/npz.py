@@ -7,7 +7,6 @@ size. Missing or odd arrays are refused.
 
 import hashlib
 import io
-import secrets
 import shutil
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.data.building import being_built, building_folder
 from medimg_baseline_cls.data.listing import (
     ListedFile,
     Listing,
@@ -180,17 +180,15 @@ def _unpack(file: Path, name: str, *, target: Path) -> None:
     """Copy one array out of the .npz file, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     mark_own(target.parent)
-    temporary = target.with_name(f".{name}-{secrets.token_hex(8)}")
-    try:
+    with building_folder(target.parents[2]) as temporary:
         with (
+            being_built(temporary),
             zipfile.ZipFile(file) as archive,
             archive.open(f"{name}.npy") as packed,
-            temporary.open("xb") as unpacked,
+            (temporary / target.name).open("xb") as unpacked,
         ):
             shutil.copyfileobj(packed, unpacked, _CHUNK_BYTES)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        (temporary / target.name).replace(target)
 
 
 def _is_as_packed(file: Path, name: str, *, target: Path) -> bool:

@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from medimg_baseline_cls.data.index import (
     index_images,
 )
 from medimg_baseline_cls.data.loaders import ImageSet, Loader
-from medimg_baseline_cls.data.patients import PatientRule
 from medimg_baseline_cls.data.preprocess import PixelSettings
 from medimg_baseline_cls.data.scan import infer_color
 from medimg_baseline_cls.data.source import open_source
@@ -56,6 +55,7 @@ from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Inference, Split
 from medimg_baseline_cls.train.processes import first_process_first
 from medimg_baseline_cls.utils.files import sha256_file, write_csv
+from medimg_baseline_cls.utils.space import DiskNeed
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
 _TASK_WORDS = {
@@ -104,8 +104,12 @@ class PreparedData:
         )
 
 
-def prepare_data(session: Session) -> PreparedData:
+def prepare_data(session: Session, *, needs: Sequence[DiskNeed] = ()) -> PreparedData:
     """Index, decode and split the images of a new run.
+
+    Args:
+        session: the run.
+        needs: what the run writes besides; refused before decoding where there is no room.
 
     Raises:
         ConfigError: no data folder is set.
@@ -120,7 +124,11 @@ def prepare_data(session: Session) -> PreparedData:
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
-    index, cache = _index(session, data_dir, listing=listing, settings=settings, rule=rule)
+    paths = [file.path for file in listing.files]
+    cache = _open_cache(session, data_dir, paths=paths, settings=settings, needs=needs)
+    index = index_images(
+        listing, cache.facts, rule=rule, on_bad_image=config.on_bad_image, hide=hide_patient
+    )
     intensity = infer_intensity(cache, settings)
     listing = replace(listing, files=())  # the index holds what follows needs of them
     cleaned, leaks = leave_out_leaks(config, index, pixels=cache.pixels, log=log)
@@ -145,11 +153,7 @@ def prepare_data(session: Session) -> PreparedData:
     hider = make_hider([r.path for r in index.records], is_anonymous=config.anonymous_ids)
     inferences = hide_inferences(inferences, hider)
     if session.is_main:
-        write_split(session.run_dir / "split.csv", result.split)
-        write_csv(session.run_dir / "rejected.csv", ("path", "reason"), rows=rejected)
-        masks = [(r.path, mask) for r in result.split.records for mask in r.masks]
-        if masks:
-            write_csv(session.run_dir / "masks.csv", ("path", "mask"), rows=masks)
+        _write_tables(session.run_dir, result.split, rejected=rejected)
     log.info(f"data: {data_dir} ({listing.kind})")
     log.info(f"{_TASK_WORDS[listing.task]}: {', '.join(listing.class_names)}")
     show_inferences(log, inferences)
@@ -178,6 +182,14 @@ def prepare_data(session: Session) -> PreparedData:
     return PreparedData(
         result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance
     )
+
+
+def _write_tables(run_dir: Path, split: Split, *, rejected: Sequence[tuple[str, str]]) -> None:
+    write_split(run_dir / "split.csv", split)
+    write_csv(run_dir / "rejected.csv", ("path", "reason"), rows=rejected)
+    masks = [(record.path, mask) for record in split.records for mask in record.masks]
+    if masks:
+        write_csv(run_dir / "masks.csv", ("path", "mask"), rows=masks)
 
 
 def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData:
@@ -250,29 +262,13 @@ def choose_pixels(
     return pixel_settings(config, color), found
 
 
-def _index(
+def _open_cache(
     session: Session,
     data_dir: Path,
     *,
-    listing: Listing,
+    paths: list[str],
     settings: PixelSettings,
-    rule: PatientRule,
-) -> tuple[Index, ImageCache]:
-    """Return the images that can be used, and the pixel array of all."""
-    config = session.config
-    cache = _open_cache(session, data_dir, paths=[f.path for f in listing.files], settings=settings)
-    index = index_images(
-        listing,
-        cache.facts,
-        rule=rule,
-        on_bad_image=config.on_bad_image,
-        hide=hide_patient,
-    )
-    return index, cache
-
-
-def _open_cache(
-    session: Session, data_dir: Path, *, paths: list[str], settings: PixelSettings
+    needs: Sequence[DiskNeed] = (),
 ) -> ImageCache:
     """Build the array on rank 0, then open it everywhere."""
     config = session.config
@@ -284,6 +280,7 @@ def _open_cache(
             cache_dir=session.cache_dir,
             num_workers=count_workers(config.num_workers),
             log=session.log,
+            needs=needs,
         )
 
 

@@ -42,6 +42,7 @@ from medimg_baseline_cls.pipeline.session import (
     write_settings,
 )
 from medimg_baseline_cls.schema import Stage, TrainSettings
+from medimg_baseline_cls.train.checkpoint import estimate_bytes
 from medimg_baseline_cls.train.fit import fit
 from medimg_baseline_cls.train.processes import noticing_lost_processes
 from medimg_baseline_cls.train.sources import TrainData
@@ -57,6 +58,7 @@ from medimg_baseline_cls.utils.runs import (
     newest_interrupted,
     write_status,
 )
+from medimg_baseline_cls.utils.space import DiskNeed
 
 NUM_BATCH_PICTURES = 16
 _CURVE_SECONDS = 30.0  # short epochs would spend more time on their picture than on themselves
@@ -139,7 +141,7 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
     try:
         with noticing_lost_processes(session.accelerator, session.run_dir):
             model = try_network(session.config)
-            data = prepare_data(session)
+            data = prepare_data(session, needs=_estimate_needs(session, model))
         warn_before_training(session, data)
         num_classes = len(data.split.class_names)
         if model is None or num_classes != 2:
@@ -155,6 +157,20 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
             remove_folder(session.run_dir)
         raise
     return data, model
+
+
+def _estimate_needs(session: Session, model: Classifier | None) -> tuple[DiskNeed, ...]:
+    """Return what training will write besides the pixels."""
+    config = session.config
+    if model is None or not session.is_main:
+        return ()
+    num_bytes = estimate_bytes(
+        model.net,
+        has_head_stage=config.head_epochs > 0,
+        learns_everything=config.finetune_epochs > 0,
+        is_averaged=config.ema_decay > 0,
+    )
+    return (DiskNeed(session.run_dir, num_bytes, "checkpoints"),)
 
 
 def _fit(

@@ -102,20 +102,6 @@ def format_difference(after: float | None, before: float | None) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
-def format_duration(seconds: float) -> str:
-    r"""Return a duration in the two largest units.
-
-    >>> [format_duration(s).replace("\xa0", " ") for s in (42.4, 754, 8000)]
-    ['42 s', '12 min 34 s', '2 h 13 min']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}\u00a0s"
-    if whole < 3600:
-        return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
-    return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
-
-
 def hide_paths(text: str) -> str:
     """Return the text with every absolute path cut down to its last name.
 

@@ -15,11 +15,11 @@ from medimg_baseline_cls.report.numbers import (
     UNDEFINED,
     format_count,
     format_difference,
-    format_duration,
     format_score,
     hide_paths,
 )
 from medimg_baseline_cls.schema import SPLIT_NAMES, parse_findings
+from medimg_baseline_cls.utils.quantities import format_duration
 
 MAX_REJECTED = 50
 

@@ -99,6 +99,19 @@ def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def estimate_bytes(
+    net: nn.Module, *, has_head_stage: bool, learns_everything: bool, is_averaged: bool
+) -> int:
+    """Return what the checkpoints of a run take on disk, with the temporary copy of last.pt.
+
+    AdamW keeps two further values of each weight that learns.
+    """
+    weights = sum(tensor.nbytes for tensor in net.state_dict().values())
+    learning = sum(weight.nbytes for weight in net.parameters()) if learns_everything else 0
+    last = weights + 2 * learning + weights * is_averaged
+    return weights * (2 if has_head_stage else 1) + 2 * last
+
+
 def write_best(
     path: Path,
     model: Classifier,

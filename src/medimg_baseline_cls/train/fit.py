@@ -38,6 +38,7 @@ from medimg_baseline_cls.train.history import (
 )
 from medimg_baseline_cls.train.interrupts import catch_stop_signals
 from medimg_baseline_cls.train.optim import mean_rate
+from medimg_baseline_cls.train.pace import Pace
 from medimg_baseline_cls.train.processes import is_any, share_weights, wait_for_all
 from medimg_baseline_cls.train.sources import TrainData
 from medimg_baseline_cls.train.stages import open_stage
@@ -208,8 +209,10 @@ def _train_stage(job: _Job, stage: Stage, *, snapshot: Snapshot | None) -> None:
     ) as lesson:
         if num_done and snapshot is not None:
             _restore_lesson(lesson, snapshot)
+        sizes = lesson.train.num_images, lesson.val.num_images
+        pace = Pace(job.place.log, stage=stage.name, sizes=sizes, num_left=stage.epochs - num_done)
         for epoch in range(num_done + 1, stage.epochs + 1):
-            _train_epoch(job, lesson, epoch=epoch)
+            _train_epoch(job, lesson, epoch=epoch, pace=pace)
             if job.progress.is_done(stage, patience=job.settings.patience):
                 break
     _tell_end_of_stage(job, stage)
@@ -232,11 +235,11 @@ def _restore_lesson(lesson: Lesson, snapshot: Snapshot) -> None:
         lesson.average.load(snapshot.average or {})
 
 
-def _train_epoch(job: _Job, lesson: Lesson, *, epoch: int) -> None:
+def _train_epoch(job: _Job, lesson: Lesson, *, epoch: int, pace: Pace) -> None:
     """Train, validate and write one epoch."""
     place, stage = job.place, lesson.stage
     start = time.perf_counter()
-    train_loss = run_epoch(place, lesson, epoch=epoch)
+    train_loss = run_epoch(place, lesson, epoch=epoch, pace=pace)
     training_seconds = time.perf_counter() - start
     with nullcontext() if lesson.average is None else lesson.average.applied():
         scores = validate(place, lesson, positive=positive_index(job.settings))

@@ -30,6 +30,7 @@ from medimg_baseline_cls.train.optim import (
     learning_rate_factor,
     set_learning_rates,
 )
+from medimg_baseline_cls.train.pace import Pace
 from medimg_baseline_cls.train.processes import (
     average_buffers,
     gather_items,
@@ -122,8 +123,8 @@ class StepOutcome(NamedTuple):
     stop: bool
 
 
-def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int) -> float:
-    """Train for one epoch (from 1).
+def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int, pace: Pace | None = None) -> float:
+    """Train for one epoch (from 1); `pace` is told of each batch.
 
     Returns:
         The mean loss over the epoch's images, as they were when their step came.
@@ -145,6 +146,8 @@ def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int) -> float:
             outcomes.append(outcome)
             previous = batch[2]
             bar.advance()
+            if pace is not None:
+                pace.note(lesson.train.batch_size)
             if outcome.stop:
                 raise RunInterrupted(stop_message(place, f"stage {name}, epoch {epoch}"))
     _check_finite(place, lesson, outcomes=outcomes, rows=previous)
