@@ -215,7 +215,9 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 
 def test_repeats_draw_the_folds_anew(stage: Stage, tmp_path: Path) -> None:
-    result = cross_validate(Config(output_dir=tmp_path, project="x" * 64), repeats=2)
+    result = cross_validate(
+        Config(data_dir=tmp_path / "films", output_dir=tmp_path, project="x" * 64), repeats=2
+    )
     asked = [(c.num_folds, c.fold_repeat, c.fold) for c in stage.configs]
     assert asked == [(5, repeat, fold) for repeat in range(2) for fold in range(5)]
     assert len({c.project for c in stage.configs}) == 10
@@ -228,16 +230,22 @@ def test_repeats_draw_the_folds_anew(stage: Stage, tmp_path: Path) -> None:
 def test_figures_per_patient_are_summarised_where_every_run_has_them(
     stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = cross_validate(Config(output_dir=tmp_path, num_folds=3)).summary
+    summary = cross_validate(
+        Config(data_dir=tmp_path / "films", output_dir=tmp_path, num_folds=3)
+    ).summary
     assert summary["patients"]["classes"]["B"]["metrics"]["auroc"]["mean"] == 0.5
     assert "TEST per patient over 3 runs" in capsys.readouterr().out
     stage.number_without_patients = 5
-    summary = cross_validate(Config(output_dir=tmp_path, num_folds=3)).summary
+    summary = cross_validate(
+        Config(data_dir=tmp_path / "films", output_dir=tmp_path, num_folds=3)
+    ).summary
     assert "patients" not in summary
 
 
 def test_an_image_tested_twice_or_never_is_refused(stage: Stage, tmp_path: Path) -> None:
-    folder = cross_validate(Config(output_dir=tmp_path, num_folds=2), repeats=2).run_dir
+    folder = cross_validate(
+        Config(data_dir=tmp_path / "films", output_dir=tmp_path, num_folds=2), repeats=2
+    ).run_dir
     run = Path(read_json(folder / "cv.json")["runs"][3]["run"])
     (run / "predictions_test.csv").write_text("image_id,prob_B\nother,0.5\n")
     with pytest.raises(RunError, match="do not test each image once"):

@@ -121,7 +121,7 @@ def make_config(films: tuple[Path, Split], output_dir: Path, **changes: Any) -> 
 def run_dir(films: tuple[Path, Split], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "prepare_data", lambda session: prepare(session, films[1]))
+        patch.setattr(training, "prepare_data", lambda session, **_: prepare(session, films[1]))
         return run(make_config(films, output)).run_dir
 
 
@@ -330,7 +330,7 @@ def test_imbalance_settings_change_the_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "prepare_data", lambda session: prepare(session, films[1]))
+    monkeypatch.setattr(training, "prepare_data", lambda session, **_: prepare(session, films[1]))
     config = make_config(films, tmp_path, imbalance=imbalance, finetune_epochs=0)
     found = pd.read_csv(train(config).run_dir / "history.csv")["train_loss"][0]
     assert found != pd.read_csv(run_dir / "history.csv")["train_loss"][0]
@@ -345,7 +345,7 @@ def test_grades_are_compared_by_their_order(
         for record in films[1].records
     ]
     split = Split(tuple(records), grades, task="ordinal")
-    monkeypatch.setattr(training, "prepare_data", lambda session: prepare(session, split))
+    monkeypatch.setattr(training, "prepare_data", lambda session, **_: prepare(session, split))
     run_dir = run(make_config(films, tmp_path, head_epochs=0, finetune_epochs=1)).run_dir
     table = pd.read_csv(run_dir / "predictions_test.csv", keep_default_na=False)
     truth = table["label"].map(grades.index)
