@@ -1,11 +1,12 @@
 """Run on disks that are too small, then make room and complete the runs.
 
-Each size, from a few pages to a little more than a run needs, is a tmpfs of its own. On each,
-`medimg run` must either be done, or end with exit code 2 and one sentence that says that the disk
-is full. What is left must be readable. Then the disk grows, and the command that the sentence
-names must complete the run: with the results of a run on a large disk, bit for bit, one row in the
-log of TEST, and nothing else in the folder. The program believes that there is room at first, as
-where another one fills the disk later.
+Each size is a tmpfs of its own. In every second case the whole run is on a small disk, of a few
+pages to a little more than the run leaves behind; in the others the disk fills up after training,
+which needs more than what follows. `medimg run` must either be done, or end with exit code 2 and
+one sentence that says that the disk is full. What is left must be readable. Then the disk grows,
+and the command that the sentence names must complete the run: with the results of a run on a large
+disk, bit for bit, one row in the log of TEST, and nothing else in the folder. The program believes
+that there is room at first, as where another one fills the disk later.
 
     sudo python benchmarks/damage_disk.py [--sizes 21] [--seed 0] [--json FILE]
 
@@ -15,7 +16,6 @@ It mounts file systems, so it needs Linux and root. The images are noise.
 import argparse
 import json
 import random
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from damage_runs import UNSTARTED, Child, Damage, describe_state, has_settings, load_libraries
+from damage_runs import Child, Damage, describe_state, has_settings, load_libraries
 
 PAGE = 4096
 SMALLEST = 16 * PAGE
@@ -40,49 +40,50 @@ def believe_in_room() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, default=21, help="disks that are tried")
-    parser.add_argument("--seed", type=int, default=0, help="of the sizes")
+    parser.add_argument("--seed", type=int, default=0, help="of the shares")
     parser.add_argument("--json", type=Path, help="file for the counts")
     options = parser.parse_args(argv)
     load_libraries()
     believe_in_room()
     with tempfile.TemporaryDirectory(prefix="medimg-disk-") as name:
         damage = Damage(Path(name), random.Random(options.seed))
-        needed = size_of(damage.work / "whole")
-        for size in spread_sizes(options.sizes, needed, draw=random.Random(options.seed)):
-            fill_one(damage, size)
+        draw = random.Random(options.seed)
+        for number in range(options.sizes):
+            share = (number + draw.random()) / options.sizes
+            fill_one(damage, share, is_trained=number % 2 == 1)
     return damage.report(options.json)
 
 
-def spread_sizes(number: int, needed: int, *, draw: random.Random) -> Iterator[int]:
-    """Yield sizes from a few pages to 5 % more than a run leaves behind, each moved by chance."""
-    span = 1.05 * needed - SMALLEST
-    for place in range(number):
-        yield SMALLEST + int(span * (place + draw.random()) / number)
-
-
-def fill_one(damage: Damage, size: int) -> None:
-    """Run on one disk, and complete the run when there is room."""
-    with small_disk(damage.work / "disk", size) as disk:
+def fill_one(damage: Damage, share: float, *, is_trained: bool) -> None:
+    """Run on a disk with a share of the room that is needed, and complete the run with more."""
+    with small_disk(damage.work / "disk", LARGE) as disk:
         output_dir = disk / "out"
-        child = Child(damage.run_command(output_dir))
-        damage.look_for_tracebacks(child)
-        is_told = child.code == 2 and "the disk is full" in child.said.splitlines()[-1]
-        where = "done" if child.code == 0 else describe_state(output_dir)
-        damage.counts[f"{size >> 10} KiB: {where}"] += 1
-        damage.tell(is_told or child.code == 0, "told or done", f"{size}: {child.said}")
-        damage.tell(not list(find_unreadable(output_dir)), "readable", f"{size}: unreadable files")
-        resize(disk, LARGE)
+        command = damage.run_command(output_dir)
         resume = ["run", "--resume", "--output-dir", str(output_dir)]
-        if not has_settings(output_dir):
-            damage.tell("--resume" not in child.said, "told to repeat it", f"{size}: {child.said}")
-            resume = damage.run_command(output_dir)
-        elif child.code:
-            damage.tell("run --resume" in child.said, "told to resume", f"{size}: {child.said}")
-        again = Child(resume)
-        if not (child.code == 0 and UNSTARTED in again.said):
-            damage.expect(again, 0, "completed by one command")
-        damage.check(f"{size >> 10} KiB", output_dir)
-        shutil.rmtree(output_dir)
+        if is_trained:
+            damage.expect(Child(["train", *command[1:]]), 0, "trained on a large disk")
+            command = resume
+        used = max(SMALLEST, size_of(disk))
+        needed = size_of(damage.work / "whole") - used
+        resize(disk, used + int(1.05 * share * needed))
+        child = Child(command)
+        damage.look_for_tracebacks(child)
+        where = "done" if child.code == 0 else f"full {describe_state(output_dir)}"
+        damage.counts[where] += 1
+        name = f"{share:.2f} of what is needed, {where}"
+        is_told = child.code == 2 and "the disk is full" in child.said.splitlines()[-1]
+        damage.tell(is_told or child.code == 0, "told or done", f"{name}: {child.said}")
+        unreadable = list(find_unreadable(output_dir))
+        damage.tell(not unreadable, "readable", f"{name}: {unreadable}")
+        resize(disk, LARGE)
+        if child.code == 0:
+            damage.check(name, output_dir)
+            return
+        is_named = "run --resume" in child.said.splitlines()[-1]
+        is_begun = has_settings(output_dir)
+        damage.tell(is_named == is_begun, "told how to go on", f"{name}: {child.said}")
+        damage.expect(Child(resume if is_begun else command), 0, "completed by one command")
+        damage.check(name, output_dir)
 
 
 def find_unreadable(output_dir: Path) -> Iterator[Path]:
