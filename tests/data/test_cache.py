@@ -411,12 +411,15 @@ def test_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path, kind: int)
     np.testing.assert_array_equal(cache.pixels[cache.facts[19].row, 0], make_film(19))
 
 
-def test_what_another_builder_is_writing_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("age", [0, 3 * 24 * 3600])
+def test_what_another_builder_is_writing_stays(tmp_path: Path, age: int) -> None:
     paths = write_films(tmp_path / "data", 20)
     command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), str(tmp_path / "cache")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"halfway\n"
+        (folder,) = (tmp_path / "cache").glob(".building-*")
+        os.utime(folder, (time.time() - age,) * 2)
         cache = build(tmp_path / "data", paths, tmp_path / "cache")
         assert len(list((tmp_path / "cache").glob(".building-*/pixels.npy"))) == 1
         process.kill()

@@ -81,6 +81,7 @@ def test_an_array_is_unpacked_once_and_again_when_the_file_changes(tmp_path: Pat
         ({"train_images": np.zeros((12, 28, 28, 28, 1), np.uint8)}, "volumes are not supported"),
         ({"train_images": np.zeros((12, 28, 28))}, "expected uint8 images"),
         ({"train_labels": np.full((12, 1), -1)}, "a label below 0"),
+        ({"train_labels": np.full((12, 1), 10**9)}, "label 1000000000, but only 23 images"),
     ],
 )
 def test_odd_arrays_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:

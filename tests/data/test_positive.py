@@ -42,6 +42,17 @@ def test_the_class_that_is_not_negative_is_positive_in_either_order(pair: str) -
         ("undetermined", "tumor"),
         ("2", "3"),
         ("0", "00"),
+        ("normal_pressure_hydrocephalus", "alzheimer"),
+        ("triple_negative", "luminal"),
+        ("PAS", "HE"),
+        ("sem", "lesion"),
+        ("No.1", "lesion"),
+        ("none_small", "small"),
+        ("atypical", "typical"),
+        ("undifferentiated", "differentiated"),
+        ("uncontrolled", "controlled"),
+        ("unstable", "stable"),
+        ("incomplete", "complete"),
     ],
 )
 def test_names_of_which_neither_or_both_are_negative_tell_nothing(names: tuple[str, str]) -> None:
@@ -49,6 +60,25 @@ def test_names_of_which_neither_or_both_are_negative_tell_nothing(names: tuple[s
     assert found is None
     assert inference.certainty == "unknown"
     assert inference.flag == "--positive-class NAME"
+
+
+@pytest.mark.parametrize(
+    ("names", "certainty"),
+    [
+        (("DR", "No_DR"), "sure"),
+        (("glioma", "no_tumor"), "sure"),
+        (("fracture", "not fractured"), "sure"),
+        (("Opacity", "normal lungs"), "sure"),
+        (("COVID", "non-COVID pneumonia"), "guess"),
+        (("cancer", "benign prostatic hyperplasia"), "guess"),
+        (("Parasitized", "Uninfected"), "guess"),
+    ],
+)
+def test_a_name_with_words_of_its_own_is_no_sure_negative(
+    names: tuple[str, str], certainty: str
+) -> None:
+    found, inference = infer_positive_class(names)
+    assert (found, inference.certainty) == (names[0], certainty)
 
 
 def test_more_than_two_classes_have_no_positive_one() -> None:

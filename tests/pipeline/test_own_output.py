@@ -18,7 +18,7 @@ from medimg_baseline_cls.errors import BadImageError, ConfigError, DataError, Re
 from medimg_baseline_cls.pipeline import check, cross_validate, predict, run_seeds, train
 from medimg_baseline_cls.pipeline import session as session_module
 from medimg_baseline_cls.pipeline.inputs import find_files
-from medimg_baseline_cls.utils.own import MARKER, is_own, mark_own
+from medimg_baseline_cls.utils.own import DATA, MARKER, is_own, mark_own
 
 ConfigMaker = Callable[..., Config]
 COMMANDS = {
@@ -139,7 +139,7 @@ def test_predict_does_not_read_our_pictures(data: Path, tmp_path: Path, kind: st
 def test_a_pattern_finds_phantoms_that_it_names_and_no_panels(data: Path) -> None:
     write_image(data / "panels" / "x.png")
     mark_own(data / "panels")
-    mark_own(data / "NORMAL", is_data=True)
+    mark_own(data / "NORMAL", kind=DATA)
     sorter = FileSorter()
     found = find_files([Path(f"{data}/NORMAL/*.png"), Path(f"{data}/P*/*.png")], sorter=sorter)
     assert [path.parent.name for path in found] == ["NORMAL"] * 3 + ["PNEUMONIA"] * 3
@@ -189,6 +189,17 @@ def test_panels_are_not_drawn_among_the_images(finished_run: Path, films: Path) 
     assert is_own(films / "results")
     predict(finished_run, [films], output=output)
     assert read_paths(output) == read_paths(inside) == [str(films / name) for name in before]
+
+
+def test_panels_are_added_to_panels_only(finished_run: Path, films: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "runs" / "copy"))
+    drawn = names_below(run / "gradcam")
+    write_image(run / "notes" / "mine.png")
+    for name in ("gradcam", "notes"):
+        predict(run, [films], output=run / f"{name}.csv", explain=True)
+        assert len(list((run / f"{name}_panels").glob("*.png"))) == 2
+    assert names_below(run / "gradcam") == drawn
+    assert names_below(run / "notes") == ["mine.png"]
 
 
 def test_panels_have_no_place_among_two_folders_of_a_user(finished_run: Path, films: Path) -> None:

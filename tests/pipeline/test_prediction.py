@@ -100,6 +100,12 @@ def test_what_is_not_there_is_told_from_what_holds_no_image(tmp_path: Path) -> N
             find_files([path], sorter=FileSorter())
 
 
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_unset_variable_is_not_the_current_folder(path: str) -> None:
+    with pytest.raises(DataError, match="a path is empty"):
+        find_files([path], sorter=FileSorter())
+
+
 @pytest.mark.parametrize(
     ("image", "mask"), [("A/1.png", "A/1_mask.png"), ("images/1.png", "masks/1.png")]
 )

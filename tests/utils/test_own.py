@@ -6,6 +6,7 @@ import pytest
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.utils.own import (
+    DATA,
     MARKER,
     OwnFolders,
     find_own,
@@ -18,7 +19,6 @@ from medimg_baseline_cls.utils.own import (
 
 OLD = {
     "a run": ("config.json", "split.csv", "log.txt"),
-    "a run at its start": ("status.json", "log.txt"),
     "an array of pixels": ("pixels.npy", "contents.csv"),
     "an audit": ("audit.json", "audit.html"),
     "a sweep": ("seeds.json", "log.txt"),
@@ -72,9 +72,15 @@ def test_phantoms_are_left_out_where_they_are_found_and_read_where_they_are_name
     tmp_path: Path,
 ) -> None:
     folder = fill(tmp_path / "phantoms", ("train", "test"))
-    mark_own(folder, is_data=True)
+    mark_own(folder, kind=DATA)
     assert is_own(folder) and not is_marked_output(folder)
     require_foreign(folder / "train")
+
+
+def test_files_that_others_write_together_make_no_folder_ours(tmp_path: Path) -> None:
+    project = fill(tmp_path / "project", ("status.json", "log.txt", "config.json"))
+    assert not is_own(project)
+    require_foreign(project / "data")
 
 
 def test_a_link_to_output_is_output(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from medimg_baseline_cls.utils.locks import hold_folder, is_abandoned
+from medimg_baseline_cls.utils.locks import find_holder, hold_folder, is_abandoned
 from medimg_baseline_cls.utils.own import mark_own
 
 PREFIX = ".building-"
@@ -50,7 +50,7 @@ def remove_abandoned(cache_dir: Path) -> None:
     for leftover in cache_dir.glob(f"{PREFIX}*"):
         with suppress(OSError):  # its builder has finished meanwhile, or the cache is read-only
             is_old = time.time() - leftover.stat().st_mtime > _STALE_SECONDS
-            if is_old or is_abandoned(leftover):
+            if is_abandoned(leftover) or (is_old and find_holder(leftover) is None):
                 remove_path(leftover)
 
 

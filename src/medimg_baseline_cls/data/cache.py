@@ -274,6 +274,10 @@ def _build_array(folder: Path, plan: _ArrayPlan, *, results: Iterable[Result]) -
                     results=results,
                 )
             _move_into_place(temporary, folder, plan=plan)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"the pixel cache in {folder.parent} was removed while it was written: start again."
+        ) from error
     except OSError as error:
         raise DataError(
             f"the pixel cache cannot be written to {folder.parent} ({error}): free some space, "

@@ -123,6 +123,12 @@ def _name_classes(
     count = width if width > 1 else highest + 1
     if min(int(table.min(initial=0)) for table in labels.values()) < 0:
         raise DataError(f"{file} holds a label below 0; expected 0, 1, 2 ...")
+    num_images = sum(map(len, labels.values()))
+    if width == 1 and highest >= num_images:
+        raise DataError(
+            f"{file} has the label {highest}, but only {num_images} images; expected classes "
+            "numbered 0, 1, 2 ..."
+        )
     if class_names is None:
         prefix = "finding_" if width > 1 else ""
         return tuple(f"{prefix}{number}" for number in range(count))

@@ -18,7 +18,7 @@ from medimg_baseline_cls.data.phantom_chest import build_chest
 from medimg_baseline_cls.data.png import encode_png
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.utils.faults import ending_plainly
-from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.own import DATA, mark_own
 from medimg_baseline_cls.utils.seed import derive_key, permutation, uniform_table
 
 NEGATIVE, POSITIVE = "NORMAL", "PNEUMONIA"
@@ -140,7 +140,7 @@ def write_phantoms(
                     shortcut=shortcut,
                 )
                 _write_phantom(work, f"{split}/{names[place]}", phantom=phantom)
-        mark_own(work, is_data=True)
+        mark_own(work, kind=DATA)
         if folder.exists():
             folder.rmdir()
         work.rename(folder)

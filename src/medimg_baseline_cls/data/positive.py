@@ -32,6 +32,29 @@ _NEGATIONS = frozenset(
     ninguno sem nao nenhum nenhuma senza nessun nessuna nessuno
     """.split()
 )
+# These need a word behind them: alone they are abbreviations (PAS, SEM) or names.
+_DEPENDENT = frozenset("pas sem sin sans senza ohne wo".split())
+# Words that say nothing about which class is meant: "no finding", "normal lungs".
+_GENERIC = frozenset(
+    """
+    finding findings disease diseases lesion lesions lesione lesioni lesao tumor tumors tumour
+    tumours tumeur mass nodule nodules pathology abnormality abnormalities evidence sign
+    signs fracture fractures befund befunde auffalligkeit bruch fraktur knoten
+    hallazgo hallazgos achado achados nodulo frattura lesiones image images case cases class
+    patient patients subject subjects group scan scans exam exams study lung lungs chest brain skin
+    tissue breast breasts retina fundus eye eyes bone bones knee cell cells xray x ray ct mri mr us
+    of for de the a an
+    """.split()
+)
+# Diseases with a negative word in their names.
+_DISEASES = (("normal", "pressure"), ("normal", "tension"), ("triple", "negative"))
+# The negation of these is the finding: unstable, atypical, undifferentiated, incomplete.
+_HEALTHY_STEMS = frozenset(
+    """
+    stable typical controlled differentiated complete certain equal even known responsive
+    resectable favorable favourable regular sufficient competent continent
+    """.split()
+)
 # A negation before these names a disease of its own: non-small cell, nonspecific pneumonia.
 _NAMED_BY_NEGATION = frozenset(
     "small specific hodgkin hodgkins invasive seminoma seminomatous".split()
@@ -104,40 +127,60 @@ def _rate(name: str, other: str) -> Certainty | None:
         return "sure"
     if re.search(r"\w\s*-$", name) and other.rstrip().endswith("+"):
         return "sure"
-    words = _split_words(name)
+    words, others = _split_words(name), _split_words(other)
     negations = [i for i, word in enumerate(words) if word in _NEGATIONS and _negates(words, i)]
-    has_word = not _NEGATIVE_WORDS.isdisjoint(words)
+    has_word = any(
+        word in _NEGATIVE_WORDS and not _is_part(words, i) for i, word in enumerate(words)
+    )
     has_weak = any(word in _WEAK_WORDS and not _is_part(words, i) for i, word in enumerate(words))
+    certainty: Certainty = "sure" if _is_explained(words, others) else "guess"
     if negations:  # a negated negative word, as in not_normal, is positive
-        return None if has_word or has_weak else "sure"
+        return None if has_word or has_weak else certainty
     if has_word:
-        return "sure"
-    others = set(_split_words(other))
-    has_prefix = any(_has_negative_prefix(word, others) for word in words)
+        return certainty
+    has_prefix = any(_has_negative_prefix(word, set(others)) for word in words)
     return "guess" if has_weak or has_prefix else None
 
 
 def _split_words(name: str) -> list[str]:
     """Return the words of a name in lower case and without accents: NoFinding is no, finding."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
+    numbered = re.sub(r"(?i)\bno\.?\s*(?=\d)", "", unicodedata.normalize("NFKC", name))  # No. 1
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", numbered)
     plain = unicodedata.normalize("NFKD", spaced.replace("ß", "ss")).casefold()
     return re.findall(r"[^\W\d_]+", "".join(c for c in plain if not unicodedata.combining(c)))
 
 
 def _negates(words: Sequence[str], place: int) -> bool:
-    return place + 1 == len(words) or words[place + 1] not in _NAMED_BY_NEGATION
+    if place + 1 == len(words):
+        return words[place] not in _DEPENDENT
+    return words[place + 1] not in _NAMED_BY_NEGATION
 
 
 def _is_part(words: Sequence[str], place: int) -> bool:
-    """Return whether a weak word belongs to the name of a disease: clear cell carcinoma."""
-    return words[place] == "clear" and words[place + 1 : place + 2] == ["cell"]
+    """Return whether a negative word belongs to the name of a disease: clear cell carcinoma."""
+    pairs = {(words[place], following) for following in words[place + 1 : place + 2]}
+    pairs |= {(before, words[place]) for before in words[max(0, place - 1) : place]}
+    is_named = words[place] == "none" and not _NAMED_BY_NEGATION.isdisjoint(words[place + 1 :])
+    return is_named or not pairs.isdisjoint({*_DISEASES, ("clear", "cell")})
+
+
+def _is_explained(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Return whether a name is made of negative words, general ones, and words of the other."""
+    known = _NEGATIVE_WORDS | _WEAK_WORDS | _NEGATIONS | _GENERIC
+    return all(
+        word in known or any(word[:5] == other[:5] for other in others if len(other) > 1)
+        for word in words
+    )
 
 
 def _has_negative_prefix(word: str, others: set[str]) -> bool:
     for prefix in ("non", "no", "un", "in", "a"):  # of a word of the other class: noncovid
         if word.startswith(prefix) and (rest := word.removeprefix(prefix)) in others:
-            return rest not in _NEGATIVE_WORDS | _WEAK_WORDS  # unhealthy against healthy
+            # unhealthy against healthy, unstable against stable
+            return rest not in _NEGATIVE_WORDS | _WEAK_WORDS | _HEALTHY_STEMS
     if word in _NOT_NEGATED or word.removeprefix("non") in _NAMED_BY_NEGATION:
+        return False
+    if word.removeprefix("un") in _HEALTHY_STEMS:
         return False
     return bool(_UN.match(word)) or (word.startswith("non") and len(word) > 6)
 

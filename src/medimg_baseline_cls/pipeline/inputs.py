@@ -25,6 +25,8 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
     """
     found: dict[Path, None] = {}
     for path in paths:
+        if not str(path).strip():
+            raise DataError("a path is empty: name an image file, a folder or a pattern.")
         matches = _expand(Path(path), sorter)
         if not matches:
             is_there = Path(path).exists() or glob.has_magic(str(path))

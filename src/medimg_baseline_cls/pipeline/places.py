@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.session import Session
-from medimg_baseline_cls.utils.own import find_own
+from medimg_baseline_cls.utils.own import PANELS, is_marked
 
 
 def require_free(output: Path) -> None:
@@ -38,7 +38,7 @@ def place_panels(target: Path) -> Path:
     plain = target.with_suffix("")
     other = plain.with_name(f"{plain.name}_panels")
     for folder in (plain, other):
-        is_free = not folder.exists() or _is_empty(folder) or find_own(folder) is not None
+        is_free = not folder.exists() or _is_empty(folder) or is_marked(folder, PANELS)
         if folder != target and is_free:
             return folder
     raise ConfigError(

@@ -34,7 +34,7 @@ from medimg_baseline_cls.pipeline.session import (
 from medimg_baseline_cls.schema import Task, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly, require_writable
 from medimg_baseline_cls.utils.files import write_csv
-from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.own import PANELS, mark_own
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.eval.recalibrate import Recalibration
@@ -228,7 +228,7 @@ def _plan_panels(
     from medimg_baseline_cls.pipeline.explanation import Explained, safe_name
 
     folder.mkdir(parents=True, exist_ok=True)
-    mark_own(folder)
+    mark_own(folder, kind=PANELS)
     wanted: list[Explained] = []
     for position, (path, p) in enumerate(zip(shown, probabilities, strict=True)):
         for name in decider.explained(p):

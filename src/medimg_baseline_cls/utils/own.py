@@ -17,11 +17,12 @@ MARKER = ".medimg-output"
 SOFTWARE = "medimg_baseline_cls"
 """What pictures say that they were drawn by."""
 
-_OUTPUT, _DATA = "output", "data"
+OUTPUT, DATA, PANELS = "output", "data", "panels"
+"""What a marked folder contains."""
+
 _TEXT = "This folder was written by medimg ({kind}); in a data folder it is left out.\n"
 _SIGNATURES = (
     ("config.json", "split.csv", "log.txt"),
-    ("status.json", "log.txt"),
     ("pixels.npy", "contents.csv"),
     ("audit.json", "audit.html"),
     ("seeds.json", "log.txt"),
@@ -32,14 +33,15 @@ _SIGNATURES = (
 _ROOMS = frozenset({"runs", "cache", "audits", "cv", "seeds", "compare", "phantoms"})
 
 
-def mark_own(folder: Path, *, is_data: bool = False) -> None:
+def mark_own(folder: Path, *, kind: str = OUTPUT) -> None:
     """Mark a folder as written by this program.
 
     Args:
         folder: a new folder, or one that nobody else writes to.
-        is_data: it contains images to train on, such as phantoms: it may be named as data.
+        kind: DATA for images to train on, such as phantoms, which may be named as data; PANELS
+            for one that takes further panels; OUTPUT for anything else.
     """
-    text = _TEXT.format(kind=_DATA if is_data else _OUTPUT)
+    text = _TEXT.format(kind=kind)
     (folder / MARKER).write_text(text, encoding="utf-8")
 
 
@@ -64,7 +66,7 @@ def find_own(path: Path) -> Path | None:
     """Return the folder of ours that a path is, or is in; None for phantoms, which are data."""
     place = path.resolve()
     own = next((f for f in (place, *place.parents) if _has_signature(f)), None)
-    return None if own is None or _is_data(own) else own
+    return None if own is None or is_marked(own, DATA) else own
 
 
 def require_foreign(path: Path) -> None:
@@ -81,9 +83,17 @@ def require_foreign(path: Path) -> None:
         )
 
 
+def is_marked(folder: Path, kind: str) -> bool:
+    """Return whether a folder itself is marked as one of a kind."""
+    try:
+        return f"({kind})" in (folder / MARKER).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def is_marked_output(folder: Path) -> bool:
     """Return whether a folder is marked, and not as data: one look where there are many."""
-    return _exists(os.fspath(folder), MARKER) and not _is_data(folder)
+    return _exists(os.fspath(folder), MARKER) and not is_marked(folder, DATA)
 
 
 class OwnFolders:
@@ -124,10 +134,3 @@ def _is_output_dir(folder: Path | str) -> bool:
     except OSError:
         return False
     return looks_own(names)
-
-
-def _is_data(folder: Path) -> bool:
-    try:
-        return f"({_DATA})" in (folder / MARKER).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
