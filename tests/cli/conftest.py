@@ -19,6 +19,7 @@ COMMANDS = (
 class Result:
     run_dir: Path = Path("run")
     status: int = 0
+    outdated: tuple[str, ...] = ()
 
 
 class Calls(list[tuple[str, tuple[Any, ...], dict[str, Any]]]):

@@ -4,10 +4,12 @@ import errno
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -277,7 +279,46 @@ def test_an_interrupted_run_ends_with_130_and_the_command_that_resumes(
     assert "medimg train --resume r" in capsys.readouterr().err
     calls.error = KeyboardInterrupt()  # type: ignore[attr-defined]
     assert main(["evaluate", "latest"]) == 130
-    assert capsys.readouterr().err == "medimg: interrupted.\n"
+    assert capsys.readouterr().err == "medimg: interrupted: start the command again.\n"
+    calls.error = KeyboardInterrupt("the rest is done by: medimg run --resume r")  # type: ignore[attr-defined]
+    assert main(["evaluate", "latest"]) == 130
+    assert capsys.readouterr().err == "medimg: the rest is done by: medimg run --resume r\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_to_end_is_like_ctrl_c(
+    calls: Calls, capsys: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    number, ended = signal.Signals[name], []
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def report(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # `timeout` sends it twice
+            ended.append(True)
+
+    monkeypatch.setattr(sys.modules["medimg_baseline_cls.pipeline"], "report", report)
+    try:
+        assert main(["report", "latest"]) == 130
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert ended and capsys.readouterr().err.startswith("medimg: interrupted: ")
+
+
+def test_what_an_evaluation_left_out_of_date_is_said_with_one_command(
+    calls: Calls, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    names = ("report.html", "tables/")
+    done = SimpleNamespace(run_dir=Path("run"), outdated=names)
+    pipeline = sys.modules["medimg_baseline_cls.pipeline"]
+    monkeypatch.setattr(pipeline, "evaluate", lambda *_, **__: done)
+    assert main(["evaluate", "latest"]) == 0
+    said = capsys.readouterr().out
+    assert "out of date now: report.html, tables/;" in said
+    assert said.rstrip().endswith("medimg run --resume run") and "next:" not in said
 
 
 def test_other_errors_are_ours_to_mend_and_keep_their_traceback(calls: Calls):

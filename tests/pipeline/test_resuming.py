@@ -3,14 +3,16 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.pipeline import commands, resume_run, resuming, seeds
+from medimg_baseline_cls.pipeline import commands, resume, resume_run, resuming, seeds
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.report.outdated import mark_outdated
+from medimg_baseline_cls.utils.own import MARKER, mark_own
 from medimg_baseline_cls.utils.runs import RunState, hold_run, read_status, write_status
 
 RESULTS = (
@@ -176,8 +178,29 @@ def test_a_run_that_was_stopped_before_its_settings_were_written_is_one_sentence
     for path in run.iterdir():
         if path.name not in names:
             path.unlink()
+    mark_own(run)
     with pytest.raises(RunError, match="stopped before its settings were written"):
         resume_run(run)
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("resume_newest", [resume_run, resume])
+def test_no_older_run_is_taken_silently_for_one_that_was_stopped_early(
+    calls: Calls, tmp_path: Path, resume_newest: Callable[..., RunResult], older: bool
+) -> None:
+    if older:
+        wanted = make_run(tmp_path, "killed", "training", age=9)
+    begun = make_run(tmp_path, "begun", "training")
+    (begun / "config.json").unlink()
+    mark_own(begun)
+    os.utime(begun / MARKER, (2_000_000_000,) * 2)
+    named = rf"--resume {wanted}$" if older else "remove the folder$"
+    with pytest.raises(RunError, match=rf"the newest run, {begun}, was stopped before.*{named}"):
+        resume_newest(output_dir=tmp_path)
+    assert calls == []
+    if older:
+        with hold_run(begun, command="train"):  # it is being prepared: nothing was stopped
+            assert resume_run(output_dir=tmp_path).run_dir == wanted
 
 
 def test_several_processes_must_be_told_which_run(

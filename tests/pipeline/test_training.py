@@ -106,6 +106,19 @@ def test_weights_that_do_not_fit_are_refused(
         train(config)
 
 
+def test_an_early_interruption_leaves_no_folder_and_says_so(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    room = import_module("medimg_baseline_cls.pipeline.training")
+    monkeypatch.setattr(room, "prepare_data", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="nothing was begun; start the command again"):
+        train(make_config(phantoms, tmp_path))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medimg_baseline_cls.report.html import write_report
-from medimg_baseline_cls.report.outdated import is_current, mark_outdated
+from medimg_baseline_cls.report.outdated import is_current, list_outdated, mark_outdated
 
 NOTE = "Out of date: the results of this run were replaced"
 
@@ -24,6 +24,8 @@ def test_everything_that_report_wrote_says_that_it_is_out_of_date(
     for _ in range(2):  # an evaluation that was killed, and the next one
         mark_outdated(run)
         assert not is_current(run)
+        names = ("report.html", "model_card.md", "checklist.md", "tables/")
+        assert list_outdated(run) == names
         for path, text in zip(documents, before, strict=True):
             marked = path.read_text(encoding="utf-8")
             assert marked.count(NOTE) == 1
@@ -51,4 +53,5 @@ def test_a_page_that_was_edited_is_marked_too(tmp_path: Path, text: str) -> None
 
 def test_where_there_is_no_report_nothing_is_written(tmp_path: Path) -> None:
     mark_outdated(tmp_path)
+    assert list_outdated(tmp_path) == ()
     assert not is_current(tmp_path) and list(tmp_path.iterdir()) == []

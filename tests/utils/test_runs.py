@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.utils.own import mark_own
 from medimg_baseline_cls.utils.runs import (
     RunState,
     create_run_folder,
@@ -197,6 +198,39 @@ def test_newest_interrupted_run_is_taken_and_others_passed_over(tmp_path: Path) 
         (make_run(tmp_path, name, "interrupted") / lost).unlink()
     assert newest_interrupted(tmp_path) == wanted
     assert newest_interrupted(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("lost_of", ["best.pt", "last.pt", "history.csv", "eval_summary.json"])
+def test_a_trained_run_without_settings_is_not_called_a_stopped_one(
+    tmp_path: Path, lost_of: str
+) -> None:
+    run = make_run(tmp_path, "a")
+    mark_own(run)
+    (run / lost_of).touch()
+    (run / "config.json").unlink()
+    for name in (run, "a"):
+        with pytest.raises(RunError, match=r"config\.json is missing in .*restore it"):
+            find_run(name, tmp_path)
+
+
+def test_a_foreign_folder_is_not_called_a_stopped_run(tmp_path: Path) -> None:
+    for folder in (tmp_path / "runs" / "a", tmp_path / "b", tmp_path / "cache"):
+        folder.mkdir(parents=True)
+        (folder / "status.json").write_text('{"state": "training"}')
+    mark_own(tmp_path / "cache")
+    for folder in (tmp_path / "runs" / "a", tmp_path / "b", tmp_path / "cache", Path("/")):
+        with pytest.raises(RunError, match=r"is not a run folder \(config") as refusal:
+            find_run(folder, tmp_path)
+        assert "stopped" not in str(refusal.value)
+
+
+def test_an_interrupted_writer_is_told_how_to_complete_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a b")
+    for words in (rf"medimg run --resume '{run}'$", "nothing was begun; start the command again"):
+        outer, inner = (hold_run(run, command=name) for name in ("evaluate", "explain"))
+        with pytest.raises(KeyboardInterrupt, match=words), outer, inner:
+            raise KeyboardInterrupt
+        (run / "config.json").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"state": "sleeping"}'])

@@ -5,11 +5,15 @@ and the pipeline are loaded by the command that needs them.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
+from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import plain_faults
 from medimg_baseline_cls.utils.threads import calm_threads
 from medimg_baseline_cls.utils.visible import show_hidden
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     calm_threads()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with plain_faults():
+        with plain_faults(), _stopping_on_signals():
             code = _dispatch(arguments)
             sys.stdout.flush()
         return code
@@ -48,14 +52,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunInterrupted as stop:
         _complain(str(stop))
         return EXIT_INTERRUPTED
-    except KeyboardInterrupt:
-        _complain("interrupted.")
+    except KeyboardInterrupt as stop:
+        if is_main_process():
+            _complain(str(stop) or "interrupted: start the command again.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # as in `medimg train --help | head`: nobody reads on
         _drop_unwritten()
         return EXIT_UNREAD
     except SystemExit as end:  # the flag parser has printed its help or its complaint
         return end.code if isinstance(end.code, int) else EXIT_OK
+
+
+@contextmanager
+def _stopping_on_signals() -> Generator[None, None, None]:
+    """Let what `kill` and SLURM send end a command as Ctrl-C does; repeats change nothing."""
+    names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    numbers = [signal.Signals[name] for name in names]
+    is_stopping, is_main_thread = False, threading.current_thread() is threading.main_thread()
+    ours = [n for n in numbers if is_main_thread and signal.getsignal(n) is signal.SIG_DFL]
+
+    def stop(*_: object) -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            raise KeyboardInterrupt
+
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _complain(*lines: str) -> None:

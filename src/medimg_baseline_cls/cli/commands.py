@@ -264,6 +264,12 @@ def _say_next(result: "RunResult", *words: str, more: str = "") -> None:
     """Write the commands that usually come next."""
     if is_main_process():
         run = quote_words(str(result.run_dir))
+        if result.outdated:
+            names = ", ".join(result.outdated)
+            open_log(None).info(
+                f"out of date now: {names}; to write them again: medimg run --resume {run}"
+            )
+            return
         commands = " && ".join(f"medimg {word} {run}" for word in words)
         open_log(None).info(f"next: {commands}{more}")
 

@@ -25,6 +25,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     do_runs,
     find_sweep,
     is_in_one_process,
+    naming_sweep,
 )
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -210,7 +211,8 @@ def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
 
     runs = [SweepRun(_fold_config(plan, fold), fold.title) for fold in plan.folds]
     do_runs(plan.folder, runs, kind=KIND, log=log, note=note)
-    return _summarize(plan, log=log)
+    with naming_sweep(plan.folder, runs, kind=KIND):
+        return _summarize(plan, log=log)
 
 
 def _fold_config(plan: _Plan, fold: _Fold) -> Config:

@@ -53,7 +53,7 @@ from medimg_baseline_cls.pipeline.session import (
     warn_of_threads,
 )
 from medimg_baseline_cls.pipeline.subgroups import evaluate_subgroups
-from medimg_baseline_cls.report.outdated import mark_outdated
+from medimg_baseline_cls.report.outdated import list_outdated, mark_outdated
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
@@ -153,8 +153,10 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
         print_patients(session, of_patients, overview=overview["patients"])
     if settled.entry.accepted and (run_dir / "predictions_new.csv").is_file():
         log.warn("predictions_new.csv was made before the change that was accepted: predict again")
+    if (count := overview["test_evaluations"]) > 1:
+        log.info(f"TEST has now been scored {count} times (test_log.csv)")
     log.info(f"results: {run_dir}")
-    return RunResult(run_dir, overview)
+    return RunResult(run_dir, overview, list_outdated(run_dir) if is_trained(run_dir) else ())
 
 
 def _score_splits(

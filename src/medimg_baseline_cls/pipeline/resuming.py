@@ -13,7 +13,7 @@ from medimg_baseline_cls.pipeline.commands import finish, is_evaluated
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import is_in_one_process, list_unfinished
 from medimg_baseline_cls.pipeline.training import resume
-from medimg_baseline_cls.report.outdated import is_current
+from medimg_baseline_cls.report.outdated import is_current, list_outdated
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.log import open_log
@@ -24,6 +24,7 @@ from medimg_baseline_cls.utils.runs import (
     is_trained,
     list_runs,
     read_status,
+    require_newest_begun,
 )
 
 
@@ -47,7 +48,9 @@ def resume_run(run: Path | str | None = None, *, output_dir: Path = Path("output
     wanted = run
     if wanted is None:
         wanted = _find_newest(output_dir)
-        open_log(None).info(f"the newest that is unfinished: {wanted}")
+        is_old = is_trained(wanted) and is_evaluated(wanted) and list_outdated(wanted)
+        why = " (evaluated again since its report was written)" if is_old else ""
+        open_log(None).info(f"the newest that is unfinished: {wanted}{why}")
     homes = (Path(wanted), output_dir / seeds.KIND.room / wanted)
     if any((home / seeds.KIND.plan_file).is_file() for home in homes):
         return seeds.resume_seeds(wanted, output_dir=output_dir)
@@ -65,12 +68,14 @@ def _find_newest(output_dir: Path) -> Path:
     """Return the newest run or sweep of which something is missing and that nobody works on."""
     runs = [(age_key(run), run) for run in _list_incomplete(output_dir)]
     sweeps = [(age_key(sweep), sweep) for sweep in list_unfinished(output_dir, kind=seeds.KIND)]
-    if not (runs or sweeps):
+    newest = max((*runs, *sweeps), default=(None, None))[1]
+    require_newest_begun(output_dir, newest, command="medimg run --resume")
+    if newest is None:
         raise RunError(
             f"no unfinished run or sweep of seeds is in {output_dir}: name one, as "
             "`medimg run --resume RUN`, or start a new one."
         )
-    return max((*runs, *sweeps))[1]
+    return newest
 
 
 def _list_incomplete(output_dir: Path) -> Iterator[Path]:

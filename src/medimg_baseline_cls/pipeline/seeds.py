@@ -30,6 +30,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     do_runs,
     find_sweep,
     is_in_one_process,
+    naming_sweep,
 )
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -142,9 +143,10 @@ def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
 
     steps = [SweepRun(_seed_config(plan, entry.seed), f"seed {entry.seed}") for entry in plan.runs]
     runs = do_runs(plan.folder, steps, kind=KIND, log=log, note=note)
-    for run in runs:
-        finish(run)
-    return _summarize(plan, runs, log=log)
+    with naming_sweep(plan.folder, steps, kind=KIND):
+        for run in runs:
+            finish(run)
+        return _summarize(plan, runs, log=log)
 
 
 def _seed_config(plan: _Plan, seed: int) -> Config:

@@ -40,10 +40,12 @@ class RunResult:
     Attributes:
         run_dir: the run folder.
         summary: the content of the JSON file that the command wrote, if any.
+        outdated: files of a complete run that show earlier results now.
     """
 
     run_dir: Path
     summary: Mapping[str, Any]
+    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,6 @@ def reopen_session(
         RunError: `run` is not a run folder.
     """
     run_dir = find_run(run, output_dir)
-    if not (run_dir / "config.json").is_file():
-        raise RunError(
-            f"{run_dir} was stopped before its settings were written (config.json is missing): "
-            "nothing of it can be resumed; start the run again."
-        )
     config = build_config(run_dir / "config.json")
     accelerator, precision = _open_device(config)
     if not is_alone:

@@ -7,7 +7,8 @@ and ends with the same results.
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,14 +86,8 @@ def do_runs(
         RunInterrupted: with the command that goes on.
     """
     try:
-        return [_do_run(runs, number, log=log, note=note) for number in range(len(runs))]
-    except (RunInterrupted, KeyboardInterrupt):
-        found = [find_own_run(run.config) for run in runs]
-        done = sum(run is not None and read_status(run) == "finished" for run in found)
-        raise RunInterrupted(
-            f"stopped with {done} of {len(runs)} runs finished; go on with: "
-            f"{kind.resume} {quote_words(str(folder))}"
-        ) from None
+        with naming_sweep(folder, runs, kind=kind):
+            return [_do_run(runs, number, log=log, note=note) for number in range(len(runs))]
     except ResourceError as error:
         # It is this folder that is resumed, not that of one run.
         raise ResourceError(error.fault, folder) from error.__cause__
@@ -101,6 +96,22 @@ def do_runs(
             # Nothing was trained: the new folder holds no more than what the error says.
             remove_folder(folder)
         raise
+
+
+@contextmanager
+def naming_sweep(
+    folder: Path, runs: Sequence[SweepRun], *, kind: SweepKind
+) -> Generator[None, None, None]:
+    """Raise an interruption of the block as RunInterrupted, with the command that goes on."""
+    try:
+        yield
+    except (RunInterrupted, KeyboardInterrupt):
+        found = [find_own_run(run.config) for run in runs]
+        done = sum(run is not None and read_status(run) == "finished" for run in found)
+        raise RunInterrupted(
+            f"stopped with {done} of {len(runs)} runs finished; go on with: "
+            f"{kind.resume} {quote_words(str(folder))}"
+        ) from None
 
 
 def find_own_run(config: Config) -> Path | None:

@@ -52,10 +52,12 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, write_json
 from medimg_baseline_cls.utils.locks import remove_folder
 from medimg_baseline_cls.utils.runs import (
+    NOTHING_BEGUN,
     hold_run,
     is_trained,
     mark_latest,
     newest_interrupted,
+    require_newest_begun,
     write_status,
 )
 from medimg_baseline_cls.utils.space import DiskNeed
@@ -103,7 +105,10 @@ def resume(
     Raises:
         RunError: there is nothing to resume, or the run has already finished training.
     """
-    folder = newest_interrupted(output_dir) if run is None else run
+    folder = run
+    if folder is None:
+        folder = newest_interrupted(output_dir)
+        require_newest_begun(output_dir, folder, command="medimg train --resume")
     if folder is None:
         raise RunError(
             f"no interrupted run is in {output_dir}/runs; name one: medimg train --resume RUN."
@@ -151,10 +156,12 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
             # The settings come last: with them the run can be resumed.
             write_status(session.run_dir, "training")
             write_settings(session, {**data.provenance, **_list_choices(session, model)})
-    except Exception:
+    except (Exception, KeyboardInterrupt) as error:
         # Nothing was trained: the new folder holds no more than what the error says.
         if session.is_main:
             remove_folder(session.run_dir)
+        if isinstance(error, KeyboardInterrupt):
+            error.args = (NOTHING_BEGUN,)
         raise
     return data, model
 

@@ -33,6 +33,16 @@ def mark_outdated(run_dir: Path) -> None:
             write_text_atomic(folder / _NOTE_NAME, f"{_TEXT}medimg report writes it again.\n")
 
 
+def list_outdated(run_dir: Path) -> tuple[str, ...]:
+    """Return the names of what carries the note."""
+    page = run_dir / PAGE
+    pages = [PAGE] if page.is_file() and not is_current(run_dir) else []
+    documents = [name for name in _DOCUMENTS if (run_dir / name).is_file()]
+    marked = [name for name in documents if _read(run_dir / name).startswith(_MARKDOWN)]
+    folders = [f"{name}/" for name in _FOLDERS if (run_dir / name / _NOTE_NAME).is_file()]
+    return (*pages, *marked, *folders)
+
+
 def is_current(run_dir: Path) -> bool:
     """Return whether there is a report of the results that the run folder has now."""
     page = run_dir / PAGE

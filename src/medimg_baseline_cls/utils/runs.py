@@ -23,16 +23,21 @@ from medimg_baseline_cls.utils.files import (
 )
 from medimg_baseline_cls.utils.locks import find_holder, hold_folder
 from medimg_baseline_cls.utils.log import SILENT, RunLog
-from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.own import MARKER, is_marked_output, mark_own
+from medimg_baseline_cls.utils.visible import quote_words
 
 RunState = Literal["training", "interrupted", "trained", "finished"]
 
 LATEST = "latest"
+NOTHING_BEGUN = "interrupted before training: nothing was begun; start the command again."
 _STATUS_FILE = "status.json"
 # The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
 _OF_SWEEP = re.compile(r"_(cv|seeds)\d{8}-\d{6}(-\d+)?_(r\d+f\d+|s\d+)(?=[_-]|$)")
 _SWEEP_FILES = ("seeds.json", "cv.json")
-_RUN_FILES = (_STATUS_FILE, "config.json")
+_SETTINGS_FILE = "config.json"
+_RUN_FILES = (_STATUS_FILE, _SETTINGS_FILE)
+# A folder with one of these was trained; where its settings are missing, they were lost.
+_TRAINED_FILES = ("last.pt", "best.pt", "history.csv", "test_log.csv", "eval_summary.json")
 
 
 def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> Path:
@@ -80,10 +85,16 @@ def hold_run(run: Path, *, command: str, log: RunLog = SILENT) -> Generator[None
 
     Raises:
         RunError: another process is the writer, or the folder is read-only.
+        KeyboardInterrupt: with the command that does the rest.
     """
-    with hold_folder(run, command=f"medimg {command}", log=log):
-        remove_temporaries(run)
-        yield
+    try:
+        with hold_folder(run, command=f"medimg {command}", log=log):
+            remove_temporaries(run)
+            yield
+    except KeyboardInterrupt as stop:
+        if not stop.args:
+            stop.args = (_describe_stop(run),)
+        raise
 
 
 def write_status(run: Path, state: RunState) -> None:
@@ -162,8 +173,8 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
     candidates = [Path(run), output_dir / "runs" / run]
     if str(run) == LATEST:
         candidates.reverse()
-    for candidate in candidates:
-        folder = _follow(candidate)
+    folders = [_follow(candidate) for candidate in candidates]
+    for folder in folders:
         if _is_run(folder):
             return folder
     known = [str(path) for path in list_runs(output_dir)[:3]]
@@ -174,10 +185,17 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
         "--output-dir, or start one with medimg train"
     )
     found = "is not a run folder"
-    if any(folder.is_dir() for folder in candidates):
-        found += " (config.json is missing), or was stopped before its settings were written"
     if any((Path(run) / name).is_file() for name in _SWEEP_FILES):
         found = "is a folder of several runs, of which this command takes one"
+    elif there := next((folder for folder in folders if folder.is_dir()), None):
+        if _is_trained_folder(there):
+            raise RunError(
+                f"config.json is missing in {there}, where a run was trained: restore it, from a "
+                "backup for example; without it the run cannot be read."
+            )
+        found += " (config.json is missing)"
+        if _is_unbegun(there):
+            found = "was stopped before its settings were written, so start its command again"
     raise RunError(f"{run} {found}: {advice}.")
 
 
@@ -192,7 +210,7 @@ def list_runs(output_dir: Path) -> list[Path]:
 
 def age_key(folder: Path) -> tuple[int, str]:
     """Return what orders runs and sweeps by the time of their last step, the newest last."""
-    files = [folder / name for name in (*_RUN_FILES, *_SWEEP_FILES)]
+    files = [folder / name for name in (*_RUN_FILES, *_SWEEP_FILES, MARKER)]
     times = [file.stat().st_mtime_ns for file in files if file.is_file()]
     return max(times, default=0), folder.name
 
@@ -208,8 +226,57 @@ def newest_interrupted(output_dir: Path) -> Path | None:
     return None
 
 
+def require_newest_begun(output_dir: Path, chosen: Path | None, *, command: str) -> None:
+    """Refuse to resume an older run where the newest was stopped before its settings were written.
+
+    Args:
+        output_dir: the folder that holds `runs`.
+        chosen: the newest run of which something is missing, if there is one.
+        command: that resumes it, for the message.
+
+    Raises:
+        RunError: with both.
+    """
+    folder = output_dir / "runs"
+    found = [f for f in folder.iterdir() if not f.is_symlink()] if folder.is_dir() else []
+    newest = max((f for f in found if _is_run(f) or _is_unbegun(f)), key=age_key, default=None)
+    if newest is None or not _is_unbegun(newest):
+        return
+    if chosen is not None and age_key(chosen) > age_key(newest):  # a sweep
+        return
+    older = ""
+    if chosen is not None:
+        older = f"; the newest unfinished one before it is resumed by: {command} "
+        older += quote_words(str(chosen))
+    raise RunError(
+        f"the newest run, {newest}, was stopped before its settings were written, and nothing of "
+        f"it can be resumed: start its command again, or remove the folder{older}"
+    )
+
+
+def _describe_stop(run: Path) -> str:
+    if _is_run(run):
+        return f"interrupted; the rest is done by: medimg run --resume {quote_words(str(run))}"
+    return NOTHING_BEGUN
+
+
+def _is_unbegun(folder: Path) -> bool:
+    """Return whether a folder was made for a run that was stopped before its settings were written.
+
+    One that a living process prepares is none.
+    """
+    is_made = folder.parent.name == "runs" and is_marked_output(folder)
+    is_empty = not (_is_run(folder) or _is_trained_folder(folder))
+    is_single = is_made and is_empty and not is_of_sweep(folder.name)
+    return is_single and find_holder(folder) is None
+
+
+def _is_trained_folder(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _TRAINED_FILES)
+
+
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _RUN_FILES)
+    return (folder / _SETTINGS_FILE).is_file()
 
 
 def _follow(path: Path) -> Path:
