@@ -106,7 +106,8 @@ class Config:
     """Column of the table with the patient (none: from the file name)."""
 
     split_column: Annotated[str | None, Field(examples=["split"])] = None
-    """Column of the table with train, val or test (none: split here)."""
+    """Column of the table with train, val or test (none: found by its name and values; the word
+    none: no column, TEST is drawn)."""
 
     subgroup_columns: Annotated[tuple[str, ...], Field(examples=[["sex", "scanner"]])] = ()
     """Columns of the table to keep beside each image, such as sex or scanner."""

@@ -100,6 +100,16 @@ def read_split(name: str) -> tuple[str | None, tuple[str, ...]]:
     return found.pop() if len(found) == 1 else None, tuple(others)
 
 
+def read_split_word(text: str) -> str | None:
+    """Return the split that a text means by itself; None for any other text.
+
+    >>> [read_split_word(text) for text in ("Training", "test set", "DEV", "a/test.png", "")]
+    ['train', 'test', 'val', None, None]
+    """
+    match = _SPLIT_WORD.fullmatch(re.sub(r"[\s_-]+", "", text.casefold()))
+    return None if match is None else SPLIT_WORDS[match[1]]
+
+
 def is_companion_name(name: str) -> bool:
     """Return whether a folder of this name holds masks or annotations, not images.
 

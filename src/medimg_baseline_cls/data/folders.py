@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from medimg_baseline_cls.data.folder_words import (
-    SPLIT_WORDS,
     find_level,
     is_companion_name,
     is_neutral,
@@ -23,7 +22,6 @@ from medimg_baseline_cls.data.folder_words import (
 from medimg_baseline_cls.data.read import FileSorter
 from medimg_baseline_cls.errors import DataError
 
-FOLDER_NAMES = SPLIT_WORDS
 EXPECTED = "expected train/<CLASS>/, test/<CLASS>/ and optionally val/<CLASS>/, or <CLASS>/ alone"
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 _TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-from medimg_baseline_cls.data.folders import FOLDER_NAMES, shorten_list
+from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.data.labels import LabelRule, Labels, read_labels
 from medimg_baseline_cls.data.listing import (
     ListedFile,
@@ -25,13 +25,18 @@ from medimg_baseline_cls.data.listing import (
 from medimg_baseline_cls.data.patients import find_patient_column
 from medimg_baseline_cls.data.positive import infer_positive_class
 from medimg_baseline_cls.data.spellings import Names, read_names
+from medimg_baseline_cls.data.split_column import (
+    NONE,
+    find_split_column,
+    read_split_column,
+)
 from medimg_baseline_cls.data.split_lists import apply_lists
 from medimg_baseline_cls.data.table_file import ABSENT, Columns, Table, read_table
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference, format_findings, parse_findings
 from medimg_baseline_cls.utils.memory import collector_paused
 from medimg_baseline_cls.utils.own import OwnFolders, is_marked_output
-from medimg_baseline_cls.utils.texts import clean_text, is_missing
+from medimg_baseline_cls.utils.texts import is_missing
 
 TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
 
@@ -45,7 +50,9 @@ class TableSettings:
         labels: the columns of labels and what they mean.
         group_column: the patient; None: from the file's name.
         finds_patients: without a group_column, take one that is called patient, subject, ...
-        split_column: train, val or test; None: no split.
+        split_column: train, val or test; None: no split, or the one that is found.
+        finds_split: without a split_column, take one whose values are train and test.
+        split_by: the setting that says what TEST is, whatever the table says.
         subgroup_columns: kept beside each image.
         site_column: that of them by which TEST is left out.
         join_rows: several rows of one image: "error" refuses them, "same" joins those with
@@ -60,6 +67,8 @@ class TableSettings:
     group_column: str | None = None
     finds_patients: bool = False
     split_column: str | None = None
+    finds_split: bool = False
+    split_by: str = ""
     subgroup_columns: tuple[str, ...] = ()
     site_column: str | None = None
     join_rows: Literal["error", "same", "any"] = "error"
@@ -89,6 +98,7 @@ def list_table(
         DataError: The table cannot be read, lacks a column, or a row is not as it must be.
     """
     table = read_table(manifest)
+    settings, said = _find_split(table, settings)
     if settings.finds_patients and settings.group_column is None:
         settings = replace(settings, group_column=_find_patient_column(table, settings))
     wanted = _wanted_columns(settings)
@@ -98,7 +108,8 @@ def list_table(
         notes += _strip_cells(table, name)
     paths = _read_paths(table, root=root, settings=settings)
     labels = _read_labels(table, settings.labels, manifest=manifest)
-    folders = _read_splits(table, settings, manifest=manifest)
+    split = settings.split_column
+    folders = None if split is None else read_split_column(table, split, where=str(manifest))
     names = {
         name: read_names(table.columns[name], column=name)
         for name in filter(None, (settings.group_column, *settings.subgroup_columns))
@@ -129,11 +140,25 @@ def list_table(
         kind="table",
         inferences=(
             *labels.inferences,
+            *said,
             *_note_patients(table, groups, column=settings.group_column),
             *(item for part in names.values() for item in part.inferences),
         ),
         group_column=settings.group_column,
     )
+
+
+def _find_split(
+    table: Table, settings: TableSettings
+) -> tuple[TableSettings, tuple[Inference, ...]]:
+    """Return the settings with the column of the split, as set or found, and what to say of it."""
+    if settings.split_column == NONE and NONE not in table.columns:
+        return replace(settings, split_column=None), ()
+    if settings.split_column is not None or not settings.finds_split:
+        return settings, ()
+    used = {settings.path_column, *settings.labels.columns, settings.group_column or ""}
+    column, said = find_split_column(table, used=used, instead=settings.split_by)
+    return replace(settings, split_column=column), said
 
 
 def _find_patient_column(table: Table, settings: TableSettings) -> str | None:
@@ -268,21 +293,6 @@ def _read_labels(table: Table, rule: LabelRule, *, manifest: Path) -> Labels:
         return read_labels(table.columns, rule, lines=table.lines)
     except DataError as error:
         raise DataError(f"{manifest}: {error}") from error
-
-
-def _read_splits(table: Table, settings: TableSettings, *, manifest: Path) -> list[str] | None:
-    if settings.split_column is None:
-        return None
-    cells = table.columns[settings.split_column]
-    names = {cell: FOLDER_NAMES.get(clean_text(cell).lower()) for cell in set(cells)}
-    unknown = sorted(cell for cell, name in names.items() if name is None)
-    if unknown:
-        line = table.lines[cells.index(unknown[0])]
-        raise DataError(
-            f"{manifest}, row {line}: {settings.split_column} is {unknown[0]!r}; expected train, "
-            "val or test."
-        )
-    return [cast(str, names[cell]) for cell in cells]
 
 
 def _require_sites(table: Table, names: Mapping[str, Names], *, column: str | None) -> None:

@@ -155,6 +155,12 @@ def table_settings(config: Config) -> TableSettings:
         group_column=config.group_column,
         finds_patients=config.group_regex == "auto",
         split_column=config.split_column,
+        finds_split=True,
+        split_by=", ".join(
+            f"--{name.replace('_', '-')}"
+            for name in ("num_folds", "site_column", "split_files")
+            if getattr(config, name)
+        ),
         subgroup_columns=tuple(dict.fromkeys((*config.subgroup_columns, *sites))),
         site_column=config.site_column,
         join_rows=config.join_rows,
