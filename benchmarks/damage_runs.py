@@ -35,7 +35,7 @@ SETTINGS = (
 # What differs between two uninterrupted runs too: times, places, and pages that show them.
 NOT_COMPARED = frozenset(
     "log.txt timings.csv env_report.json config.json test_log.csv report.html model_card.md "
-    "checklist.md".split()
+    "checklist.md training.csv training.tex".split()
 )
 LITTER = re.compile(r"\..*\.tmp|\..*\.waiting|\.building-.*|\.lock")
 UNSTARTED = "no unfinished run"

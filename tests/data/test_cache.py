@@ -427,6 +427,24 @@ def test_what_another_builder_is_writing_stays(tmp_path: Path, age: int) -> None
     assert list((tmp_path / "cache").iterdir()) == [cache.path]
 
 
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_what_a_builder_left_unlocked_is_known_by_its_name(tmp_path: Path, is_alive: bool) -> None:
+    paths = write_films(tmp_path / "data", 2)
+    code = "from medimg_baseline_cls.data.building import *; import pathlib, sys, time\n"
+    code += "print(name_building_folder(pathlib.Path(sys.argv[1])), flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        if not is_alive:
+            process.kill()
+            process.wait()
+        folder.mkdir(parents=True)
+        build(tmp_path / "data", paths, tmp_path / "cache")
+        process.kill()
+    assert folder.exists() == is_alive
+
+
 def test_leftovers_are_removed_a_day_later(tmp_path: Path) -> None:
     paths = write_films(tmp_path / "data", 2)
     old, young = tmp_path / "cache/.building-old", tmp_path / "cache/.building-young"

@@ -211,6 +211,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage = Stage()
     monkeypatch.setattr(sweep, "train", stage.train)
     monkeypatch.setattr(sweep, "evaluate", stage.evaluate)
+    monkeypatch.setattr(sweep, "is_evaluated", lambda run: read_status(run) == "finished")
     return stage
 
 

@@ -18,7 +18,8 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.pipeline import evaluate, explain, lock, report, resume
 from medimg_baseline_cls.pipeline import evaluation as command
-from medimg_baseline_cls.utils.files import sha256_file
+from medimg_baseline_cls.pipeline.resuming import resume_run
+from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.runs import hold_run, read_status, write_status
 
 ConfigMaker = Callable[..., Config]
@@ -229,6 +230,26 @@ def test_a_score_that_was_interrupted_is_logged_and_completed(
     assert rows[-1]["reason"].startswith("for the revision; interrupted, and completed with")
     assert rows[-1] | {"reason": ""} == stopped | {"reason": ""}
     assert {name: (quick / name).read_bytes() for name in RESULTS} == before
+
+
+def test_a_first_score_that_was_killed_before_its_summary_is_no_second_look(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("test_log.csv", "eval_summary.json"):
+        (quick / name).unlink()
+    write_status(quick, "trained")
+
+    def stop(path: Path, content: Any) -> None:
+        if path.name == "eval_summary.json":
+            raise KeyboardInterrupt
+        write_json(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(command, "write_json", stop)
+        evaluate(quick)
+    assert resume_run(quick).summary["test_evaluations"] == 1
+    (row,) = read_rows(quick / "test_log.csv")
+    assert "interrupted, and completed" in row["reason"]
 
 
 def test_an_interrupted_score_is_not_completed_by_another_network(

@@ -22,6 +22,8 @@ from medimg_baseline_cls.utils.locks import (
     find_holder,
     hold_folder,
     is_abandoned,
+    is_name_of_dead_process,
+    name_this_process,
     remove_folder,
 )
 from medimg_baseline_cls.utils.log import RunLog
@@ -295,3 +297,12 @@ def test_a_lock_file_that_names_nobody_is_nobodys(tmp_path: Path, text: str) -> 
     with hold_folder(tmp_path, command="medimg train"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_this_process_is_that_of_a_living_one() -> None:
+    name = name_this_process()
+    host, _, _ = name.rpartition("-")
+    assert not is_name_of_dead_process(name)
+    others = ("", "x", f"{host}-", f"{host}-abc", f"{host}-123", f"other-{host}-1.1", "other-1.1")
+    assert not any(map(is_name_of_dead_process, others))  # unknown: not ours, or not complete
+    assert is_name_of_dead_process(f"{host}-{2**22 + 1}.1")

@@ -1,7 +1,8 @@
 """Folders in which arrays of the pixel cache are made before they are moved to their places.
 
-Each is hidden and locked by its builder. One whose builder was killed is removed as soon as anybody
-uses the cache; where that cannot be known (another host, no locks), a day later.
+Each is hidden, named after its builder, and locked while it is filled. One whose builder was
+killed is removed as soon as anybody uses the cache; where that cannot be known (another host), a
+day later.
 """
 
 import secrets
@@ -11,7 +12,14 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from medimg_baseline_cls.utils.locks import find_holder, hold_folder, is_abandoned
+from medimg_baseline_cls.utils.locks import (
+    LOCK_NAME,
+    find_holder,
+    hold_folder,
+    is_abandoned,
+    is_name_of_dead_process,
+    name_this_process,
+)
 from medimg_baseline_cls.utils.own import mark_own
 
 PREFIX = ".building-"
@@ -42,16 +50,26 @@ def being_built(folder: Path) -> Generator[None, None, None]:
 
 def name_building_folder(cache_dir: Path) -> Path:
     """Return a name that no other builder has."""
-    return cache_dir / f"{PREFIX}{secrets.token_hex(8)}"
+    return cache_dir / f"{PREFIX}{name_this_process()}-{secrets.token_hex(8)}"
 
 
 def remove_abandoned(cache_dir: Path) -> None:
     """Remove what builders that were killed left behind, where it can be removed."""
     for leftover in cache_dir.glob(f"{PREFIX}*"):
         with suppress(OSError):  # its builder has finished meanwhile, or the cache is read-only
-            is_old = time.time() - leftover.stat().st_mtime > _STALE_SECONDS
-            if is_abandoned(leftover) or (is_old and find_holder(leftover) is None):
+            if _is_left_behind(leftover):
                 remove_path(leftover)
+
+
+def _is_left_behind(folder: Path) -> bool:
+    if (folder / LOCK_NAME).exists() and is_abandoned(folder):
+        return True
+    # Before and after it is locked, its name alone tells.
+    builder = folder.name.removeprefix(PREFIX).rpartition("-")[0]
+    if not (folder / LOCK_NAME).exists() and is_name_of_dead_process(builder):
+        return True
+    is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
+    return is_old and find_holder(folder) is None
 
 
 def remove_path(path: Path) -> None:

@@ -144,9 +144,10 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     of_patients: Mapping[str, Summary] = {}
     if patients is not None:
         of_patients, overview["patients"] = score_patients(session, patients, test=test)
-    write_json(run_dir / "eval_summary.json", overview)
-    if is_trained(run_dir):  # else it can still be gone on with
+    if is_trained(run_dir):  # else training can still be resumed
         write_status(run_dir, "finished")
+    # Last of all: with it the evaluation counts as complete.
+    write_json(run_dir / "eval_summary.json", overview)
     mark_latest(run_dir)
     _print_results(session, summaries, overview=overview)
     if of_patients:

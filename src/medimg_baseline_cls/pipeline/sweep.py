@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import MedimgError, ResourceError, RunError, RunInterrupted
+from medimg_baseline_cls.pipeline.commands import is_evaluated
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.training import resume, train
 from medimg_baseline_cls.utils.locks import remove_folder
@@ -170,6 +171,6 @@ def _do_run(
     elif state == "interrupted":
         resume(run)
     note(number, run)
-    if state != "finished":
+    if not is_evaluated(run):
         evaluate(run)
     return run

@@ -9,6 +9,7 @@ A second writer is refused with one sentence that names the first.
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -142,6 +143,19 @@ def is_abandoned(folder: Path) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+def name_this_process() -> str:
+    """Return a part of a file name that only this process bears, on any host."""
+    return f"{socket.gethostname()}-{_own_mark().replace(':', '.')}"
+
+
+def is_name_of_dead_process(name: str) -> bool:
+    """Return whether `name_this_process` of a process of this host that has ended gave a name."""
+    host, _, mark = name.rpartition("-")
+    if host != socket.gethostname() or not re.fullmatch(r"\d+\.\d+", mark):
+        return False  # unknown; some systems do not tell when a process was started
+    return not _lives_here(Holder(host, mark.replace(".", ":"), ""))
 
 
 def remove_folder(folder: Path) -> None:
