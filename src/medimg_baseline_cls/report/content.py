@@ -183,10 +183,7 @@ def _summaries(folder: Path) -> Mapping[str, Json]:
 def _json(path: Path) -> Json:
     if not path.is_file():
         return {}
-    content = read_json(path)
-    if not isinstance(content, Mapping):
-        raise RunError(f"{path} must hold a JSON object; restore it, or run the stage again.")
-    return cast(Json, content)
+    return read_json(path)
 
 
 def _rows(path: Path, *, read: Callable[[Path], Rows] = read_csv) -> Rows:
