@@ -13,6 +13,7 @@ from medimg_baseline_cls.pipeline.anonymous import (
 )
 from medimg_baseline_cls.pipeline.evaluation import evaluate
 from medimg_baseline_cls.pipeline.explanation import explain
+from medimg_baseline_cls.pipeline.gaps import RESULTS, describe_state, find_gaps
 from medimg_baseline_cls.pipeline.session import RunResult
 from medimg_baseline_cls.pipeline.training import train
 from medimg_baseline_cls.report.html import write_report
@@ -22,11 +23,6 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run, read_status
-
-_RESULTS = (
-    *("thresholds.json", "predictions_val.csv", "predictions_test.csv", "mistakes.csv"),
-    *("val_summary.json", "test_summary.json", "eval_summary.json"),
-)
 
 
 @ending_plainly(is_resumable=False)
@@ -60,7 +56,9 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
     pseudonyms = load_pseudonyms() if anonymous_ids or stays_anonymous else None
     if pseudonyms is not None:
         write_anonymous(run_dir, pseudonyms)
-    page = write_report(run_dir, pseudonyms=pseudonyms)  # last of all: with it the run is complete
+    gaps = find_gaps(run_dir)
+    # Last of all: with the page the run is complete.
+    page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
     if pseudonyms is not None:
         log.info(
             f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
@@ -71,6 +69,8 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
                 "explain had --anonymous-ids"
             )
     _note_odd_readings(run_dir, log)
+    for warning in (*gaps.values(), *filter(None, [describe_state(run_dir)])):
+        log.warn(warning)
     log.info(f"report: {page}")
     return RunResult(run_dir, {"report": str(page)})
 
@@ -124,6 +124,6 @@ def finish(run_dir: Path) -> RunResult:
 
 def is_evaluated(run_dir: Path) -> bool:
     """Return whether the last evaluation of a run came to its end, and its results are there."""
-    if any(not (run_dir / name).is_file() for name in ("status.json", *_RESULTS)):
+    if any(not (run_dir / name).is_file() for name in ("status.json", *RESULTS)):
         return False
     return read_status(run_dir) == "finished" and is_completed(run_dir, read_log(run_dir))

@@ -27,6 +27,7 @@ from medimg_baseline_cls.report.performance import (
     with_interval,
 )
 from medimg_baseline_cls.report.tables import Row, Table
+from medimg_baseline_cls.utils.visible import quote_words
 
 _FIRST_SCREEN_TOPICS = ("positive class", "patients")
 
@@ -68,7 +69,7 @@ def summarize_run(content: RunContent) -> Answer:
         statistics=tuple(_statistics(content, split)) if split else (),
         points=_tabulate_answer(content, split) if split else None,
         facts=tuple(_facts(content)),
-        warnings=tuple(hide_paths(format_setting(item)) for item in listed),
+        warnings=tuple(hide_paths(format_setting(item)) for item in (*content.gaps, *listed)),
         pending=tuple(_pending(content)),
     )
 
@@ -253,12 +254,7 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     config, size = content.config, content.config.get("image_size")
     yield "Network", f"{config.get('arch', 'unknown')}{f', {size} × {size} px' if size else ''}"
     yield "First weights", describe_weights(content)
-    stages = [
-        f"{config[f'{s}_epochs']} {name_stage(s).lower()}"
-        for s in ("head", "finetune")
-        if f"{s}_epochs" in config
-    ]
-    if stages:
+    if stages := list(_count_epochs(content)):
         yield "Epochs", ", ".join(stages)
     checkpoint = as_mapping(content.evaluation.get("checkpoint"))
     if checkpoint:
@@ -286,6 +282,18 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     yield "Seed", format_setting(config.get("seed"))
 
 
+def _count_epochs(content: RunContent) -> Iterator[str]:
+    """Yield the epochs of each stage; where fewer are done than were planned, both."""
+    for stage in ("head", "finetune"):
+        planned = content.config.get(f"{stage}_epochs")
+        if planned is None:
+            continue
+        done = sum(row["stage"] == stage for row in content.history)
+        is_whole = done == planned or not content.history
+        count = f"{planned}" if is_whole else f"{done} of {planned}"
+        yield f"{count} {name_stage(stage).lower()}"
+
+
 def _weights_report(content: RunContent) -> Json:
     for source in (content.provenance, content.environment, content.evaluation):
         for key in ("weights", "weights_report"):
@@ -296,15 +304,18 @@ def _weights_report(content: RunContent) -> Json:
 
 
 def _pending(content: RunContent) -> Iterator[str]:
+    resumed = quote_words("medimg", "run", "--resume", content.name)
     if not content.history:
         yield "No epoch has ended yet."
+    if content.is_stopped:
+        yield f"Training was stopped before its end: {resumed} does the rest."
     if len(content.test_log) > (value_of(content.evaluation.get("test_evaluations")) or 0):
-        yield "The last evaluation was interrupted. medimg run --resume completes it."
+        yield f"The last evaluation was interrupted: {resumed} completes it."
     elif not content.summaries:
-        yield "Not evaluated yet. medimg run --resume does that and the rest."
+        yield f"Not evaluated yet: {resumed} does that and the rest."
     elif "test" not in content.summaries:
         yield "TEST has not been scored yet: the figures here are those of VAL."
     if content.mistakes and not any(content.panels.values()):
-        flag = " --anonymous-ids" if content.config.get("anonymous_ids") else ""
-        command = f"medimg explain{flag}"
+        flag = ["--anonymous-ids"] if content.config.get("anonymous_ids") else []
+        command = quote_words("medimg", "explain", *flag, content.name)
         yield f"The mistakes have no Grad-CAM panels yet. The next command is {command}."

@@ -3,8 +3,9 @@
 Only config.json must be there. Nothing outside the run folder is opened.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,8 @@ class RunContent:
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
         nearest: row of split.csv, as text, to the small PNG of a training image.
+        status: how far the run got.
+        gaps: a warning for each file that is missing or cannot be read.
     """
 
     name: str
@@ -53,6 +56,13 @@ class RunContent:
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
     nearest: Mapping[str, Path]
+    status: Json
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether training was stopped before its end."""
+        return self.status.get("state") in ("training", "interrupted")
 
     @property
     def provenance(self) -> Json:
@@ -112,8 +122,12 @@ class RunContent:
         return None
 
 
-def read_run(run_dir: Path) -> RunContent:
+def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunContent:
     """Read everything that the report shows of a run folder.
+
+    Args:
+        run_dir: the run folder.
+        gaps: names of files that count as missing, each with a warning.
 
     Raises:
         RunError: the folder or its config.json is missing, or a file is garbled.
@@ -123,12 +137,13 @@ def read_run(run_dir: Path) -> RunContent:
             f"{run_dir} holds no config.json, so it is not a run folder; "
             f"name a folder that `medimg train` or `medimg run` has made."
         )
+    _json, _rows = partial(_read_json, gaps=gaps or {}), partial(_read_rows, gaps=gaps or {})
     return RunContent(
         name=run_dir.resolve().name,
         config=_json(run_dir / "config.json"),
         environment=_json(run_dir / "env_report.json"),
         evaluation=_json(run_dir / "eval_summary.json"),
-        summaries=_summaries(run_dir),
+        summaries=_summaries(run_dir, gaps or ()),
         patient_summaries=_summaries(run_dir / "patients"),
         calibration=_json(run_dir / "calibration.json"),
         recalibration=_json(run_dir / "recalibration.json"),
@@ -144,6 +159,8 @@ def read_run(run_dir: Path) -> RunContent:
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
         nearest={path.stem: path for path in _pictures(run_dir / "gradcam" / "nearest")},
+        status=_json(run_dir / "status.json"),
+        gaps=tuple((gaps or {}).values()),
     )
 
 
@@ -175,19 +192,25 @@ def number_of(text: str | None) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _summaries(folder: Path) -> Mapping[str, Json]:
-    summaries = {split: _json(folder / f"{split}_summary.json") for split in ("val", "test")}
+def _summaries(folder: Path, gaps: Collection[str] = ()) -> Mapping[str, Json]:
+    names = {split: f"{split}_summary.json" for split in ("val", "test")}
+    summaries = {split: _read_json(folder / names[split], gaps=gaps) for split in names}
     return {split: summary for split, summary in summaries.items() if summary}
 
 
-def _json(path: Path) -> Json:
-    if not path.is_file():
+def _read_json(path: Path, *, gaps: Collection[str]) -> Json:
+    if path.name in gaps or not path.is_file():
         return {}
-    return read_json(path)
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        raise RunError(f"{path} must hold a JSON object; restore it, or run the stage again.")
+    return cast(Json, content)
 
 
-def _rows(path: Path, *, read: Callable[[Path], Rows] = read_csv) -> Rows:
-    return read(path) if path.is_file() else ()
+def _read_rows(
+    path: Path, *, gaps: Collection[str], read: Callable[[Path], Rows] = read_csv
+) -> Rows:
+    return () if path.name in gaps or not path.is_file() else read(path)
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:

@@ -5,6 +5,7 @@ The page needs no network; its one script sorts the mistakes, and the page is wh
 bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ from medimg_baseline_cls.utils.files import write_text_atomic
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 
 
-def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path:
+def write_report(
+    run_dir: Path, *, pseudonyms: Pseudonyms | None = None, gaps: Mapping[str, str] | None = None
+) -> Path:
     """Write report.html, tables/, model_card.md and checklist.md, from what the run holds so far.
 
     Stages that have not run yet are left out, and named at the top of the page.
@@ -54,6 +57,7 @@ def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path
     Args:
         run_dir: the run folder.
         pseudonyms: shown instead of file names and patients; None shows these.
+        gaps: names of files that are not read, missing or faulty ones, each with a warning.
 
     Returns:
         The path of report.html.
@@ -61,7 +65,7 @@ def write_report(run_dir: Path, *, pseudonyms: Pseudonyms | None = None) -> Path
     Raises:
         RunError: config.json is missing, or a file of the run is garbled.
     """
-    content, path = read_run(run_dir), run_dir / PAGE
+    content, path = read_run(run_dir, gaps=gaps or {}), run_dir / PAGE
     if pseudonyms is not None:
         content = hide_content(content, pseudonyms)
     content = show_content(content)

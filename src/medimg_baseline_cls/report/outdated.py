@@ -3,14 +3,15 @@
 A page that is open elsewhere or was copied cannot know; one in the run folder says so on top.
 """
 
+from html import escape
 from pathlib import Path
 
 from medimg_baseline_cls.utils.files import write_text_atomic
+from medimg_baseline_cls.utils.visible import quote_words
 
 PAGE = "report.html"
-_TEXT = "Out of date: the results of this run were replaced after this was written. "
-_HTML = f'<p class="pending outdated">{_TEXT}<code>medimg report</code> writes it again.</p>'
-_MARKDOWN = f"> **{_TEXT}`medimg report` writes it again.**\n\n"
+_TEXT = "Out of date: the results of this run were replaced after this was written."
+_HTML, _MARKDOWN = f'<p class="pending outdated">{_TEXT}', f"> **{_TEXT}"
 _DOCUMENTS = ("model_card.md", "checklist.md")
 _FOLDERS = ("tables", "anonymous")
 _NOTE_NAME = "OUT_OF_DATE.txt"
@@ -22,15 +23,17 @@ def mark_outdated(run_dir: Path) -> None:
     Pages and documents begin with the note; a folder of tables has it in a file of its own.
     """
     page = run_dir / PAGE
+    command = quote_words("medimg", "report", run_dir.resolve().name)
+    note = f"{_HTML} <code>{escape(command)}</code> writes it again.</p>"
     if page.is_file() and is_current(run_dir):
         head, body, rest = _read(page).partition("<body>\n")
-        write_text_atomic(page, f"{head}{body}{_HTML}\n{rest}" if body else f"{_HTML}\n{head}")
+        write_text_atomic(page, f"{head}{body}{note}\n{rest}" if body else f"{note}\n{head}")
     for path in (run_dir / name for name in _DOCUMENTS):
         if path.is_file() and not (text := _read(path)).startswith(_MARKDOWN):
-            write_text_atomic(path, _MARKDOWN + text)
+            write_text_atomic(path, f"{_MARKDOWN} `{command}` writes it again.**\n\n{text}")
     for folder in (run_dir / name for name in _FOLDERS):
         if folder.is_dir():
-            write_text_atomic(folder / _NOTE_NAME, f"{_TEXT}medimg report writes it again.\n")
+            write_text_atomic(folder / _NOTE_NAME, f"{_TEXT} {command} writes it again.\n")
 
 
 def list_outdated(run_dir: Path) -> tuple[str, ...]:
