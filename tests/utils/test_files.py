@@ -210,3 +210,34 @@ def test_a_private_file_is_never_open_to_others(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("null", "[]", "3", '"x"', "", "{", "[" * 100_000, '{"a":' * 100_000),
+        *('{"n": ' + "9" * 5000 + "}", "\ufeff{}"),
+    ],
+)
+def test_json_that_is_no_object_or_was_garbled_is_refused_in_one_sentence(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match=r"config\.json (is not valid|does not contain)") as caught:
+        read_json(path)
+    assert len(str(caught.value)) < len(str(path)) + 200
+    assert "restore it" in str(caught.value)
+
+
+def test_json_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunError, match=r"x\.json is not valid JSON \(it is not text in UTF-8"):
+        read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\r\n\r\n"])
+def test_an_empty_csv_is_said_to_be_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(RunError, match="is empty or has no header: restore it, or run the stage"):
+        read_csv(tmp_path / "history.csv")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from medimg_baseline_cls.config.messages import show_value
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.parsing import explain_parse_error
 from medimg_baseline_cls.utils.texts import read_bins
 
 if TYPE_CHECKING:
@@ -89,27 +90,28 @@ def _check_classes(config: "Config") -> list[str]:
 def _check_group_regex(group_regex: str) -> list[str]:
     if group_regex in ("auto", "none"):
         return []
-    try:
-        re.compile(group_regex)
-    except re.error as error:
-        return [
-            f"group_regex = {group_regex} is no regular expression ({error}): "
-            r"expected auto, none, or one such as ^(patient\d+)_."
-        ]
-    return []
+    _, mistakes = _compile(
+        group_regex, "group_regex", expected=r"expected auto, none, or one such as ^(patient\d+)_."
+    )
+    return mistakes
 
 
 def _check_subgroups(subgroup_regex: str) -> list[str]:
     if subgroup_regex in ("auto", "none"):
         return []
     expected = "expected auto, none, or one with named groups such as (?P<view>PA|AP)."
-    try:
-        pattern = re.compile(subgroup_regex)
-    except re.error as error:
-        return [f"subgroup_regex = {subgroup_regex} is no regular expression ({error}): {expected}"]
-    if not pattern.groupindex:
+    pattern, mistakes = _compile(subgroup_regex, "subgroup_regex", expected=expected)
+    if pattern is not None and not pattern.groupindex:
         return [f"subgroup_regex = {subgroup_regex} names no subgroup: {expected}"]
-    return []
+    return mistakes
+
+
+def _compile(text: str, name: str, *, expected: str) -> tuple[re.Pattern[str] | None, list[str]]:
+    try:
+        return re.compile(text), []
+    except (re.error, RecursionError, OverflowError) as error:
+        shown, reason = show_value(text), explain_parse_error(error)
+        return None, [f"{name} = {shown} is no regular expression ({reason}): {expected}"]
 
 
 def _check_bins(subgroup_bins: Sequence[str]) -> list[str]:

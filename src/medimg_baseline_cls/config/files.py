@@ -9,15 +9,17 @@ import dataclasses
 import json
 import re
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from medimg_baseline_cls.config.groups import rename_aliases
-from medimg_baseline_cls.config.messages import SettingsError
+from medimg_baseline_cls.config.messages import SettingsError, shorten_value, show_value
 from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.parsing import parsing
 
 _NOT_SETTINGS = ("provenance",)
 _SWITCH = "tag:yaml.org,2002:bool"
@@ -52,17 +54,15 @@ def load_config_file(path: Path) -> dict[str, Any]:
     if read is None:
         raise ConfigError(f"{path}: expected a settings file that ends in .yaml, .toml or .json.")
     try:
-        values = read(path.read_text(encoding="utf-8-sig"))
+        with parsing(lambda reason: ConfigError(f"{path} cannot be understood: {reason}.")):
+            values = read(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be understood: {reason}.") from None
-    if values is None:
+    if values is None and path.suffix.lower() != ".json":
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings such as image_size: 224, one per line.")
-    named = {str(name): values[name] for name in values if name not in _NOT_SETTINGS}
+    named = {shorten_value(name): values[name] for name in values if name not in _NOT_SETTINGS}
     return rename_aliases(named)
 
 
@@ -101,6 +101,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         return _refuse_twins(self.construct_pairs(node, deep=True))
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            line, shown = node.start_mark.line + 1, show_value(node.value)
+            kind = node.tag.rpartition(":")[2]
+            raise ValueError(f"line {line}: {shown} cannot be read as {kind}") from error
+
 
 _UniqueKeyLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rules if tag != _SWITCH]
@@ -114,7 +124,9 @@ _UniqueKeyLoader.add_implicit_resolver(
 def _refuse_twins(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     values: dict[Any, Any] = {}
     for key, value in pairs:
+        if not isinstance(key, str | int | float | date | None):
+            raise ValueError(f"{show_value(key)} is not a name")
         if key in values:
-            raise ValueError(f"{key} is given twice")
+            raise ValueError(f"{show_value(key)} is given twice")
         values[key] = value
     return values

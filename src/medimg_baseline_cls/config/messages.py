@@ -1,12 +1,14 @@
 """Sentences about settings: pydantic's errors in, what was found, expected and near out."""
 
 import difflib
+import re
+import reprlib
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -20,6 +22,12 @@ _KIND_WORDS: dict[Any, str] = {
     Path: "a path",
     tuple: "a list of names",
 }
+# NUL, and half of a character, which JSON can name; bytes outside UTF-8 are U+DC80 to U+DCFF.
+_FORBIDDEN = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+_UNNAMABLE = r"a NUL or half a character (\ud800)"
+_MAX_ITEMS, _MAX_LETTERS = 30, 200
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 2
 _YAML_MARKS = "|>@`%&*!"  # a plain text of YAML cannot begin with one
 _FOREIGN_NAMES: dict[str, str] = {
     "imgsz": "image_size",
@@ -100,15 +108,17 @@ def describe_mistakes(
             continue
         if name in facts:
             value = item["input"]
-            sentences[name] = (
-                f"{name} = {show_value(value)}: expected {describe_field(facts[name])}."
+            sentences[name] = f"{name} = {show_value(value)}" + (
+                f" contains {_UNNAMABLE}, which no name can contain: leave it out."
+                if is_unnamable(value)
+                else f": expected {describe_field(facts[name])}."
             )
         elif item["type"] == "unexpected_positional_argument":
             sentences[name] = "settings are given by name, for example Config(image_size=224)."
         else:
             near = suggest_fields(name, facts, aliases=aliases)
             hint = f"did you mean {' or '.join(near)}?" if near else "see medimg train --help."
-            sentences[name] = f"no setting is called {name!r}: {hint}"
+            sentences[name] = f"no setting is called {shorten_value(name)!r}: {hint}"
     return tuple(sentences.values())
 
 
@@ -141,16 +151,39 @@ def suggest_fields(
 
 
 def show_value(value: Any) -> str:
-    """Return a value as one would write it in a settings file."""
+    """Return a value as one would write it in a settings file; a long one is cut.
+
+    >>> show_value([1, "a"]), show_value([[1] * 99] * 99).endswith("...]")
+    ('[1, a]', True)
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
         return "none"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(str(item) for item in value)}]"
-    text = str(value)
+        items = cast(list[Any] | tuple[Any, ...], value)
+        shown = ", ".join(map(shorten_value, items[:_MAX_ITEMS]))
+        more = len(items) > _MAX_ITEMS or len(shown) > _MAX_LETTERS
+        return f"[{shown[:_MAX_LETTERS]}{', ...' if more else ''}]"
+    text = shorten_value(value)
     is_odd = not text or any(map(str.isspace, text)) or text[0] in _YAML_MARKS
     return repr(text) if is_odd else text
+
+
+def is_unnamable(value: Any) -> bool:
+    """Return whether a text, or one of several, contains what no name of a file can contain."""
+    items = cast(Sequence[Any], value if isinstance(value, list | tuple) else (value,))
+    return any(isinstance(item, str) and _FORBIDDEN.search(item) is not None for item in items)
+
+
+def shorten_value(value: Any) -> str:
+    """Return a value as text, cut after some letters: it may contain itself, or be endless."""
+    try:
+        is_nested = isinstance(value, list | tuple | dict | set)
+        text = _BRIEF.repr(value) if is_nested else str(value)
+    except ValueError:  # Python refuses to write such numbers
+        text = "a number of thousands of digits"
+    return text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}..."
 
 
 def _read_facts(info: Any) -> FieldFacts:

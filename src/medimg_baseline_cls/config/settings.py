@@ -5,6 +5,7 @@ mistake: unknown names, wrong types, values out of range, settings that contradi
 other or would do nothing. The string under a field is its help in `medimg train --help`.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +27,7 @@ from medimg_baseline_cls.config.messages import (
     FieldFacts,
     SettingsError,
     describe_mistakes,
+    is_unnamable,
     read_field_facts,
 )
 
@@ -321,12 +323,16 @@ class Config:
             raise ValueError("a switch")
         if isinstance(value, str) and not value.strip():
             raise ValueError("empty")
+        if is_unnamable(value) or (isinstance(value, int) and abs(value) >= 2**63):
+            raise ValueError("no name, or a number that no file keeps")
         return value
 
     @field_validator("data_dir", "output_dir", "cache_dir", "weights", "manifest")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
+        with suppress(RuntimeError):  # of a user who is not known: taken as it is
+            return None if value is None else value.expanduser()
+        return value
 
 
 def field_facts() -> dict[str, FieldFacts]:

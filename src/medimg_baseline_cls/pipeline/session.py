@@ -139,8 +139,8 @@ def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:
 
 def read_provenance(run_dir: Path) -> dict[str, Any]:
     """Return what the first stages inferred: classes, colour, split strategy, weights."""
-    settings = cast(dict[str, Any], read_json(run_dir / "config.json"))
-    if "provenance" not in settings:
+    settings = read_json(run_dir / "config.json")
+    if not isinstance(settings.get("provenance"), dict):
         raise RunError(
             f"{run_dir / 'config.json'} has no provenance: the run stopped before its data "
             f"were prepared; start it again with `medimg train --config {run_dir}/config.json`."

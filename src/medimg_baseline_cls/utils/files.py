@@ -15,18 +15,20 @@ import secrets
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.utils.faults import plain_faults
+from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.visible import escape_json
 
 # Names of files are bytes on POSIX: what is not UTF-8 must survive a round trip too.
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _NEEDS_QUOTES = frozenset(',"\r\n')
+_REWRITE = "restore it, or run the stage that writes it again"
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -98,20 +100,18 @@ def write_json(path: Path, content: Any) -> None:
     write_text_atomic(path, escape_json(text) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that contains an object, as all of ours do.
 
     Raises:
-        RunError: The file is missing or is not JSON.
+        RunError: The file is missing, is not JSON, or contains something else.
     """
-    text = _read_text(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RunError(
-            f"{path} is not valid JSON ({error}); it was changed after it was written: "
-            "restore it, or run the stage that writes it again."
-        ) from error
+    _require(path)
+    with parsing(lambda reason: _refuse_json(path, f"is not valid JSON ({reason})")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise _refuse_json(path, "does not contain a JSON object")
+    return cast(dict[str, Any], content)
 
 
 def write_csv(
@@ -162,9 +162,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     _require(path)
     with path.open(encoding=_ENCODING, errors=_ERRORS, newline="") as file:
         try:
-            header, *rows = list(csv.reader(file, strict=True))
-        except (csv.Error, ValueError) as error:
-            raise RunError(f"{path} is not a readable CSV file ({error}).") from error
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        except csv.Error as error:
+            raise RunError(f"{path} is not a readable CSV file ({error}): {_REWRITE}.") from error
+    if not header:
+        raise RunError(f"{path} is empty or has no header: {_REWRITE}.")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise RunError(
@@ -203,12 +205,8 @@ def _require(path: Path) -> None:
         )
 
 
-def _read_text(path: Path) -> str:
-    _require(path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is not text in UTF-8 ({error}).") from error
+def _refuse_json(path: Path, found: str) -> RunError:
+    return RunError(f"{path} {found}; it was changed after it was written: {_REWRITE}.")
 
 
 def _cell_text(cell: object) -> str:

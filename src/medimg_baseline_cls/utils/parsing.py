@@ -1,0 +1,48 @@
+"""Turn whatever a parser raises for somebody's file into the reason of one sentence.
+
+On damaged or hostile files parsers raise far more than they document: a RecursionError for deep
+nesting, an IndexError for an empty number. What the machine refuses, and our own errors, pass.
+"""
+
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from medimg_baseline_cls.errors import MedimgError
+
+_MAX_LETTERS = 300
+
+
+@contextmanager
+def parsing(refuse: Callable[[str], MedimgError]) -> Generator[None, None, None]:
+    """Raise what a parser raises in the block as the error that `refuse` makes of the reason.
+
+    Args:
+        refuse: is given half a sentence, such as "it is nested too deeply".
+    """
+    try:
+        yield
+    except (MedimgError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise refuse(explain_parse_error(error)) from error
+
+
+def explain_parse_error(error: Exception) -> str:
+    """Return why a text cannot be read, in words for the one who wrote it.
+
+    >>> explain_parse_error(RecursionError("maximum recursion depth exceeded"))
+    'it is nested too deeply'
+    """
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "it is not text in UTF-8"
+    if isinstance(error, OverflowError):
+        return "a number in it is too large"
+    text = " ".join(str(error).split())
+    if "set_int_max_str_digits" in text:
+        return "a number in it has thousands of digits"
+    if not isinstance(error, ValueError | re.error) or not text:  # the words of a programming error
+        return "its content is damaged"
+    return text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}..."
