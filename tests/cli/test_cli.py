@@ -538,3 +538,31 @@ def test_explain_with_images_names_the_command_for_them(calls: Calls, capsys: Ca
     assert said.count("\n") == 1
     assert said.endswith("medimg predict runs/x 'a b.png' c.png --explain\n")
     assert calls == []
+
+
+def test_a_current_folder_that_was_removed_is_said_first_and_help_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = complaint(capsys, f"check {tmp_path} --output-dir {tmp_path}/out")
+    assert said == (
+        "medimg: the current folder does not exist any more: change to one that does (cd).\n"
+    )
+    assert main(["check", "--help"]) == 0 and main(["--version"]) == 0
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("flag", ["--data-dir", "--output-dir", "--cache-dir"])
+def test_links_in_a_circle_are_one_sentence(tmp_path: Path, capsys: Capture, flag: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "data").mkdir()
+    words = {"--data-dir": tmp_path / "data", "--output-dir": tmp_path / "out"}
+    words |= {flag: tmp_path / "loop"}
+    line = " ".join(f"{name} {value}" for name, value in words.items())
+    for command in ("check", "train"):
+        said = complaint(capsys, f"{command} {line}")
+        assert said.count("\n") == 1 and "Symlink loop" not in said
+        assert str(tmp_path) in said

@@ -41,7 +41,13 @@ def system_error(name: str) -> OSError:
         ("ENAMETOOLONG", "name is too long"),
         ("EMFILE", "too many files are open"),
         ("ENOMEM", "not enough memory"),
-        ("ENXIO", os.strerror(errno.ENXIO).lower()),  # one without words of ours
+        ("EISDIR", "it is a folder"),
+        ("EEXIST", "something of this name is already there"),
+        ("ENOTDIR", "a file is where a folder is needed"),
+        ("ENOENT", "it is not there"),
+        ("ELOOP", "links lead in a circle"),
+        ("ENXIO", "it is a device, pipe or socket"),
+        ("EDOM", f'the system says "{os.strerror(errno.EDOM).lower()}"'),  # no words of ours
     ],
 )
 def test_errors_of_the_system_are_said_in_words(name: str, words: str) -> None:
@@ -233,3 +239,11 @@ def test_of_nested_commands_the_outermost_says_what_to_do(tmp_path: Path) -> Non
     command = find_resume_command(tmp_path)
     assert str(outer.value) == f"{outer.value.fault}, then continue with: {command}"
     assert isinstance(outer.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_links_in_a_circle_are_named_whoever_notices(tmp_path: Path, strict: bool) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(ResourceError, match=r"/a cannot .* links lead in a circle"), plain_faults():
+        (tmp_path / "a").resolve(strict=strict)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -290,7 +291,20 @@ def test_a_held_folder_can_be_removed_by_its_holder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"host": 1}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", '{"host": 1}', "[]", "null", "[" * 100_000),
+        *(
+            json.dumps({"host": host, "process": process, "command": command})
+            for host in (socket.gethostname(), "elsewhere", None, 3)
+            for process, command in [
+                *(("", "medimg"), (None, "medimg"), (7, "medimg"), ("x", "medimg"), ([], "")),
+                *(("9" * 5000 + ":1", "medimg"), ("-1:2", "medimg"), (f"{os.getpid()}:1", None)),
+            ]
+        ),
+    ],
+)
 def test_a_lock_file_that_names_nobody_is_nobodys(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK_NAME).write_text(text)
     assert find_holder(tmp_path) is None and not is_abandoned(tmp_path)
@@ -306,3 +320,35 @@ def test_a_name_of_this_process_is_that_of_a_living_one() -> None:
     others = ("", "x", f"{host}-", f"{host}-abc", f"{host}-123", f"other-{host}-1.1", "other-1.1")
     assert not any(map(is_name_of_dead_process, others))  # unknown: not ours, or not complete
     assert is_name_of_dead_process(f"{host}-{2**22 + 1}.1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        *(("folder", "is a folder"), ("pipe", "is a pipe"), ("socket", "is a device or socket")),
+        *(("dangling", "is a symbolic link"), ("link", "is a symbolic link")),
+    ],
+)
+def test_what_is_no_file_is_not_locked_nor_waited_for_but_named(
+    tmp_path: Path, kind: str, words: str
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    path = folder / LOCK_NAME
+    (tmp_path / "target").write_text("precious")
+    with socket.socket(socket.AF_UNIX) as endpoint:
+        {
+            "folder": path.mkdir,
+            "pipe": lambda: os.mkfifo(path),
+            "socket": lambda: endpoint.bind(os.path.relpath(path)),
+            "dangling": lambda: path.symlink_to("../nowhere"),
+            "link": lambda: path.symlink_to("../target"),
+        }[kind]()
+    assert find_holder(folder) is None and not is_abandoned(folder)
+    with (
+        pytest.raises(RunError, match=f"{words}, but .* remove it"),
+        hold_folder(folder, command="m"),
+    ):
+        pass
+    assert (tmp_path / "target").read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()

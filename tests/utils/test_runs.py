@@ -238,3 +238,21 @@ def test_status_that_was_changed_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "status.json").write_text(text)
     with pytest.raises(RunError, match="was changed"):
         read_status(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"", b"\n", b"a\0b", b"x" * 100_000, b"../" * 1000, b"gone\n"]
+)
+def test_a_garbled_latest_leads_to_no_run_and_the_newest_is_named(
+    tmp_path: Path, content: bytes
+) -> None:
+    run = make_run(tmp_path, "run_1")
+    (tmp_path / "runs" / "latest").write_bytes(content)
+    with pytest.raises(RunError, match=f"latest is not a run folder.* {re.escape(str(run))}"):
+        find_run("latest", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t"])
+def test_an_empty_name_of_a_run_is_called_empty(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunError, match="the name of the run is empty"):
+        find_run(name, tmp_path)

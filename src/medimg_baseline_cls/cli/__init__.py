@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare RUN RUN...", "paired differences of runs on the same images"),
     "predict": ("predict RUN PATH...", "decide on new images"),
 }
+_HELP = frozenset({"-h", "--help", "--help-all"})
 EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -104,8 +106,20 @@ def _dispatch(arguments: list[str]) -> int:
     elif word in ("-V", "--version"):
         sys.stdout.write(f"medimg {__version__}\n")
     else:
+        if _HELP.isdisjoint(rest):
+            _require_current_folder()
         return _find_command(word)(rest) or EXIT_OK
     return EXIT_OK
+
+
+def _require_current_folder() -> None:
+    """Refuse a current folder that was removed: libraries fail there in words of their own."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the current folder does not exist any more: change to one that does (cd)."
+        ) from None
 
 
 def _drop_unwritten() -> None:

@@ -34,9 +34,9 @@ def find_root(config: Config) -> Path:
         ConfigError: neither is set.
     """
     if config.data_dir is not None:
-        return config.data_dir.expanduser().resolve()
+        return config.data_dir.resolve()
     if config.manifest is not None:
-        return config.manifest.expanduser().resolve().parent
+        return config.manifest.resolve().parent
     raise ConfigError(
         "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
         "test/<CLASS>/, or a table by --manifest FILE, or try `medimg demo`."
@@ -57,7 +57,7 @@ def require_outside_data(config: Config) -> None:
     if config.data_dir is None:
         return
     for name, place in (("--output-dir", config.output_dir), ("--cache-dir", config.cache_dir)):
-        if place is not None and place.expanduser().resolve().is_relative_to(root):
+        if place is not None and place.resolve().is_relative_to(root):
             raise ConfigError(
                 f"{place} is inside the data folder {root}, into which nothing is written: "
                 f"name another place with {name}."

@@ -21,6 +21,7 @@ _R = TypeVar("_R")
 
 _ACCESS = ("permission is denied", "ask for access, or choose another place")
 _NETWORK = ("the network drive does not answer as it did", "mount it again")
+_SPECIAL = ("it is a device, pipe or socket", "choose an ordinary file")
 _TOO_MANY = ("too many files are open", "raise the limit (ulimit -n)")
 _MEMORY = (
     "there is not enough memory",
@@ -40,6 +41,17 @@ _WORDS: dict[str, tuple[str, str]] = {
     "ETIMEDOUT": _NETWORK,
     "EHOSTDOWN": _NETWORK,
     "EREMOTEIO": _NETWORK,
+    "ENOENT": ("it is not there", "check the path"),
+    "EISDIR": ("it is a folder", "move it away, or choose another name"),
+    "ENOTDIR": ("a file is where a folder is needed", "move the file away, or choose another path"),
+    "EEXIST": ("something of this name is already there", "move it away, or choose another name"),
+    "ENOTEMPTY": ("a folder that is not empty is there", "move it away, or choose another name"),
+    "ELOOP": ("its symbolic links lead in a circle", "remove the link, or choose another path"),
+    "ENXIO": _SPECIAL,
+    "ENODEV": _SPECIAL,
+    "ESPIPE": _SPECIAL,
+    "EBUSY": ("it is in use", "close what uses it"),
+    "ETXTBSY": ("it is in use", "close what uses it"),
     "ENAMETOOLONG": ("its name is too long", "choose shorter names of folders and files"),
     "EMFILE": _TOO_MANY,
     "ENFILE": _TOO_MANY,
@@ -62,6 +74,7 @@ _MEMORY_SIGNS = (
     "can't start new thread",
     "failed to map segment",  # a library that is loaded late
 )
+_LOOP_SIGN = "Symlink loop from "  # the RuntimeError of Path.resolve
 _SAVE_SIGNS = ("inline_container", "pytorchstreamwriter")
 # A folder with these files is finished by this command.
 _RESUMED_BY = (
@@ -109,7 +122,7 @@ def explain_fault(error: BaseException, place: Path | None = None) -> ResourceEr
     number, words, named = _read_os_error(error)
     if number is None:
         return None
-    what, advice = _BY_NUMBER.get(number, (words, "check it"))
+    what, advice = _BY_NUMBER.get(number, (f'the system says "{words}"', "check it"))
     verb = "written" if place is not None else "read or written"
     shown = place or named or "a file"
     text = f"{shown} cannot be {verb}, because {what}: {advice}"
@@ -193,6 +206,8 @@ def _read_os_error(error: BaseException) -> tuple[int | None, str, Path | None]:
 
     The number is None where the exception does not come from the system.
     """
+    if isinstance(error, RuntimeError) and str(error).startswith(_LOOP_SIGN):
+        return errno.ELOOP, "", Path(str(error).removeprefix(_LOOP_SIGN).strip("'"))
     is_save = isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _SAVE_SIGNS)
     candidates = _chain(error) if is_save else [error]
     fault = next((e for e in candidates if isinstance(e, OSError)), None)

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import threading
 import time
 from collections.abc import Generator
@@ -33,6 +34,7 @@ except ImportError:  # Windows
 LOCK_NAME = ".lock"
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 30.0  # a holder on another host that has not renewed the file for so long is dead
+_PROCESS = re.compile(r"[0-9]{1,19}:[0-9]*")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -123,7 +125,7 @@ def find_holder(folder: Path) -> Holder | None:
         return None
     if holder.is_here:
         return holder if _lives_here(holder) else None
-    age = time.time() - (folder / LOCK_NAME).stat().st_mtime
+    age = time.time() - _time_of(folder / LOCK_NAME) / 1e9
     return holder if age < SILENT_SECONDS else None
 
 
@@ -171,6 +173,7 @@ class _HeldByOtherError(Exception):
 def _take(path: Path, own: Holder, *, log: RunLog) -> int:
     """Return the open lock file, locked and with the own name in it."""
     while True:
+        _require_regular(path)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # not inherited by what is started
         try:
             if _claim(path, handle, own=own, log=log):
@@ -291,10 +294,35 @@ def _time_of(path: Path) -> int:
 
 
 def _read_holder(path: Path) -> Holder | None:
+    """Return who is named in a lock file; None where there is none, or no name of ours (yet)."""
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None  # no file, or a holder that has not written its name yet
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None  # a pipe would be waited for
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        holder = Holder(**fields)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    is_ours = all(isinstance(value, str) for value in asdict(holder).values())
+    return holder if is_ours and _PROCESS.fullmatch(holder.process) else None
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse what is no ordinary file where the lock file is made.
+
+    Raises:
+        RunError: it is a folder, a link, a pipe or the like.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
+        raise RunError(
+            f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or socket')}, but medimg needs an "
+            "ordinary file of this name that says who is writing here: remove it, then repeat the "
+            "command."
+        )
 
 
 def _own_mark() -> str:

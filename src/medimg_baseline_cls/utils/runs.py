@@ -31,6 +31,7 @@ RunState = Literal["training", "interrupted", "trained", "finished"]
 LATEST = "latest"
 NOTHING_BEGUN = "interrupted before training: nothing was begun; start the command again."
 _STATUS_FILE = "status.json"
+_MAX_NAME = 200  # letters of the name in `latest`; more is no name of ours
 # The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
 _OF_SWEEP = re.compile(r"_(cv|seeds)\d{8}-\d{6}(-\d+)?_(r\d+f\d+|s\d+)(?=[_-]|$)")
 _SWEEP_FILES = ("seeds.json", "cv.json")
@@ -170,6 +171,8 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
     Raises:
         RunError: There is none; the message names the newest ones that exist.
     """
+    if not str(run).strip():
+        raise RunError("the name of the run is empty: pass a run folder, or latest.")
     candidates = [Path(run), output_dir / "runs" / run]
     if str(run) == LATEST:
         candidates.reverse()
@@ -286,12 +289,15 @@ def _follow(path: Path) -> Path:
     if path.is_symlink():
         return path.parent / path.readlink()
     if path.is_file():
-        return path.parent / path.read_text(encoding="utf-8").strip()
+        name = path.read_text(encoding="utf-8", errors="replace")[:_MAX_NAME].strip()
+        return path.parent / Path(name).name
     return path
 
 
 def _read_status_file(run: Path) -> dict[str, Any]:
     status = read_json(run / _STATUS_FILE)
-    if not isinstance(status, dict) or status.get("state") not in get_args(RunState):
-        raise RunError(f"{run / _STATUS_FILE} does not hold the state of a run; it was changed.")
+    if status.get("state") not in get_args(RunState):
+        raise RunError(
+            f"{run / _STATUS_FILE} does not contain the state of a run; it was changed: restore it."
+        )
     return status
