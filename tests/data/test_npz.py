@@ -1,5 +1,9 @@
 """A MedMNIST file lists as its arrays say, and each image comes back pixel for pixel."""
 
+import io
+import os
+import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +85,10 @@ def test_an_array_is_unpacked_once_and_again_when_the_file_changes(tmp_path: Pat
         ({"train_images": np.zeros((12, 28, 28, 28, 1), np.uint8)}, "volumes are not supported"),
         ({"train_images": np.zeros((12, 28, 28))}, "expected uint8 images"),
         ({"train_labels": np.full((12, 1), -1)}, "a label below 0"),
+        ({"train_labels": np.full((12, 1), 2**63, np.uint64)}, "the label 9223372036854775808 in"),
+        ({"train_labels": np.zeros((12, 0), np.uint8)}, "expected whole numbers"),
+        ({"train_labels": np.array([["a"]] * 12, object)}, "not an array of plain numbers"),
+        ({"train_images": np.zeros((12, 0, 28), np.uint8)}, "expected uint8 images"),
         ({"train_labels": np.full((12, 1), 10**9)}, "label 1000000000, but only 23 images"),
     ],
 )
@@ -90,9 +98,97 @@ def test_odd_arrays_are_refused(tmp_path: Path, changes: dict[str, object], word
         list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache")
 
 
+def rewrite(source: Path, target: Path, *, name: str, data: bytes, **packing: int) -> None:
+    """Copy an .npz file with other bytes for one array."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", **packing) as new:
+        for item in old.namelist():
+            new.writestr(item, data if item == f"{name}.npy" else old.read(item))
+
+
+def header(shape: str, *, descr: str = "'|u1'") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"no array", b"\x93NUMPY", b"\x93NUMPY\x09\x09" + b"\0" * 99, b"PK\x03\x04" * 9),
+        *(header("(9999999999999, 28, 28)"), header(f"({2**63}, {2**63})"), header("(-1, 28, 28)")),
+        *(header("(" * 3000), header("-" * 9000 + "1"), header("(12, 28"), header("(1e9,)")),
+        *(header("(12, 28, 28)", descr="'O'"), header("(12,)", descr="[('a', 'b')]")),
+        header("(12, 28, 28)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train_images", "train_labels"])
+def test_a_member_that_is_no_array_is_refused_in_words_of_ours(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    write_npz(tmp_path / "m.npz")
+    rewrite(tmp_path / "m.npz", tmp_path / "n.npz", name=name, data=data)
+    with pytest.raises(DataError, match=f"{name} is not an array of plain numbers") as caught:
+        list_npz(tmp_path / "n.npz", cache_dir=tmp_path / "cache")
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_npz_with_bytes_changed_anywhere_is_read_or_refused(tmp_path: Path, method: int) -> None:
+    draw = random.Random(11)
+    write_npz(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as arrays:
+        labels = io.BytesIO()
+        np.save(labels, arrays["train_labels"])
+    whole = tmp_path / "w.npz"
+    rewrite(
+        tmp_path / "m.npz", whole, name="train_labels", data=labels.getvalue(), compression=method
+    )
+    data = whole.read_bytes()
+    num_refused = 0
+    for number in range(40):
+        changed = bytearray(data)
+        for _ in range(draw.randint(1, 6)):
+            # The end of the file has the names, methods, flags and sizes.
+            start = draw.choice([0, len(data) - 600])
+            changed[draw.randrange(start, len(data))] = draw.randrange(256)
+        file = tmp_path / f"{number}.npz"
+        file.write_bytes(changed)
+        try:
+            list_npz(file, cache_dir=tmp_path / f"cache{number}")
+        except DataError as error:
+            num_refused += 1
+            assert str(file) in str(error) or "no usable image" in str(error)
+    assert num_refused > 10
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [(8, 1, "encrypted"), (10, 99, "packed in a way that is not supported")],
+)
+def test_an_encrypted_or_oddly_packed_array_is_named(
+    tmp_path: Path, offset: int, value: int, words: str
+) -> None:
+    write_npz(tmp_path / "m.npz")
+    data = bytearray((tmp_path / "m.npz").read_bytes())
+    at = -1
+    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:  # the entries of the directory
+        data[at + offset] = value
+    at = -1
+    while (at := data.find(b"PK\x03\x04", at + 1)) >= 0:
+        data[at + offset - 2] = value
+    (tmp_path / "m.npz").write_bytes(data)
+    with pytest.raises(DataError, match=words):
+        list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.npz")
+    with pytest.raises(DataError, match="is a pipe"):
+        list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache")
+
+
 def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.npz").write_text("no")
-    with pytest.raises(DataError, match="no readable .npz"):
+    with pytest.raises(DataError, match="not a readable .npz"):
         list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache")
     np.savez(tmp_path / "n.npz", train_images=np.zeros((1, 2, 2), np.uint8))
     with pytest.raises(DataError, match="has no array train_labels"):

@@ -10,6 +10,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from medimg_baseline_cls.data.labels import LabelRule
+from medimg_baseline_cls.data.table import TableSettings, list_table
 from medimg_baseline_cls.data.table_file import ABSENT, read_table
 from medimg_baseline_cls.errors import DataError
 
@@ -159,3 +161,61 @@ def test_workbooks_other_files_and_missing_ones_are_refused(tmp_path: Path) -> N
     (tmp_path / "t.parquet").write_text("no")
     with pytest.raises(DataError, match="not a readable Parquet"):
         read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    "text", ["path,label\na.png,{0}\n", "path,{0}\na.png,b\n", 'path,l\n"{0}\n']
+)
+def test_a_cell_that_is_too_long_is_called_long(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"begins in line [12] has a cell of more than 131,072"):
+        columns_of(tmp_path, text.format("x" * 131_073))
+
+
+def test_two_columns_of_one_name_are_refused_in_parquet_as_in_csv(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = pyarrow.table([["a.png"], ["x"], ["y"]], names=["path", "label", "label"])
+    parquet.write_table(table, path)
+    with pytest.raises(DataError, match="has two columns called label: rename one"):
+        read_table(path)
+
+
+def test_columns_that_are_no_texts_are_refused_where_they_are_used_alone(tmp_path: Path) -> None:
+    late = pyarrow.array([10**17], pyarrow.int64()).cast(pyarrow.timestamp("ms"))
+    odd = {
+        "late": late,
+        "zone": pyarrow.array([0]).cast(pyarrow.timestamp("s", tz="Mars/Phobos")),
+        "record": pyarrow.array([{"a": 1}]),
+        "records": pyarrow.array([[{"a": 1}]]),
+        "lists": pyarrow.array([[["a"]]]),
+        "map": pyarrow.array([[("a", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+        "bytes": pyarrow.array([b"\xff\xfe"]),
+    }
+    plain = {"path": ["a.png"], "list": [["a", "b"]], "utf8": pyarrow.array([b"b\xc3\xa9"])}
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table(plain | odd), path)
+    table = read_table(path)
+    assert set(table.unread) == set(odd)
+    assert [table.columns[name] for name in plain] == [["a.png"], ["['a', 'b']"], ["b\xe9"]]
+    for name in odd:
+        settings = TableSettings(path_column="path", labels=LabelRule(columns=(name,)))
+        with pytest.raises(DataError, match=f"the column {name} cannot be read as text: it is of"):
+            list_table(path, root=tmp_path, settings=settings)
+
+
+def test_a_parquet_file_with_bytes_changed_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({name: cells * 20 for name, cells in EXPECTED.items()}), path)
+    data = path.read_bytes()
+    num_refused = 0
+    for _ in range(150):
+        changed = bytearray(data)
+        for _ in range(draw.randint(1, 4)):
+            changed[draw.randrange(len(data))] = draw.randrange(256)
+        path.write_bytes(changed)
+        try:
+            read_table(path)
+        except DataError as error:
+            num_refused += 1
+            assert str(path) in str(error) and "Arrow" not in str(error)
+    assert num_refused > 10

@@ -184,6 +184,25 @@ def test_class_folders_are_grades_only_in_an_order_that_is_known(
     assert any("no image has grade 8" in item.warning for item in listing.inferences)
 
 
+@pytest.mark.parametrize("kind", ["folders", "table"])
+def test_the_separator_of_findings_is_in_no_class_name(
+    tmp_path: Path, make_config, kind: str
+) -> None:
+    names = [("a.png", "mass|nodule"), ("b.png", "none")] * 2
+    for number, (_, label) in enumerate(names):
+        path = tmp_path / "images" / (label if kind == "folders" else ".") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    if kind == "table":
+        rows = "".join(f"{number}.png,{label}\n" for number, (_, label) in enumerate(names))
+        (tmp_path / "images" / "table.csv").write_text("path,label\n" + rows)
+    config = make_config(tmp_path / "images", tmp_path)
+    with pytest.raises(
+        DataError, match=r"mass\|nodule contains \|, .* pass --label-separator '\|'"
+    ):
+        list_data(config, cache_dir=tmp_path)
+
+
 def test_a_medmnist_file_trains_and_evaluates(tmp_path: Path, make_config) -> None:
     rng = np.random.default_rng(2)
     arrays: dict[str, np.ndarray] = {}

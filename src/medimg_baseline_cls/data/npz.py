@@ -8,10 +8,11 @@ size. Missing or odd arrays are refused.
 import hashlib
 import io
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from medimg_baseline_cls.data.listing import (
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.schema import SPLIT_NAMES, Task, format_findings
 from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.parsing import parsing
 
 _FOLDER = "npz"
 _CHUNK_BYTES = 1 << 20
@@ -144,12 +146,14 @@ def _read_labels(file: Path, split: str, *, cache_dir: Path) -> NDArray[np.int64
     """Return the labels of a split, shape (n, 1), or (n, C) of 0 and 1."""
     table = np.asarray(_open_array(file, f"{split}_labels", cache_dir=cache_dir))
     table = table[:, None] if table.ndim == 1 else table
-    is_whole = table.dtype.kind in "iub"
-    if table.ndim != 2 or not is_whole or (table.shape[1] > 1 and not np.isin(table, (0, 1)).all()):
+    is_whole = table.dtype.kind in "iub" and table.ndim == 2 and table.shape[1] > 0
+    if not is_whole or (table.shape[1] > 1 and not np.isin(table, (0, 1)).all()):
         raise DataError(
             f"{file}: {split}_labels is {table.dtype} of shape {table.shape}; expected whole "
             "numbers (n, 1), or 0 and 1 for each finding (n, C)."
         )
+    if int(table.max(initial=0)) > np.iinfo(np.int64).max:  # it would become a negative one
+        raise DataError(f"{file} has the label {table.max()} in {split}; expected 0, 1, 2 ...")
     return table.astype(np.int64)
 
 
@@ -157,25 +161,41 @@ def _open_array(file: Path, name: str, *, cache_dir: Path) -> NDArray[Any]:
     """Return one array of an .npz file, mapped from the cache, where it is unpacked once."""
     folder = cache_dir / _FOLDER / _digest(file)
     target = folder / f"{name}.npy"
-    try:
+    with parsing(lambda found: DataError(f"{file} {found}."), explain=partial(_explain, name)):
         if not target.is_file() or not _is_as_packed(file, name, target=target):
             _unpack(file, name, target=target)
-        array = np.load(target, mmap_mode="r", allow_pickle=False)
-    except KeyError as error:
+    try:
+        array = np.lib.format.open_memmap(target, mode="r")
+    except Exception as error:  # a header may make it raise anything, of memory too
+        if isinstance(error, OSError):
+            raise
         raise DataError(
-            f"{file} has no array {name}; expected train_images, train_labels, and the same of "
-            "val and test, as in a MedMNIST file."
+            f"{file}: {name} is not an array of plain numbers, or its header is damaged; expected "
+            "what numpy.savez writes of numbers."
         ) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} is no readable .npz file, or has no room ({error}).") from error
     if name.endswith("_images"):
         _check_images(file, name, array=array)
     return array
 
 
+def _explain(name: str, error: Exception) -> str:
+    """Return what is wrong with a file of which an array could not be unpacked."""
+    if isinstance(error, KeyError):
+        return (
+            f"has no array {name}; expected train_images, train_labels, and the same of val and "
+            "test, as in a MedMNIST file"
+        )
+    if isinstance(error, NotImplementedError):
+        return f"has {name} packed in a way that is not supported: save it by numpy.savez"
+    if isinstance(error, RuntimeError) and "encrypted" in str(error):
+        return f"has {name} encrypted: save it without a password"
+    return f"is not a readable .npz file, or {name} in it is damaged: copy or download it again"
+
+
 def _check_images(file: Path, name: str, *, array: NDArray[Any]) -> None:
     is_color = array.ndim == 4 and array.shape[3] == 3
-    if array.dtype.name not in ("uint8", "uint16") or not (array.ndim == 3 or is_color):
+    is_image = (array.ndim == 3 or is_color) and 0 not in array.shape[1:]
+    if array.dtype.name not in ("uint8", "uint16") or not is_image:
         raise DataError(
             f"{file}: {name} is {array.dtype} of shape {array.shape}; expected uint8 images "
             "(n, H, W) or (n, H, W, 3): volumes are not supported."
@@ -220,6 +240,8 @@ def _digest(file: Path) -> str:
         status = file.stat()
     except OSError as error:
         raise DataError(f"the file {file} cannot be read: {error.strerror or error}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{file} is a pipe, socket or device; expected an .npz file.")
     return _hash_file(file, (status.st_size, status.st_mtime_ns))
 
 

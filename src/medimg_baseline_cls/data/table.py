@@ -210,6 +210,11 @@ def _strip_cells(table: Table, name: str) -> list[str]:
         DataError: A row ends before this column.
     """
     cells = table.columns[name]
+    if name in table.unread:
+        raise DataError(
+            f"the column {name} cannot be read as text: it is of the type "
+            f"{table.unread[name]}; write texts or numbers into it, or save the table as CSV."
+        )
     if ABSENT in cells:
         line = table.lines[cells.index(ABSENT)]
         raise DataError(

@@ -8,14 +8,15 @@ refused with its line, and so is a workbook, which has to be exported as CSV fir
 import csv
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.texts import clean_text
 
 Columns = dict[str, list[str]]
@@ -28,11 +29,15 @@ _WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The cells of each column as text; the line of the file in which each row begins; notes."""
+    """The cells of each column as text; the line of the file in which each row begins; notes.
+
+    `unread` is the type of each column whose values are no texts; its cells are `ABSENT`.
+    """
 
     columns: Columns
     lines: Sequence[int]
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read_table(path: Path) -> Table:
@@ -94,9 +99,7 @@ def _read_text(path: Path, start: bytes) -> Table:
         return Table({}, ())
     (_, header), *body = filled
     names = [clean_text(name) for name in header]
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path} has two columns called {shorten_list(repeated)}: rename one.")
+    _require_different(path, names)
     cells = [_fit_row(row, len(names), where=f"{path}, row {line}") for line, row in body]
     columns = {
         name: [sys.intern(cell) for cell in column]
@@ -126,9 +129,12 @@ def _read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
             yield begin, row
             begin = num_before + reader.line_num + 1
     except csv.Error as error:
+        is_long = "field larger" in str(error)
+        found = f"a cell of more than {csv.field_size_limit():,} characters" if is_long else ""
         raise DataError(
-            f"{path} is not a readable table: the row that begins in line {begin} has a quote that "
-            f"is not closed, or text behind a closing quote ({error})."
+            f"{path} is not a readable table: the row that begins in line {begin} has "
+            f"{found or 'a quote that is not closed, or text behind a closing quote'}"
+            f"{': a quote may not be closed' if is_long else ''}."
         ) from error
 
 
@@ -166,7 +172,10 @@ def _find_delimiter(path: Path, *lines: str) -> str:
 
 def _count_cells(line: str, delimiter: str) -> int:
     """Return the number of cells of a line up to its last that is not blank."""
-    row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    try:
+        row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:  # a cell is too long: said when the row is read
+        return 0
     return max((n for n, cell in enumerate(row, start=1) if cell.strip()), default=0)
 
 
@@ -201,21 +210,45 @@ def _read_parquet(path: Path) -> Table:
             f"{path}: reading Parquet needs pyarrow: pip install 'medimg-baseline-cls[parquet]', "
             "or save the table as CSV."
         ) from error
-    try:
-        table = parquet.read_table(path)
-    except Exception as error:  # pyarrow raises of its own and of many other kinds
-        raise DataError(f"{path} is not a readable Parquet file ({error}).") from error
-    columns = {
-        str(name): [_cell_text(value) for value in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return Table(columns, range(2, table.num_rows + 2))  # as a spreadsheet would count
+    damaged = DataError(
+        f"{path} is not a readable Parquet file: it is damaged, or of another kind; write it "
+        "again, or save the table as CSV."
+    )
+    with parsing(lambda _: damaged), parquet.ParquetFile(path) as file:
+        _require_different(path, file.schema_arrow.names)
+        table = file.read()
+    columns: Columns = {}
+    unread: dict[str, str] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = [_cell_text(value) for value in column.to_pylist()]
+        except Exception as error:  # pyarrow raises of its own and of many other kinds
+            columns[name] = [ABSENT] * table.num_rows
+            more = " with bytes that are not UTF-8" if isinstance(error, UnicodeError) else ""
+            unread[name] = f"{str(column.type)[:200]}{more}"
+    lines = range(2, table.num_rows + 2)  # as a spreadsheet would count
+    return Table(columns, lines, unread=unread)
+
+
+def _require_different(path: Path, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path} has two columns called {shorten_list(repeated)}: rename one.")
 
 
 def _cell_text(value: object) -> str:
-    """Return a Parquet value as a CSV file would hold it; missing whole numbers make floats."""
+    """Return a Parquet value as a CSV file would hold it; missing whole numbers make floats.
+
+    Raises:
+        ValueError: It is a record, which has no such text, or not UTF-8.
+    """
     if value is None:
         return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else str(int(value) if value.is_integer() else value)
+    if isinstance(value, bytes):
+        return value.decode()
+    items = cast(list[object], value) if isinstance(value, list) else [value]
+    if any(isinstance(item, dict | list | tuple) for item in items):
+        raise ValueError("a record")
     return str(value)

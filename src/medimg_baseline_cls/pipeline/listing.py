@@ -21,6 +21,7 @@ from medimg_baseline_cls.data.patients import (
 )
 from medimg_baseline_cls.data.table import TABLE_NAMES, TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import ConfigError, DataError
+from medimg_baseline_cls.schema import FINDING_SEPARATOR
 from medimg_baseline_cls.utils.own import require_foreign
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
 
@@ -77,6 +78,12 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
             raise DataError(
                 f"the class name {name} is not UTF-8, but it becomes a column of every table: "
                 "rename its folder, or its name in class_names."
+            )
+        if FINDING_SEPARATOR in name:
+            raise DataError(
+                f"the class name {name} contains {FINDING_SEPARATOR}, which separates findings: "
+                f"pass --label-separator '{FINDING_SEPARATOR}' if the images of a table have "
+                "several findings each, or rename the class."
             )
     return listing
 

@@ -4,6 +4,7 @@ On damaged or hostile files parsers raise far more than they document: a Recursi
 nesting, an IndexError for an empty number. What the machine refuses, and our own errors, pass.
 """
 
+import errno
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,18 +15,24 @@ _MAX_LETTERS = 300
 
 
 @contextmanager
-def parsing(refuse: Callable[[str], MedimgError]) -> Generator[None, None, None]:
+def parsing(
+    refuse: Callable[[str], MedimgError], *, explain: Callable[[Exception], str] | None = None
+) -> Generator[None, None, None]:
     """Raise what a parser raises in the block as the error that `refuse` makes of the reason.
 
     Args:
         refuse: is given half a sentence, such as "it is nested too deeply".
+        explain: makes it of the exception; None for `explain_parse_error`.
     """
     try:
         yield
-    except (MedimgError, OSError, MemoryError):
+    except (MedimgError, MemoryError):
         raise
     except Exception as error:
-        raise refuse(explain_parse_error(error)) from error
+        # Without a number, or of a seek before the begin, it is a parser's own.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise refuse((explain or explain_parse_error)(error)) from error
 
 
 def explain_parse_error(error: Exception) -> str:
