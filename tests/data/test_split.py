@@ -238,7 +238,7 @@ def test_big_patients_are_used_as_near_to_the_fraction_as_they_allow() -> None:
     records = [make_record(n, CLASSES[n // 100], f"p{n // 20}") for n in range(200)]
     result = divide(records, "balanced", val_fraction=0.1)
     assert result.split.class_counts("val") == {"NORMAL": 20, "PNEUMONIA": 20}
-    assert result.notes == ("20 validation images per class instead of 10: as groups stay whole",)
+    assert result.notes == ("VAL has 20 images of each class instead of 10: patients stay whole",)
 
 
 def test_impossible_balance_is_refused_with_a_way_out() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
@@ -73,7 +74,10 @@ def test_the_end_table_shows_both(draw: MakePredictions) -> None:
     kappa = summary["overall"]["quadratic_weighted_kappa"]["value"]
     error = summary["overall"]["mean_grade_error"]["value"]
     last = " ".join(rows[-1])
-    assert f"kappa {kappa:.3f}, error {error:.3f}" in last
+    shown = [
+        Decimal(str(n)).quantize(Decimal("0.001"), rounding=ROUND_HALF_UP) for n in (kappa, error)
+    ]
+    assert f"kappa {shown[0]}, error {shown[1]}" in last
 
 
 def test_two_grades_keep_their_positive_class(draw: MakePredictions) -> None:

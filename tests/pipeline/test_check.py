@@ -170,7 +170,7 @@ def test_folder_without_one_readable_file_is_an_error_and_not_a_crash(
         file = tmp_path / f"corrupt/{'AB'[number % 2]}/{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"nonsense")
-    result = run_check(tmp_path / "corrupt")
+    result = run_check(tmp_path / "corrupt", positive_class="B")
     assert (result.status, result.content["num_rejected"]) == (3, 8)
     first, *others, last = result.content["checks"]
     assert (first["name"], first["verdict"]) == ("files", "error")
@@ -243,8 +243,35 @@ def test_terminal_shows_a_table_and_ends_with_the_page(
     assert header.split() == ["check", "verdict", "count", "what"]
     (copied,) = [line for line in lines if "byte-identical" in line]
     assert copied.split()[:2] == ["error", "1"]
-    (told,) = [line for line in lines if line.startswith("error in Copies, such as ")]
-    assert "test/NORMAL/copy.png" in told and "Remove the copies" in told
+    assert "test/NORMAL/copy.png" in copied
+    assert lines[-2].endswith(": the page says what to do about each")
+    num_warnings = sum(f["verdict"] == "warning" for f in findings(result).values())
+    assert lines[-2].startswith(f"1 error, {num_warnings} warning")
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"melanoma": 6, "nevus": 6}, "which class is positive cannot be told"),
+        ({"Normal": 6, "Sick": 6, "Nromal": 1}, "Nromal"),
+    ],
+)
+def test_what_training_refuses_is_an_error_in_the_same_words(
+    make_config: ConfigMaker, tmp_path: Path, counts: dict[str, int], words: str
+) -> None:
+    draw = np.random.default_rng(0)
+    for name, count in counts.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = draw.integers(0, 256, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"data/{name}/{number}.png")
+    config = make_config(tmp_path / "data", tmp_path / "outputs")
+    result = check(config)
+    with pytest.raises((ConfigError, DataError)) as caught:
+        train(config)
+    refused = findings(result)["refused"]
+    assert result.status == 3 and refused["verdict"] == "error"
+    assert words in refused["what"] and str(caught.value.args[0]) in refused["what"]
 
 
 def test_two_audits_of_one_folder_agree(run_check: Callable[..., CheckResult], sound: Path) -> None:

@@ -102,7 +102,7 @@ def test_subgroups_show_figures_intervals_and_what_is_too_small(make_run: MakeRu
     assert "<script>alert" not in render_report(read_run(run.folder))
 
 
-def write_dossier(run: Any, reader: str) -> str:
+def write_dossier(run: Any, reader: str, *, is_lone: bool = False) -> str:
     """Write a dossier of the first listed mistake; return its image_id."""
     content = read_run(run.folder)
     first = dict(content.mistakes[0])
@@ -112,9 +112,20 @@ def write_dossier(run: Any, reader: str) -> str:
     for i, cells_of in enumerate(near, start=1):
         for part, cell in zip(("image_id", "label", "distance"), cells_of, strict=True):
             more[f"nearest_{i}_{part}"] = cell
+    if is_lone:
+        more["group"] = content.split[0]["path"]
     row = first | more | {"reader": reader, "reader_comment": HOSTILE}
     run.write_csv("dossier.csv", list(row), [list(row.values())])
     return first["image_id"]
+
+
+def test_an_image_without_a_patient_is_not_called_one(make_run: MakeRun) -> None:
+    run = make_run()
+    write_dossier(run, "", is_lone=True)
+    content = read_run(run.folder)
+    notes = describe_cases(content, [list_errors(content, kind) for kind in ("FP", "FN")])
+    ((facts),) = (case.facts for case in notes.values())
+    assert facts[0] == "sex F"
 
 
 def test_a_mistake_shows_patient_neighbours_and_reading(make_run: MakeRun) -> None:

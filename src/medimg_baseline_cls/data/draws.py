@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from medimg_baseline_cls.data.groups import Group, GroupSums, count_images, find_nearest
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.quantities import say_count
 
 
 def draw_balanced(
@@ -132,5 +133,5 @@ def _intersect(sums: Sequence[int], limit: int) -> int:
 def _note_size(size: int, wanted: int, *, cap: int) -> list[str]:
     if size == wanted:
         return []
-    reason = "half of the smallest class" if size == cap else "as groups stay whole"
-    return [f"{size} validation images per class instead of {wanted}: {reason}"]
+    reason = "that is half of the smallest class" if size == cap else "patients stay whole"
+    return [f"VAL has {say_count(size, 'images')} of each class instead of {wanted}: {reason}"]

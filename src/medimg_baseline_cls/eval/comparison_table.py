@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from medimg_baseline_cls.eval.overview import name_rule
 from medimg_baseline_cls.eval.scored import MACRO, FigureKey
+from medimg_baseline_cls.utils.quantities import say_score
 
 _NAMES = {
     "auroc": "AUROC",
@@ -117,7 +118,7 @@ def format_p(value: float | None) -> str:
     """
     if value is None:
         return _UNDEFINED
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return "<0.001" if value < 0.001 else say_score(value)
 
 
 def _look_up(part: Mapping[str, Any], key: FigureKey) -> Mapping[str, Any]:
@@ -128,8 +129,8 @@ def _look_up(part: Mapping[str, Any], key: FigureKey) -> Mapping[str, Any]:
 
 def _value_cells(entry: Mapping[str, Any]) -> Iterator[str]:
     value, bounds = entry["value"], entry.get("interval")
-    yield _UNDEFINED if value is None else f"{value:.3f}"
-    yield f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else _UNDEFINED
+    yield _UNDEFINED if value is None else say_score(value)
+    yield f"{say_score(bounds[0])} to {say_score(bounds[1])}" if bounds else _UNDEFINED
 
 
 def _gap_cells(gap: Mapping[str, Any], *, is_reference: bool) -> list[str]:

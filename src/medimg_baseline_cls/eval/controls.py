@@ -20,6 +20,7 @@ from medimg_baseline_cls.eval.metrics import (
 from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import Summary, evaluated_classes
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.quantities import say_score
 
 CLEAR_MARGIN = 0.02
 _METRICS: dict[str, Callable[[Truth, Scores], float | None]] = {
@@ -68,8 +69,9 @@ def warn_of_controls(
         reached = control["test"]["auroc"]["value"]
         if own is not None and reached is not None and own <= reached + CLEAR_MARGIN:
             yield (
-                f"The model's AUROC on TEST, {own:.3f}, does not clearly beat the {reached:.3f} of "
-                f"a {control['description']}: it may have learnt little more than that."
+                f"The model's AUROC on TEST, {say_score(own)}, does not clearly beat the "
+                f"{say_score(reached)} of a {control['description']}: it may "
+                "have learnt little more than that."
             )
 
 
@@ -80,7 +82,7 @@ def describe_controls(controls: Sequence[Mapping[str, Any]]) -> str:
     'controls that the model must beat, AUROC on TEST: border 0.900'
     """
     values = [(control["name"], control["test"]["auroc"]["value"]) for control in controls]
-    shown = ", ".join(f"{name} {'–' if v is None else f'{v:.3f}'}" for name, v in values)
+    shown = ", ".join(f"{name} {'–' if v is None else say_score(v)}" for name, v in values)
     return f"controls that the model must beat, AUROC on TEST: {shown}"
 
 

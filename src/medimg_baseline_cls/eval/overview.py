@@ -12,6 +12,7 @@ from medimg_baseline_cls.eval.figures import Summary
 from medimg_baseline_cls.eval.summary import headline
 from medimg_baseline_cls.eval.thresholds import Thresholds, describe_thresholds
 from medimg_baseline_cls.schema import Mistake
+from medimg_baseline_cls.utils.quantities import say_score
 
 RULE_NAMES = {
     "max_f1": "Max-F1",
@@ -152,7 +153,7 @@ def _warn_of_order(name: str, block: Summary, *, class_names: Sequence[str]) -> 
             f"the class order may be inverted. It is {', '.join(class_names)}; check class_names "
             f"and positive_class."
         )
-    yield f"The AUROC of {name} on VAL is {auroc['value']:.3f}, below 0.5: {cause}"
+    yield f"The AUROC of {name} on VAL is {say_score(auroc['value'])}, below 0.5: {cause}"
 
 
 def _warn_of_counts(blocks: Mapping[str, Summary], *, is_finding: bool) -> Iterator[str]:
@@ -192,7 +193,8 @@ def _warn_of_prevalence(val: Mapping[str, Summary], test: Mapping[str, Summary])
     for name, block in val.items():
         before, after = block["prevalence"], test[name]["prevalence"]
         if before is not None and after is not None and abs(before - after) > LARGE_SHIFT:
-            shifted.append(f"of {name} is {before:.3f} on VAL and {after:.3f} on TEST")
+            shares = f"{say_score(before)} on VAL and {say_score(after)} on TEST"
+            shifted.append(f"of {name} is {shares}")
     if shifted:
         yield (
             f"The prevalence {_join(shifted)}: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
@@ -224,7 +226,8 @@ def _find_falls(name: str, val: Summary, *, test: Summary) -> Iterator[tuple[flo
                 continue
             if before - after > LARGE_SHIFT:
                 where = f"At {name_rule(rule)}, the {metric} of {name}"
-                text = f"{where} falls from {before:.3f} on VAL to {after:.3f} on TEST"
+                fall = f"{say_score(before)} on VAL to {say_score(after)} on TEST"
+                text = f"{where} falls from {fall}"
                 yield before - after, text
 
 
@@ -296,7 +299,7 @@ def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> li
 
 
 def _text(value: float | None) -> str:
-    return _UNDEFINED if value is None else f"{value:.3f}"
+    return _UNDEFINED if value is None else say_score(value)
 
 
 def format_threshold(value: float) -> str:
@@ -305,5 +308,5 @@ def format_threshold(value: float) -> str:
     >>> format_threshold(0.61234), format_threshold(1.0), format_threshold(0.99999123)
     ('0.612', '1.000', '0.9999912')
     """
-    short = f"{value:.3f}"
+    short = say_score(value)
     return short if 0 < float(short) < 1 or float(short) == value else f"{value:.7g}"

@@ -15,6 +15,7 @@ from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.metrics import REASONS, ConfusionCounts, operating_point_metrics
 from medimg_baseline_cls.eval.overview import name_rule
 from medimg_baseline_cls.eval.summary import Summary
+from medimg_baseline_cls.utils.quantities import say_score
 
 _SHOWN_METRICS = {"auroc": "AUROC", "average_precision": "AP"}
 _GRADE_FIGURES = {
@@ -133,4 +134,4 @@ def _cells(figure: Mapping[str, Any]) -> list[str]:
 
 
 def _cell(value: float | None) -> str:
-    return _UNDEFINED if value is None else f"{value:.3f}"
+    return _UNDEFINED if value is None else say_score(value)

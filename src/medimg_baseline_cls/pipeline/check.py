@@ -5,6 +5,7 @@ that cannot be decoded) is reported here. It writes audit.json and audit.html un
 OUTPUT_DIR/audits and never into the data folder.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,13 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.audit.findings import EXIT_STATUS, VERDICTS, Check, worst_verdict
+from medimg_baseline_cls.data.audit.findings import (
+    EXIT_STATUS,
+    VERDICTS,
+    Check,
+    Finding,
+    worst_verdict,
+)
 from medimg_baseline_cls.data.audit.images import AuditImages, FileLook, look_at_file
 from medimg_baseline_cls.data.audit.measure import measure_pixels, shrink, to_grey
 from medimg_baseline_cls.data.audit.run import audit_images, audit_records
@@ -34,6 +41,7 @@ from medimg_baseline_cls.pipeline.anonymous import (
     write_private,
 )
 from medimg_baseline_cls.pipeline.controls import list_images_of
+from medimg_baseline_cls.pipeline.early import list_refusals
 from medimg_baseline_cls.pipeline.inferences import find_positive_class, infer_task, show_inferences
 from medimg_baseline_cls.pipeline.listing import (
     choose_patient_rule,
@@ -49,6 +57,7 @@ from medimg_baseline_cls.schema import SPLIT_NAMES, Split
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.runs import create_run_folder
 
 THUMBNAIL_SIDE = 112
@@ -89,7 +98,7 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     log.info(f"data: {data_dir}")
     make_features = _prepare_features(config, log=log) if label_noise else None
     images = collect_images(config, data_dir, log=log)
-    show_inferences(log, images.inferences)
+    show_inferences(log, images.inferences, has_warnings=False)  # the table has them
     found = audit_images(images, make_features=make_features, progress=log.progress)
     pictures = _draw_thumbnails(images, found)
     named = [(record.image_id, record.group) for record in images.split.records]
@@ -145,7 +154,8 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     records, patients = group_images(
         listing, good, rule=rule, hide=hide_patient, are_equal_united=False
     )
-    positive = find_positive_class(config, listing)[1]
+    positive_class, positive = find_positive_class(config, listing)
+    refusals = tuple(hider.text(text) for text in list_refusals(config, listing))
     intensity = infer_intensity(cache, settings)
     return AuditImages(
         split=Split(records, listing.class_names, listing.task, listing.subgroup_names),
@@ -164,6 +174,8 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
             hider,
         ),
         name_group=hider.group,
+        positive_class=positive_class,
+        refusals=refusals,
     )
 
 
@@ -182,7 +194,16 @@ def warn_of_findings(log: RunLog, checks: Iterable[Check]) -> None:
     for check_ in checks:
         for finding in check_.findings:
             if VERDICTS.index(finding.verdict) >= VERDICTS.index("warning"):
-                log.warn(f"{finding.count} {finding.what}. {finding.advice}")
+                log.warn(f"{say_count(finding.count, describe_finding(finding))}. {finding.advice}")
+
+
+def describe_finding(finding: Finding) -> str:
+    """Return what was found, of a warning or an error with its first example."""
+    if finding.verdict not in ("error", "warning") or not finding.examples:
+        return finding.what
+    shown = finding.examples[:1] if finding.examples[0].paths else finding.examples[:3]
+    more = ", ..." if len(finding.examples) > len(shown) else ""
+    return f"{finding.what}: {', '.join(item.describe() for item in shown)}{more}"
 
 
 def _look(data_dir: Path, fact: FileFacts) -> FileLook:
@@ -227,16 +248,16 @@ def _encode(image: NDArray[Any]) -> bytes:
 
 
 def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
-    """Print one compact table, and where the page is."""
+    """Print one compact table, how much is wrong, and where the page is."""
     rows: list[tuple[object, ...]] = []
     for item in checks:
         verdict = item.verdict if item.is_measured else "-"
         rows.append((item.title, verdict, "", item.summary))
-        rows += [("", found.verdict, found.count, found.what) for found in item.ranked_findings]
+        rows += [("", f.verdict, f.count, describe_finding(f)) for f in item.ranked_findings]
     log.table("", header=("check", "verdict", "count", "what"), rows=rows)
-    for item in checks:
-        for found in item.ranked_findings:
-            if found.verdict in ("error", "warning"):
-                shown = found.examples[0].describe() if found.examples else found.what
-                log.info(f"{found.verdict} in {item.title}, such as {shown}. {found.advice}")
+    counts = Counter(f.verdict for item in checks for f in item.findings)
+    num_errors, num_warnings = counts["error"], counts["warning"]
+    if num_errors or num_warnings:
+        found = f"{say_count(num_errors, 'errors')}, {say_count(num_warnings, 'warnings')}"
+        log.info(f"{found}: the page says what to do about each")
     log.info(f"audit: {page}")

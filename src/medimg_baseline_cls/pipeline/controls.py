@@ -55,7 +55,12 @@ def evaluate_controls(session: Session, data: PreparedData) -> list[Summary]:
 
 def list_images_of(data: PreparedData) -> AuditImages:
     """Return the images of a run as the audit sees them, without looking at a file."""
-    return AuditImages(split=data.split, rows=data.cache_rows, pixels=data.pixels)
+    return AuditImages(
+        split=data.split,
+        rows=data.cache_rows,
+        pixels=data.pixels,
+        positive_class=data.positive_class,
+    )
 
 
 def _gather(

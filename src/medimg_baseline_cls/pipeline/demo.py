@@ -28,6 +28,7 @@ from medimg_baseline_cls.pipeline.session import (
 )
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.quantities import say_score
 
 POSITIVE = "PNEUMONIA"
 NUM_MAPS = 64
@@ -98,9 +99,9 @@ def demo(
     }
     write_json(result.run_dir / "demo.json", content)
     session.log.info(
-        f"phantoms: test AP {average_precision:.3f}; of the Grad-CAM mass of correctly found "
-        f"positives {inside:.0%} lies in or next to the lesions, {inside / uniform:.1f} times "
-        f"the {uniform:.0%} of a uniform map"
+        f"phantoms: test AP {say_score(average_precision)}; of the Grad-CAM mass of correctly "
+        f"found positives {inside:.0%} lies in or next to the lesions, "
+        f"{inside / uniform:.1f} times the {uniform:.0%} of a uniform map"
     )
     return RunResult(result.run_dir, content)
 

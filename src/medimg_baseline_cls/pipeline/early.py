@@ -5,20 +5,23 @@ a training, and never a look at TEST.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from medimg_baseline_cls.config import Config, SettingsError, check_task
 from medimg_baseline_cls.data.held_out import SplitSettings
 from medimg_baseline_cls.data.listing import ListedFile, Listing
 from medimg_baseline_cls.data.split import split_images
-from medimg_baseline_cls.errors import ConfigError, LeakageError
+from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError
 from medimg_baseline_cls.eval.subgroup_columns import (
     SubgroupColumn,
     part_column,
     part_paths,
     require_columns,
 )
+from medimg_baseline_cls.pipeline.inferences import find_positive_class, require_positive_class
+from medimg_baseline_cls.pipeline.listing import require_patients
 from medimg_baseline_cls.schema import ImageRecord, Split
 from medimg_baseline_cls.utils.texts import read_bins
 
@@ -39,6 +42,26 @@ def require_settings(config: Config, listing: Listing) -> None:
             part_column(name, cells, train=(), edges=bins[name])
     _require_path_subgroups(config, [file.path for file in listing.files])
     _try_split(config, listing)
+
+
+def list_refusals(config: Config, listing: Listing) -> list[str]:
+    """Return why training would refuse these images and settings, as it would say it.
+
+    Site by site is what `medimg cv --by-site` does: without a test_site, no split is tried.
+    """
+    steps: list[Callable[[], object]] = [partial(require_patients, config, listing)]
+    if config.site_column is None or config.test_site is not None:
+        steps.append(partial(require_settings, config, listing))
+    positive = find_positive_class(config, listing)[1]
+    steps.append(partial(require_positive_class, positive, listing.class_names))
+    texts: list[str] = []
+    for step in steps:
+        try:
+            step()
+        except (ConfigError, DataError) as error:
+            text, *commands = map(str, error.args)
+            texts.append(" ".join(filter(None, (text, " or ".join(commands)))))
+    return texts
 
 
 def require_evaluable(config: Config, split: Split) -> tuple[SubgroupColumn, ...]:

@@ -57,6 +57,7 @@ from medimg_baseline_cls.report.outdated import list_outdated, mark_outdated
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.runs import hold_run, is_trained, mark_latest, write_status
 
 Thresholds = Mapping[str, tuple[Threshold, ...]]
@@ -276,7 +277,9 @@ def _compare_with_head_only(overview: Mapping[str, Any]) -> str:
 
     def figures(headline: Mapping[str, Any]) -> str:
         ap, auroc = headline["average_precision"]["value"], headline["auroc"]["value"]
-        return "AP undefined" if ap is None or auroc is None else f"AP {ap:.3f}, AUROC {auroc:.3f}"
+        if ap is None or auroc is None:
+            return "AP undefined"
+        return f"AP {say_score(ap)}, AUROC {say_score(auroc)}"
 
     before, after = overview["head_only"], overview["headline"]
     return "; ".join(

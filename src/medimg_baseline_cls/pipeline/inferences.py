@@ -65,13 +65,15 @@ def require_positive_class(inference: Inference, class_names: Sequence[str]) -> 
         )
 
 
-def show_inferences(log: RunLog, inferences: Sequence[Inference]) -> None:
+def show_inferences(
+    log: RunLog, inferences: Sequence[Inference], *, has_warnings: bool = True
+) -> None:
     """Print what was inferred, one line each, then what may spoil the result."""
     log.write("Inferred from the data", "bold")
     for item in inferences:
         change = f"; to change it: {item.flag}" if item.flag else ""
         log.info(f"{item.topic + ':':<15} {item.found} ({describe_certainty(item)}{change})")
-    for warning in list_warnings(map(asdict, inferences)):
+    for warning in list_warnings(map(asdict, inferences)) if has_warnings else ():
         log.warn(warning)
 
 

@@ -10,6 +10,7 @@ from medimg_baseline_cls.eval.resample import Resampling, add_intervals
 from medimg_baseline_cls.eval.summary import headline
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.quantities import say_score
 
 _SHOWN = {"auroc": "AUROC", "average_precision": "AP"}
 
@@ -51,4 +52,4 @@ def _list_figures(summary: Mapping[str, Any], *, rule: str) -> Iterator[str]:
 def _describe(name: str, figure: Mapping[str, Any]) -> Iterator[str]:
     if figure["value"] is not None and figure.get("interval"):
         low, high = figure["interval"]
-        yield f"{name} {figure['value']:.3f} ({low:.3f} to {high:.3f})"
+        yield f"{name} {say_score(figure['value'])} ({say_score(low)} to {say_score(high)})"

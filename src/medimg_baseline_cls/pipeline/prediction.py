@@ -35,6 +35,7 @@ from medimg_baseline_cls.schema import Task, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly, require_writable
 from medimg_baseline_cls.utils.files import write_csv
 from medimg_baseline_cls.utils.own import PANELS, mark_own
+from medimg_baseline_cls.utils.quantities import say_score
 
 if TYPE_CHECKING:
     from medimg_baseline_cls.eval.recalibrate import Recalibration
@@ -291,6 +292,6 @@ def _print_predictions(
 ) -> None:
     """Print a table if it is short."""
     if len(rows) <= MAX_TABLE_ROWS:
-        cells = [[f"{c:.3f}" if isinstance(c, float) else c or "" for c in row] for row in rows]
+        cells = [[say_score(c) if isinstance(c, float) else c or "" for c in row] for row in rows]
         named = [[name, *row[1:]] for name, row in zip(shown, cells, strict=True)]
         session.log.table("", header=header, rows=named)

@@ -58,7 +58,10 @@ def _describe(
     content: RunContent, rows: list[Mapping[str, str]], *, row_numbers: Mapping[str, int]
 ) -> CaseNotes:
     first = rows[0]
-    facts = [f"patient {first['group']}"] if first.get("group") else []
+    group = first.get("group", "")
+    # An image without a patient is a group by its own path, or by that of a copy.
+    is_known = group and all(group != row["path"] for row in content.split)
+    facts = [f"patient {group}"] if is_known else []
     facts += [
         f"{name.removeprefix('subgroup_')} {value}"
         for name, value in first.items()

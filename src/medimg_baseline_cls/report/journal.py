@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from medimg_baseline_cls.report.content import as_mapping, value_of
-from medimg_baseline_cls.report.numbers import DECIMALS, UNDEFINED, round_half_up
+from medimg_baseline_cls.utils.quantities import DECIMALS, UNDEFINED, round_half_up
 
 PERCENT_DECIMALS = 1
 _MINUS = "−"

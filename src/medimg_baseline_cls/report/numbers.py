@@ -6,41 +6,18 @@ A score has three decimals everywhere. Rounding never turns "almost" into "exact
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, cast
 
-UNDEFINED = "–"
-DECIMALS = 3
+from medimg_baseline_cls.utils.quantities import (
+    DECIMALS,
+    UNDEFINED,
+    format_score,
+)
+
 _ROOT = r"(?:~[\w.-]*/|/|[A-Za-z]:[/\\])"
 _PATH = re.compile(rf"(?<![\w./\\]){_ROOT}(?:[^\s/\\'\"]+[/\\])*([^\s/\\'\":,;)]+)")
 _WHOLE_PATH = re.compile(rf"{_ROOT}[^/][^\n]*")
 _KEPT_AS_IS = frozenset({"group_regex", "subgroup_regex"})
-
-
-def format_score(value: float | None) -> str:
-    """Return a score with three decimals; a dash where it is undefined.
-
-    >>> format_score(0.9684), format_score(1.0), format_score(0.9998), format_score(None)
-    ('0.968', '1.000', '>0.999', '–')
-    """
-    if value is None:
-        return UNDEFINED
-    text = f"{round_half_up(value, DECIMALS):f}"
-    if text == "1.000" and value < 1:
-        return ">0.999"
-    if float(text) == 0 and value != 0:
-        return "<0.001" if value > 0 else ">−0.001"
-    return text.replace("-", "−")
-
-
-def round_half_up(number: float, decimals: int) -> Decimal:
-    """Return a number rounded from the digits it is written with, halves away from zero.
-
-    >>> round_half_up(0.0625, 3), round_half_up(-0.0005, 3)
-    (Decimal('0.063'), Decimal('-0.001'))
-    """
-    step = Decimal(1).scaleb(-decimals)
-    return Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)
 
 
 def format_interval(bounds: Any) -> str:

@@ -1,5 +1,18 @@
-"""Durations and sizes in words."""
+"""Durations, sizes, counts and scores in words."""
 
+from decimal import ROUND_HALF_UP, Decimal
+
+UNDEFINED = "–"
+DECIMALS = 3
+_NOUNS = {"classes": "class", "properties": "property", "copies": "copy"} | {
+    f"{noun}s": noun
+    for noun in (
+        *("cell", "classifier", "column", "file", "finding", "folder", "group", "image"),
+        *("inference", "label", "link", "name", "pair", "patient", "row", "site", "warning"),
+        *("error", "note"),
+    )
+}
+_VERBS = {"are": "is", "have": "has", "tell": "tells", "begin": "begins", "were": "was"}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -27,3 +40,55 @@ def format_bytes(number: int) -> str:
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.{1 if unit and value < 9.95 else 0}f} {_UNITS[unit]}"
+
+
+def format_score(value: float | None) -> str:
+    """Return a score with three decimals; a dash where it is undefined.
+
+    >>> format_score(0.9684), format_score(1.0), format_score(0.9998), format_score(None)
+    ('0.968', '1.000', '>0.999', '–')
+    """
+    if value is None:
+        return UNDEFINED
+    text = f"{round_half_up(value, DECIMALS):f}"
+    if text == "1.000" and value < 1:
+        return ">0.999"
+    if float(text) == 0 and value != 0:
+        return "<0.001" if value > 0 else ">−0.001"
+    return text.replace("-", "−")
+
+
+def round_half_up(number: float, decimals: int) -> Decimal:
+    """Return a number rounded from the digits it is written with, halves away from zero.
+
+    >>> round_half_up(0.0625, 3), round_half_up(-0.0005, 3)
+    (Decimal('0.063'), Decimal('-0.001'))
+    """
+    step = Decimal(1).scaleb(-decimals)
+    return Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)
+
+
+def say_score(value: float) -> str:
+    """Return a number with three decimals, rounded as in the report.
+
+    >>> say_score(0.9275), f"{0.9275:.3f}"
+    ('0.928', '0.927')
+    """
+    return f"{round_half_up(value, DECIMALS):f}"
+
+
+def say_count(number: int, nouns: str) -> str:
+    """Return a number and what it counts, which is given in the plural.
+
+    >>> say_count(2, "files that are empty"), say_count(1, "files that are empty")
+    ('2 files that are empty', '1 file that is empty')
+    >>> say_count(1, "classes without any image"), say_count(0, "patients in two splits")
+    ('1 class without any image', '0 patients in two splits')
+    """
+    words = nouns.split(" ")
+    if number == 1:
+        for singulars in (_NOUNS, _VERBS):
+            place = next((i for i, word in enumerate(words) if word in singulars), None)
+            if place is not None:
+                words[place] = singulars[words[place]]
+    return " ".join((str(number), *words))

@@ -1,6 +1,7 @@
 """A file's look, and which image belongs to which class."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -9,7 +10,6 @@ from medimg_baseline_cls.data.audit.images import (
     AuditImages,
     class_truths,
     look_at_file,
-    told_apart,
 )
 
 ImagesMaker = Callable[..., AuditImages]
@@ -48,6 +48,7 @@ def test_truths_of_findings_leave_out_what_is_unknown(
 
 
 def test_of_two_classes_one_is_told_apart_of_more_each(make_images: ImagesMaker) -> None:
-    assert told_apart(make_images(["train/A/1", "train/B/2"]).split) == ("B",)
+    two = make_images(["train/A/1", "train/B/2"])
+    assert two.told_apart == ("B",) and replace(two, positive_class="A").told_apart == ("A",)
     three = make_images(["train/A/1", "train/B/2", "train/C/3"])
-    assert told_apart(three.split) == ("A", "B", "C")
+    assert three.told_apart == ("A", "B", "C")

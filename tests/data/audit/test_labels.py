@@ -72,7 +72,7 @@ def test_fewer_than_ten_are_few(make_images: ImagesMaker, count: int, is_few: bo
     assert ("few_images" in found) == is_few
     if is_few:
         assert found["few_images"].verdict == "warning"
-        assert texts(found["few_images"]) == [f"{count} of A in val"]
+        assert texts(found["few_images"]) == [f"VAL A {count}"]
 
 
 def test_other_share_in_test_is_warned_of_and_in_val_is_not(make_images: ImagesMaker) -> None:

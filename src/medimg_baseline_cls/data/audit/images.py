@@ -46,6 +46,8 @@ class AuditImages:
         bad_files_stop: whether training stops at them, or leaves them out.
         inferences: what was concluded without a setting.
         name_group: what a patient is called in a text.
+        refusals: why training would stop before the first image is decoded.
+        positive_class: of two classes; None where there is none, or where it is not known.
     """
 
     split: Split
@@ -56,6 +58,19 @@ class AuditImages:
     bad_files_stop: bool = False
     inferences: tuple[Inference, ...] = ()
     name_group: Callable[[str], str] = str
+    positive_class: str | None = None
+    refusals: tuple[str, ...] = ()
+
+    @property
+    def told_apart(self) -> tuple[str, ...]:
+        """Return the classes to be told from the rest: the positive one of two, else each.
+
+        The second of two where it is not known which is positive.
+        """
+        names = self.split.class_names
+        if len(names) != 2 or self.split.task == "multilabel":
+            return names
+        return names[1:] if self.positive_class is None else (self.positive_class,)
 
     @property
     def paths(self) -> list[str]:
@@ -100,9 +115,3 @@ def class_truths(split: Split) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.
         return {n: (labels[:, i] == 1, labels[:, i] >= 0) for i, n in enumerate(split.class_names)}
     known = np.ones(len(labels), dtype=np.bool_)
     return {name: (labels == i, known) for i, name in enumerate(split.class_names)}
-
-
-def told_apart(split: Split) -> tuple[str, ...]:
-    """Return the classes to be told from the rest: the second of two, else each."""
-    names = split.class_names
-    return names[1:] if len(names) == 2 and split.task != "multilabel" else names

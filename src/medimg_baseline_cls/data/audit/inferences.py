@@ -1,9 +1,25 @@
-"""Show what was concluded without a setting, and judge what may spoil a result."""
+"""Show what was concluded without a setting, and judge what may spoil or stop one."""
 
 from collections.abc import Sequence
 
 from medimg_baseline_cls.data.audit.findings import Check, Figures, Finding
 from medimg_baseline_cls.schema import Inference
+
+
+def check_refusals(refusals: Sequence[str]) -> Check:
+    """Judge whether training would start: each refusal is an error."""
+    findings = [
+        Finding(
+            name="refused",
+            verdict="error",
+            count=1,
+            what=f"`medimg run` stops: {text}",
+            advice="",
+        )
+        for text in refusals
+    ]
+    summary = "`medimg run` would not start with these settings."
+    return Check("training", "Training", summary, tuple(findings))
 
 
 def check_inferences(inferences: Sequence[Inference]) -> Check:

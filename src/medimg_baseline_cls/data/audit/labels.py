@@ -111,7 +111,7 @@ def _judge_names(split: Split) -> Iterator[Finding]:
 
 def _judge_counts(split: Split, counts: Counts) -> Iterator[Finding]:
     few = [
-        f"{held[name][0]} of {name} in {side or 'all'}"
+        f"{(side or 'all').upper()} {name} {held[name][0]}"
         for side, held in counts.items()
         for name in split.class_names
         if held[name][0] < FEW_IMAGES and any(other[name][0] for other in counts.values())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.audit.controls import MIN_PER_CLASS, cross_validate, deal_folds
 from medimg_baseline_cls.data.audit.findings import Check, Example, Finding
-from medimg_baseline_cls.data.audit.images import AuditImages, class_truths, told_apart
+from medimg_baseline_cls.data.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.data.audit.measure import ProgressMaker
 from medimg_baseline_cls.utils.log import SILENT
 
@@ -31,7 +31,7 @@ def check_noise(
         features: of a frozen network, one row per record, shape (N, D).
         progress: makes a progress bar.
     """
-    classes = told_apart(images.split)
+    classes = images.told_apart
     doubt = np.zeros((len(features), len(classes)))
     with progress("label noise", len(classes)) as bar:
         for column, name in enumerate(classes):

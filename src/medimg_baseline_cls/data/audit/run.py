@@ -14,7 +14,7 @@ from medimg_baseline_cls.data.audit.files import check_files
 from medimg_baseline_cls.data.audit.findings import Check, not_measured
 from medimg_baseline_cls.data.audit.groups import check_groups
 from medimg_baseline_cls.data.audit.images import AuditImages
-from medimg_baseline_cls.data.audit.inferences import check_inferences
+from medimg_baseline_cls.data.audit.inferences import check_inferences, check_refusals
 from medimg_baseline_cls.data.audit.labels import check_labels
 from medimg_baseline_cls.data.audit.measure import Measures, ProgressMaker, measure_pixels
 from medimg_baseline_cls.data.audit.noise import check_noise
@@ -48,7 +48,9 @@ def audit_images(
             None leaves that check out.
         progress: makes a progress bar from a description and a total.
     """
-    inferred = [check_inferences(images.inferences)] if images.inferences else []
+    inferred = [check_refusals(images.refusals)] if images.refusals else []
+    if images.inferences:
+        inferred.append(check_inferences(images.inferences))
     if not images.split.records:
         reason = "no image could be read."
         others = [not_measured(name, title, reason=reason) for name, title in _TITLES.items()]

@@ -28,6 +28,7 @@ from medimg_baseline_cls.data.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.data.audit.measure import Measures, ProgressMaker, shrink
 from medimg_baseline_cls.data.audit.shortcuts import MAX_CLASSES, thin_out
 from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.seed import derive_key
 
 SHIFTED_AUROC = 0.75
@@ -131,7 +132,7 @@ def _summarize(found: list[_Shift]) -> str:
     worst = max(found, key=lambda shift: shift.auroc or 0.0)
     auroc, control = worst.auroc or 0.0, worst.control or 0.0
     where = f"{worst.class_name}, {worst.split}"
-    return f"AUROC at most {auroc:.3f} ({where}), random halves {control:.3f}."
+    return f"AUROC at most {say_score(auroc)} ({where}), random halves {say_score(control)}."
 
 
 def _judge(found: list[_Shift]) -> Iterator[Finding]:
@@ -145,8 +146,9 @@ def _judge(found: list[_Shift]) -> Iterator[Finding]:
             advice="Expect figures and thresholds not to transfer; report both splits, and never "
             "tune on TEST.",
             examples=tuple(
-                Example((), f"{s.class_name}, train against {s.split}: AUROC {s.auroc:.3f}")
+                Example((), f"{s.class_name}, train against {s.split}: AUROC {say_score(auroc)}")
                 for s in shifted
+                if (auroc := s.auroc) is not None
             ),
         )
 

@@ -28,9 +28,10 @@ from medimg_baseline_cls.data.audit.findings import (
     Finding,
     not_measured,
 )
-from medimg_baseline_cls.data.audit.images import AuditImages, class_truths, told_apart
+from medimg_baseline_cls.data.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.data.audit.measure import ProgressMaker
 from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.seed import derive_key
 
 TELLING_AUROC = 0.75
@@ -56,7 +57,7 @@ def check_shortcuts(
     progress: ProgressMaker = SILENT.progress,
 ) -> Check:
     """Cross-validate every property and both controls on TRAIN; the controls on TEST too."""
-    classes = told_apart(images.split)[:MAX_CLASSES]
+    classes = images.told_apart[:MAX_CLASSES]
     truths = class_truths(images.split)
     sides = images.splits
     trained = thin_out(sides == "train" if (sides == "train").any() else sides == sides, images)
@@ -133,15 +134,15 @@ def _summarize(figures: list[_ClassFigures]) -> str:
         found = [(item.controls[control][0] or 0.0, item) for item in figures]
         auroc, item = max(found, key=lambda pair: pair[0])
         tested = item.controls[control][1]
-        test = "" if tested is None else f" (test {tested:.3f})"
-        parts.append(f"{title} {auroc:.3f}{test}")
+        test = "" if tested is None else f" (test {say_score(tested)})"
+        parts.append(f"{title} {say_score(auroc)}{test}")
     of = "" if len(figures) == 1 else ", at most"
     return f"AUROC{of}: {', '.join(parts)}."
 
 
 def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
     single = [
-        (auroc, f"{title}: AUROC {auroc:.3f} for {item.name}")
+        (auroc, f"{title}: AUROC {say_score(auroc)} for {item.name}")
         for item in figures
         for title, auroc in item.properties.items()
         if auroc is not None and auroc >= TELLING_AUROC
@@ -155,7 +156,7 @@ def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
             "both classes alike if you can.",
         )
     joint = [
-        (auroc, f"{_CONTROL_NAMES[control]}: AUROC {auroc:.3f} for {item.name}")
+        (auroc, f"{_CONTROL_NAMES[control]}: AUROC {say_score(auroc)} for {item.name}")
         for item in figures
         for control, (auroc, _) in item.controls.items()
         if auroc is not None and auroc >= TELLING_AUROC

@@ -19,8 +19,9 @@ from medimg_baseline_cls.data.audit.findings import (
     Finding,
     not_measured,
 )
-from medimg_baseline_cls.data.audit.images import AuditImages, class_truths, told_apart
+from medimg_baseline_cls.data.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.data.audit.shortcuts import MAX_CLASSES, TELLING_AUROC
+from medimg_baseline_cls.utils.quantities import say_score
 
 MAX_VALUES = 10
 _NUM_SHOWN = 4
@@ -51,7 +52,7 @@ def check_subgroups(images: AuditImages) -> Check:
     for place, column in enumerate(images.split.subgroup_names):
         cells = [record.subgroups[place] for record in images.split.records]
         values = np.array(bin_numbers(cells), dtype=np.str_)
-        for name in told_apart(images.split)[:MAX_CLASSES]:
+        for name in images.told_apart[:MAX_CLASSES]:
             truth, known = truths[name]
             own = trained & known
             if min((truth & own).sum(), (~truth & own).sum()) < MIN_PER_CLASS:
@@ -63,7 +64,7 @@ def check_subgroups(images: AuditImages) -> Check:
         reason = f"no class has {MIN_PER_CLASS} images on either side of it."
         return not_measured("subgroups", "Subgroups", reason=reason)
     best = max(found, key=lambda item: item.auroc or 0.0)
-    summary = f"AUROC at most {best.auroc or 0.0:.3f} ({best.column} for {best.class_name})."
+    summary = f"AUROC at most {say_score(best.auroc or 0.0)} ({best.column} for {best.class_name})."
     return Check("subgroups", "Subgroups", summary, tuple(_judge(found)), (_tabulate(found),))
 
 
@@ -132,8 +133,9 @@ def _judge(found: Sequence[_Association]) -> Iterator[Finding]:
             advice="A model can learn the subgroup instead of the disease: report figures within "
             "each subgroup, or balance the classes in it.",
             examples=tuple(
-                Example((), f"{i.column}: AUROC {i.auroc:.3f} for {i.class_name} ({i.shares})")
+                Example((), f"{i.column}: AUROC {say_score(auroc)} for {i.class_name} ({i.shares})")
                 for i in telling
+                if (auroc := i.auroc) is not None
             ),
         )
 

@@ -42,6 +42,7 @@ from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
+from medimg_baseline_cls.utils.quantities import say_score
 
 _MAX_INSIDE = 6  # classes whose legend fits into the panel
 _MAX_MARKED = 4  # classes whose operating points do not hide each other
@@ -261,7 +262,7 @@ def _draw_curve(
 def _draw_baseline(axes: Axes, prevalence: float, *, color: str, split: str) -> Line2D:
     look: dict[str, Any] = {"color": color, "linewidth": 1.0, "linestyle": ":"}
     axes.plot([0, 1], [prevalence, prevalence], zorder=1, **look)
-    return Line2D([], [], label=f"{split.upper()} prevalence {prevalence:.3f}", **look)
+    return Line2D([], [], label=f"{split.upper()} prevalence {say_score(prevalence)}", **look)
 
 
 def _mark_point(

@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
 from medimg_baseline_cls.utils.own import SOFTWARE
+from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.visible import show_hidden
 
 DPI = 200
@@ -154,7 +155,7 @@ def shorten(text: str, length: int) -> str:
 
 def number_text(value: float | None) -> str:
     """Return a figure with three decimals, or a dash where it is undefined."""
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else say_score(value)
 
 
 def _encode_svg(figure: Figure) -> bytes:

@@ -17,6 +17,7 @@ from medimg_baseline_cls.eval.plots.style import (
     WIDE,
     drawing,
 )
+from medimg_baseline_cls.utils.quantities import say_score
 
 STAGE_NAMES = {"head": "head only", "finetune": "fine-tuning"}
 
@@ -107,7 +108,8 @@ def _mark_best(losses: Axes, scores: Axes, *, history: History, best: int) -> No
         markeredgecolor=INK,
         markeredgewidth=0.8,
         zorder=6,
-        label=f"best: {STAGE_NAMES.get(stage, stage)}, epoch {row.get('epoch')}, AP {score:.3f}",
+        label=f"best: {STAGE_NAMES.get(stage, stage)}, epoch {row.get('epoch')}, "
+        f"AP {say_score(score)}",
     )
 
 
