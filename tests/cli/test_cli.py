@@ -139,6 +139,7 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                     "explain": True,
                     "operating_point": "default",
                     "recalibrate": None,
+                    "on_bad_image": "error",
                 },
             ),
         ),

@@ -259,3 +259,59 @@ def test_the_cache_is_that_of_the_folder_in_which_a_run_is(
     monkeypatch.chdir(tmp_path)
     session = session_module.reopen_session(os.path.relpath(finished_run))
     assert session.cache_dir == finished_run.parents[1] / "cache"
+
+
+def test_panels_of_replaced_predictions_are_removed_and_nothing_else(
+    finished_run: Path, films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, panels = tmp_path / "p.csv", tmp_path / "p"
+    predict(finished_run, [films], output=output, explain=True)
+    assert "earlier predictions" not in capsys.readouterr().out
+    before = set(names_below(panels))
+    write_image(panels / "mine.png")
+    first = min(films.iterdir())
+    predict(finished_run, [first], output=output, explain=True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"earlier predictions in {output} were replaced, and 2 panels of theirs removed" in said
+    kept = set(names_below(panels)) - {"mine.png"}
+    assert len([name for name in kept if name.endswith(".png")]) == 1 and kept <= before
+    (panels / "mine.png").unlink()
+    predict(finished_run, [first], output=output)
+    assert not panels.exists()
+
+
+def test_a_broken_file_is_skipped_where_that_is_asked_for(
+    finished_run: Path, films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (films / "0_broken.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
+    whole, output = sorted(films.iterdir())[1:], tmp_path / "p.csv"
+    with pytest.raises(DataError, match=r"1 of 3 files .*0_broken.* --on-bad-image skip; nothing"):
+        predict(finished_run, [films], output=output)
+    predict(finished_run, whole, output=output)
+    alone = output.read_bytes()
+    predict(finished_run, [films], output=output, on_bad_image="skip", explain=True)
+    assert output.read_bytes() == alone
+    assert len(list((tmp_path / "p").glob("*.png"))) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 3 files cannot be decoded and are skipped: " in said and "0_broken.png (" in said
+    with pytest.raises(DataError, match="1 of 1 files cannot be decoded") as refusal:
+        predict(finished_run, [films / "0_broken.png"], output=output, on_bad_image="skip")
+    assert "--on-bad-image" not in str(refusal.value) and output.read_bytes() == alone
+    with pytest.raises(ConfigError, match="expected error or skip"):
+        predict(finished_run, whole, output=output, on_bad_image="no")  # type: ignore[arg-type]
+
+
+def test_images_that_the_run_was_trained_on_are_warned_of(
+    finished_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (finished_run / "split.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    some = {name: [r["path"] for r in rows if r["split"] == name] for name in ("train", "val")}
+    for number, path in enumerate((*some["train"][:3], some["val"][0])):
+        shutil.copy(phantoms / path, tmp_path / f"copy_{number}.png")
+    test = [phantoms / r["path"] for r in rows if r["split"] == "test"][:2]
+    predict(finished_run, [tmp_path, *test], output=tmp_path / "p.csv")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "4 of 6 images were used in training: 3 in TRAIN and 1 in VAL of this run" in said
+    predict(finished_run, test, output=tmp_path / "p.csv")
+    assert "images were used in training" not in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """One function per command: parse the flags, call its Python twin once. No logic."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -208,6 +209,41 @@ def compare(
     compare_runs(runs, output_dir=output_dir, output=output)
 
 
+@dataclass(frozen=True)
+class Handling:
+    """How predict decides, and what it does with files that cannot be decoded."""
+
+    operating_point: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="Threshold to decide by: max_f1, target_sensitivity, default "
+            "(none: the run's own).",
+            help_behavior_hint="",
+        ),
+    ] = None
+    recalibrate: Annotated[
+        str | None,
+        arg(
+            metavar="METHOD",
+            help="Add probabilities recalibrated on VAL: temperature, platt or isotonic.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    on_bad_image: Annotated[
+        str,
+        arg(
+            metavar="NAME",
+            help="A file that cannot be decoded is an error (default), or listed and left out: "
+            "skip.",
+            help_behavior_hint="",
+        ),
+    ] = "error"
+
+
+_USUAL = Handling()
+
+
 def predict(
     run: RunArgument,
     paths: Annotated[
@@ -227,23 +263,7 @@ def predict(
     explain: Annotated[
         bool, arg(help="Draw a Grad-CAM panel of each image too.", help_behavior_hint="")
     ] = False,
-    operating_point: Annotated[
-        str | None,
-        arg(
-            metavar="NAME",
-            help="Threshold to decide by: max_f1, target_sensitivity, default "
-            "(none: the run's own).",
-            help_behavior_hint="",
-        ),
-    ] = None,
-    recalibrate: Annotated[
-        str | None,
-        arg(
-            metavar="METHOD",
-            help="Add probabilities recalibrated on VAL: temperature, platt or isotonic.",
-            help_behavior_hint="",
-        ),
-    ] = None,
+    deciding: Handling = _USUAL,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Decide on new images by a run's network and thresholds, one CSV row each."""
@@ -255,8 +275,7 @@ def predict(
         output=output,
         output_dir=output_dir,
         explain=explain,
-        operating_point=operating_point,
-        recalibrate=recalibrate,
+        **asdict(deciding),
     )
 
 

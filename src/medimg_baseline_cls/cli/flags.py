@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields, is_dataclass
 from functools import partial, wraps
 from typing import Any
 
@@ -30,7 +31,9 @@ def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
     """
     command = function.__name__
     parameters = inspect.signature(function).parameters.values()
-    names = [f"--{to_dashes(p.name)}" for p in parameters if p.kind is p.KEYWORD_ONLY]
+    keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    groups = [fields(p.annotation) if is_dataclass(p.annotation) else (p,) for p in keywords]
+    names = [f"--{to_dashes(item.name)}" for group in groups for item in group]
     tokens = canonical_tokens(argv, aliases={})
     check_flags(tokens, [*names, *COMMON_FLAGS], command=command)
 

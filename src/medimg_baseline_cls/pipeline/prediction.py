@@ -4,9 +4,10 @@ Files go through the same decoding, preprocessing and inference as in evaluation
 same file gets the same probability to the bit.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from medimg_baseline_cls.data.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.exposure import find_dark_images
 from medimg_baseline_cls.data.loaders import ImageSet
 from medimg_baseline_cls.data.read import FileSorter, describe_files
-from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import read_thresholds
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.decisions import Decider
 from medimg_baseline_cls.pipeline.inputs import find_files
+from medimg_baseline_cls.pipeline.leftovers import remove_panels
 from medimg_baseline_cls.pipeline.listing import find_root
 from medimg_baseline_cls.pipeline.model import load_model, score_images, warn_of_checkpoint
 from medimg_baseline_cls.pipeline.places import open_cache_dir, place_panels, require_free
@@ -33,7 +35,7 @@ from medimg_baseline_cls.pipeline.session import (
 )
 from medimg_baseline_cls.schema import Task, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly, require_writable
-from medimg_baseline_cls.utils.files import write_csv
+from medimg_baseline_cls.utils.files import read_csv, write_csv
 from medimg_baseline_cls.utils.own import PANELS, mark_own
 from medimg_baseline_cls.utils.quantities import say_score
 
@@ -42,6 +44,22 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.pipeline.explanation import Explained
 
 MAX_TABLE_ROWS = 20
+OnBadImage = Literal["error", "skip"]
+
+
+class Handling(TypedDict, total=False):
+    """How images are decided, and what becomes of files that cannot be decoded.
+
+    Attributes:
+        operating_point: the rule to decide by; None takes the run's own.
+        recalibrate: "temperature", "platt" or "isotonic", as fitted on VAL, adds the recalibrated
+            probability of each class that was evaluated; decisions stay the same.
+        on_bad_image: "error" refuses all files where one cannot be decoded, "skip" lists it.
+    """
+
+    operating_point: str | None
+    recalibrate: str | None
+    on_bad_image: OnBadImage
 
 
 @ending_plainly(is_resumable=False)
@@ -52,8 +70,7 @@ def predict(
     output: Path | None = None,
     output_dir: Path = Path("outputs"),
     explain: bool = False,
-    operating_point: str | None = None,
-    recalibrate: str | None = None,
+    **how: Unpack[Handling],
 ) -> RunResult:
     """Predict files, folders or patterns, and write one CSV row per image.
 
@@ -63,9 +80,7 @@ def predict(
         output: the CSV file; None writes predictions_new.csv into the run folder.
         output_dir: where `latest` is looked up.
         explain: draw a Grad-CAM panel of each image into a folder beside the CSV.
-        operating_point: the rule to decide by; None takes the run's own.
-        recalibrate: "temperature", "platt" or "isotonic", as fitted on VAL, adds the recalibrated
-            probability of each class that was evaluated; decisions stay the same.
+        **how: operating_point, recalibrate and on_bad_image, see `Handling`.
 
     Raises:
         DataError: a path holds no image, or a file cannot be decoded.
@@ -74,12 +89,13 @@ def predict(
     """
     if output is not None:
         require_free(output)
+    recalibrate, on_bad_image = how.get("recalibrate"), _read_choice(how)
     session = reopen_session(run, output_dir=output_dir)
     target = output or session.run_dir / "predictions_new.csv"
     require_writable(target.parent, "name a file elsewhere with --output")
     panels = place_panels(target) if explain else None
     provenance = read_provenance(session.run_dir)
-    rule = operating_point or session.config.operating_point
+    rule = how.get("operating_point") or session.config.operating_point
     thresholds = _pick_thresholds(session, rule)
     maps = {} if recalibrate is None else _read_maps(session, recalibrate)
     sorter = FileSorter()
@@ -88,6 +104,8 @@ def predict(
         session.log.info(files_found)
     model, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
+    files = _leave_out_bad(session, files, cache=cache, on_bad_image=on_bad_image)
+    _warn_of_own_images(session, cache)
     _warn_of_dark_images(session, cache, provenance=provenance)
     images = _as_image_set(cache)
     task: Task = checkpoint.get("task", "multiclass")
@@ -100,9 +118,9 @@ def predict(
         task=task,
         thresholds=thresholds,
     )
-    header = ["path", *(f"prob_{name}" for name in class_names)]
-    header += [f"{recalibrate}_{part}{name}" for name in maps for part in ("", "threshold_")]
-    header += ["decision", "threshold", "rule"]
+    of_maps = [f"{recalibrate}_{part}{name}" for name in maps for part in ("", "threshold_")]
+    named = [f"prob_{name}" for name in class_names]
+    header = ["path", *named, *of_maps, "decision", "threshold", "rule"]
     mapped = _recalibrate(probabilities, maps, decider=decider)
     rows = [
         [str(file), *map(float, p), *map(float, m), *decider.decide(p), rule]
@@ -120,6 +138,13 @@ def predict(
         draw_panels(session, model, images=images, wanted=wanted)
         session.log.info(f"panels: {panels}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
+
+
+def _read_choice(how: Handling) -> OnBadImage:
+    choice = how.get("on_bad_image", "error")
+    if choice not in get_args(OnBadImage):
+        raise ConfigError(f"--on-bad-image {choice}: expected error or skip.")
+    return choice
 
 
 def _read_maps(session: Session, method: str) -> "Mapping[str, Recalibration]":
@@ -154,9 +179,9 @@ def _recalibrate(
 
 
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:
-    """Decode the files as the run's images were; refuse those that cannot be."""
+    """Decode the files as the run's images were."""
     with open_cache_dir(session) as cache_dir:
-        cache = build_cache(
+        return build_cache(
             Path(),
             [str(file) for file in files],
             settings=pixel_settings(session.config, color),
@@ -164,13 +189,41 @@ def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCach
             num_workers=count_workers(session.config.num_workers),
             log=session.log,
         )
-    bad = [f"{fact.path} ({fact.error})" for fact in cache.facts if fact.error is not None]
-    if bad:
+
+
+def _leave_out_bad(
+    session: Session, files: Sequence[Path], *, cache: ImageCache, on_bad_image: str
+) -> list[Path]:
+    """Return the files that were decoded; list the others with the reason, or refuse them."""
+    bad = {file: f.error for file, f in zip(files, cache.facts, strict=True) if f.error is not None}
+    if not bad:
+        return list(files)
+    shown = dict(zip(bad, _shown_names(session, list(bad)), strict=True))
+    if on_bad_image == "error" or len(bad) == len(files):
+        named = "; ".join(f"{shown[file]} ({error})" for file, error in list(bad.items())[:10])
+        skip = ", or pass --on-bad-image skip" if len(bad) < len(files) else ""
         raise DataError(
-            f"{len(bad)} of {len(files)} files cannot be decoded: {'; '.join(bad[:10])}. "
-            f"Leave them out, or mend them; nothing was predicted."
+            f"{len(bad)} of {len(files)} files cannot be decoded: {named}. Leave them out, fix "
+            f"them{skip}; nothing was predicted."
         )
-    return cache
+    session.log.warn(f"{len(bad)} of {len(files)} files cannot be decoded and are skipped:")
+    for file, error in bad.items():
+        session.log.info(f"  {shown[file]} ({error})")
+    return [file for file in files if file not in bad]
+
+
+def _warn_of_own_images(session: Session, cache: ImageCache) -> None:
+    """Warn of images that the network was trained on, or its thresholds chosen on."""
+    path = session.run_dir / "split.csv"
+    own = {row["sha256"]: row["split"] for row in read_csv(path)} if path.is_file() else {}
+    decoded = [fact.sha256 for fact in cache.facts if fact.row >= 0]
+    counts = Counter(own[digest] for digest in decoded if own.get(digest) in ("train", "val"))
+    if counts:
+        parts = " and ".join(f"{counts[name]} in {name.upper()}" for name in sorted(counts))
+        session.log.warn(
+            f"{counts.total()} of {len(decoded)} images were used in training: {parts} of this "
+            "run; the decisions on them look better than on new images"
+        )
 
 
 def _warn_of_dark_images(
@@ -186,10 +239,11 @@ def _warn_of_dark_images(
 
 
 def _as_image_set(cache: ImageCache) -> ImageSet:
-    count = len(cache.facts)
+    rows = [fact.row for fact in cache.facts if fact.row >= 0]
+    count = len(rows)
     return ImageSet(
         cache.pixels,
-        np.array([fact.row for fact in cache.facts], dtype=np.int64),
+        np.array(rows, dtype=np.int64),
         np.arange(count, dtype=np.int64),
         np.full(count, -1, dtype=np.int64),
     )
@@ -275,12 +329,20 @@ def _write_predictions(
     rows: Sequence[Sequence[object]],
     shown: Sequence[str],
 ) -> None:
-    """Write the CSV file, which names the files; where panels do not, what they call them too."""
+    """Write the CSV file, which names the files; where panels do not, what they call them too.
+
+    Panels of earlier predictions there are removed.
+    """
+    is_repeated = target.is_file() and target.stat().st_size > 0
     if not session.config.anonymous_ids:
         write_csv(target, header, rows=rows)
-        return
-    named = [[*row, name] for row, name in zip(rows, shown, strict=True)]
-    write_csv(target, [*header, "pseudonym"], rows=named, is_private=True)
+    else:
+        named = [[*row, name] for row, name in zip(rows, shown, strict=True)]
+        write_csv(target, [*header, "pseudonym"], rows=named, is_private=True)
+    num_panels = remove_panels(target)
+    if is_repeated:
+        gone = f", and {num_panels} panels of theirs removed" if num_panels else ""
+        session.log.info(f"the earlier predictions in {target} were replaced{gone}")
 
 
 def _print_predictions(
