@@ -95,8 +95,38 @@ def test_missing_columns_are_told_together_with_the_nearest_names(tmp_path: Path
     with pytest.raises(DataError) as caught:
         listed(FRAME, tmp_path, group_column="patients", split_column="fold", labels=rule("diag"))
     text = str(caught.value)
-    assert "patients (group_column, did you mean patient?)" in text
-    assert "fold (split_column" in text and "diag (label_columns" in text
+    assert "patients (--group-column)" in text and "fold (--split-column)" in text
+    assert "did you mean --label-columns diagnosis --group-column patient?" in text
+
+
+def test_flags_for_columns_of_other_names_are_ready_to_paste(tmp_path: Path) -> None:
+    frame = FRAME.rename(columns={"file": "Image Index", "diagnosis": "DX"})
+    with pytest.raises(DataError) as caught:
+        listed(frame, tmp_path, path_column="path", labels=rule("label"))
+    assert str(caught.value).endswith(
+        "did you mean --path-column 'Image Index' --label-columns DX?"
+    )
+
+
+def test_another_spelling_of_a_column_is_taken_with_a_note(tmp_path: Path) -> None:
+    given = {"path_column": "File", "labels": rule("DIAGNOSIS"), "group_column": "Patient"}
+    listing = listed(FRAME, tmp_path, **given)
+    assert listing.files == listed(FRAME, tmp_path, group_column="patient").files
+    assert "the column patient is taken for Patient" in listing.notes
+
+
+def test_a_name_without_a_suffix_is_the_one_image_called_so(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/1.jpeg", "a/2.x.PNG", "a/3", "4.nii.gz"):
+        (tmp_path / name).touch()
+    bare = FRAME.assign(file=["a/1", "a/2.x", "a/3", "4", "a/none", "6.png"])
+    listing = listed(bare, tmp_path)
+    expected = ["4.nii.gz", "6.png", "a/1.jpeg", "a/2.x.PNG", "a/3", "a/none"]
+    assert [file.path for file in listing.files] == expected
+    assert any("3 names without a suffix" in note for note in listing.notes)
+    (tmp_path / "a/1.png").touch()
+    with pytest.raises(DataError, match="row 2: a/1 has no suffix and may be 1.jpeg, 1.png"):
+        listed(bare, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +226,7 @@ def test_a_limit_keeps_each_finding_but_not_each_combination(tmp_path: Path) -> 
 
 def test_missing_column_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
     both = {"subgroup_columns": ("sexx", "hospitall"), "site_column": "hospitall"}
-    with pytest.raises(DataError, match=r"sexx \(subgroup_columns.*hospitall \(site_column"):
+    with pytest.raises(DataError, match=r"sexx \(--subgroup-columns.*hospitall \(--site-column"):
         listed(FRAME, tmp_path, **both)
 
 

@@ -47,7 +47,7 @@ CASES = [
     ({"label_columns": ("dx",), "target_prevalence": 0.1}, "there are 3 classes: leave it out"),
     ({"label_columns": ("f1", "f2"), "target_prevalence": 0.1}, "several findings"),
     ({"label_columns": ("f1", "f2"), "positive_class": "f1"}, "positive_class"),
-    ({"positive_class": "TB"}, "positive_class is 'TB', but the classes found are normal, tb"),
+    ({"positive_class": "CT"}, "positive_class is 'CT', but the classes found are normal, tb"),
     ({"class_names": ("normal", "tbc")}, "class tbc .*did you mean tb"),
     ({"label_columns": ("dx",), "task": "ordinal"}, "needs the order of the classes"),
     ({"group_column": "patients"}, r"patients \(group_column, did you mean patient\?"),

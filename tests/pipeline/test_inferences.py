@@ -63,3 +63,14 @@ def test_the_block_has_a_line_for_each_and_then_the_warnings(tmp_path: Path) -> 
         "warning: 3 left out",
     ]
     assert list_warnings(map(asdict, items)) == ["3 left out"]
+
+
+def test_another_spelling_of_the_positive_class_is_taken(tmp_path: Path) -> None:
+    listing = Listing((), ("melanoma", "nevus"), 0, ())
+    config = Config(data_dir=tmp_path, positive_class="Melanoma")
+    found, inference = find_positive_class(config, listing)
+    assert (found, inference.certainty) == ("melanoma", "set")
+    assert inference.reason == "--positive-class Melanoma"
+    wrong = Config(data_dir=tmp_path, positive_class="Melanomma")
+    with pytest.raises(ConfigError, match="did you mean --positive-class melanoma"):
+        find_positive_class(wrong, listing)

@@ -9,7 +9,7 @@ warning. Two names that are both in class_names stay apart.
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from medimg_baseline_cls.schema import Inference
@@ -67,6 +67,18 @@ def read_names(
         notes.insert(0, f"words for a missing value in the column {column}: {shown}")
     inferences = infer_spellings(spellings, where=f"in the column {column}", flag=flag)
     return Names([names[cell] for cell in cells], tuple(notes), inferences)
+
+
+def find_spelling(name: str, names: Collection[str]) -> str | None:
+    """Return a name as it is among others, or the one other spelling of it; None if there is none.
+
+    >>> find_spelling("Image Path", ["image_path", "label"]), find_spelling("a", ["A", "b", "A "])
+    ('image_path', None)
+    """
+    if name in names:
+        return name
+    found = [other for other in names if _key(clean_text(other)) == _key(clean_text(name))]
+    return found[0] if len(found) == 1 else None
 
 
 def infer_spellings(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import cast
 
 from medimg_baseline_cls.data.folder_words import SPLIT_WORDS, read_split_word, split_words
-from medimg_baseline_cls.data.table_file import Table
+from medimg_baseline_cls.data.table_file import ABSENT, Table
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import SPLIT_NAMES, Inference
 from medimg_baseline_cls.utils.texts import clean_text
@@ -132,7 +132,7 @@ def _note_unused(column: str, instead: str) -> Inference:
 
 def _doubt(table: Table, column: str) -> Inference:
     """Return a warning of a column that is called like a split and has no usable values."""
-    cells = table.columns[column]
+    cells = ["" if cell == ABSENT else cell for cell in table.columns[column]]
     row = next((i for i, cell in enumerate(cells) if read_split_word(clean_text(cell)) is None), 0)
     if read_split_word(clean_text(cells[row])) is None:
         odd = f"{clean_text(cells[row])!r} in row {table.lines[row]} is not train, val or test"

@@ -6,14 +6,11 @@ out of the root folder are refused unless that is allowed. No image is opened.
 """
 
 import operator
-import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.data.labels import LabelRule, Labels, read_labels
 from medimg_baseline_cls.data.listing import (
     ListedFile,
@@ -24,19 +21,20 @@ from medimg_baseline_cls.data.listing import (
 )
 from medimg_baseline_cls.data.patients import find_patient_column
 from medimg_baseline_cls.data.positive import infer_positive_class
-from medimg_baseline_cls.data.spellings import Names, read_names
+from medimg_baseline_cls.data.spellings import Names, find_spelling, read_names
 from medimg_baseline_cls.data.split_column import (
     NONE,
     find_split_column,
     read_split_column,
 )
 from medimg_baseline_cls.data.split_lists import apply_lists
-from medimg_baseline_cls.data.table_file import ABSENT, Columns, Table, read_table
+from medimg_baseline_cls.data.table_columns import match_column, require_columns
+from medimg_baseline_cls.data.table_file import ABSENT, Table, read_table
+from medimg_baseline_cls.data.table_paths import read_paths
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference, format_findings, parse_findings
 from medimg_baseline_cls.utils.memory import collector_paused
-from medimg_baseline_cls.utils.own import OwnFolders, is_marked_output
-from medimg_baseline_cls.utils.texts import is_missing
+from medimg_baseline_cls.utils.quantities import say_count
 
 TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
 
@@ -98,15 +96,15 @@ def list_table(
         DataError: The table cannot be read, lacks a column, or a row is not as it must be.
     """
     table = read_table(manifest)
-    settings, said = _find_split(table, settings)
-    if settings.finds_patients and settings.group_column is None:
-        settings = replace(settings, group_column=_find_patient_column(table, settings))
+    notes = [say_count(len(table.lines), f"rows in {manifest.name}"), *table.notes]
+    settings, said = _settle_columns(table, settings, notes=notes)
     wanted = _wanted_columns(settings)
-    _require_columns(table.columns, wanted, manifest=manifest)
-    notes = [f"{len(table.lines)} rows in {manifest.name}", *table.notes]
+    require_columns(table.columns, wanted, manifest=manifest)
     for name in wanted:
         notes += _strip_cells(table, name)
-    paths = _read_paths(table, root=root, settings=settings)
+    paths = read_paths(
+        table, settings.path_column, root=root, allow_outside=settings.allow_outside, notes=notes
+    )
     labels = _read_labels(table, settings.labels, manifest=manifest)
     split = settings.split_column
     folders = None if split is None else read_split_column(table, split, where=str(manifest))
@@ -148,17 +146,28 @@ def list_table(
     )
 
 
-def _find_split(
-    table: Table, settings: TableSettings
+def _settle_columns(
+    table: Table, settings: TableSettings, *, notes: list[str]
 ) -> tuple[TableSettings, tuple[Inference, ...]]:
-    """Return the settings with the column of the split, as set or found, and what to say of it."""
-    if settings.split_column == NONE and NONE not in table.columns:
-        return replace(settings, split_column=None), ()
-    if settings.split_column is not None or not settings.finds_split:
-        return settings, ()
-    used = {settings.path_column, *settings.labels.columns, settings.group_column or ""}
-    column, said = find_split_column(table, used=used, instead=settings.split_by)
-    return replace(settings, split_column=column), said
+    """Return the settings with columns as the table spells them; split and patient may be found."""
+    split, rule = settings.split_column, settings.labels
+    if split == NONE and NONE not in table.columns:
+        settings, split = replace(settings, split_column=None, finds_split=False), None
+    path, group, split, *labels = (
+        name and match_column(name, table.columns, notes=notes)
+        for name in (settings.path_column, settings.group_column, split, *rule.columns[:1])
+    )
+    if len(rule.columns) == 1:  # several name their findings
+        settings = replace(settings, labels=replace(rule, columns=tuple(map(str, labels))))
+    settings = replace(settings, path_column=str(path), group_column=group, split_column=split)
+    said: tuple[Inference, ...] = ()
+    if split is None and settings.finds_split:
+        used = {settings.path_column, *settings.labels.columns, group or ""}
+        split, said = find_split_column(table, used=used, instead=settings.split_by)
+        settings = replace(settings, split_column=split)
+    if settings.finds_patients and group is None:
+        settings = replace(settings, group_column=_find_patient_column(table, settings))
+    return settings, said
 
 
 def _find_patient_column(table: Table, settings: TableSettings) -> str | None:
@@ -240,57 +249,6 @@ def _wanted_columns(settings: TableSettings) -> dict[str, str]:
     if settings.site_column is not None:
         wanted[settings.site_column] = "site_column"
     return wanted
-
-
-def _require_columns(columns: Columns, wanted: Mapping[str, str], *, manifest: Path) -> None:
-    missing = [name for name in wanted if name not in columns]
-    if not missing:
-        return
-    parts: list[str] = []
-    for name in missing:
-        near = get_close_matches(name, columns, 1, cutoff=0.5)
-        hint = f", did you mean {near[0]}?" if near else ""
-        parts.append(f"{name} ({wanted[name]}{hint})")
-    raise DataError(
-        f"{manifest} lacks the column(s) {', '.join(parts)}; it has {shorten_list(list(columns))}."
-    )
-
-
-def _read_paths(table: Table, *, root: Path, settings: TableSettings) -> list[str]:
-    """Return each path below the root, with forward slashes and without detours."""
-    paths: list[str] = []
-    prefix = f"{root.as_posix().rstrip('/')}/"
-    for line, cell in zip(table.lines, table.columns[settings.path_column], strict=True):
-        path = cell.replace("\\", "/")
-        if is_missing(path):
-            raise DataError(f"row {line}: the column {settings.path_column} is blank.")
-        if "./" in path or "//" in path:
-            path = posixpath.normpath(path)
-        if path.startswith(prefix):
-            path = path[len(prefix) :]
-        is_outside = path.startswith(("../", "/")) or path == ".." or path[1:3] == ":/"
-        if is_outside and not settings.allow_outside:
-            raise DataError(
-                f"row {line}: {cell} is outside {root}: paths are relative to that folder; set "
-                "data_dir to the folder that contains all images, or pass --allow-outside."
-            )
-        paths.append(path)
-    _refuse_own(paths, table, root=root)
-    return paths
-
-
-def _refuse_own(paths: Sequence[str], table: Table, *, root: Path) -> None:
-    """Refuse a row that names a file that this program has written."""
-    own = OwnFolders(root, look=is_marked_output)
-    folders = {path.rpartition("/")[0] for path in paths}
-    written = {folder for folder in folders if own.has(root / folder / "file")}
-    if written:
-        rows = zip(table.lines, paths, strict=True)
-        line, path = next((n, p) for n, p in rows if p.rpartition("/")[0] in written)
-        raise DataError(
-            f"row {line}: {path} is in a folder that medimg has written, so it is not an original "
-            "image: leave the row out."
-        )
 
 
 def _read_labels(table: Table, rule: LabelRule, *, manifest: Path) -> Labels:
@@ -384,7 +342,7 @@ def _join_texts(texts: tuple[str, str], labels: Labels, *, positive: str | None)
     if labels.task == "ordinal":
         return max(one, other, key=names.index)
     if labels.task == "multiclass":
-        wanted = positive or infer_positive_class(names)[0]
+        wanted = find_spelling(positive, names) if positive else infer_positive_class(names)[0]
         if wanted not in texts:
             raise DataError(
                 f"an image has rows of the classes {one} and {other}: --join-rows any joins the "

@@ -7,11 +7,13 @@ and by `check`, written to config.json and audit.json, and their warnings go whe
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.listing import Listing
 from medimg_baseline_cls.data.positive import infer_positive_class
+from medimg_baseline_cls.data.spellings import find_spelling
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.log import RunLog
@@ -32,14 +34,16 @@ def find_positive_class(config: Config, listing: Listing) -> tuple[str | None, I
         return None, Inference(topic="positive class", found="none", reason=f"{len(names)} {each}")
     if wanted is None:
         return infer_positive_class(names)
-    if wanted not in names:
+    found = find_spelling(wanted, names)
+    if found is None:
+        near = get_close_matches(wanted.casefold(), {n.casefold(): n for n in names}, 1)
+        meant = next((n for n in names if near and n.casefold() == near[0]), None)
         raise ConfigError(
-            f"positive_class is {wanted!r}, but the classes found are "
-            f"{', '.join(names)}; name one of them."
+            f"positive_class is {wanted!r}, but the classes found are {', '.join(names)}: "
+            + (f"did you mean --positive-class {meant}?" if meant else "name one of them.")
         )
-    return wanted, Inference(
-        topic="positive class", found=wanted, reason="--positive-class", certainty="set"
-    )
+    reason = "--positive-class" if found == wanted else f"--positive-class {wanted}"
+    return found, Inference(topic="positive class", found=found, reason=reason, certainty="set")
 
 
 def infer_task(config: Config, listing: Listing) -> Inference:
