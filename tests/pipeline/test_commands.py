@@ -1,6 +1,7 @@
 """Commands on the data that users bring: what is refused, and what comes out the same."""
 
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from monai.transforms import Compose, RandFlip
 from PIL import Image
 
+from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError, RunError
 from medimg_baseline_cls.pipeline import evaluate, explain, predict, run, train
+from medimg_baseline_cls.utils.runs import write_status
 
 ConfigMaker = Callable[..., Config]
 
@@ -145,3 +148,36 @@ def test_own_transform_is_used(phantoms: Path, tmp_path: Path, make_config: Conf
     again = train(config, transform=Compose([RandFlip(prob=1.0, spatial_axis=1)])).run_dir
     read = [(p / "history.csv").read_bytes() for p in (plain, flipped, again)]
     assert read[0] != read[1] == read[2]
+
+
+@pytest.mark.parametrize(
+    "content", ["null", "[]", "[" * 50_000, '{"provenance": ' + "9" * 5000 + "}"]
+)
+@pytest.mark.parametrize("command", ["report", "evaluate", "predict", "compare", "explain"])
+def test_settings_of_a_run_that_were_garbled_are_one_sentence_in_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, content: str
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.json").write_text(content)
+    write_status(folder, "finished")
+    more = {"predict": [str(tmp_path)], "compare": [str(folder)]}.get(command, [])
+    if command == "compare":
+        (folder / "test_summary.json").write_text(content)
+    assert main([command, str(folder), *more]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(folder) in said
+    assert len(said) < 1000
+
+
+def test_a_report_of_edited_results_is_refused_without_a_traceback(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+    content = json.loads((run_dir / "prevalence.json").read_text())
+    (name,) = [key for key in content if isinstance(content[key], dict)][:1]
+    content[name] = dict.fromkeys(content[name], -1)
+    (run_dir / "prevalence.json").write_text(json.dumps(content))
+    assert main(["report", str(run_dir)]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be made from what its files contain" in said and "get" not in said

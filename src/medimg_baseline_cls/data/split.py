@@ -126,7 +126,7 @@ def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multicla
     try:
         records = tuple(_parse_record(row, more) for row in rows)
     except ValueError as error:
-        raise RunError(f"{path} holds a size that is no number ({error}).") from error
+        raise RunError(f"{path} contains a size that is no number: restore it.") from error
     names = tuple(name.removeprefix(_SUBGROUP_PREFIX) for name in more)
     return Split(records=records, class_names=tuple(class_names), task=task, subgroup_names=names)
 

@@ -16,6 +16,7 @@ from medimg_baseline_cls.eval.predictions import require_score_space
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.files import read_csv, write_csv
+from medimg_baseline_cls.utils.parsing import explain_parse_error
 
 MISTAKE_COLUMNS = ("split", "rule", "class", "kind", "rank", "image_id", "probability", "margin")
 
@@ -64,7 +65,8 @@ def read_mistakes(path: Path) -> tuple[Mistake, ...]:
         return tuple(_parse(row) for row in read_csv(path))
     except (KeyError, ValueError) as error:
         raise RunError(
-            f"{path} is not as it was written ({error!r}); run `medimg evaluate` again."
+            f"{path} is not as it was written ({explain_parse_error(error)}): restore it, or run "
+            "`medimg evaluate` again."
         ) from error
 
 

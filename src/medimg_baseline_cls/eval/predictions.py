@@ -183,7 +183,7 @@ def _parse_probabilities(
     try:
         values = np.array([[float(row[c]) for c in columns] for row in table], dtype=np.float64)
     except ValueError as error:
-        raise RunError(f"{path} holds a probability that is no number ({error}).") from error
+        raise RunError(f"{path} contains a probability that is no number: restore it.") from error
     if not ((values >= 0) & (values <= 1)).all():
         raise RunError(f"{path} holds a probability outside [0, 1]; it was changed afterwards.")
     return values

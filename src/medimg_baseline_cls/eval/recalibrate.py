@@ -88,7 +88,7 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{path} is not as it was written ({error!r}); run `medimg evaluate` again."
+            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
         ) from error
     if not maps:
         raise RunError(
@@ -148,7 +148,12 @@ def warn_of_maps(
 def read_map_warnings(path: Path, method: str) -> list[str]:
     """Return the warnings of recalibration.json about one method; none in files without them."""
     blocks: Mapping[str, Any] = read_json(path).get("warnings", {})
-    return [str(block["text"]) for block in blocks.values() if method in block["methods"]]
+    try:
+        return [str(block["text"]) for block in blocks.values() if method in block["methods"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
+        ) from error
 
 
 def fit_recalibration(

@@ -112,7 +112,7 @@ def read_thresholds(
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"{path} is not as it was written ({error!r}); run `medimg evaluate` again."
+            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
         ) from error
     if predictions_val is not None and sha256_file(predictions_val) != digest:
         raise RunError(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.dossier import DOSSIER_NAME, READINGS, read_readings
 from medimg_baseline_cls.eval.test_log import is_completed, read_log
 from medimg_baseline_cls.pipeline.anonymous import (
@@ -22,6 +23,7 @@ from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run, read_status
 
 
@@ -58,7 +60,8 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
         write_anonymous(run_dir, pseudonyms)
     gaps = find_gaps(run_dir)
     # Last of all: with the page the run is complete.
-    page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
+    with parsing(lambda _: _refuse_contents(run_dir)):
+        page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
     if pseudonyms is not None:
         log.info(
             f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
@@ -73,6 +76,13 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
         log.warn(warning)
     log.info(f"report: {page}")
     return RunResult(run_dir, {"report": str(page)})
+
+
+def _refuse_contents(run_dir: Path) -> RunError:
+    return RunError(
+        f"the report of {run_dir} cannot be made from what its files contain: if one of them was "
+        "edited, restore it or run `medimg evaluate` again; if not, this is a mistake of medimg."
+    )
 
 
 def _note_odd_readings(run_dir: Path, log: RunLog) -> None:

@@ -24,6 +24,7 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.runs import create_run_folder, find_run
 
 FOLDER = "compare"
@@ -104,6 +105,16 @@ def read_model(folder: Path, name: str) -> ScoredModel:
     Raises:
         RunError: a file is missing or was changed.
     """
+    with parsing(
+        lambda _: RunError(
+            f"{folder} is not as it was evaluated: restore its files, or run `medimg evaluate` "
+            "again."
+        )
+    ):
+        return _read_model(folder, name)
+
+
+def _read_model(folder: Path, name: str) -> ScoredModel:
     summary = read_json(folder / "test_summary.json")
     task = summary.get("task", "multiclass")
     return ScoredModel(
@@ -144,7 +155,9 @@ def _home_of(folder: Path) -> Path:
     """Return the run folder that holds split.csv: of an ensemble, that of its first run."""
     if folder.name != ENSEMBLE:
         return folder
-    return Path(read_json(folder.parent / SWEEP_FILE)["runs"][0]["run"])
+    path = folder.parent / SWEEP_FILE
+    with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
+        return Path(read_json(path)["runs"][0]["run"])
 
 
 def _name_run(folder: Path) -> str:

@@ -99,8 +99,8 @@ def _find_table_fault(path: Path) -> str | None:
 
 def _find_json_fault(path: Path) -> str | None:
     content, key = read_json(path), _KEYS.get(path.name)
-    if not isinstance(content, Mapping) or not content:
-        return "is empty" if content in ({}, [], None, "") else "is not a JSON object"
+    if not content:
+        return "is empty"
     if key is not None and not isinstance(content.get(key), Mapping):
         return f"lacks {key}"
     if path.name == "thresholds.json":

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from medimg_baseline_cls.errors import MedimgError
+from medimg_baseline_cls.errors import MedimgError, RunInterrupted
+from medimg_baseline_cls.utils.faults import is_out_of_memory
 
 _MAX_LETTERS = 300
 
@@ -26,9 +27,11 @@ def parsing(
     """
     try:
         yield
-    except (MedimgError, MemoryError):
+    except (MedimgError, RunInterrupted):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         # Without a number, or of a seek before the begin, it is a parser's own.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
