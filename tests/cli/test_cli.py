@@ -322,6 +322,22 @@ def test_what_an_evaluation_left_out_of_date_is_said_with_one_command(
     assert said.rstrip().endswith("medimg run --resume run") and "next:" not in said
 
 
+@pytest.mark.parametrize(
+    ("flag", "note"),
+    [
+        ("--lr 0.1", "--lr sets finetune_lr; head_lr stays 0.001"),
+        ("--epochs=3", "--epochs sets finetune_epochs; head_epochs stays "),
+        ("--lr 0.1 --head-lr 0.2", ""),
+        ("--finetune-lr 0.1", ""),
+        ("--lr 0.1 --print-config", ""),
+    ],
+)
+def test_an_alias_that_sets_one_stage_says_so(calls: Calls, capsys: Capture, flag: str, note: str):
+    assert main(["train", *shlex.split(flag)]) == 0
+    said = capsys.readouterr().out
+    assert (note in said) if note else (" stays " not in said)
+
+
 def test_other_errors_are_ours_to_mend_and_keep_their_traceback(calls: Calls):
     calls.error = ZeroDivisionError()  # type: ignore[attr-defined]
     with pytest.raises(ZeroDivisionError):

@@ -177,10 +177,28 @@ def test_an_empty_map_says_why_and_another_does_not(tmp_path: Path) -> None:
     record = replace(PREDICTED, map_note="3 × 3 cells at 96 px input", empty_note="Empty: because")
     said = written(record, np.zeros((8, 8), np.float32), tmp_path / "a.png")
     assert said["empty"] == "Empty: because"
-    assert said["map"] == "Grad-CAM, 3 × 3 cells at 96 px input"
+    assert said["map"] == f"Grad-CAM for {record.class_name}, 3 × 3 cells at 96 px input"
     black = picture_of(np.asarray(Image.open(tmp_path / "a.png")).astype(np.int16), 1)
     assert black.max() > 200  # white words on it
     assert written(record, corner_heat(), tmp_path / "b.png")["empty"] == ""
+
+
+@pytest.mark.parametrize("name", ["A", "PNEUMONIA", "Pleural_thickening_" * 9, "W" * 90])
+def test_the_class_of_the_map_is_named_and_fits(tmp_path: Path, name: str) -> None:
+    notes = f"Empty: no place\nraised {panels.CLASS_NAME}."
+    note = "28 × 28 cells at 1024 px input"
+    record = replace(PREDICTED, class_name=name, map_note=note, empty_note=notes)
+    painter = PanelPainter()
+    heat = np.zeros((8, 8), np.float32)
+    painter.draw(tmp_path / "p.png", image=ramp(), heat=heat, record=record)
+    caption, empty = painter._captions[1], painter._empty
+    middle = panels._LEFT + panels._GAP + panels._SIDE
+    assert painter._right_end(caption) <= middle + panels._SIDE + 0.02
+    assert painter._right_end(empty) <= middle + panels._SIDE
+    for text in (caption.get_text(), empty.get_text()):
+        assert name[:2].rstrip("_") in text and panels.CLASS_NAME not in text
+        assert (name in text) or "…" in text
+    assert caption.get_text().endswith(note) and empty.get_text().startswith("Empty: no place\n")
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.003, 0.5, 0.999, 1.0])

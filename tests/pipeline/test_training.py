@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.errors import DataError, ModelError, WeightsError
+from medimg_baseline_cls.errors import ConfigError, DataError, ModelError, WeightsError
 from medimg_baseline_cls.models import build
 from medimg_baseline_cls.pipeline import check, report, train
 from medimg_baseline_cls.utils.runs import read_status
@@ -104,6 +104,29 @@ def test_weights_that_do_not_fit_are_refused(
     config = make_config(phantoms, tmp_path, arch="resnet34", pretrained=True, weights=weights)
     with pytest.raises(WeightsError, match="layer"):
         train(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data_dir": "nowhere"}, "nowhere"),
+        ({"class_names": ("NORMAL", "TB")}, "TB"),
+        ({"positive_class": "TB"}, "TB"),
+    ],
+    ids=str,
+)
+def test_what_names_alone_tell_is_said_before_the_weights_are_looked_for(
+    phantoms: Path,
+    tmp_path: Path,
+    make_config: ConfigMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    words: str,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    place = {"data_dir": phantoms, "output_dir": tmp_path, "pretrained": True}
+    with pytest.raises((ConfigError, DataError), match=words):
+        train(make_config(**{**place, **changes}))
 
 
 def test_an_early_interruption_leaves_no_folder_and_says_so(

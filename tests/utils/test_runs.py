@@ -134,6 +134,13 @@ def test_run_that_does_not_exist_is_refused_with_the_newest_ones(tmp_path: Path)
         find_run("run_9", tmp_path)
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("latst", "latest"), ("film_1", "films_1")])
+def test_a_misspelled_run_gets_the_nearest_name(tmp_path: Path, typed: str, meant: str) -> None:
+    make_run(tmp_path, "films_1")
+    with pytest.raises(RunError, match=rf"{typed} is not a run folder: did you mean {meant}\?"):
+        find_run(typed, tmp_path)
+
+
 def test_first_user_is_told_how_to_start_a_run(tmp_path: Path) -> None:
     with pytest.raises(
         RunError,

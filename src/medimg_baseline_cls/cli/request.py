@@ -36,6 +36,8 @@ from medimg_baseline_cls.config import (
     suggest_fields,
 )
 from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.env import is_main_process
+from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.visible import quote_words, show_hidden
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH", tuple: "NAME...", str: "TEXT"}
@@ -48,6 +50,8 @@ _MORE = "\n\nThese are the settings that most runs need; --help-all shows every 
 _EVERY_SETTING = frozenset(name for names in FIELD_GROUPS.values() for name in names)
 _FIRST_OF = {"cv": {"num_folds", "site_column"}, "check": {"label_columns", "cache_dir"}}
 _CHANGED_BY_RESUME = {"output_dir"}
+# Each stage of training has its own, and other tools' names for them set one.
+_TWINS = {"finetune_lr": "head_lr", "finetune_epochs": "head_epochs"}
 _RESUMED = {
     "cv": ("cross-validation (the newest unfinished", "[CV]"),
     "run": ("run or sweep of seeds (the newest unfinished", "[RUN]"),
@@ -113,8 +117,11 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     is_resumed = "--resume" in flag_names(tokens)
     if is_resumed:
         _check_resume(flags, parsed)
+    config = build_config(file, **flags)
+    if not parsed.print_config and is_main_process():
+        _note_half_set(argv, config, flags=flags)
     return Request(
-        config=build_config(file, **flags),
+        config=config,
         sources=_find_sources(file, file_values=file_values, flags=flags),
         is_printed=parsed.print_config,
         is_resumed=is_resumed,
@@ -170,6 +177,16 @@ def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:
         is_switch = near in facts and facts[near].kind is bool
         found.append(others.get(near) or _spellings(near)[-1 if is_switch and is_negated else 0])
     return found
+
+
+def _note_half_set(argv: Sequence[str], config: Config, *, flags: Mapping[str, Any]) -> None:
+    """Say which stage of training an alias has set, and what the other one has."""
+    given = {to_dashes(flag) for flag in flag_names(argv)}
+    for name, twin in _TWINS.items():
+        for flag in given.intersection(FLAG_ALIASES.get(name, ())):
+            if twin not in flags:
+                value = show_value(getattr(config, twin))
+                open_log(None).info(f"{flag} sets {name}; {twin} stays {value}")
 
 
 def _find_file(tokens: Sequence[str]) -> Path | None:

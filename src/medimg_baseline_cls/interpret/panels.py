@@ -55,6 +55,7 @@ _FOOTER_Y = 0.19
 _RIGHT = _LEFT + 3 * _SIDE + 2 * _GAP
 _GAUGE_LEFT = _RIGHT - _SIDE
 _BADGE_ROOM: Final = 2.0
+CLASS_NAME: Final = "{class}"
 _NOTE = "Attribution: what raised the score. Not a localisation, not a cause."
 
 
@@ -65,7 +66,8 @@ class PanelText:
     `kind` is "FP", "FN", "TP", "TN" or "" (no reference standard); `class_name` the class
     whose probability and map are shown; `label` the reference standard, None if unknown;
     `rule` names how the threshold was chosen; `decision` what was called, in words;
-    `map_note` how fine the map is; `empty_note` why a map without evidence has none.
+    `map_note` how fine the map is; `empty_note` why a map without evidence has none, in which
+    `CLASS_NAME` becomes the class.
     """
 
     kind: str
@@ -89,7 +91,7 @@ class PanelPainter:
         self._canvas = FigureCanvasAgg(self._figure)
         self._pictures = [self._add_picture(i) for i in range(3)]
         self._captions = [
-            self._add_text(_LEFT + i * (_SIDE + _GAP), _CAPTION_Y, size=9, color=_GREY)
+            self._add_text(_LEFT + i * (_SIDE + _GAP), _CAPTION_Y, size=8, color=_GREY)
             for i in range(3)
         ]
         self._add_color_bar()
@@ -135,9 +137,20 @@ class PanelPainter:
             shown.set_extent((0, width, height, 0))
             _center(shown.axes, width=width, height=height)
         self._write_texts(record)
-        self._empty.set_text("" if evidence.any() else record.empty_note or "No evidence")
+        self._write_empty(record, is_shown=not evidence.any())
         with self._outlined(evidence):
             write_bytes_atomic(path, self._render())
+
+    def _write_empty(self, record: PanelText, *, is_shown: bool) -> None:
+        """Say in the map why it is empty."""
+        note = (record.empty_note or "No evidence") if is_shown else ""
+        head, mark, tail = note.partition(CLASS_NAME)
+        self._empty.set(x=0, text=note)
+        if mark:
+            # The text is centered, so that half of it counts.
+            half = (_SIDE - 0.2) / 2
+            self._fit(self._empty, record.class_name, room=half, head=head, tail=tail)
+        self._empty.set_x(_LEFT + _SIDE * 1.5 + _GAP)
 
     @contextmanager
     def _outlined(self, evidence: NDArray[np.float32]) -> Generator[None, None, None]:
@@ -154,9 +167,11 @@ class PanelPainter:
 
     def _write_texts(self, record: PanelText) -> None:
         word, color = _KINDS[record.kind]
-        of_map = f"{record.method}, {record.map_note}" if record.map_note else record.method
-        for caption, text in zip(self._captions, ("Original", of_map, "Overlay"), strict=True):
+        for caption, text in zip(self._captions, ("Original", "", "Overlay"), strict=True):
             caption.set_text(text)
+        note = f", {record.map_note}" if record.map_note else ""
+        of_map, head = self._captions[1], f"{record.method} for "
+        self._fit(of_map, record.class_name, room=_SIDE, head=head, tail=note)
         is_prediction = not record.kind and bool(record.decision)
         if is_prediction and record.probability >= record.threshold:
             color = _CALLED

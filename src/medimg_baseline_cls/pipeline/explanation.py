@@ -21,7 +21,7 @@ from medimg_baseline_cls.eval.predict import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.eval.predictions import read_predictions
 from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
 from medimg_baseline_cls.interpret.cam import Evidence, compute_evidence
-from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
+from medimg_baseline_cls.interpret.panels import CLASS_NAME, PanelPainter, PanelText
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.decisions import Decider
@@ -161,11 +161,11 @@ def compute_maps(
 def _describe_map(text: PanelText, evidence: Evidence, *, number: int) -> PanelText:
     """Return what a panel says, with how fine its map is and why it may be empty."""
     if evidence.grid == (1, 1):
-        reason = "Empty: at this input size\nthe map has a single cell."
+        reason = f"Empty: at this input size the map\nof {CLASS_NAME}\nhas a single cell."
     elif evidence.is_found[number]:
-        reason = "Empty: every place\nraised the score alike."
+        reason = f"Empty: every place raised the score\nof {CLASS_NAME}\nalike."
     else:
-        reason = "Empty: no place in the image\nraised the score of this class."
+        reason = f"Empty: no place in the image\nraised the score of\n{CLASS_NAME}."
     return replace(text, map_note=_shape(evidence), empty_note=reason)
 
 

@@ -3,6 +3,7 @@
 Settings of a table without a table are refused.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR
 from medimg_baseline_cls.utils.own import require_foreign
 from medimg_baseline_cls.utils.pseudonyms import hide_name, load_key
+from medimg_baseline_cls.utils.visible import quote_words
 
 _OTHER_TABLE_SETTINGS = ("uncertain_labels", "missing_labels", "split_files", "site_column")
 
@@ -57,11 +59,13 @@ def require_outside_data(config: Config) -> None:
     require_foreign(root)
     if config.data_dir is None:
         return
-    for name, place in (("--output-dir", config.output_dir), ("--cache-dir", config.cache_dir)):
+    for name, place in (("outputs", config.output_dir), ("cache", config.cache_dir)):
         if place is not None and place.resolve().is_relative_to(root):
+            flag = f"--{name.removesuffix('s')}-dir"
+            other = os.path.relpath(root.parent / name)
             raise ConfigError(
                 f"{place} is inside the data folder {root}, into which nothing is written: "
-                f"name another place with {name}."
+                f"name another place, such as {quote_words(flag, other)}"
             )
 
 

@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -104,12 +104,15 @@ class PreparedData:
         )
 
 
-def prepare_data(session: Session, *, needs: Sequence[DiskNeed] = ()) -> PreparedData:
+def prepare_data(
+    session: Session, *, estimate: Callable[[], Sequence[DiskNeed]] = tuple
+) -> PreparedData:
     """Index, decode and split the images of a new run.
 
     Args:
         session: the run.
-        needs: what the run writes besides; refused before decoding where there is no room.
+        estimate: builds the network and returns what the run writes besides pixels; called when
+            all has passed that names alone tell. Refused before decoding where there is no room.
 
     Raises:
         ConfigError: no data folder is set.
@@ -123,6 +126,7 @@ def prepare_data(session: Session, *, needs: Sequence[DiskNeed] = ()) -> Prepare
     require_settings(config, listing)
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
+    needs = estimate()
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
     paths = [file.path for file in listing.files]
     cache = _open_cache(session, data_dir, paths=paths, settings=settings, needs=needs)
@@ -161,12 +165,7 @@ def prepare_data(session: Session, *, needs: Sequence[DiskNeed] = ()) -> Prepare
         log.info(hider.text(note))
     header, rows = summarize_split(result.split)
     log.table("Split", header=header, rows=rows)
-    one_sided = list_one_sided(result.split)
-    if one_sided:
-        log.warn(
-            f"VAL lacks {'; '.join(one_sided)}: AUROC and thresholds of these findings will be "
-            "undefined or mean little; use other images, or another val_fraction or seed."
-        )
+    _warn_of_one_sided(session, result.split)
     provenance = {
         "class_names": list(listing.class_names),
         "task": listing.task,
@@ -182,6 +181,14 @@ def prepare_data(session: Session, *, needs: Sequence[DiskNeed] = ()) -> Prepare
     return PreparedData(
         result.split, cache.pixels, _rows_in_cache(index, result.split), settings, provenance
     )
+
+
+def _warn_of_one_sided(session: Session, split: Split) -> None:
+    if one_sided := list_one_sided(split):
+        session.log.warn(
+            f"VAL lacks {'; '.join(one_sided)}: AUROC and thresholds of these findings will be "
+            "undefined or mean little; use other images, or another val_fraction or seed."
+        )
 
 
 def _write_tables(run_dir: Path, split: Split, *, rejected: Sequence[tuple[str, str]]) -> None:

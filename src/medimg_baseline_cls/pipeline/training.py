@@ -143,10 +143,16 @@ def _only_writer(session: Session) -> AbstractContextManager[None]:
 
 def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
     """Return data and network of a new run and write its settings; on an error, nothing stays."""
+    model: Classifier | None = None
+
+    def estimate() -> tuple[DiskNeed, ...]:
+        nonlocal model
+        model = try_network(session.config)
+        return _estimate_needs(session, model)
+
     try:
         with noticing_lost_processes(session.accelerator, session.run_dir):
-            model = try_network(session.config)
-            data = prepare_data(session, needs=_estimate_needs(session, model))
+            data = prepare_data(session, estimate=estimate)
         warn_before_training(session, data)
         num_classes = len(data.split.class_names)
         if model is None or num_classes != 2:

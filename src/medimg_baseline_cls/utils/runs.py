@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -187,6 +188,10 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
         else f"there are no runs in {(output_dir / 'runs').absolute()}; name another folder by "
         "--output-dir, or start one with medimg train"
     )
+    names = [path.name for path in list_runs(output_dir)]
+    near = get_close_matches(str(run), [LATEST, *names] if names else [])
+    if near and not any(folder.exists() for folder in folders):
+        advice = f"did you mean {near[0]}? {advice[0].upper()}{advice[1:]}"
     found = "is not a run folder"
     if any((Path(run) / name).is_file() for name in _SWEEP_FILES):
         found = "is a folder of several runs, of which this command takes one"
