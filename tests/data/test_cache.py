@@ -274,7 +274,9 @@ def test_file_that_changes_meanwhile_stops_the_build(
 def test_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     paths = write_films(tmp_path / "data", 2)
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(DataError, match="pixel cache cannot be written"):
+    with pytest.raises(
+        DataError, match="cache cannot be written, because a file is where .*--cache-dir"
+    ):
         build(tmp_path / "data", paths, tmp_path / "cache")
 
 

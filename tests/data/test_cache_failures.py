@@ -105,9 +105,16 @@ def test_an_unforeseen_error_reaches_the_caller_and_stops_the_rest(
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errno.ENOSPC, "the disk is full: free some"),
+        (errno.EDQUOT, "the disk quota is used up: free some"),
+        (errno.EROFS, "the place is read-only: make it writable"),
+    ],
+)
 def test_a_full_disk_is_said_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, words: str
 ) -> None:
     paths = write_films(tmp_path / "data", 3)
 
@@ -115,7 +122,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         raise OSError(error, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match=r"cannot be written to .*cache .*No space.*free some"):
+    with pytest.raises(DataError, match=f"cache cannot be written, because {words}.*--cache-dir"):
         build(tmp_path, paths)
     assert leftovers(tmp_path) == []
     monkeypatch.undo()

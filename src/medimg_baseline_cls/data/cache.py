@@ -43,6 +43,7 @@ from medimg_baseline_cls.data.read import Header, decode_image, strict_decoding
 from medimg_baseline_cls.data.scan import Scan, scan_image
 from medimg_baseline_cls.data.source import ImageSource, open_source
 from medimg_baseline_cls.errors import BadImageError, DataError
+from medimg_baseline_cls.utils.faults import explain_fault
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar, RunLog
 from medimg_baseline_cls.utils.space import DiskNeed, require_space
 
@@ -279,9 +280,9 @@ def _build_array(folder: Path, plan: _ArrayPlan, *, results: Iterable[Result]) -
             f"the pixel cache in {folder.parent} was removed while it was written: start again."
         ) from error
     except OSError as error:
+        reason = explain_fault(error, folder.parent) or error
         raise DataError(
-            f"the pixel cache cannot be written to {folder.parent} ({error}): free some space, "
-            "or choose another place for it with --cache-dir."
+            f"{reason}, or name another place for the pixel cache with --cache-dir."
         ) from error
 
 
