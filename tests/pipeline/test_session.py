@@ -37,7 +37,8 @@ def test_settings_read_back_to_the_same_config(tmp_path: Path, make_config: Conf
     write_settings(session, {"color": "grey"})
     again = reopen_session(session.run_dir).config
     assert all(getattr(again, f.name) == getattr(config, f.name) for f in fields(config))
-    assert read_provenance(session.run_dir) == {"color": "grey"}
+    here = {"started_in": str(Path.cwd())}
+    assert read_provenance(session.run_dir) == {"color": "grey"} | here
 
 
 def test_provenance_is_no_setting(tmp_path: Path, make_config: ConfigMaker) -> None:
@@ -80,6 +81,26 @@ def test_log_says_which_run_latest_is(
     assert "latest" not in capsys.readouterr().out
     reopen_session("latest", output_dir=tmp_path)
     assert f"latest: {session.run_dir}" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_relative_paths_are_those_of_the_folder_of_the_first_command(
+    tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, other = tmp_path / "start", tmp_path / "other"
+    (start / "data").mkdir(parents=True)
+    other.mkdir()
+    monkeypatch.chdir(start)
+    session = open_session(make_config(Path("data"), Path("outputs")))
+    write_settings(session, {})
+    run = session.run_dir.resolve()
+    monkeypatch.chdir(other)
+    config = reopen_session(run).config
+    assert (config.data_dir, config.output_dir) == (start / "data", start / "outputs")
+    moved = run.rename(other / "run")
+    assert reopen_session(moved).cache_dir == start / "outputs" / "cache"
+    assert list(other.iterdir()) == [moved]
+    (start / "data").rename(other / "data")  # the whole project was moved
+    assert reopen_session(moved).config.data_dir == Path("data")
 
 
 def test_unknown_run_is_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ from medimg_baseline_cls.pipeline.listing import (
     list_data,
     require_patients,
 )
-from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.pipeline.session import Session, find_started_in
 from medimg_baseline_cls.schema import Inference, Split
 from medimg_baseline_cls.train.processes import first_process_first
 from medimg_baseline_cls.utils.files import sha256_file, write_csv
@@ -217,9 +217,12 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
     check_leakage(split)
     data_dir = find_root(config)
     if not data_dir.exists():
+        started_in, nor_here = find_started_in(session.run_dir), ""
+        if started_in not in (None, Path.cwd()) and data_dir.is_relative_to(started_in):
+            nor_here = f", and neither is {Path.cwd() / data_dir.relative_to(started_in)}"
         raise RunError(
-            f"the data folder of this run, {data_dir}, is not there; mount it at the same "
-            f"place, or correct data_dir and manifest in {session.run_dir}/config.json."
+            f"the data folder of this run, {data_dir}, is not there{nor_here}; mount it at the "
+            f"same place, or correct data_dir and manifest in {session.run_dir}/config.json."
         )
     settings = pixel_settings(config, provenance["color"])
     cache = _open_cache(session, data_dir, paths=[r.path for r in split.records], settings=settings)

@@ -6,7 +6,7 @@ cases the settings come from one Config, and what the first stages inferred from
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,9 @@ from medimg_baseline_cls.utils.device import (
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import LATEST, create_run_folder, find_run
+
+_STARTED_IN = "started_in"
+_PLACES = ("data_dir", "manifest", "output_dir", "cache_dir", "weights")
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def reopen_session(
         RunError: `run` is not a run folder.
     """
     run_dir = find_run(run, output_dir)
-    config = build_config(run_dir / "config.json")
+    config = _find_again(build_config(run_dir / "config.json"), run_dir)
     accelerator, precision = _open_device(config)
     if not is_alone:
         with noticing_lost_processes(accelerator, run_dir):
@@ -133,7 +136,8 @@ def reopen_session(
 
 def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:
     """Write config.json: every setting, and what was inferred from the data."""
-    settings = config_to_dict(session.config) | {"provenance": dict(provenance)}
+    here = {_STARTED_IN: Path.cwd().as_posix()}
+    settings = config_to_dict(session.config) | {"provenance": {**provenance, **here}}
     write_json(session.run_dir / "config.json", settings)
 
 
@@ -146,6 +150,32 @@ def read_provenance(run_dir: Path) -> dict[str, Any]:
             f"were prepared; start it again with `medimg train --config {run_dir}/config.json`."
         )
     return cast(dict[str, Any], settings["provenance"])
+
+
+def find_started_in(run_dir: Path) -> Path | None:
+    """Return the folder of the command that started a run; None where config.json lacks it."""
+    provenance = read_json(run_dir / "config.json").get("provenance")
+    place = provenance.get(_STARTED_IN) if isinstance(provenance, dict) else None
+    return Path(place) if isinstance(place, str) else None
+
+
+def _find_again(config: Config, run_dir: Path) -> Config:
+    """Return the settings with relative paths as they were meant where the run was started.
+
+    What is not there any more is looked for from here: a project may have been moved as a whole.
+    """
+    started_in = find_started_in(run_dir)
+    if started_in is None:
+        return config
+    found: dict[str, Path] = {}
+    for name in _PLACES:
+        place: Path | None = getattr(config, name)
+        if place is None or place.is_absolute():
+            continue
+        there = started_in / place
+        if there.exists() or not place.exists():
+            found[name] = there
+    return replace(config, **found)
 
 
 def count_threads(session: Session) -> int | None:

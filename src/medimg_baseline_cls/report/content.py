@@ -76,8 +76,9 @@ class RunContent:
 
     @property
     def settings(self) -> Json:
-        """Return config.json without the inferences, which have a table of their own."""
-        kept = {name: value for name, value in self.provenance.items() if name != "inferences"}
+        """Return config.json without the inferences, which have a table, and the folder of its start."""
+        hidden = ("inferences", "started_in")
+        kept = {name: value for name, value in self.provenance.items() if name not in hidden}
         return {**self.config, **({"provenance": kept} if kept else {})}
 
     @property
