@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> Path:
 CASES = [
     ({"subgroup_columns": ("sex",), "subgroup_bins": ("age_years=40",)}, "columns .*are: sex"),
     ({"subgroup_columns": ("sex",), "subgroup_bins": ("sex=40",)}, "'F', which is not a number"),
-    ({"subgroup_columns": ("age",)}, r"age \(subgroup_columns, did you mean Age\?"),
+    ({"subgroup_columns": ("age",)}, r"did you mean --subgroup-columns Age\?"),
     ({"subgroup_regex": r"_(?P<view>PA|AP)_"}, "matches no path, such as 0.png"),
     ({"label_columns": ("dx",), "target_prevalence": 0.1}, "there are 3 classes: leave it out"),
     ({"label_columns": ("f1", "f2"), "target_prevalence": 0.1}, "several findings"),
@@ -50,7 +50,7 @@ CASES = [
     ({"positive_class": "CT"}, "positive_class is 'CT', but the classes found are normal, tb"),
     ({"class_names": ("normal", "tbc")}, "class tbc .*did you mean tb"),
     ({"label_columns": ("dx",), "task": "ordinal"}, "needs the order of the classes"),
-    ({"group_column": "patients"}, r"patients \(group_column, did you mean patient\?"),
+    ({"group_column": "patients"}, r"did you mean --group-column patient\?"),
     ({"group_regex": r"(pat\d+)_"}, "matches 0 of 60 names"),
     ({"split_column": "sex"}, "sex is 'F'; expected train, val or test"),
     ({"split_files": ("lists/train.txt", "lists/test.txt")}, "cannot be read"),
