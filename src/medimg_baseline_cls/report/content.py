@@ -76,7 +76,7 @@ class RunContent:
 
     @property
     def settings(self) -> Json:
-        """Return config.json without the inferences, which have a table, and where it was started."""
+        """Return config.json without the inferences, shown in a table, and where it was started."""
         hidden = ("inferences", "started_in")
         kept = {name: value for name, value in self.provenance.items() if name not in hidden}
         return {**self.config, **({"provenance": kept} if kept else {})}
