@@ -38,7 +38,7 @@ NOT_COMPARED = frozenset(
     "checklist.md training.csv training.tex".split()
 )
 LITTER = re.compile(r"\..*\.tmp|\..*\.waiting|\.building-.*|\.lock")
-UNSTARTED = "no unfinished run"
+UNSTARTED = ("no unfinished run", "before its settings were written")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,13 +89,14 @@ class Damage:
             self.kill(command, output_dir, by_time=number % 2 == 0, share=share)
         self.counts["killed: " + describe_state(output_dir)] += 1
         child = Child(resume)
-        if child.code == 2 and UNSTARTED in child.said and not has_settings(output_dir):
+        is_unstarted = child.code == 2 and any(words in child.said for words in UNSTARTED)
+        if is_unstarted and not has_settings(output_dir):
             self.counts["told that nothing was begun, and started again"] += 1
             for run in (output_dir / "runs").glob("*"):
                 self.check_named(run)
                 shutil.rmtree(run)
-            child = Child(self.run_command(output_dir))
-        if not (child.code == 2 and UNSTARTED in child.said):  # else: killed after its end
+            child, is_unstarted = Child(self.run_command(output_dir)), False
+        if not is_unstarted:  # else: killed after its end
             self.expect(child, 0, "completed by one command")
         self.check(f"run {number}", output_dir)
         shutil.rmtree(output_dir)
