@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.classes import find_missing_grades, judge_class_count
+from medimg_baseline_cls.data.classes import (
+    find_missing_grades,
+    judge_class_count,
+    judge_stray_classes,
+)
 from medimg_baseline_cls.data.labels import LabelRule, read_labels
 from medimg_baseline_cls.data.listing import list_images
 from medimg_baseline_cls.errors import DataError
@@ -74,3 +78,31 @@ def test_a_missing_grade_is_named_for_a_table() -> None:
     assert [item.topic for item in labels.inferences] == ["grades"]
     plain = read_labels({"grade": ["0", "1", "4", "2"]}, LabelRule(columns=("grade",)))
     assert plain.inferences == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "is_stray"),
+    [
+        ("misc", 2, True),
+        ("unsorted", 8, True),
+        ("Other findings", 3, True),
+        ("Nromal", 1, True),
+        ("Norml", 4, True),
+        ("misc", 30, False),  # a class of its own
+        ("abnormal", 2, False),
+        ("tumor", 2, False),
+    ],
+)
+def test_a_small_class_that_is_left_over_or_typed_wrongly_is_warned_of(
+    name: str, count: int, is_stray: bool
+) -> None:
+    found = judge_stray_classes({"Normal": 40, "Sick": 60, name: count})
+    assert bool(found) == is_stray
+    for item in found:
+        assert name in item.warning and "--class-names Normal Sick" in item.warning
+
+
+def test_a_typing_error_of_a_large_class_does_not_hide_that_class() -> None:
+    assert judge_stray_classes({"Normal": 40, "Sick": 60}) == ()
+    (only,) = judge_stray_classes({"Benign": 90, "Bening": 2, "Sick": 50})
+    assert "Bening is a class" in only.warning and "--class-names Benign Sick" in only.warning

@@ -168,7 +168,8 @@ def test_masks_are_remembered_only_where_every_image_has_one(tmp_path: Path) -> 
     assert listing.files[0].masks == ("benign/benign (0)_mask.png", "benign/benign (0)_mask_1.png")
     assert all(file.masks for file in listing.files)
     assert any(
-        "7 files, such as benign/benign (0)_mask.png" in i.warning for i in listing.inferences
+        "7 files are left out, such as benign/benign (0)_mask.png" in i.warning
+        for i in listing.inferences
     )
     listing = list_images(lay_out(tmp_path, ["benign/benign (9).png"]))
     assert len(listing.files) == 7 and not any(file.masks for file in listing.files)

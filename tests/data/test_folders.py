@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from medimg_baseline_cls.data.folders import find_split_folders, require_test
 from medimg_baseline_cls.data.listing import list_images
 from medimg_baseline_cls.errors import DataError
 
@@ -66,3 +67,20 @@ def test_train_folder_by_itself_is_taken_with_a_hint_at_its_parent(tmp_path: Pat
     assert layout.certainty == "guess" and f"test/; did you mean {tmp_path}?" in layout.warning
     touch(tmp_path, "other/train/a/1.png", "other/train/b/1.png")
     assert list_images(tmp_path / "other" / "train").inferences[0].warning == ""
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (("trian", "test"), "trian/ looks like train/: rename it"),
+        (("train", "tets"), "tets/ looks like test/: rename it"),
+    ],
+)
+def test_a_split_folder_that_is_typed_wrongly_is_named(
+    tmp_path: Path, folders: tuple[str, ...], words: str
+) -> None:
+    for name in folders:
+        for label in ("A", "B"):
+            (tmp_path / name / label).mkdir(parents=True)
+    with pytest.raises(DataError, match=words):
+        require_test(tmp_path, find_split_folders(tmp_path))

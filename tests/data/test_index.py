@@ -82,7 +82,7 @@ def test_bad_images_stop_everything_with_a_list(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         index_images(listing, make_facts(listing, bad))
     text = str(caught.value)
-    assert text.startswith("13 image(s) cannot be decoded")
+    assert text.startswith("13 images cannot be decoded")
     assert "train/NORMAL/09.png: the file is empty" in text and "09.png" in text
     assert "10.png" not in text and "and 3 more" in text
     assert "--on-bad-image skip" in text
@@ -167,7 +167,7 @@ def test_byte_identical_files_are_one_group_and_said(tmp_path: Path) -> None:
     groups = {r.path: r.group for r in index.records}
     assert groups[twins[0]] == groups[twins[1]] == "IM-0115"
     assert groups["train/PNEUMONIA/person1_bacteria_2.tiff"] == "IM-0115"
-    assert "1 images are byte-identical copies of others" in index.notes
+    assert "1 image is byte-identical copies of others" in index.notes
     assert f"byte-identical images with different classes: {', '.join(twins)}" in index.notes
 
 

@@ -65,7 +65,7 @@ def test_one_column_of_uncertain_values_leaves_them_out_or_takes_them() -> None:
     cells = {"Effusion": ["1", "0", "-1", ""]}
     assert read(cells).texts == ["1", "0", None, None]
     assert read(cells, uncertain="positive", missing="negative").texts == ["1", "0", "1", "0"]
-    assert "1 images with a label that is blank: left out" in read(cells).notes
+    assert "1 image with a label that is blank: left out" in read(cells).notes
 
 
 def test_a_separator_splits_findings_and_no_finding_is_all_negative() -> None:
@@ -189,7 +189,7 @@ def test_spellings_of_one_class_are_one_class_and_those_of_a_finding_one_finding
     assert labels.texts == ["benign", "benign", "benign", "malin", "benign"]
     (item,) = labels.inferences
     assert (item.topic, item.certainty) == ("spelling", "guess")
-    assert "Benign (1 image(s)) is read as benign" in item.warning
+    assert "Benign (1 image) is read as benign" in item.warning
     assert any("\\u200b" in note for note in labels.notes)
     joined = read({"f": ["Mass|Effusion", "mass", "Mass"]}, separator="|")
     assert joined.texts == ["Effusion|Mass", "Mass", "Mass"] and joined.inferences

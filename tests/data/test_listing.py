@@ -62,7 +62,7 @@ def test_other_files_and_folders_are_counted_and_said(tmp_path: Path) -> None:
     notes = "\n".join(listing.notes)
     (files,) = (item.found for item in listing.inferences if item.topic == "files")
     assert files == "4 files that are not images left out: .xyz (2), .txt (1), no suffix (1)"
-    assert "1 files outside the class folders left out" in notes
+    assert "1 file outside the class folders left out" in notes
     assert "folders beside train/ and test/ left out: masks/" in notes
 
 

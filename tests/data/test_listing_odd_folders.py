@@ -79,6 +79,9 @@ def test_every_file_of_a_random_tree_is_listed_or_counted(
         ("outside", "files outside the class folders"),
         ("hidden", "hidden or system files"),
     ):
+        if len(held[kind]) == 1:
+            sentence = sentence.replace("files", "file")
+            sentence = sentence.replace("are not images", "is not an image")
         assert (f"{len(held[kind])} {sentence}" in notes) == bool(held[kind])
     for file in found.files:
         assert (file.folder, file.label) == tuple(file.path.split("/")[:2])
@@ -91,9 +94,9 @@ def test_every_known_suffix_counts_in_any_case_and_only_the_last(tmp_path: Path)
     listing = list_images(data)
     listed = {Path(file.path).name for file in listing.files if file.path.startswith("train/A")}
     assert listed == {*names, "0.png"}
-    assert listing.notes == ("1 hidden or system files ignored",)
+    assert listing.notes == ("1 hidden or system file ignored",)
     (files,) = (item.found for item in listing.inferences if item.topic == "files")
-    assert files == "1 files that are not images left out: .gz (1)"
+    assert files == "1 file that is not an image left out: .gz (1)"
 
 
 def test_names_of_any_script_and_with_blanks_stay_as_they_are(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_given_classes_make_a_class_without_train_images_no_error(tmp_path: Path
     with pytest.raises(DataError, match="class C has images in val/ or test/ but none in train/"):
         list_images(tmp_path)
     listing = list_images(tmp_path, class_names=["A", "B"])
-    assert "class folder C is not among class_names: 1 images left out" in listing.notes
+    assert "class folder C is not among class_names: 1 image left out" in listing.notes
     with pytest.raises(DataError, match="1 class folder.*: A; expected two or more"):
         list_images(tmp_path, class_names=["A"])
 

@@ -107,7 +107,7 @@ def test_any_image_is_found_under_any_name_and_read(kind: str, tmp_path: Path) -
         sorter = FileSorter()
         path = write(tmp_path / name, data)
         assert sorter.is_image(path)
-        said = f"1 files without an image suffix read as {kind.split(',')[0]} (1)"
+        said = f"1 file without an image suffix read as {kind.split(',')[0]} (1)"
         assert describe_files([sorter]) == said
         assert decode_image(path.read_bytes(), color="grey").pixels.shape == (8, 8)
 
@@ -118,7 +118,7 @@ def test_other_content_is_left_out_and_counted(kind: str, tmp_path: Path) -> Non
     for name, told in (("notes", "no suffix"), ("a.b.77", "no suffix"), ("x.Odd", ".odd")):
         sorter = FileSorter()
         assert not sorter.is_image(write(tmp_path / name, OTHERS[kind]))
-        assert describe_files([sorter]) == f"1 files that are not images left out: {told} (1)"
+        assert describe_files([sorter]) == f"1 file that is not an image left out: {told} (1)"
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_opened_is_counted_as_such(
     monkeypatch.setattr(Path, "open", refuse)
     sorter = FileSorter()
     assert not sorter.is_image(path)
-    assert describe_files([sorter]) == "1 files that are not images left out: unreadable (1)"
+    assert describe_files([sorter]) == "1 file that is not an image left out: unreadable (1)"
 
 
 def test_a_dicomdir_is_left_out_by_content_and_named_by_the_reader(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_names_are_paths_file_names_or_either_without_suffix(tmp_path: Path) -> 
         "b/4.png": "test",
         "b/5.x.png": "test",
     }
-    assert notes == ["1 images stand in no list of split_files: left out"]
+    assert notes == ["1 image is in no list of split_files: left out"]
 
 
 def test_a_list_may_be_utf_16_and_a_name_contain_what_looks_like_a_line_end(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_image_in_two_lists_is_refused_however_it_is_spelt(tmp_path: Path, na
 
 def test_names_without_an_image_are_counted_and_shown(tmp_path: Path) -> None:
     _, notes = place(tmp_path, train="a/1.png\ngone.png\n", val="", test="6.png\nlost\n")
-    assert "2 names of split_files are no image: gone.png, lost" in notes
+    assert "2 names of split_files without an image: gone.png, lost" in notes
     with pytest.raises(DataError, match=r"none of the 1 names in .*train\.txt.* such as a/1\.png"):
         place(tmp_path, train="gone\n")
 

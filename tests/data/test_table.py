@@ -174,7 +174,7 @@ def test_rows_of_one_image_are_joined_by_the_rule_that_is_given(tmp_path: Path) 
         listed(frame, tmp_path, labels=labels, join_rows="same")
     joined = listed(frame, tmp_path, labels=labels, join_rows="any")
     assert [file.label for file in joined.files] == ["1", "0", "1"]
-    assert any("1 further rows" in note for note in joined.notes)
+    assert any("1 further row" in note for note in joined.notes)
     findings = pd.DataFrame({"file": ["1", "1", "2"], "A": [0, 1, 0], "B": ["", "0", "1"]})
     texts = [
         f.label for f in listed(findings, tmp_path, labels=rule("A", "B"), join_rows="any").files

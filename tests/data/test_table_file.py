@@ -81,7 +81,7 @@ def test_blank_cells_columns_and_rows_at_the_edges_are_dropped(tmp_path: Path) -
         f"{'' if n == 0 else n},{','.join(row)}\n" for n, row in enumerate(ROWS)
     )  # as pandas writes its index
     assert columns_of(tmp_path, numbered) == EXPECTED
-    assert "1 columns without a name left out" in read_table(tmp_path / "t.csv").notes
+    assert "1 column without a name left out" in read_table(tmp_path / "t.csv").notes
 
 
 def test_blanks_before_a_quote_belong_to_no_cell(tmp_path: Path) -> None:

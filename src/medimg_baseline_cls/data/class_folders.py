@@ -15,6 +15,7 @@ from medimg_baseline_cls.data.read import list_counts
 from medimg_baseline_cls.data.spellings import unify_spellings
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference
+from medimg_baseline_cls.utils.quantities import say_count
 
 Counts = Mapping[tuple[str, str], int]  # images of each split and class folder
 
@@ -85,7 +86,8 @@ def note_classes(counts: Counts, class_names: Sequence[str]) -> Iterable[str]:
         others[label] += count * (label not in class_names)
     for name, count in sorted(others.items()):
         if count:
-            yield f"class folder {name} is not among class_names: {count} images left out"
+            images = say_count(count, "images")
+            yield f"class folder {name} is not among class_names: {images} left out"
     for split in sorted({split for split, _ in counts} - {""}):
         missing = [name for name in class_names if (split, name) not in counts]
         if missing:
@@ -130,11 +132,11 @@ def infer_companions(companions: Sequence[str], *, has_masks: bool) -> list[Infe
     return [
         Inference(
             topic="masks",
-            found=f"{len(companions)} files left out ({kept})",
+            found=f"{say_count(len(companions), 'files')} left out ({kept})",
             reason=f"names such as {companions[0]}",
             flag="--manifest TABLE",
-            warning=f"{len(companions)} files, such as {companions[0]}, are left out: their names "
-            "say that they are masks or other companions of images",
+            warning=f"{say_count(len(companions), 'files are')} left out, such as {companions[0]}, "
+            "because of names of masks or other companions of images",
         )
     ]
 

@@ -1,14 +1,25 @@
 """Rules for classes that folders and tables share: their order, their number, gaps in grades."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from medimg_baseline_cls.data.folder_words import split_words
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference
+from medimg_baseline_cls.utils.quantities import say_count
 
 _NUM_SHOWN = 20
 _FEW_IMAGES = 10
 _SCALE = 5
+_STRAY_SHARE = 0.2  # of the images of the smallest class
+_MIN_TYPED = 5
+_LEFT_OVER = frozenset(
+    """
+    unsorted misc miscellaneous other others unknown unlabeled unlabelled unclassified undefined
+    uncertain trash junk temp tmp todo backup old excluded rejected discarded review duplicates
+    """.split()
+)
 
 
 def sort_classes(names: Iterable[str]) -> list[str]:
@@ -52,6 +63,56 @@ def judge_class_count(counts: Mapping[str, int], *, where: str) -> tuple[Inferen
             warning=f"{found}, with {few}: {advice}" if is_odd else "",
         ),
     )
+
+
+def judge_stray_classes(counts: Mapping[str, int]) -> tuple[Inference, ...]:
+    """Return a warning of classes with few images that are probably left over or typed wrongly.
+
+    Args:
+        counts: the images of each class.
+
+    >>> judge_stray_classes({"Normal": 40, "Sick": 50, "misc": 2})[0].found
+    'misc has 2 images'
+    """
+    stray = {
+        name: like
+        for name, like in ((name, _find_typo(name, counts)) for name in counts)
+        if like or not _LEFT_OVER.isdisjoint(split_words(name))
+    }
+    kept = [name for name in counts if name not in stray]
+    if len(kept) < 2:
+        return ()
+    most = _STRAY_SHARE * min(counts[name] for name in kept)
+    chosen = shlex.join(sort_classes(kept))
+    return tuple(
+        Inference(
+            topic="stray class",
+            found=f"{name} has {say_count(counts[name], 'images')}",
+            reason=f"its name is nearly {like}" if like else "its name is not a diagnosis",
+            certainty="guess",
+            flag="--class-names NAME NAME ...",
+            warning=f"{name} is a class of its own with only {say_count(counts[name], 'images')}: "
+            + (f"correct it if {like} is meant, or " if like else "if it is not a class, ")
+            + f"pass --class-names {chosen} to leave it out",
+        )
+        for name, like in stray.items()
+        if counts[name] <= most
+    )
+
+
+def _find_typo(name: str, counts: Mapping[str, int]) -> str | None:
+    """Return the class of which a rare one is a typing error: letters swapped, or one missing."""
+    plain = name.casefold()
+    for other in (n for n, count in counts.items() if _STRAY_SHARE * count >= counts[name]):
+        theirs = other.casefold()
+        short, long = sorted((plain, theirs), key=len)
+        if len(short) < _MIN_TYPED or not (short + long).isalpha() or short == long:
+            continue
+        cut = {long[:i] + long[i + 1 :] for i in range(1, len(long) - 1)}
+        swapped = {long[:i] + long[i + 1] + long[i] + long[i + 2 :] for i in range(len(long) - 1)}
+        if short in (cut if len(short) < len(long) else swapped):
+            return other
+    return None
 
 
 def require_order(names: Sequence[str]) -> None:

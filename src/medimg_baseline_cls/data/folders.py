@@ -8,11 +8,12 @@ the nearest name. What the folders inside a split are is decided in layout.py.
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from medimg_baseline_cls.data.folder_words import (
+    SPLIT_WORDS,
     find_level,
     is_companion_name,
     is_neutral,
@@ -54,7 +55,8 @@ def find_split_folders(data_dir: Path) -> dict[str, Path]:
         )
     if family and "train" not in family:
         found = shorten_list([f"{f.name}/" for f in list_subfolders(data_dir)])
-        raise DataError(f"{data_dir} has no train/ folder, found {found}; {EXPECTED}.")
+        hint = _hint_typo(data_dir, family, missing="train")
+        raise DataError(f"{data_dir} has no train/ folder, found {found}{hint}; {EXPECTED}.")
     return {name: entries[0] for name, entries in family.items()}
 
 
@@ -68,6 +70,7 @@ def require_test(data_dir: Path, folders: Mapping[str, Path]) -> None:
         return
     found = shorten_list([f"{f.name}/" for f in list_subfolders(data_dir)])
     val = f"rename {folders['val'].name}/ to test/, or " if "val" in folders else ""
+    found += _hint_typo(data_dir, dict.fromkeys(folders, ()), missing="test")
     train = shlex.quote(str(folders["train"]))
     raise DataError(
         f"{data_dir} has no test/ folder, found {found}; {EXPECTED}: {val}pass --data-dir {train} "
@@ -172,6 +175,16 @@ def _find_nearest(missing: Path) -> str:
         return ""
     meant = names[near[0]].joinpath(*rest)
     return f" (did you mean {meant if meant.exists() else names[near[0]]}?)"
+
+
+def _hint_typo(data_dir: Path, family: Collection[str], *, missing: str) -> str:
+    """Return which folder looks like a missing split that was typed wrongly."""
+    words = [word for word, split in SPLIT_WORDS.items() if split == missing]
+    for folder in list_subfolders(data_dir):
+        name = folder.name.casefold()
+        if read_split(name)[0] not in family and get_close_matches(name, words, 1, cutoff=0.7):
+            return f" ({folder.name}/ looks like {missing}/: rename it)"
+    return ""
 
 
 def _choose_family(families: Mapping[tuple[str, ...], _Family], data_dir: Path) -> _Family:

@@ -35,6 +35,7 @@ from medimg_baseline_cls.data.source import MISSING
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord, Inference
 from medimg_baseline_cls.utils.memory import collector_paused
+from medimg_baseline_cls.utils.quantities import say_count
 
 __all__ = [
     "Index",
@@ -226,7 +227,8 @@ def _note_records(records: Sequence[ImageRecord], rejected: Sequence[object]) ->
     for record in records:
         labels[record.sha256].add(record.label)
     if len(labels) < len(records):
-        yield f"{len(records) - len(labels)} images are byte-identical copies of others"
+        copies = say_count(len(records) - len(labels), "images are")
+        yield f"{copies} byte-identical copies of others"
     disputed = [r.path for r in records if len(labels[r.sha256]) > 1]
     if disputed:
         yield f"byte-identical images with different classes: {shorten_list(disputed)}"
@@ -238,7 +240,9 @@ def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> list[str]:
         lines.append(f"... and {len(rejected) - _NUM_SHOWN} more")
     num_missing = sum(reason.startswith(MISSING) for _, reason in rejected)
     counts = {"are not there": num_missing, "cannot be decoded": len(rejected) - num_missing}
-    found = " and ".join(f"{count} image(s) {words}" for words, count in counts.items() if count)
+    found = " and ".join(
+        f"{say_count(count, 'images')} {words}" for words, count in counts.items() if count
+    )
     advice = "mend or remove them"
     if num_missing:
         advice = "correct their paths, which are relative to the data folder"

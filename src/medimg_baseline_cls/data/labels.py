@@ -15,6 +15,7 @@ from typing import Literal
 from medimg_baseline_cls.data.classes import (
     find_missing_grades,
     judge_class_count,
+    judge_stray_classes,
     require_order,
     shorten_names,
     sort_classes,
@@ -28,6 +29,7 @@ from medimg_baseline_cls.schema import (
     Task,
     format_findings,
 )
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 Policy = Literal["ignore", "positive", "negative"]
@@ -182,11 +184,14 @@ def _read_classes(cells: Sequence[str], rule: LabelRule, *, lines: Sequence[int]
     _require_classes(set(counts), names, column=column)
     labels = [text if text in names else None for text in labels]
     notes += [
-        f"class {name} is not among class_names: {count} images left out"
+        f"class {name} is not among class_names: {say_count(count, 'images')} left out"
         for name, count in sorted(counts.items())
         if name not in names
     ]
-    many = () if rule.class_names else judge_class_count(counts, where=f"the column {column}")
+    many: tuple[Inference, ...] = ()
+    if not rule.class_names:
+        many = judge_class_count(counts, where=f"the column {column}")
+        many += judge_stray_classes(counts)
     task: Task = "ordinal" if rule.task == "ordinal" else "multiclass"
     gaps = find_missing_grades(names) if task == "ordinal" else ()
     return Labels(labels, names, task, (*notes,), (*read.inferences, *many, *gaps))
@@ -213,7 +218,7 @@ def _settle_binary(
     ]
     words = {"-1": "uncertain (-1)", "": "blank"}
     notes = [
-        f"{count} images with a label that is {words[text]}: "
+        f"{say_count(count, 'images')} with a label that is {words[text]}: "
         + ("left out" if policy == "ignore" else f"taken as {policy}")
         for text, policy in meanings.items()
         if (count := list(labels).count(text))

@@ -20,7 +20,7 @@ from medimg_baseline_cls.data.class_folders import (
     join_spellings,
     note_classes,
 )
-from medimg_baseline_cls.data.classes import judge_class_count
+from medimg_baseline_cls.data.classes import judge_class_count, judge_stray_classes
 from medimg_baseline_cls.data.companions import find_companions
 from medimg_baseline_cls.data.folders import (
     find_split_folders,
@@ -35,6 +35,7 @@ from medimg_baseline_cls.data.read import FileSorter, describe_files, is_image_n
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, UNKNOWN_MARK, Inference, Task
 from medimg_baseline_cls.utils.own import is_own, looks_own
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.seed import derive_key
 
 ListingKind = Literal["split folders", "class folders", "table", "npz"]
@@ -132,6 +133,7 @@ def list_images(
     if class_names is None:
         totals = Counter(file.label for file in listed)
         inferences += judge_class_count(totals, where=str(data_dir))
+        inferences += judge_stray_classes(totals)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
         files = keep_some(files, limit)
@@ -248,14 +250,14 @@ class _Walk:
 
     def notes(self) -> Iterable[str]:
         if self.num_ignored:
-            yield f"{self.num_ignored} hidden or system files ignored"
+            yield f"{say_count(self.num_ignored, 'hidden or system files')} ignored"
         if empty := self._empty():
             yield f"folders without an image: {shorten_list(empty)}"
         num_loose = self._num_loose.total()
         if num_loose + self._num_outside:
             images = f" ({num_loose} of them images)" if num_loose else ""
             total = num_loose + self._num_outside
-            yield f"{total} files outside the class folders left out{images}"
+            yield f"{say_count(total, 'files')} outside the class folders left out{images}"
         if self._own_folders:
             yield f"folders that medimg has written left out: {shorten_list(self._own_folders)}"
         if self._odd_folders:
@@ -264,7 +266,7 @@ class _Walk:
             yield f"links to folders not followed: {shorten_list(self._links)}"
         num_nested = sum(f.path.count("/") > 1 + bool(f.folder) for f in self.files)
         if num_nested:
-            yield f"{num_nested} images are in subfolders of their class folder"
+            yield f"{say_count(num_nested, 'images are')} in subfolders of class folders"
 
     def _visit_class(self, path: str, place: str, *, folder: str, label: str) -> None:
         sorter = self._sorters[label]

@@ -31,6 +31,7 @@ from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.schema import SPLIT_NAMES, Task, format_findings
 from medimg_baseline_cls.utils.own import mark_own
 from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.quantities import say_count
 
 _FOLDER = "npz"
 _CHUNK_BYTES = 1 << 20
@@ -108,7 +109,7 @@ def list_npz(
             for number, text in enumerate(texts)
         ]
     require_images(files, names, task=found)
-    notes = [f"{len(files)} images in {file.name}"]
+    notes = [f"{say_count(len(files), 'images')} in {file.name}"]
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
         files = keep_some(files, limit, task=found)

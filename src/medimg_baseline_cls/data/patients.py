@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from medimg_baseline_cls.data.listing import ListedFile, Listing
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Certainty, ImageRecord, Inference
+from medimg_baseline_cls.utils.quantities import say_count
 
 CLASS_DEPTH = {"split folders": 2, "class folders": 1, "table": 0, "npz": 2}
 
@@ -210,7 +211,7 @@ def infer_patients(
         certainty = "sure"
     return Inference(
         topic="patients",
-        found=f"{num_groups} patients, {len(records)} images",
+        found=f"{say_count(num_groups, 'patients')}, {say_count(len(records), 'images')}",
         reason=source,
         certainty="guess" if warnings and certainty == "sure" else certainty,
         flag="--group-regex REGEX|none" if not listing.group_column else "--group-column COLUMN",

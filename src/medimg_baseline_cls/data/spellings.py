@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from medimg_baseline_cls.schema import Inference
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 _NUM_SHOWN = 5
@@ -93,7 +94,7 @@ def infer_spellings(
     return (
         Inference(
             topic="spelling",
-            found=f"{len(spellings.warnings)} names with several spellings",
+            found=f"{say_count(len(spellings.warnings), 'names')} with several spellings",
             reason="case, blanks or hyphens alone differ",
             certainty="guess",
             flag=flag,
@@ -113,7 +114,7 @@ def unify_spellings(
 
     >>> found = unify_spellings({"Benign": 2, "benign": 5, "malignant": 4})
     >>> found.names["Benign"], found.warnings
-    ('benign', ('Benign (2 image(s)) is read as benign: the difference is in case, blanks or \
+    ('benign', ('Benign (2 images) is read as benign: the difference is in case, blanks or \
 hyphens alone',))
     """
     clean = {text: clean_text(text) or text for text in counts}
@@ -168,7 +169,7 @@ def _warn(totals: Mapping[str, int], chosen: Mapping[str, str]) -> list[str]:
     joined: defaultdict[str, list[str]] = defaultdict(list)
     for text, count in sorted(totals.items()):
         if text != chosen[text]:
-            joined[chosen[text]].append(f"{text} ({count} image(s))")
+            joined[chosen[text]].append(f"{text} ({say_count(count, 'images')})")
     return [
         f"{_describe(texts, name)}: the difference is in case, blanks or hyphens alone"
         for name, texts in sorted(joined.items())

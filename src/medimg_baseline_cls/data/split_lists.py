@@ -15,6 +15,7 @@ from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.data.listing import ListedFile
 from medimg_baseline_cls.data.table_file import find_encoding
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.quantities import say_count
 
 
 def apply_lists(
@@ -74,9 +75,10 @@ def _find_readings(
 def _note_rest(unknown: Sequence[str], num_left: int) -> list[str]:
     notes: list[str] = []
     if num_left:
-        notes.append(f"{num_left} images stand in no list of split_files: left out")
+        notes.append(f"{say_count(num_left, 'images are')} in no list of split_files: left out")
     if unknown:
-        notes.append(f"{len(unknown)} names of split_files are no image: {shorten_list(unknown)}")
+        names = say_count(len(unknown), "names")
+        notes.append(f"{names} of split_files without an image: {shorten_list(unknown)}")
     return notes
 
 

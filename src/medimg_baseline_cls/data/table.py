@@ -309,7 +309,8 @@ def _join_rows(rows: _Rows, settings: TableSettings, *, notes: list[str]) -> dic
         if texts[held] != text:
             texts[held] = _join_texts((texts[held], text), rows.labels, positive=positive)
     if num_joined:
-        notes.append(f"{num_joined} further rows of the same images joined (join_rows = {rule})")
+        more = say_count(num_joined, "further rows")
+        notes.append(f"{more} of the same images joined (join_rows = {rule})")
     return texts
 
 

@@ -17,6 +17,7 @@ from typing import TextIO, cast
 from medimg_baseline_cls.data.folders import shorten_list
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.texts import clean_text
 
 Columns = dict[str, list[str]]
@@ -199,10 +200,10 @@ def _fit_row(row: list[str], width: int, *, where: str) -> list[str]:
 def _note(rows: Iterable[tuple[int, list[str]]], names: Sequence[str]) -> Iterator[str]:
     num_blank = sum(bool(row) and not any(map(str.strip, row)) for _, row in rows)
     if num_blank:
-        yield f"{num_blank} blank rows left out"
+        yield f"{say_count(num_blank, 'blank rows')} left out"
     num_unnamed = names.count("")
     if num_unnamed:
-        yield f"{num_unnamed} columns without a name left out"
+        yield f"{say_count(num_unnamed, 'columns')} without a name left out"
 
 
 def _read_parquet(path: Path) -> Table:

@@ -12,6 +12,7 @@ from medimg_baseline_cls.data.index import Index
 from medimg_baseline_cls.data.leaks import LeakFree, drop_leaks
 from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.log import RunLog
+from medimg_baseline_cls.utils.quantities import say_count
 
 
 def leave_out_leaks(
@@ -29,11 +30,11 @@ def leave_out_leaks(
     return cleaned, (
         Inference(
             topic="leaks",
-            found=f"{count} images left out",
+            found=f"{say_count(count, 'images')} left out",
             reason=f"--on-leak {config.on_leak}",
             certainty="set",
-            warning=f"{count} images of the training side were left out, because their patient or "
-            "a copy is in another split as well; rejected.csv lists them"
+            warning=f"{say_count(count, 'images')} of the training side left out, because their "
+            "patient or a copy is in another split as well; rejected.csv lists them"
             if count
             else "",
         ),

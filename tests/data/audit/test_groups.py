@@ -121,4 +121,4 @@ def test_images_without_a_patient_are_counted_apart(
 ) -> None:
     records = [record("train/A/p1_1.png"), record("train/A/x.png", group="train/A/x.png")]
     summary = check_groups(make_images(records)).summary
-    assert summary.endswith("with 1 images; 1 images are of no known patient.")
+    assert summary.endswith("with 1 image; 1 image is of no known patient.")

@@ -25,6 +25,7 @@ from medimg_baseline_cls.data.audit.images import AuditImages, paths_of_each
 from medimg_baseline_cls.data.audit.measure import Measures, ProgressMaker
 from medimg_baseline_cls.schema import ImageRecord
 from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.quantities import say_count
 
 MAX_DISTANCE = 32
 MIN_CORRELATION = 0.99
@@ -83,7 +84,7 @@ def check_duplicates(
     return Check(
         "duplicates",
         "Copies",
-        f"{len(records)} images compared by {looked}.",
+        f"{say_count(len(records), 'images')} compared by {looked}.",
         tuple(findings),
     )
 

@@ -16,6 +16,7 @@ from medimg_baseline_cls.data.audit.findings import (
 )
 from medimg_baseline_cls.data.audit.images import AuditImages
 from medimg_baseline_cls.data.audit.measure import Measures
+from medimg_baseline_cls.utils.quantities import say_count
 
 ODD_ASPECT = 2.5
 RARE_MODE_SHARE = 0.01
@@ -59,7 +60,7 @@ def check_files(images: AuditImages, measures: Measures | None) -> Check:
     return Check(
         "files",
         "Files",
-        f"{total} files, of which {len(images.split.records)} could be read.",
+        f"{say_count(total, 'files')}, of which {len(images.split.records)} could be read.",
         tuple(findings),
         (_tabulate_sizes(images),),
     )

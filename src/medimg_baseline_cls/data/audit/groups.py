@@ -16,6 +16,7 @@ from medimg_baseline_cls.data.audit.findings import (
 )
 from medimg_baseline_cls.data.audit.images import AuditImages, paths_of_each
 from medimg_baseline_cls.schema import ImageRecord
+from medimg_baseline_cls.utils.quantities import say_count
 
 Groups = dict[str, list[ImageRecord]]
 Namer = Callable[[str], str]
@@ -63,8 +64,9 @@ def normalise_name(name: str) -> str:
 def _summarize(known: Groups, num_images: int) -> str:
     num_held = sum(map(len, known.values()))
     rest = num_images - num_held
-    others = f"; {rest} images are of no known patient" if rest else ""
-    return f"{len(known)} patients (groups) known by name, with {num_held} images{others}."
+    others = f"; {say_count(rest, 'images are')} of no known patient" if rest else ""
+    held = say_count(num_held, "images")
+    return f"{say_count(len(known), 'patients')} (groups) known by name, with {held}{others}."
 
 
 def _gather(records: Sequence[ImageRecord]) -> Groups:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from medimg_baseline_cls.data.audit.findings import Check, Figures, Finding
 from medimg_baseline_cls.schema import Inference
+from medimg_baseline_cls.utils.quantities import say_count
 
 
 def check_refusals(refusals: Sequence[str]) -> Check:
@@ -39,5 +40,6 @@ def check_inferences(inferences: Sequence[Inference]) -> Check:
     header = ("what", "found", "how sure", "from", "to change it")
     table = Figures("Inferred from the data", header, rows, num_text=5)
     num_unsure = sum(item.certainty in ("guess", "unknown") for item in inferences)
-    summary = f"{len(inferences)} inferences from names, tables and headers; {num_unsure} not sure."
+    count = say_count(len(inferences), "inferences")
+    summary = f"{count} from names, tables and headers; {num_unsure} not sure."
     return Check("inferences", "Inferred", summary, tuple(findings), (table,))

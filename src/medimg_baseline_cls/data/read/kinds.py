@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medimg_baseline_cls.data.read.nifti import is_nifti
+from medimg_baseline_cls.utils.quantities import say_count
 
 SUFFIXES = frozenset(
     {
@@ -124,10 +125,13 @@ def describe_files(sorters: Iterable[FileSorter]) -> str:
     parts: list[str] = []
     if read_as:
         counts = list_counts(read_as)
-        parts.append(f"{read_as.total()} files without an image suffix read as {counts}")
+        files = say_count(read_as.total(), "files")
+        parts.append(f"{files} without an image suffix read as {counts}")
     if left_out:
         counts = list_counts(left_out)
-        parts.append(f"{left_out.total()} files that are not images left out: {counts}")
+        num = left_out.total()
+        files = "1 file that is not an image" if num == 1 else f"{num} files that are not images"
+        parts.append(f"{files} left out: {counts}")
     return "; ".join(parts)
 
 
