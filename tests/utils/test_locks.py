@@ -304,6 +304,7 @@ def test_a_held_folder_can_be_removed_by_its_holder(tmp_path: Path) -> None:
             ]
         ),
     ],
+    ids=range(38),  # a host and a process in a name would differ between workers
 )
 def test_a_lock_file_that_names_nobody_is_nobodys(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK_NAME).write_text(text)

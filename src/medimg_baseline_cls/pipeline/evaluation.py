@@ -274,6 +274,8 @@ def _print_results(
 
 def _compare_with_head_only(overview: Mapping[str, Any]) -> str:
     """Say what fine-tuning brought over the head-only model it started from."""
+    if overview["checkpoint"]["stage"] == "head":
+        return "fine-tuning was not kept: the head-only model has the highest VAL AP"
 
     def figures(headline: Mapping[str, Any]) -> str:
         ap, auroc = headline["average_precision"]["value"], headline["auroc"]["value"]

@@ -151,6 +151,12 @@ def tabulate_stages(content: RunContent) -> Table | None:
     )
 
 
+_NOT_KEPT = (
+    "Fine-tuning was not kept: none of its epochs has a higher VAL AP than the head-only model, "
+    "which is the final one."
+)
+
+
 def tabulate_gain(content: RunContent) -> Table | None:
     """Return the head-only model beside the final one; None where only one of them exists."""
     before = as_mapping(content.evaluation.get("head_only"))
@@ -165,12 +171,14 @@ def tabulate_gain(content: RunContent) -> Table | None:
             rows.append(Row((*cells, format_difference(b, a)), "start" if is_first else ""))
     if not rows:
         return None
+    is_head = as_mapping(content.evaluation.get("checkpoint")).get("stage") == "head"
+    not_kept = (_NOT_KEPT,) if is_head else ()
     return Table(
         title="What fine-tuning brought",
         header=("Split", "Metric", "Head only", "Final", "Difference"),
         rows=tuple(rows),
         num_text=2,
-        notes=("AUROC and AP: higher is better. Brier and log loss: lower is better.",),
+        notes=(*not_kept, "AUROC and AP: higher is better. Brier and log loss: lower is better."),
     )
 
 
