@@ -24,6 +24,7 @@ from medimg_baseline_cls.pipeline.session import (
     reopen_session,
     write_settings,
 )
+from medimg_baseline_cls.utils.quantities import say_count
 
 ConfigMaker = Callable[..., Config]
 
@@ -146,7 +147,7 @@ def test_masks_are_remembered_and_are_not_images(
         (path.as_posix(), path.with_stem(f"{path.stem}_mask").as_posix()) for path in images
     ]
     (masks,) = [item for item in data.provenance["inferences"] if item["topic"] == "masks"]
-    assert masks["warning"].startswith(f"{len(images)} files, such as ")
+    assert masks["warning"].startswith(f"{len(images)} files are left out, such as ")
     assert masks["warning"] in (run_dir / "log.txt").read_text()
 
 
@@ -249,6 +250,6 @@ def test_copies_of_test_images_are_refused_or_left_out_of_train(
         }
         assert not kept & gone[choice]
         (leaks,) = (i for i in data.provenance["inferences"] if i["topic"] == "leaks")
-        assert leaks["found"] == f"{len(gone[choice])} images left out"
+        assert leaks["found"] == say_count(len(gone[choice]), "images left out")
     assert gone["drop"] == {"train/NORMAL/copy.png"}
     assert gone["drop_near"] == {"train/NORMAL/copy.png", "train/NORMAL/smaller.png"}

@@ -16,7 +16,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     find_sweep,
 )
 from medimg_baseline_cls.utils.log import SILENT
-from medimg_baseline_cls.utils.runs import RunState, hold_run, write_status
+from medimg_baseline_cls.utils.runs import RunState, hold_run, read_status, write_status
 
 KIND = SweepKind(name="sweep", room="sweeps", resume="medimg sweep --resume")
 
@@ -71,6 +71,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
     for name in ("train", "resume", "evaluate"):
         monkeypatch.setattr(sweep, name, getattr(calls, name))
+    monkeypatch.setattr(sweep, "is_evaluated", lambda run: read_status(run) == "finished")
     return calls
 
 

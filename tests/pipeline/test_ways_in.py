@@ -142,7 +142,7 @@ def test_a_file_of_the_table_that_is_missing_is_named(
     frame.loc[3, "path"] = "gone.png"
     frame.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(
-        DataError, match=r"1 image\(s\) are not there.*\s+gone\.png: .*not there \(row 5 of"
+        DataError, match=r"1 image is not there.*\s+gone\.png: .*not there \(row 5 of"
     ):
         train(make_config(films, tmp_path, manifest=tmp_path / "t.csv"))
 

@@ -241,7 +241,7 @@ def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> list[str]:
     num_missing = sum(reason.startswith(MISSING) for _, reason in rejected)
     counts = {"are not there": num_missing, "cannot be decoded": len(rejected) - num_missing}
     found = " and ".join(
-        f"{say_count(count, 'images')} {words}" for words, count in counts.items() if count
+        say_count(count, f"images {words}") for words, count in counts.items() if count
     )
     advice = "mend or remove them"
     if num_missing:
