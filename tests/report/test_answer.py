@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sklearn import metrics as oracle
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.report.answer import describe_weights, summarize_run
 from medimg_baseline_cls.report.content import read_run
-from medimg_baseline_cls.report.labels import name_rule, name_split, name_stage
+from medimg_baseline_cls.report.labels import name_split, name_stage
 
 MULTI = ("COVID", "NORMAL", "PNEUMONIA")
 

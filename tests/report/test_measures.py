@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from medimg_baseline_cls.catalogue import DECISIONS, SCORES
 from medimg_baseline_cls.report.content import read_run
 from medimg_baseline_cls.report.measures import (
-    METRIC_NAMES,
-    POINT_NAMES,
     list_metrics,
     list_points,
 )
@@ -22,8 +21,9 @@ def test_two_classes_have_the_positive_one_alone(make_run: Callable[..., Any]) -
     content = read_run(make_run().folder)
     metrics, points = list_metrics(content), list_points(content)
     assert {m.owner for m in (*metrics, *points)} == {"PNEUMONIA"}
-    assert [m.key for m in metrics] == list(METRIC_NAMES)
-    assert [m.key for m in points] == ["threshold", *POINT_NAMES] * 3
+    assert [m.key for m in metrics] == list(SCORES)
+    ordered = sorted(DECISIONS, key=lambda key: DECISIONS[key].proportion is None)
+    assert [m.key for m in points] == ["threshold", *ordered] * 3
     assert [m.rule for m in points[::9]] == ["Max-F1", "Target sensitivity 0.95", "Default (0.5)"]
 
 

@@ -13,11 +13,10 @@ from medimg_baseline_cls.report.numbers import (
     format_difference,
     format_score,
     format_setting,
-    format_threshold,
     group_settings,
     hide_paths,
 )
-from medimg_baseline_cls.utils.quantities import format_duration
+from medimg_baseline_cls.utils.quantities import format_duration, format_threshold
 
 STEADY = settings(deadline=None, derandomize=True)
 UNIT = st.floats(min_value=0, max_value=1)

@@ -3,23 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from medimg_baseline_cls.eval.overview import name_rule
+from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES, name_rule, word_of
 from medimg_baseline_cls.eval.scored import MACRO, FigureKey
 from medimg_baseline_cls.utils.quantities import say_score
 
-_NAMES = {
-    "auroc": "AUROC",
-    "average_precision": "AP",
-    "brier_score": "Brier score",
-    "log_loss": "log loss",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "f1_score": "F1",
-    "balanced_accuracy": "balanced accuracy",
-    "mcc": "MCC",
-}
-_SHOWN_SCORES = ("auroc", "average_precision")
-_SHOWN_CALLS = ("sensitivity", "specificity", "accuracy")
+_SHOWN_CALLS = (*HEADLINE_DECISIONS, "accuracy")
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
 _UNDEFINED = "–"
 
@@ -56,11 +44,11 @@ def choose_figures(content: Mapping[str, Any], *, rule: str) -> list[ComparedFig
     """
     figures = list_figures(content)
     if content["positive_class"] is not None:
-        scores = [f for f in figures if f.key.rule is None and f.key.figure in _SHOWN_SCORES]
+        scores = [f for f in figures if f.key.rule is None and f.key.figure in HEADLINE_SCORES]
         calls = [f for f in figures if f.key.rule == rule and f.key.figure in _SHOWN_CALLS]
-        order = (*_SHOWN_SCORES, *_SHOWN_CALLS)
+        order = (*HEADLINE_SCORES, *_SHOWN_CALLS)
         return sorted([*scores, *calls], key=lambda figure: order.index(figure.key.figure))
-    macro = [f for f in figures if f.key.class_name == MACRO and f.key.figure in _SHOWN_SCORES]
+    macro = [f for f in figures if f.key.class_name == MACRO and f.key.figure in HEADLINE_SCORES]
     single = [f for f in figures if f.key.class_name != MACRO and f.key.figure == "auroc"]
     return [*reversed(macro), *single]
 
@@ -106,7 +94,7 @@ def name_figure(key: FigureKey) -> str:
     >>> name_figure(FigureKey("PNEUMONIA", "max_f1", "ppv"))
     'PPV at Max-F1'
     """
-    name = _NAMES.get(key.figure, key.figure)
+    name = word_of(key.figure)
     return name if key.rule is None else f"{name} at {name_rule(key.rule)}"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from medimg_baseline_cls.catalogue import reason_of
 from medimg_baseline_cls.eval.metrics import (
-    REASONS,
     Scores,
     Truth,
     auroc_score,
@@ -100,7 +100,7 @@ def _average(part: Predictions, classes: Sequence[str], *, metric: str) -> Summa
         has_scores = len(scores) > 0 and bool(np.isfinite(scores).all())
         value = _METRICS[metric](truth, scores) if has_scores else None
         if value is None:
-            return {"value": None, "reason": REASONS[metric]}
+            return {"value": None, "reason": reason_of(metric)}
         values.append(value)
     if not values:
         return {"value": None, "reason": "undefined for every finding"}

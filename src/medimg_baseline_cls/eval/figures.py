@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from medimg_baseline_cls.catalogue import reason_of
 from medimg_baseline_cls.eval.metrics import (
-    REASONS,
     ConfusionCounts,
     Scores,
     Truth,
@@ -37,7 +37,7 @@ def make_figure(name: str, value: float | None) -> Summary:
     >>> make_figure("auroc", 0.9), make_figure("npv", None)
     ({'value': 0.9}, {'value': None, 'reason': 'no image was called negative'})
     """
-    return {"value": value} if value is not None else {"value": None, "reason": REASONS[name]}
+    return {"value": value} if value is not None else {"value": None, "reason": reason_of(name)}
 
 
 def measure_scores(truth: Truth, scores: Scores) -> Summary:

@@ -1,8 +1,8 @@
 """Turns a reference standard and probabilities into the figures of a diagnostic test.
 
-Each function checks its arrays, counts, and reduces the counts. A figure that the data
-do not define is None, never NaN and never 0; `REASONS` says why. Scores that are not
-probabilities are refused.
+Each function checks its arrays, counts, and reduces the counts. A metric that the data do not
+define is None, never NaN and never 0; the catalogue says why. Scores that are not probabilities
+are refused.
 """
 
 import math
@@ -14,22 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError
-
-REASONS = {
-    "average_precision": "no image is positive",
-    "auroc": "all images are of one class",
-    "brier_score": "no image has a reference standard",
-    "log_loss": "no image has a reference standard",
-    "sensitivity": "no image is positive",
-    "specificity": "no image is negative",
-    "ppv": "no image was called positive",
-    "npv": "no image was called negative",
-    "f1_score": "no image is positive and none was called so",
-    "accuracy": "no image has a reference standard",
-    "balanced_accuracy": "all images are of one class",
-    "mcc": "the images, or the calls, are all of one class",
-    "quadratic_weighted_kappa": "all images and all calls are of one grade",
-}
 
 Truth = NDArray[np.bool_]
 Scores = NDArray[np.float64]
@@ -198,7 +182,7 @@ def count_confusion(truth: Truth, scores: Scores, *, threshold: float) -> Confus
 
 
 def operating_point_metrics(counts: ConfusionCounts) -> dict[str, float | None]:
-    """Return the figures of a decision; None where its denominator is zero (see `REASONS`).
+    """Return the figures of a decision; None where its denominator is zero (see the catalogue).
 
     >>> figures = operating_point_metrics(ConfusionCounts(tp=8, fp=3, fn=2, tn=7))
     >>> figures["sensitivity"], figures["specificity"]

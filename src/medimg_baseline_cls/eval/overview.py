@@ -7,18 +7,14 @@ not transfer, a split too small to choose on.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.eval.controls import warn_of_controls
 from medimg_baseline_cls.eval.figures import Summary
 from medimg_baseline_cls.eval.summary import headline
 from medimg_baseline_cls.eval.thresholds import Thresholds, describe_thresholds
 from medimg_baseline_cls.schema import Mistake
-from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.quantities import format_threshold, say_score
 
-RULE_NAMES = {
-    "max_f1": "Max-F1",
-    "target_sensitivity": "Target sensitivity",
-    "default": "Default (0.5)",
-}
 FEW_IMAGES = 20
 LARGE_SHIFT = 0.1
 MIN_TRANSFER_IMAGES = 10
@@ -120,11 +116,6 @@ def tabulate_summaries(summaries: Iterable[Mapping[str, Any]]) -> tuple[list[str
         if "quadratic_weighted_kappa" in summary["overall"]:
             rows.append(_tabulate_grades(summary, header=header))
     return header, rows
-
-
-def name_rule(rule: str) -> str:
-    """Return the name of an operating point in words."""
-    return RULE_NAMES.get(rule, rule)
 
 
 def _count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, dict[str, dict[str, int]]]:
@@ -300,13 +291,3 @@ def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> li
 
 def _text(value: float | None) -> str:
     return _UNDEFINED if value is None else say_score(value)
-
-
-def format_threshold(value: float) -> str:
-    """Return a threshold such that only 0 and 1 themselves look like 0 and 1.
-
-    >>> format_threshold(0.61234), format_threshold(1.0), format_threshold(0.99999123)
-    ('0.612', '1.000', '0.9999912')
-    """
-    short = say_score(value)
-    return short if 0 < float(short) < 1 or float(short) == value else f"{value:.7g}"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.catalogue import CHOSEN_RULES, PROPORTIONS
 from medimg_baseline_cls.eval.bootstrap import (
     NUM_RESAMPLES,
     CallCounts,
@@ -38,18 +39,10 @@ from medimg_baseline_cls.eval.intervals import (
 )
 from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.resample_overall import resample_overall, resample_pairs
-from medimg_baseline_cls.eval.thresholds import CHOSEN_RULES
 from medimg_baseline_cls.schema import Predictions
 
 CHOSEN_HERE = "the threshold was chosen on these images; see TEST"
 Cuts = Mapping[str, Values]
-_PROPORTIONS = {
-    "sensitivity": ("tp", "fn"),
-    "specificity": ("tn", "fp"),
-    "ppv": ("tp", "fp"),
-    "npv": ("tn", "fn"),
-    "accuracy": (("tp", "tn"), ("fp", "fn")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +283,6 @@ def _attach_proportions(block: Summary, part: Predictions, *, name: str) -> None
 
 def _proportions(point: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield each proportion of an operating point with its hits and misses."""
-    for metric, (hit, miss) in _PROPORTIONS.items():
-        hits = sum(point[key] for key in ((hit,) if isinstance(hit, str) else hit))
-        misses = sum(point[key] for key in ((miss,) if isinstance(miss, str) else miss))
-        yield metric, (hits, misses)
+    for metric, (part, whole) in PROPORTIONS.items():
+        hits, total = (sum(point[key] for key in keys) for keys in (part, whole))
+        yield metric, (hits, total - hits)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.catalogue import DECISIONS
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.bootstrap import Values, Weights, weighted_points, weighted_scores
 from medimg_baseline_cls.eval.figures import Summary, count_calls, measure_counts, measure_scores
@@ -20,16 +21,6 @@ from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
 
 MACRO = "macro"
-POINT_FIGURES = (
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "f1_score",
-    "accuracy",
-    "balanced_accuracy",
-    "mcc",
-)
 
 
 class FigureKey(NamedTuple):
@@ -85,7 +76,7 @@ def measure_model(model: ScoredModel) -> dict[FigureKey, Summary]:
         for point in model.thresholds.get(name, ()):
             require_score_space(model.test, point)
             counts = measure_counts(count_calls(truth, scores, threshold=point.value))
-            found |= {FigureKey(name, point.rule, key): counts[key] for key in POINT_FIGURES}
+            found |= {FigureKey(name, point.rule, key): counts[key] for key in DECISIONS}
     return found | _average_values(model, found)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES
 from medimg_baseline_cls.eval.bootstrap import (
     CallCounts,
     Values,
@@ -38,8 +39,6 @@ from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.seed import generator
 
 METHOD = "bootstrap of seeds and patients"
-_SHOWN_SCORES = ("auroc", "average_precision")
-_SHOWN_CALLS = ("sensitivity", "specificity")
 _UNDEFINED = "–"
 
 
@@ -116,9 +115,9 @@ def tabulate_seeds(
     header += ["ensemble", "95 % interval"]
     rows: list[list[str]] = []
     for name, block in content["classes"].items():
-        keys = [FigureKey(name, None, figure) for figure in _SHOWN_SCORES]
+        keys = [FigureKey(name, None, figure) for figure in HEADLINE_SCORES]
         for rule in block["operating_points"]:
-            keys += [FigureKey(name, rule, figure) for figure in _SHOWN_CALLS]
+            keys += [FigureKey(name, rule, figure) for figure in HEADLINE_DECISIONS]
         for key in keys:
             seeds = _look_up(block, key)
             joint = _look_up(ensemble["classes"][name], key)

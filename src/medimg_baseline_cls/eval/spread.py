@@ -11,19 +11,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medimg_baseline_cls.catalogue import (
+    COUNTS,
+    HEADLINE_DECISIONS,
+    HEADLINE_SCORES,
+    name_rule,
+    word_of,
+)
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.eval.metrics import REASONS, ConfusionCounts, operating_point_metrics
-from medimg_baseline_cls.eval.overview import name_rule
+from medimg_baseline_cls.eval.figures import make_figure
+from medimg_baseline_cls.eval.metrics import ConfusionCounts, operating_point_metrics
 from medimg_baseline_cls.eval.summary import Summary
 from medimg_baseline_cls.utils.quantities import say_score
 
-_SHOWN_METRICS = {"auroc": "AUROC", "average_precision": "AP"}
-_GRADE_FIGURES = {
-    "quadratic_weighted_kappa": "quadratic weighted kappa",
-    "mean_grade_error": "mean error in grades",
-}
-_SHOWN_FIGURES = ("sensitivity", "specificity")
-_COUNTS = ("tp", "fp", "fn", "tn")
+_GRADE_METRICS = ("quadratic_weighted_kappa", "mean_grade_error")
 _UNDEFINED = "–"
 
 
@@ -90,14 +91,14 @@ def tabulate_spread(spread: Mapping[str, Any]) -> tuple[list[str], list[list[str
     listed = [*spread["classes"].items()]
     listed += [("micro (all pairs)", spread["micro"])] if "micro" in spread else []
     for name, block in listed:
-        for key, title in _SHOWN_METRICS.items():
-            rows.append([name, title, *_cells(block["metrics"][key]), _UNDEFINED])
+        for key in HEADLINE_SCORES:
+            rows.append([name, word_of(key), *_cells(block["metrics"][key]), _UNDEFINED])
         for rule, point in block["operating_points"].items():
-            for key in _SHOWN_FIGURES:
+            for key in HEADLINE_DECISIONS:
                 pooled = _cell(point["pooled"][key]["value"])
                 rows.append([name, f"{key} at {name_rule(rule)}", *_cells(point[key]), pooled])
-    for key, title in _GRADE_FIGURES.items() if "overall" in spread else ():
-        rows.append(["all grades", title, *_cells(spread["overall"][key]), _UNDEFINED])
+    for key in _GRADE_METRICS if "overall" in spread else ():
+        rows.append(["all grades", word_of(key), *_cells(spread["overall"][key]), _UNDEFINED])
     return header, rows
 
 
@@ -107,7 +108,7 @@ def _spread_block(blocks: Sequence[Mapping[str, Any]]) -> Summary:
     for rule in dict.fromkeys(rule for block in blocks for rule in block["operating_points"]):
         held = [b["operating_points"][rule] for b in blocks if rule in b["operating_points"]]
         points[rule] = _spread_figures(held)
-        if all(name in point for point in held for name in _COUNTS):
+        if all(name in point for point in held for name in COUNTS):
             points[rule]["pooled"] = _pool(held)
     return {
         "metrics": _spread_figures([block["metrics"] for block in blocks]),
@@ -121,12 +122,9 @@ def _spread_figures(entries: Sequence[Mapping[str, Any]]) -> Summary:
 
 
 def _pool(points: Sequence[Mapping[str, Any]]) -> Summary:
-    counts = {name: sum(point[name] for point in points) for name in _COUNTS}
+    counts = {name: sum(point[name] for point in points) for name in COUNTS}
     figures = operating_point_metrics(ConfusionCounts(**counts))
-    return counts | {
-        name: {"value": value} if value is not None else {"value": None, "reason": REASONS[name]}
-        for name, value in figures.items()
-    }
+    return counts | {name: make_figure(name, value) for name, value in figures.items()}
 
 
 def _cells(figure: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.catalogue import COUNTS, RATES
 from medimg_baseline_cls.eval.bootstrap import (
     Values,
     Weights,
@@ -30,9 +31,7 @@ from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import write_csv
 
-POINT_FIGURES = ("sensitivity", "specificity", "ppv", "npv")
 _SCORES = ("auroc", "average_precision", "brier_score", "calibration_in_the_large")
-_COUNTS = ("tp", "fp", "fn", "tn")
 _HEADER = (
     *("column", "subgroup", "num_images", "num_groups", "class", "num_positive", "num_negative"),
     *("rule", "metric", "value", "low", "high", "reason"),
@@ -183,7 +182,7 @@ def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Summary:
 def _keep_figures(block: Mapping[str, Any], mean: Summary) -> Summary:
     """Return the figures that are reported of a subgroup."""
     counts = {name: block[name] for name in ("prevalence", "num_positive", "num_negative")}
-    allowed, reason = {*_SCORES, *POINT_FIGURES}, ""
+    allowed, reason = {*_SCORES, *RATES}, ""
     if not counts["num_negative"] or not counts["num_positive"]:
         is_positive = bool(counts["num_positive"])
         allowed = {"sensitivity" if is_positive else "specificity"}
@@ -194,8 +193,8 @@ def _keep_figures(block: Mapping[str, Any], mean: Summary) -> Summary:
 
     scores = {**block["metrics"], "calibration_in_the_large": mean}
     points = {
-        rule: {key: point[key] for key in ("threshold", *_COUNTS)}
-        | {name: keep(name, point[name]) for name in POINT_FIGURES}
+        rule: {key: point[key] for key in ("threshold", *COUNTS)}
+        | {name: keep(name, point[name]) for name in RATES}
         for rule, point in block["operating_points"].items()
     }
     metrics = {name: keep(name, scores[name]) for name in _SCORES}
@@ -227,5 +226,5 @@ def _list_figures(found: Mapping[str, Any]) -> Iterator[tuple[str, str, Summary]
     for metric, figure in found["metrics"].items():
         yield "", metric, figure
     for rule, point in found["operating_points"].items():
-        for metric in POINT_FIGURES:
+        for metric in RATES:
             yield rule, metric, point[metric]

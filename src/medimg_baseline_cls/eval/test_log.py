@@ -16,8 +16,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.thresholds import Thresholds, read_thresholds
 from medimg_baseline_cls.schema import Threshold
 from medimg_baseline_cls.utils.faults import plain_faults
@@ -28,6 +28,7 @@ from medimg_baseline_cls.utils.files import (
     sync_folder,
     write_csv,
 )
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 LOG_NAME = "test_log.csv"
 TOLERANCE = 1e-6

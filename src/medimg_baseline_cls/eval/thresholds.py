@@ -19,7 +19,6 @@ from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
 
 SCORE_SPACE = "probability"
 DEFAULT_THRESHOLD = 0.5
-CHOSEN_RULES = ("max_f1", "target_sensitivity")
 
 Thresholds = Mapping[str, tuple[Threshold, ...]]
 

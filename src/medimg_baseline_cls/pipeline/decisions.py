@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.eval.overview import format_threshold
 from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 
 @dataclass(frozen=True, kw_only=True)

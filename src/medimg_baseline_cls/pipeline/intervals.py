@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES, name_rule, word_of
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.eval.figures import Summary
-from medimg_baseline_cls.eval.overview import name_rule
 from medimg_baseline_cls.eval.resample import Resampling, add_intervals
 from medimg_baseline_cls.eval.summary import headline
 from medimg_baseline_cls.pipeline.session import Session
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.quantities import say_score
-
-_SHOWN = {"auroc": "AUROC", "average_precision": "AP"}
 
 
 def resample_summaries(
@@ -42,10 +40,10 @@ def print_intervals(session: Session, summary: Mapping[str, Any]) -> None:
 
 def _list_figures(summary: Mapping[str, Any], *, rule: str) -> Iterator[str]:
     is_mean = summary["positive_class"] is None
-    for key, name in _SHOWN.items():
-        yield from _describe(f"{'macro ' if is_mean else ''}{name}", headline(summary)[key])
+    for key in HEADLINE_SCORES:
+        yield from _describe(f"{'macro ' if is_mean else ''}{word_of(key)}", headline(summary)[key])
     points = {} if is_mean else summary["classes"][summary["positive_class"]]["operating_points"]
-    for key in ("sensitivity", "specificity") if rule in points else ():
+    for key in HEADLINE_DECISIONS if rule in points else ():
         yield from _describe(f"{key} at {name_rule(rule)}", points[rule][key])
 
 

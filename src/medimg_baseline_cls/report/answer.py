@@ -10,7 +10,6 @@ from medimg_baseline_cls.report.numbers import (
     format_interval,
     format_score,
     format_setting,
-    format_threshold,
     hide_paths,
 )
 from medimg_baseline_cls.report.performance import (
@@ -27,6 +26,7 @@ from medimg_baseline_cls.report.performance import (
     with_interval,
 )
 from medimg_baseline_cls.report.tables import Row, Table
+from medimg_baseline_cls.utils.quantities import format_threshold
 from medimg_baseline_cls.utils.visible import quote_words
 
 _FIRST_SCREEN_TOPICS = ("positive class", "patients")

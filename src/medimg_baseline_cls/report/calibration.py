@@ -5,7 +5,7 @@ from typing import Any
 
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.report.labels import name_split
-from medimg_baseline_cls.report.numbers import UNDEFINED, format_score, format_threshold
+from medimg_baseline_cls.report.numbers import UNDEFINED, format_score
 from medimg_baseline_cls.report.performance import (
     format_figure,
     list_rules,
@@ -14,6 +14,7 @@ from medimg_baseline_cls.report.performance import (
     shown_classes,
 )
 from medimg_baseline_cls.report.tables import Row, Table
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 MAX_CLASSES = 4  # that have tables of their own
 _METHODS = {

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.report.content import RunContent, number_of
-from medimg_baseline_cls.report.labels import name_rule
 from medimg_baseline_cls.report.numbers import format_score
 from medimg_baseline_cls.report.pictures import Error, Gallery, Picture, read_picture
 from medimg_baseline_cls.schema import describe_findings

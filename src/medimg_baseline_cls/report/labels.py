@@ -4,41 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-RULES = {"max_f1": "Max-F1", "target_sensitivity": "Target sensitivity", "default": "Default (0.5)"}
 STAGES = {"head": "Head only", "finetune": "Fine-tuning"}
 SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
 PATIENT_RULES = {"mean": "the mean", "max": "the highest"}
 KIND_NAMES = {"FP": "False positives", "FN": "False negatives"}
-METRICS = {
-    "auroc": "AUROC",
-    "average_precision": "AP",
-    "brier_score": "Brier",
-    "log_loss": "Log loss",
-}
-POINT_METRICS = {
-    "sensitivity": "Sens.",
-    "specificity": "Spec.",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "f1_score": "F1",
-    "accuracy": "Acc.",
-    "balanced_accuracy": "Bal. acc.",
-    "mcc": "MCC",
-}
-OVERALL = {
-    "quadratic_weighted_kappa": "Weighted kappa",
-    "mean_grade_error": "Mean error",
-    "accuracy": "Accuracy",
-    "exact_match": "Exact match",
-    "log_loss": "Log loss",
-}
-OVERALL_NOTES = {
-    "quadratic_weighted_kappa": "Weighted kappa: agreement beyond chance, a miss weighing as the "
-    "square of its grades; 1 is full agreement, 0 chance.",
-    "mean_grade_error": "Mean error: of the most probable grade, in grades; distances are those of "
-    "the grades where all are whole numbers, else steps.",
-    "exact_match": "Exact match: share of images with every known finding called rightly at 0.5.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +79,6 @@ FIGURES = (
         "Figures of each subgroup with 95 % intervals; the grey line is that of all images.",
     ),
 )
-
-
-def name_rule(rule: str, target_sensitivity: float | None) -> str:
-    """Return the name of an operating point.
-
-    >>> name_rule("target_sensitivity", 0.95), name_rule("by_hand", None)
-    ('Target sensitivity 0.95', 'By hand')
-    """
-    name = RULES.get(rule, rule.replace("_", " ").capitalize())
-    if rule == "target_sensitivity" and target_sensitivity is not None:
-        return f"{name} {target_sensitivity:g}"
-    return name
 
 
 def name_stage(stage: str) -> str:

@@ -6,13 +6,13 @@ The tables, the model card and the sentences for a manuscript are all written fr
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, PROPORTIONS, SCORES, Metric
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.report.journal import (
     format_estimate,
     format_estimate_short,
     format_proportion,
 )
-from medimg_baseline_cls.report.labels import OVERALL
 from medimg_baseline_cls.report.performance import (
     class_block,
     list_rules,
@@ -21,30 +21,6 @@ from medimg_baseline_cls.report.performance import (
     shown_classes,
 )
 
-METRIC_NAMES = {
-    "auroc": "AUROC",
-    "average_precision": "Average precision",
-    "brier_score": "Brier score",
-    "log_loss": "Log loss",
-}
-POINT_NAMES = {
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "accuracy": "Accuracy",
-    "f1_score": "F1 score",
-    "balanced_accuracy": "Balanced accuracy",
-    "mcc": "MCC",
-}
-# What is counted, and among what.
-_COUNTED = {
-    "sensitivity": (("tp",), ("tp", "fn")),
-    "specificity": (("tn",), ("tn", "fp")),
-    "ppv": (("tp",), ("tp", "fp")),
-    "npv": (("tn",), ("tn", "fn")),
-    "accuracy": (("tp", "tn"), ("tp", "fp", "fn", "tn")),
-}
 _AVERAGES = {"macro": "Macro mean", "micro": "Micro, all pairs"}
 
 
@@ -77,7 +53,7 @@ class Measure:
 
     def _print(self, split: str, *, is_short: bool) -> str:
         metric = self.metrics.get(split)
-        if self.key in _COUNTED:
+        if self.key in PROPORTIONS:
             text = format_proportion(metric, self.counts.get(split))
             return text.replace("95% CI ", "") if is_short else text
         write = format_estimate_short if is_short else format_estimate
@@ -97,12 +73,14 @@ def list_metrics(content: RunContent) -> list[Measure]:
         measure
         for owner, blocks in owners.items()
         for measure in _gather(
-            owner, {s: as_mapping(b.get("metrics")) for s, b in blocks.items()}, names=METRIC_NAMES
+            owner,
+            {s: as_mapping(b.get("metrics")) for s, b in blocks.items()},
+            names=_names(SCORES),
         )
     ]
     if content.positive_class is None:
         overall = {s: as_mapping(c.get("overall")) for s, c in content.summaries.items()}
-        measures += _gather("Whole images", overall, names=OVERALL)
+        measures += _gather("Whole images", overall, names=_names(OVERALL))
     return measures
 
 
@@ -134,7 +112,9 @@ def _measure_point(content: RunContent, owner: str, *, rule: str) -> Iterator[Me
     }
     name = rule_name(content, rule)
     yield from _gather(owner, thresholds, names={"threshold": "Threshold"}, rule=name)
-    yield from _gather(owner, points, names=POINT_NAMES, rule=name)
+    # Shares of images first: those are printed with their counts.
+    ordered = sorted(DECISIONS.values(), key=lambda metric: metric.proportion is None)
+    yield from _gather(owner, points, names={m.key: m.name for m in ordered}, rule=name)
 
 
 def _gather(
@@ -154,14 +134,18 @@ def _gather(
             )
 
 
+def _names(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    return {key: metric.name for key, metric in metrics.items()}
+
+
 def _as_metric(value: object) -> Json:
     return as_mapping(value) or {"value": value_of(value)}
 
 
 def _count(block: Json, key: str) -> tuple[int, int] | None:
-    if key not in _COUNTED:
+    if key not in PROPORTIONS:
         return None
-    parts = [[value_of(block.get(name)) for name in names] for names in _COUNTED[key]]
+    parts = [[value_of(block.get(name)) for name in names] for names in PROPORTIONS[key]]
     if any(number is None for part in parts for number in part):
         return None
     part, whole = (int(sum(number or 0.0 for number in numbers)) for numbers in parts)

@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from medimg_baseline_cls.catalogue import (
+    COUNTS,
+    DECISIONS,
+    HEADLINE_SCORES,
+    OVERALL,
+    SCORES,
+    Metric,
+    name_rule,
+)
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.report.labels import (
-    METRICS,
-    OVERALL,
-    OVERALL_NOTES,
-    POINT_METRICS,
-    name_rule,
     name_split,
 )
 from medimg_baseline_cls.report.numbers import (
@@ -17,13 +21,11 @@ from medimg_baseline_cls.report.numbers import (
     format_count,
     format_interval,
     format_score,
-    format_threshold,
 )
 from medimg_baseline_cls.report.tables import Row, Table
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 _CONTROL_NAMES = {"trivial": "Trivial properties", "border": "Outer frame"}
-_CONTROL_METRICS = ("auroc", "average_precision")
-COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def shown_classes(content: RunContent) -> tuple[str, ...]:
@@ -111,11 +113,11 @@ def tabulate_metrics(content: RunContent) -> Table | None:
             block = class_block(content, split, class_name=name)
             metrics = as_mapping(block.get("metrics"))
             lead = (name, name_split(split)) if len(classes) > 1 else (name_split(split),)
-            cells = [format_figure(metrics.get(key)) for key in METRICS]
+            cells = [format_figure(metrics.get(key)) for key in SCORES]
             cells.insert(2, format_score(value_of(block.get("prevalence"))))
             is_first = split == next(iter(content.summaries)) and len(classes) > 1
             rows.append(Row((*lead, *cells), "start" if is_first else ""))
-            notes += _reasons(metrics, METRICS, where=" ".join(lead))
+            notes += _reasons(metrics, SCORES, where=" ".join(lead))
     rows += list(_average_rows(content)) if len(classes) > 1 else []
     lead_header = (name_class(content), "Split") if len(classes) > 1 else ("Split",)
     of = classes[0] if len(classes) == 1 else "each class against the rest"
@@ -155,9 +157,11 @@ def tabulate_controls(content: RunContent) -> Table | None:
     rows: list[Row] = []
     for source, title in sources:
         parts = [as_mapping(source.get(split)) for split in content.summaries]
-        metrics = [value_of(part.get(m)) for part in parts for m in _CONTROL_METRICS]
+        metrics = [value_of(part.get(m)) for part in parts for m in HEADLINE_SCORES]
         rows.append(Row((title, *map(format_score, metrics)), "" if rows else "best"))
-    header = [f"{name_split(s)} {METRICS[m]}" for s in content.summaries for m in _CONTROL_METRICS]
+    header = [
+        f"{name_split(s)} {SCORES[m].short}" for s in content.summaries for m in HEADLINE_SCORES
+    ]
     pairs = zip(names, controls, strict=True)
     notes = [f"{name}: {c['description']}, fitted on TRAIN." for name, c in pairs]
     return Table(
@@ -193,7 +197,7 @@ def tabulate_micro_points(content: RunContent) -> Table | None:
 def tabulate_overall(content: RunContent) -> Table | None:
     """Return the figures of whole images by split; None for two classes, which have no other."""
     overall = {s: as_mapping(c.get("overall")) for s, c in content.summaries.items()}
-    names = {key: OVERALL[key] for key in OVERALL if any(key in o for o in overall.values())}
+    names = {key: OVERALL[key].short for key in OVERALL if any(key in o for o in overall.values())}
     if content.positive_class is not None or not names:
         return None
     rows = [
@@ -204,7 +208,7 @@ def tabulate_overall(content: RunContent) -> Table | None:
         title="All findings of an image" if content.has_findings else "Most probable class",
         header=("Split", *names.values()),
         rows=tuple(rows),
-        notes=tuple(OVERALL_NOTES[key] for key in names if key in OVERALL_NOTES),
+        notes=tuple(OVERALL[key].note for key in names if OVERALL[key].note),
     )
 
 
@@ -227,17 +231,17 @@ def _tabulate_points(
                 name_split(split),
                 _threshold_text(point),
                 *(format_count(_count(point.get(key))) for key in COUNTS),
-                *(format_figure(point.get(key)) for key in POINT_METRICS),
+                *(format_figure(point.get(key)) for key in DECISIONS),
             )
             rows.append(Row(cells, "start" if is_first else ""))
-            reasons += _reasons(point, POINT_METRICS, where=f"{name_split(split)}, {where}")
+            reasons += _reasons(point, DECISIONS, where=f"{name_split(split)}, {where}")
             is_first = False
     if not rows:
         return None
     header = ("Operating point", "Split", "Threshold", *(key.upper() for key in COUNTS))
     return Table(
         title=title,
-        header=(*header, *POINT_METRICS.values()),
+        header=(*header, *(metric.short for metric in DECISIONS.values())),
         rows=tuple(rows),
         num_text=2,
         notes=tuple(dict.fromkeys((*notes, *reasons))),
@@ -266,8 +270,8 @@ def _average_rows(content: RunContent) -> Iterator[Row]:
     for kind, name in (("macro", "Macro mean"), ("micro", "Micro, all pairs")):
         for split, summary in content.summaries.items():
             metrics = as_mapping(as_mapping(summary.get(kind)).get("metrics"))
-            values = [value_of(metrics.get(key)) for key in METRICS]
-            cells = [format_figure(metrics.get(key)) for key in METRICS]
+            values = [value_of(metrics.get(key)) for key in SCORES]
+            cells = [format_figure(metrics.get(key)) for key in SCORES]
             baseline = value_of(as_mapping(metrics.get("average_precision")).get("baseline"))
             cells.insert(2, format_score(baseline) if content.has_findings else "")
             if any(value is not None for value in values):
@@ -302,11 +306,11 @@ def _describe_rules(content: RunContent, class_name: str) -> Iterator[str]:
             yield f"{rule_name(content, rule)}: {description}"
 
 
-def _reasons(metrics: Json, names: Mapping[str, str], *, where: str) -> Iterator[str]:
-    for key, name in names.items():
+def _reasons(metrics: Json, shown: Mapping[str, Metric], *, where: str) -> Iterator[str]:
+    for key, metric in shown.items():
         reason = as_mapping(metrics.get(key)).get("reason")
         if reason:
-            yield f"{name} ({where}) is undefined: {reason}"
+            yield f"{metric.short} ({where}) is undefined: {reason}"
 
 
 def _list_controls(content: RunContent) -> list[Json]:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.report.content import RunContent, number_of
-from medimg_baseline_cls.report.labels import FIGURES, name_rule
-from medimg_baseline_cls.report.numbers import format_threshold
+from medimg_baseline_cls.report.labels import FIGURES
 from medimg_baseline_cls.schema import describe_findings
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 MAX_PANELS = 40
 CUT_LENGTH = 80  # longer names are cut to this in the file names of panels

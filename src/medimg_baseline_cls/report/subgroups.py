@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
+from medimg_baseline_cls.catalogue import DECISIONS, HEADLINE_SCORES, RATES, SCORES
 from medimg_baseline_cls.report.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.report.numbers import UNDEFINED, format_count, format_score
 from medimg_baseline_cls.report.performance import format_figure, rule_name
 from medimg_baseline_cls.report.tables import Row, Table
 
 MAX_CLASSES = 8
-_METRICS = {"auroc": "AUROC", "average_precision": "AP"}
-_POINT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
 _LAST = {"brier_score": "Brier", "calibration_in_the_large": "Mean error"}
 
 
@@ -30,8 +29,8 @@ def _tabulate_class(content: RunContent, name: str) -> Table:
         title=f"{name} on TEST by subgroup, at {rule_name(content, rule)}",
         header=(
             *("Subgroup", "Images", "Patients", "Prevalence"),
-            *_METRICS.values(),
-            *_POINT.values(),
+            *(SCORES[key].short for key in HEADLINE_SCORES),
+            *(DECISIONS[key].name for key in RATES),
             *_LAST.values(),
         ),
         rows=tuple(rows),
@@ -49,8 +48,8 @@ def _cells(block: Json, title: str, *, name: str, rule: str) -> tuple[str, ...]:
         format_count(block.get("num_images", 0)),
         format_count(block.get("num_groups", 0)),
         format_score(value_of(found.get("prevalence"))) if found else UNDEFINED,
-        *(format_figure(metrics.get(key)) for key in _METRICS),
-        *(format_figure(point.get(key)) for key in _POINT),
+        *(format_figure(metrics.get(key)) for key in HEADLINE_SCORES),
+        *(format_figure(point.get(key)) for key in RATES),
         *(format_figure(metrics.get(key)) for key in _LAST),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from medimg_baseline_cls.catalogue import SCORES
 from medimg_baseline_cls.report.content import (
     Rows,
     RunContent,
@@ -10,7 +11,7 @@ from medimg_baseline_cls.report.content import (
     number_of,
     value_of,
 )
-from medimg_baseline_cls.report.labels import METRICS, name_split, name_stage
+from medimg_baseline_cls.report.labels import name_split, name_stage
 from medimg_baseline_cls.report.numbers import (
     UNDEFINED,
     format_count,
@@ -164,10 +165,10 @@ def tabulate_gain(content: RunContent) -> Table | None:
     rows: list[Row] = []
     for split in ("val", "test"):
         old, new = as_mapping(before.get(split)), as_mapping(after.get(split))
-        for key in [k for k in METRICS if k in old and k in new]:
+        for key in [k for k in SCORES if k in old and k in new]:
             a, b = value_of(old[key]), value_of(new[key])
-            cells = (name_split(split), METRICS[key], format_score(a), format_score(b))
-            is_first = key == next(k for k in METRICS if k in old and k in new)
+            cells = (name_split(split), SCORES[key].short, format_score(a), format_score(b))
+            is_first = key == next(k for k in SCORES if k in old and k in new)
             rows.append(Row((*cells, format_difference(b, a)), "start" if is_first else ""))
     if not rows:
         return None

@@ -58,6 +58,21 @@ def format_score(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def format_threshold(value: float | None) -> str:
+    """Return a probability that decides something: more digits where three would hide it.
+
+    >>> format_threshold(0.6134), format_threshold(0.99996), format_threshold(0.00021)
+    ('0.613', '0.99996', '0.0002')
+    """
+    if value is None:
+        return UNDEFINED
+    for decimals in range(DECIMALS, 10):
+        text = f"{value:.{decimals}f}"
+        if float(text) not in (0.0, 1.0) or float(text) == value:
+            return text
+    return f"{value:.3g}"
+
+
 def round_half_up(number: float, decimals: int) -> Decimal:
     """Return a number rounded from the digits it is written with, halves away from zero.
 

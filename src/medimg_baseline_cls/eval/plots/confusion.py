@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.eval.metrics import count_confusion, count_matrix
-from medimg_baseline_cls.eval.overview import format_threshold, name_rule
 from medimg_baseline_cls.eval.plots.style import INK, SQUARE, WIDE, drawing, shorten
 from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions, Threshold
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 _MAX_WRITTEN = 16
 _MAX_COLUMNS = 4

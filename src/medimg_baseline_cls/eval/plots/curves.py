@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.eval.metrics import (
     auroc_score,
     average_precision_score,
@@ -22,7 +23,6 @@ from medimg_baseline_cls.eval.metrics import (
     count_confusion,
     operating_point_metrics,
 )
-from medimg_baseline_cls.eval.overview import name_rule
 from medimg_baseline_cls.eval.plots.style import (
     CLASS_COLORS,
     CLASS_LINES,

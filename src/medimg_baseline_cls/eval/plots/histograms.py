@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.eval.overview import format_threshold, name_rule
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.eval.plots.style import (
     INK,
     MUTED,
@@ -29,6 +29,7 @@ from medimg_baseline_cls.eval.predictions import select_known
 from medimg_baseline_cls.eval.summary import positive_of
 from medimg_baseline_cls.eval.thresholds import Thresholds
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.quantities import format_threshold
 
 _EDGES = np.linspace(0, 1, 41)
 _TICKS = (0, 1, 5, 20, 50, 100)

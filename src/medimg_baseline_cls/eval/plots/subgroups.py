@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from medimg_baseline_cls.eval.overview import name_rule
+from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.eval.plots.style import (
     BLUE,
     FAINT,

@@ -1,0 +1,298 @@
+"""The catalogue of metrics and of rules for a threshold: one row each, read wherever one is named.
+
+A new metric is computed in `eval` and gets a row here; tables, report, comparison and terminal take
+its names, its order and the reason why it may be undefined from that row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["score", "decision", "overall"]
+COUNTS = ("tp", "fp", "fn", "tn")
+"""The counts of a decision against the reference standard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What is known of a metric without any image.
+
+    Attributes:
+        key: in JSON files and Python.
+        name: in a line of its own.
+        short: at the head of a column.
+        word: within a sentence.
+        kind: "score" needs no threshold, "decision" has one, "overall" is of whole images.
+        is_better_high: whether a higher value is better.
+        bounds: the least and the greatest value.
+        reason: why it is undefined, where it is.
+        source: of the formula.
+        proportion: counts that it is the share of, and counts that it is a share among; None for
+            what is not a proportion of images.
+        note: what a table says about it.
+    """
+
+    key: str
+    name: str
+    short: str
+    word: str
+    kind: Kind
+    is_better_high: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+    reason: str
+    source: str
+    proportion: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How a threshold comes about.
+
+    Attributes:
+        key: in JSON files and settings.
+        name: in tables.
+        is_chosen: whether it is chosen on VAL, so that metrics of VAL at it flatter.
+    """
+
+    key: str
+    name: str
+    is_chosen: bool
+
+
+_UNBOUNDED = float("inf")
+_METRICS = (
+    Metric(
+        key="auroc",
+        name="AUROC",
+        short="AUROC",
+        word="AUROC",
+        kind="score",
+        reason="all images are of one class",
+        source="Hanley & McNeil, Radiology 1982",
+    ),
+    Metric(
+        key="average_precision",
+        name="Average precision",
+        short="AP",
+        word="AP",
+        kind="score",
+        reason="no image is positive",
+        source="scikit-learn, average_precision_score",
+    ),
+    Metric(
+        key="brier_score",
+        name="Brier score",
+        short="Brier",
+        word="Brier score",
+        kind="score",
+        is_better_high=False,
+        reason="no image has a reference standard",
+        source="Brier, Monthly Weather Review 1950",
+    ),
+    Metric(
+        key="log_loss",
+        name="Log loss",
+        short="Log loss",
+        word="log loss",
+        kind="score",
+        is_better_high=False,
+        bounds=(0.0, _UNBOUNDED),
+        reason="no image has a reference standard",
+        source="scikit-learn, log_loss",
+    ),
+    Metric(
+        key="sensitivity",
+        name="Sensitivity",
+        short="Sens.",
+        word="sensitivity",
+        kind="decision",
+        reason="no image is positive",
+        source="Altman & Bland, BMJ 1994;308:1552",
+        proportion=(("tp",), ("tp", "fn")),
+    ),
+    Metric(
+        key="specificity",
+        name="Specificity",
+        short="Spec.",
+        word="specificity",
+        kind="decision",
+        reason="no image is negative",
+        source="Altman & Bland, BMJ 1994;308:1552",
+        proportion=(("tn",), ("tn", "fp")),
+    ),
+    Metric(
+        key="ppv",
+        name="PPV",
+        short="PPV",
+        word="PPV",
+        kind="decision",
+        reason="no image was called positive",
+        source="Altman & Bland, BMJ 1994;309:102",
+        proportion=(("tp",), ("tp", "fp")),
+    ),
+    Metric(
+        key="npv",
+        name="NPV",
+        short="NPV",
+        word="NPV",
+        kind="decision",
+        reason="no image was called negative",
+        source="Altman & Bland, BMJ 1994;309:102",
+        proportion=(("tn",), ("tn", "fn")),
+    ),
+    Metric(
+        key="f1_score",
+        name="F1 score",
+        short="F1",
+        word="F1",
+        kind="decision",
+        reason="no image is positive and none was called so",
+        source="van Rijsbergen, Information Retrieval 1979",
+    ),
+    Metric(
+        key="accuracy",
+        name="Accuracy",
+        short="Acc.",
+        word="accuracy",
+        kind="decision",
+        reason="no image has a reference standard",
+        source="share of correct decisions",
+        proportion=(("tp", "tn"), COUNTS),
+    ),
+    Metric(
+        key="balanced_accuracy",
+        name="Balanced accuracy",
+        short="Bal. acc.",
+        word="balanced accuracy",
+        kind="decision",
+        reason="all images are of one class",
+        source="Brodersen et al., ICPR 2010",
+    ),
+    Metric(
+        key="mcc",
+        name="MCC",
+        short="MCC",
+        word="MCC",
+        kind="decision",
+        bounds=(-1.0, 1.0),
+        reason="the images, or the calls, are all of one class",
+        source="Matthews, Biochimica et Biophysica Acta 1975",
+    ),
+    Metric(
+        key="quadratic_weighted_kappa",
+        name="Weighted kappa",
+        short="Weighted kappa",
+        word="quadratic weighted kappa",
+        kind="overall",
+        bounds=(-1.0, 1.0),
+        reason="all images and all calls are of one grade",
+        source="Cohen, Psychological Bulletin 1968",
+        note="Weighted kappa: agreement beyond chance, a miss weighing as the square of its "
+        "grades; 1 is full agreement, 0 chance.",
+    ),
+    Metric(
+        key="mean_grade_error",
+        name="Mean error",
+        short="Mean error",
+        word="mean error in grades",
+        kind="overall",
+        is_better_high=False,
+        bounds=(0.0, _UNBOUNDED),
+        reason="no image has a reference standard",
+        source="mean absolute distance of the grades",
+        note="Mean error: of the most probable grade, in grades; distances are those of the grades "
+        "where all are whole numbers, else steps.",
+    ),
+    Metric(
+        key="accuracy",
+        name="Accuracy",
+        short="Accuracy",
+        word="accuracy",
+        kind="overall",
+        reason="no image has a reference standard",
+        source="share of images whose most probable class is right",
+    ),
+    Metric(
+        key="exact_match",
+        name="Exact match",
+        short="Exact match",
+        word="exact match",
+        kind="overall",
+        reason="no image has a reference standard",
+        source="share of images with every known finding right at 0.5",
+        note="Exact match: share of images with every known finding classified correctly at 0.5.",
+    ),
+    Metric(
+        key="log_loss",
+        name="Log loss",
+        short="Log loss",
+        word="log loss",
+        kind="overall",
+        is_better_high=False,
+        bounds=(0.0, _UNBOUNDED),
+        reason="no image has a reference standard",
+        source="scikit-learn, log_loss",
+    ),
+)
+_RULES = (
+    Rule(key="max_f1", name="Max-F1", is_chosen=True),
+    Rule(key="target_sensitivity", name="Target sensitivity", is_chosen=True),
+    Rule(key="default", name="Default (0.5)", is_chosen=False),
+)
+
+
+def _of_kind(kind: Kind) -> Mapping[str, Metric]:
+    return {metric.key: metric for metric in _METRICS if metric.kind == kind}
+
+
+SCORES = _of_kind("score")
+"""Metrics of probabilities, which need no threshold, by key."""
+
+DECISIONS = _of_kind("decision")
+"""Metrics of decisions at a threshold, by key."""
+
+OVERALL = _of_kind("overall")
+"""Metrics of whole images: of the most probable class, or of all findings."""
+
+PROPORTIONS = {m.key: m.proportion for m in DECISIONS.values() if m.proportion is not None}
+"""What is counted, and among what, of each decision metric that is a proportion."""
+
+RULES = {rule.key: rule for rule in _RULES}
+CHOSEN_RULES = tuple(rule.key for rule in _RULES if rule.is_chosen)
+
+# What is shown where there is room for two only.
+HEADLINE_SCORES = ("auroc", "average_precision")
+HEADLINE_DECISIONS = ("sensitivity", "specificity")
+# What a 2 x 2 table is read by.
+RATES = ("sensitivity", "specificity", "ppv", "npv")
+
+
+def reason_of(key: str) -> str:
+    """Return why a metric is undefined, where it is.
+
+    >>> reason_of("npv")
+    'no image was called negative'
+    """
+    return next(metric.reason for metric in _METRICS if metric.key == key)
+
+
+def word_of(key: str) -> str:
+    """Return what a metric is called within a sentence; the key itself where it is unknown.
+
+    >>> word_of("f1_score"), word_of("balanced_accuracy"), word_of("own_metric")
+    ('F1', 'balanced accuracy', 'own_metric')
+    """
+    return next((metric.word for metric in _METRICS if metric.key == key), key)
+
+
+def name_rule(rule: str, target_sensitivity: float | None = None) -> str:
+    """Return the name of an operating point.
+
+    >>> name_rule("target_sensitivity", 0.95), name_rule("max_f1"), name_rule("by_hand")
+    ('Target sensitivity 0.95', 'Max-F1', 'By hand')
+    """
+    name = RULES[rule].name if rule in RULES else rule.replace("_", " ").capitalize()
+    if rule == "target_sensitivity" and target_sensitivity is not None:
+        return f"{name} {target_sensitivity:g}"
+    return name
