@@ -201,9 +201,12 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
                 f"config.json is missing in {there}, where a run was trained: restore it, from a "
                 "backup for example; without it the run cannot be read."
             )
-        found += " (config.json is missing)"
         if _is_unbegun(there):
-            found = "was stopped before its settings were written, so start its command again"
+            raise RunError(
+                f"{run} was stopped before its settings were written, so nothing of it can be "
+                "resumed: start its command again."
+            )
+        found += " (config.json is missing)"
     raise RunError(f"{run} {found}: {advice}.")
 
 
