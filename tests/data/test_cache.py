@@ -7,7 +7,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -398,13 +399,20 @@ cache.build_cache(data, paths, settings=PixelSettings(image_size=16), cache_dir=
 """
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path, kind: int) -> None:
-    paths = write_films(tmp_path / "data", 20)
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), str(tmp_path / "cache")]
+@contextmanager
+def building_halfway(folder: Path) -> Generator[subprocess.Popen[bytes], None, None]:
+    """Let another process build the cache of folder/data, and stop halfway."""
+    command = [sys.executable, "-c", KILLED, str(folder / "data"), str(folder / "cache")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"halfway\n"
+        yield process
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path, kind: int) -> None:
+    paths = write_films(tmp_path / "data", 20)
+    with building_halfway(tmp_path) as process:
         process.send_signal(kind)
     assert all(path.name.startswith(".building-") for path in (tmp_path / "cache").iterdir())
     cache = build(tmp_path / "data", paths, tmp_path / "cache")
@@ -416,10 +424,7 @@ def test_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path, kind: int)
 @pytest.mark.parametrize("age", [0, 3 * 24 * 3600])
 def test_what_another_builder_is_writing_stays(tmp_path: Path, age: int) -> None:
     paths = write_films(tmp_path / "data", 20)
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), str(tmp_path / "cache")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"halfway\n"
+    with building_halfway(tmp_path) as process:
         (folder,) = (tmp_path / "cache").glob(".building-*")
         os.utime(folder, (time.time() - age,) * 2)
         cache = build(tmp_path / "data", paths, tmp_path / "cache")

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES, name_rule, word_of
 from medimg_baseline_cls.eval.scored import MACRO, FigureKey
-from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.quantities import UNDEFINED, say_score
 
 _SHOWN_CALLS = (*HEADLINE_DECISIONS, "accuracy")
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
-_UNDEFINED = "–"
 
 
 class ComparedFigure(NamedTuple):
@@ -105,7 +104,7 @@ def format_p(value: float | None) -> str:
     ('0.042', '<0.001', '1.000', '–')
     """
     if value is None:
-        return _UNDEFINED
+        return UNDEFINED
     return "<0.001" if value < 0.001 else say_score(value)
 
 
@@ -117,8 +116,8 @@ def _look_up(part: Mapping[str, Any], key: FigureKey) -> Mapping[str, Any]:
 
 def _value_cells(entry: Mapping[str, Any]) -> Iterator[str]:
     value, bounds = entry["value"], entry.get("interval")
-    yield _UNDEFINED if value is None else say_score(value)
-    yield f"{say_score(bounds[0])} to {say_score(bounds[1])}" if bounds else _UNDEFINED
+    yield say_score(value)
+    yield f"{say_score(bounds[0])} to {say_score(bounds[1])}" if bounds else UNDEFINED
 
 
 def _gap_cells(gap: Mapping[str, Any], *, is_reference: bool) -> list[str]:
@@ -126,8 +125,8 @@ def _gap_cells(gap: Mapping[str, Any], *, is_reference: bool) -> list[str]:
         return ["reference", "", "", "", ""]
     value, bounds = gap["value"], gap.get("interval")
     return [
-        _UNDEFINED if value is None else _signed(value),
-        f"{_signed(bounds[0])} to {_signed(bounds[1])}" if bounds else _UNDEFINED,
+        UNDEFINED if value is None else _signed(value),
+        f"{_signed(bounds[0])} to {_signed(bounds[1])}" if bounds else UNDEFINED,
         _TEST_NAMES.get(gap.get("test", ""), ""),
         *(format_p(gap[key]) if key in gap else "" for key in ("p_value", "p_holm")),
     ]

@@ -82,7 +82,7 @@ def describe_controls(controls: Sequence[Mapping[str, Any]]) -> str:
     'controls that the model must beat, AUROC on TEST: border 0.900'
     """
     values = [(control["name"], control["test"]["auroc"]["value"]) for control in controls]
-    shown = ", ".join(f"{name} {'–' if v is None else say_score(v)}" for name, v in values)
+    shown = ", ".join(f"{name} {say_score(v)}" for name, v in values)
     return f"controls that the model must beat, AUROC on TEST: {shown}"
 
 

@@ -21,7 +21,6 @@ MIN_TRANSFER_IMAGES = 10
 
 _NUM_SHOWN = 5
 _POINT_COLUMNS = ("sensitivity", "specificity", "ppv", "npv", "f1_score")
-_UNDEFINED = "–"
 
 
 def summarize_evaluation(
@@ -290,4 +289,4 @@ def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> li
 
 
 def _text(value: float | None) -> str:
-    return _UNDEFINED if value is None else say_score(value)
+    return say_score(value)

@@ -35,11 +35,10 @@ from medimg_baseline_cls.eval.scored import (
 )
 from medimg_baseline_cls.eval.spread import summarize_spread
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.quantities import UNDEFINED, say_score
 from medimg_baseline_cls.utils.seed import generator
 
 METHOD = "bootstrap of seeds and patients"
-_UNDEFINED = "–"
 
 
 def average_predictions(parts: Sequence[Predictions]) -> Predictions:
@@ -179,9 +178,9 @@ def _look_up(block: Mapping[str, Any], key: FigureKey) -> Mapping[str, Any]:
 
 
 def _cell(value: float | None) -> str:
-    return _UNDEFINED if value is None else say_score(value)
+    return say_score(value)
 
 
 def _bounds(figure: Mapping[str, Any]) -> str:
     bounds = figure.get("interval")
-    return f"{say_score(bounds[0])} to {say_score(bounds[1])}" if bounds else _UNDEFINED
+    return f"{say_score(bounds[0])} to {say_score(bounds[1])}" if bounds else UNDEFINED

@@ -22,10 +22,9 @@ from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.eval.figures import make_figure
 from medimg_baseline_cls.eval.metrics import ConfusionCounts, operating_point_metrics
 from medimg_baseline_cls.eval.summary import Summary
-from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.quantities import UNDEFINED, say_score
 
 _GRADE_METRICS = ("quadratic_weighted_kappa", "mean_grade_error")
-_UNDEFINED = "–"
 
 
 def summarize_spread(summaries: Sequence[Mapping[str, Any]]) -> Summary:
@@ -92,13 +91,13 @@ def tabulate_spread(spread: Mapping[str, Any]) -> tuple[list[str], list[list[str
     listed += [("micro (all pairs)", spread["micro"])] if "micro" in spread else []
     for name, block in listed:
         for key in HEADLINE_SCORES:
-            rows.append([name, word_of(key), *_cells(block["metrics"][key]), _UNDEFINED])
+            rows.append([name, word_of(key), *_cells(block["metrics"][key]), UNDEFINED])
         for rule, point in block["operating_points"].items():
             for key in HEADLINE_DECISIONS:
                 pooled = _cell(point["pooled"][key]["value"])
                 rows.append([name, f"{key} at {name_rule(rule)}", *_cells(point[key]), pooled])
     for key in _GRADE_METRICS if "overall" in spread else ():
-        rows.append(["all grades", word_of(key), *_cells(spread["overall"][key]), _UNDEFINED])
+        rows.append(["all grades", word_of(key), *_cells(spread["overall"][key]), UNDEFINED])
     return header, rows
 
 
@@ -132,4 +131,4 @@ def _cells(figure: Mapping[str, Any]) -> list[str]:
 
 
 def _cell(value: float | None) -> str:
-    return _UNDEFINED if value is None else say_score(value)
+    return say_score(value)

@@ -83,12 +83,14 @@ def round_half_up(number: float, decimals: int) -> Decimal:
     return Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)
 
 
-def say_score(value: float) -> str:
-    """Return a number with three decimals, rounded as in the report.
+def say_score(value: float | None) -> str:
+    """Return a number with three decimals, rounded as in the report; a dash where undefined.
 
-    >>> say_score(0.9275), f"{0.9275:.3f}"
-    ('0.928', '0.927')
+    >>> say_score(0.9275), f"{0.9275:.3f}", say_score(None)
+    ('0.928', '0.927', '–')
     """
+    if value is None:
+        return UNDEFINED
     return f"{round_half_up(value, DECIMALS):f}"
 
 

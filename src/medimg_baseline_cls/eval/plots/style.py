@@ -155,7 +155,7 @@ def shorten(text: str, length: int) -> str:
 
 def number_text(value: float | None) -> str:
     """Return a figure with three decimals, or a dash where it is undefined."""
-    return "–" if value is None else say_score(value)
+    return say_score(value)
 
 
 def _encode_svg(figure: Figure) -> bytes:
