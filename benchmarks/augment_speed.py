@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from medimg_baseline_cls.data.augment import make_augmenter
+from medimg_baseline_cls.data.batches.augment import make_augmenter
 from medimg_baseline_cls.utils.device import tune_allocator
 
 

@@ -35,10 +35,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save as save_safetensors
 
+from medimg_baseline_cls import run
 from medimg_baseline_cls.cli import main as run_command
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.phantom import write_phantoms
-from medimg_baseline_cls.pipeline import run
+from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.utils.runs import write_status
 
 SETTINGS = {

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from medimg_baseline_cls.data.phantom import NEGATIVE, POSITIVE, make_phantom
+from medimg_baseline_cls.phantom.image_folder import NEGATIVE, POSITIVE, make_phantom
 
 CLASSES = (NEGATIVE, POSITIVE)
 ORIGINAL = (1338, 979)  # the median of the originals of the Kaggle films

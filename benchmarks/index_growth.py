@@ -17,11 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from medimg_baseline_cls.data.cache import FileFacts
 from medimg_baseline_cls.data.index import index_images
-from medimg_baseline_cls.data.labels import LabelRule
-from medimg_baseline_cls.data.split import SplitSettings, split_images
-from medimg_baseline_cls.data.table import TableSettings, list_table
+from medimg_baseline_cls.data.pixels.cache import FileFacts
+from medimg_baseline_cls.data.splitting.split import SplitSettings, split_images
+from medimg_baseline_cls.data.tables.labels import LabelRule
+from medimg_baseline_cls.data.tables.table import TableSettings, list_table
 from medimg_baseline_cls.utils.log import format_table
 
 SIZES = (10_000, 100_000, 1_000_000)

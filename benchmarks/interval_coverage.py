@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from scipy import integrate, optimize, stats
 
-from medimg_baseline_cls.eval.resample import Resampling, add_intervals
-from medimg_baseline_cls.eval.summary import summarize_predictions
-from medimg_baseline_cls.eval.thresholds import choose_thresholds
+from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
+from medimg_baseline_cls.evaluation.resampling import Resampling, add_intervals
+from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.log import format_table
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from medimg_baseline_cls.eval.bootstrap import (
+from medimg_baseline_cls.statistics.bootstrap import (
     choose_in_resamples,
     describe_values,
     draw_weights,

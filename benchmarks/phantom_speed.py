@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
+from medimg_baseline_cls.phantom.image_folder import make_phantom, write_phantoms
 
 
 def main() -> None:

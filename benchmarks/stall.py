@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from harness import Answer, median, spread, write_answer
 
-from medimg_baseline_cls.data.augment import make_augmenter
-from medimg_baseline_cls.data.loaders import ImageSet, Loader, to_unit_range
+from medimg_baseline_cls.data.batches.augment import make_augmenter
+from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader, to_unit_range
 from medimg_baseline_cls.models.build import build_model
 from medimg_baseline_cls.schema import Stage, TrainSettings
-from medimg_baseline_cls.train.features import extract_features
-from medimg_baseline_cls.train.interrupts import StopRequest
-from medimg_baseline_cls.train.sources import TrainData
-from medimg_baseline_cls.train.stages import open_stage
-from medimg_baseline_cls.train.steps import Lesson, Workplace, run_epoch
+from medimg_baseline_cls.training.features import extract_features
+from medimg_baseline_cls.training.interrupts import StopRequest
+from medimg_baseline_cls.training.sources import TrainData
+from medimg_baseline_cls.training.stages import open_stage
+from medimg_baseline_cls.training.steps import Lesson, Workplace, run_epoch
 from medimg_baseline_cls.utils.device import choose_precision, make_accelerator, tune_allocator
 from medimg_baseline_cls.utils.log import SILENT
 

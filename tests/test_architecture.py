@@ -15,30 +15,34 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / PACKAGE
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "__init__": {"config", "pipeline"},
+    "__init__": set(),
     "__main__": {"cli"},
     "errors": set(),
     "schema": {"errors"},
     "catalogue": set(),
     "utils": {"errors"},
+    "statistics": {"errors", "utils"},
     "config": {"errors", "schema", "utils"},
     "data": {"errors", "schema", "utils"},
+    "phantom": {"errors", "utils", "data"},
+    "audit": {"errors", "schema", "utils", "data", "statistics"},
     "models": {"errors", "utils"},
-    "eval": {"errors", "schema", "catalogue", "utils"},
-    "train": {"errors", "schema", "utils", "models", "eval"},
+    "evaluation": {"errors", "schema", "catalogue", "utils", "statistics"},
+    "plots": {"errors", "schema", "catalogue", "utils", "statistics", "evaluation"},
+    "training": {"errors", "schema", "utils", "models", "statistics", "evaluation"},
     "interpret": {"errors", "schema", "utils"},
-    "report": {"errors", "schema", "catalogue", "utils"},
+    "reporting": {"errors", "schema", "catalogue", "utils"},
     "pipeline": {
-        *("errors", "schema", "catalogue", "utils", "config", "data", "models"),
-        *("eval", "train", "interpret", "report"),
+        *("errors", "schema", "catalogue", "utils", "config", "data", "phantom", "audit"),
+        *("models", "statistics", "evaluation", "plots", "training", "interpret", "reporting"),
     },
     "cli": {"errors", "utils", "config", "pipeline"},
 }
 CONFINED: dict[str, tuple[str, ...]] = {
     "timm": ("models/build.py",),
     "monai.networks": ("models/build.py",),
-    "pydicom": ("data/read.py", "data/read/"),
-    "matplotlib": ("eval/plots.py", "eval/plots/", "interpret/panels.py", "report/"),
+    "pydicom": ("data/read/",),
+    "matplotlib": ("plots/", "interpret/panels.py"),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80
@@ -84,6 +88,17 @@ def find_forbidden_imports(source: Path) -> list[str]:
         rooms = {w for w in wanted if w in MAY_IMPORT} - {room}
         breaches += [f"{name} imports {other}" for other in sorted(rooms - MAY_IMPORT[room])]
     return breaches
+
+
+def find_climbing_steps(source: Path) -> list[str]:
+    """A step is called by commands; one that calls them would go in circles."""
+    return [
+        f"{name} imports {imported}"
+        for name, tree, _ in parsed_files(source)
+        if name.startswith("pipeline/steps/")
+        for imported in imported_names(tree)
+        if imported.startswith((f"{PACKAGE}.pipeline.commands", f"{PACKAGE}.pipeline.sweep"))
+    ]
 
 
 def find_unconfined_libraries(source: Path) -> list[str]:
@@ -182,6 +197,7 @@ def find_prints(source: Path) -> list[str]:
 
 RULES: list[Callable[[Path], list[str]]] = [
     find_forbidden_imports,
+    find_climbing_steps,
     find_unconfined_libraries,
     find_long_files,
     find_long_functions,
@@ -198,7 +214,11 @@ def test_source_keeps_the_rule(rule: Callable[[Path], list[str]]) -> None:
 
 
 BROKEN: dict[str, tuple[str, str]] = {
-    "find_forbidden_imports": ("eval/m.py", f"from {PACKAGE}.train import fit\n"),
+    "find_forbidden_imports": ("evaluation/m.py", f"from {PACKAGE}.training import fit\n"),
+    "find_climbing_steps": (
+        "pipeline/steps/m.py",
+        f"from {PACKAGE}.pipeline.commands.train import train\n",
+    ),
     "find_unconfined_libraries": ("data/m.py", "import timm\n"),
     "find_long_files": ("data/m.py", "x = 1\n" * (MAX_FILE_LINES + 1)),
     "find_long_functions": (

@@ -17,10 +17,10 @@ from medimg_baseline_cls.catalogue import (
     SCORES,
     Metric,
 )
-from medimg_baseline_cls.eval.figures import measure_counts, measure_scores
-from medimg_baseline_cls.eval.metrics import ConfusionCounts
-from medimg_baseline_cls.eval.thresholds import choose_thresholds
+from medimg_baseline_cls.evaluation.estimates import measure_counts, measure_scores
+from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.statistics.metrics import ConfusionCounts
 
 EVERY = (*SCORES.values(), *DECISIONS.values(), *OVERALL.values())
 COUNT = st.integers(0, 30)

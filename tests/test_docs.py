@@ -23,7 +23,7 @@ from PIL import Image
 from medimg_baseline_cls.cli.request import read_request
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.index import find_groups, list_images
-from medimg_baseline_cls.eval.predictions import write_predictions
+from medimg_baseline_cls.evaluation.prediction_files import write_predictions
 from medimg_baseline_cls.schema import Predictions
 
 ROOT = Path(__file__).resolve().parents[1]

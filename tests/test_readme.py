@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from medimg_baseline_cls.cli import main
-from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.phantom.image_folder import write_phantoms
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ NOT_RUN_HERE = {
     "source .venv/bin/activate": "a shell's own business",
     "python -m venv .venv": "tests/test_packaging.py installs the wheel",
     ".venv/bin/pip install .": "tests/test_packaging.py installs the wheel",
-    ".venv/bin/medimg demo": "tests/pipeline/test_demo.py",
+    ".venv/bin/medimg demo": "tests/pipeline/commands/test_demo.py",
 }
 
 

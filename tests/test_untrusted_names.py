@@ -16,8 +16,8 @@ from medimg_baseline_cls.cli import commands, main
 from medimg_baseline_cls.cli.request import format_settings
 from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.errors import DataError, RunInterrupted
-from medimg_baseline_cls.eval.plots.style import drawing, shorten
 from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
+from medimg_baseline_cls.plots.style import drawing, shorten
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import RunLog, format_table
 

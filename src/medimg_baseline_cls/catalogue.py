@@ -1,7 +1,7 @@
 """The catalogue of metrics and of rules for a threshold: one row each, read wherever one is named.
 
-A new metric is computed in `eval` and gets a row here; tables, report, comparison and terminal take
-its names, its order and the reason why it may be undefined from that row.
+A new metric is computed in `statistics` and gets a row here; tables, report, comparison and
+terminal take its names, its order and the reason why it may be undefined from that row.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,13 @@
 """A pipeline that notes its calls instead of training anything."""
 
-import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+import medimg_baseline_cls
 
 COMMANDS = (
     *("check", "compare", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
@@ -34,12 +35,15 @@ class Calls(list[tuple[str, tuple[Any, ...], dict[str, Any]]]):
         return Result()
 
 
+def _note(noted: Calls, name: str, *args: Any, **kwargs: Any) -> Result:
+    return noted.note(name, *args, **kwargs)
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     noted = Calls()
-    pipeline = ModuleType("medimg_baseline_cls.pipeline")
     for name in COMMANDS:
-        setattr(pipeline, name, lambda *a, _name=name, **k: noted.note(_name, *a, **k))
-    monkeypatch.setitem(sys.modules, pipeline.__name__, pipeline)
+        called = partial(_note, noted, name)
+        monkeypatch.setitem(vars(medimg_baseline_cls), name, called)
     monkeypatch.setenv("COLUMNS", "100")
     return noted

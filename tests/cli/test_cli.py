@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+import medimg_baseline_cls
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.cli import COMMANDS, main
 from medimg_baseline_cls.cli.commands import TABLE
@@ -300,7 +301,7 @@ def test_a_signal_to_end_is_like_ctrl_c(
             signal.raise_signal(number)  # `timeout` sends it twice
             ended.append(True)
 
-    monkeypatch.setattr(sys.modules["medimg_baseline_cls.pipeline"], "report", report)
+    monkeypatch.setitem(vars(medimg_baseline_cls), "report", report)
     try:
         assert main(["report", "latest"]) == 130
         assert signal.getsignal(number) == signal.SIG_DFL
@@ -314,8 +315,7 @@ def test_what_an_evaluation_left_out_of_date_is_said_with_one_command(
 ):
     names = ("report.html", "tables/")
     done = SimpleNamespace(run_dir=Path("run"), outdated=names)
-    pipeline = sys.modules["medimg_baseline_cls.pipeline"]
-    monkeypatch.setattr(pipeline, "evaluate", lambda *_, **__: done)
+    monkeypatch.setitem(vars(medimg_baseline_cls), "evaluate", lambda *_, **__: done)
     assert main(["evaluate", "latest"]) == 0
     said = capsys.readouterr().out
     assert "out of date now: report.html, tables/;" in said

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.sparse.csgraph import connected_components
 
-from medimg_baseline_cls.data.cache import FileFacts, build_cache
 from medimg_baseline_cls.data.index import (
     ListedFile,
     Listing,
@@ -20,7 +19,8 @@ from medimg_baseline_cls.data.index import (
     list_images,
 )
 from medimg_baseline_cls.data.patients import set_rule
-from medimg_baseline_cls.data.preprocess import PixelSettings
+from medimg_baseline_cls.data.pixels.cache import FileFacts, build_cache
+from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/chest_xray"

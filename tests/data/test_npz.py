@@ -12,7 +12,7 @@ import pytest
 from medimg_baseline_cls.data.npz import NpzSource, is_npz, list_npz
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.schema import parse_findings
-from medimg_baseline_cls.utils.own import MARKER
+from medimg_baseline_cls.utils.own_output import MARKER
 
 COUNTS = {"train": 12, "val": 5, "test": 6}
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from medimg_baseline_cls.data.folders.files import ListedFile, Listing, ListingKind
 from medimg_baseline_cls.data.index import find_groups
-from medimg_baseline_cls.data.listing import ListedFile, Listing, ListingKind
 from medimg_baseline_cls.data.patients import (
     KAGGLE,
     find_patient_column,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from medimg_baseline_cls import run
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.phantom import write_phantoms
-from medimg_baseline_cls.pipeline import run
+from medimg_baseline_cls.phantom.image_folder import write_phantoms
 
 TINY = {
     "image_size": 64,

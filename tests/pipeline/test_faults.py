@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from medimg_baseline_cls import evaluate, resume, train
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import MedimgError, ResourceError
-from medimg_baseline_cls.pipeline import evaluate, resume, train
-from medimg_baseline_cls.pipeline import training as training_module
+from medimg_baseline_cls.pipeline.commands import train as training_module
 from medimg_baseline_cls.utils import space
 from medimg_baseline_cls.utils.files import read_csv
 from medimg_baseline_cls.utils.runs import is_trained, read_status

@@ -17,14 +17,15 @@ import torch
 from PIL import Image
 from sklearn import metrics as oracle
 
+from medimg_baseline_cls import evaluate, predict, run, train
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.cache import build_cache
-from medimg_baseline_cls.data.phantom import make_phantom
-from medimg_baseline_cls.data.split import write_split
+from medimg_baseline_cls.data.pixels.cache import build_cache
+from medimg_baseline_cls.data.splitting.split import write_split
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.pipeline import evaluate, predict, run, train, training
-from medimg_baseline_cls.pipeline.prepare import PreparedData, pixel_settings
-from medimg_baseline_cls.pipeline.session import Session
+from medimg_baseline_cls.phantom.image_folder import make_phantom
+from medimg_baseline_cls.pipeline.commands import train as training
+from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, pixel_settings
+from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.schema import ImageRecord, Split, format_findings
 
 FINDINGS = ("Effusion", "Mass", "Nodule")
@@ -305,8 +306,8 @@ def test_evaluated_again_the_figures_are_the_same(run_dir: Path) -> None:
 
 
 def test_a_label_that_is_no_finding_is_refused(run_dir: Path, tmp_path: Path) -> None:
-    from medimg_baseline_cls.data.split import read_split
-    from medimg_baseline_cls.eval.predictions import read_predictions
+    from medimg_baseline_cls.data.splitting.split import read_split
+    from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 
     for name, read in (
         ("split.csv", lambda path: read_split(path, FINDINGS, task="multilabel")),

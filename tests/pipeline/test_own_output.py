@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from medimg_baseline_cls import check, cross_validate, predict, run_seeds, train
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.labels import LabelRule
-from medimg_baseline_cls.data.listing import list_images
+from medimg_baseline_cls.data.folders.files import list_images
 from medimg_baseline_cls.data.read import FileSorter, decode_image
-from medimg_baseline_cls.data.table import TableSettings, list_table
+from medimg_baseline_cls.data.tables.labels import LabelRule
+from medimg_baseline_cls.data.tables.table import TableSettings, list_table
 from medimg_baseline_cls.errors import BadImageError, ConfigError, DataError, ResourceError
-from medimg_baseline_cls.pipeline import check, cross_validate, predict, run_seeds, train
-from medimg_baseline_cls.pipeline import session as session_module
-from medimg_baseline_cls.pipeline.inputs import find_files
-from medimg_baseline_cls.utils.own import DATA, MARKER, is_own, mark_own
+from medimg_baseline_cls.pipeline.steps import session as session_module
+from medimg_baseline_cls.pipeline.steps.prediction_inputs import find_files
+from medimg_baseline_cls.utils.own_output import DATA, MARKER, is_own, mark_own
 
 ConfigMaker = Callable[..., Config]
 COMMANDS = {

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from medimg_baseline_cls import evaluate, resume, run, train
 from medimg_baseline_cls.config import Config, build_config
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.pipeline import evaluate, resume, run, train
 
 SAME_FILES = ("history.csv", "split.csv", "predictions_val.csv", "predictions_test.csv")
 ConfigMaker = Callable[..., Config]

@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn import metrics as oracle
 
+from medimg_baseline_cls import evaluate, explain, report
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.pipeline import evaluate, explain, report
-from medimg_baseline_cls.pipeline.explanation import safe_name
+from medimg_baseline_cls.pipeline.commands.explain import safe_name
 
 FILES = """config.json env_report.json log.txt split.csv rejected.csv history.csv timings.csv
 best.pt best_head.pt last.pt predictions_val.csv predictions_test.csv thresholds.json

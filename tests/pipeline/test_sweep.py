@@ -7,7 +7,7 @@ import pytest
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import DataError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline import sweep
-from medimg_baseline_cls.pipeline.session import RunResult
+from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import (
     SweepKind,
     SweepRun,

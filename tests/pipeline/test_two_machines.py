@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.phantom import write_phantoms
+from medimg_baseline_cls.phantom.image_folder import write_phantoms
 
 SOURCE = Path(__file__).parents[2] / "src"
 

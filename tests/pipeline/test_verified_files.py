@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from medimg_baseline_cls import evaluate, report, resume, train
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import MedimgError, RunError
-from medimg_baseline_cls.pipeline import evaluate, report, resume, train
 from medimg_baseline_cls.utils.files import read_csv, sha256_file
 from medimg_baseline_cls.utils.runs import write_status
 

@@ -11,11 +11,11 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medimg_baseline_cls.data.phantom import make_phantom, write_phantoms
-from medimg_baseline_cls.data.split import read_split
+from medimg_baseline_cls import check, cross_validate, evaluate, train
+from medimg_baseline_cls.data.splitting.split import read_split
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
-from medimg_baseline_cls.pipeline import check, cross_validate, evaluate, train
-from medimg_baseline_cls.pipeline.listing import list_data
+from medimg_baseline_cls.phantom.image_folder import make_phantom, write_phantoms
+from medimg_baseline_cls.pipeline.steps.listing import list_data
 
 FAST = {"head_epochs": 0, "finetune_epochs": 1}
 

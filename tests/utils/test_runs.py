@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.own_output import mark_own
 from medimg_baseline_cls.utils.runs import (
     RunState,
     create_run_folder,

@@ -15,7 +15,7 @@ from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.visible import quote_words
 
 if TYPE_CHECKING:
-    from medimg_baseline_cls.pipeline import RunResult
+    from medimg_baseline_cls.pipeline.steps.session import RunResult
 
 RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or latest.")]
 OutputDir = Annotated[
@@ -37,12 +37,12 @@ def train(argv: Sequence[str]) -> None:
     if request.is_printed:
         print_settings(request)
     elif request.is_resumed:
-        from medimg_baseline_cls.pipeline import resume
+        from medimg_baseline_cls import resume
 
         result = resume(request.run, output_dir=request.config.output_dir)
         _say_next(result, "evaluate", "explain", "report")
     else:
-        from medimg_baseline_cls.pipeline import train as train_network
+        from medimg_baseline_cls import train as train_network
 
         _say_next(train_network(request.config), "evaluate", "explain", "report")
 
@@ -53,15 +53,15 @@ def run(argv: Sequence[str]) -> None:
     if request.is_printed:
         print_settings(request)
     elif request.is_resumed:
-        from medimg_baseline_cls.pipeline import resume_run
+        from medimg_baseline_cls import resume_run
 
         resume_run(request.run, output_dir=request.config.output_dir)
     elif request.seeds:
-        from medimg_baseline_cls.pipeline import run_seeds
+        from medimg_baseline_cls import run_seeds
 
         run_seeds(request.config, request.seeds)
     else:
-        from medimg_baseline_cls.pipeline import run as run_all
+        from medimg_baseline_cls import run as run_all
 
         _say_next(run_all(request.config), "predict", more=" PATH...")
 
@@ -72,11 +72,11 @@ def cv(argv: Sequence[str]) -> None:
     if request.is_printed:
         print_settings(request)
     elif request.is_resumed:
-        from medimg_baseline_cls.pipeline import resume_cross_validation
+        from medimg_baseline_cls import resume_cross_validation
 
         resume_cross_validation(request.run, output_dir=request.config.output_dir)
     else:
-        from medimg_baseline_cls.pipeline import cross_validate
+        from medimg_baseline_cls import cross_validate
 
         cross_validate(request.config, repeats=request.repeats, by_site=request.by_site)
 
@@ -91,7 +91,7 @@ def check(argv: Sequence[str]) -> int | None:
     if request.is_printed:
         print_settings(request)
         return None
-    from medimg_baseline_cls.pipeline import check as check_folder
+    from medimg_baseline_cls import check as check_folder
 
     return check_folder(request.config, label_noise=request.label_noise).status
 
@@ -107,7 +107,7 @@ def demo(
     ] = False,
 ) -> None:
     """Draw phantom radiographs, then train from random weights and do all the rest."""
-    from medimg_baseline_cls.pipeline import demo as run_demo
+    from medimg_baseline_cls import demo as run_demo
 
     run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
 
@@ -135,7 +135,7 @@ def evaluate(
 
     The run remembers its data, classes and settings. Each score on TEST is logged.
     """
-    from medimg_baseline_cls.pipeline import evaluate as evaluate_run
+    from medimg_baseline_cls import evaluate as evaluate_run
 
     result = evaluate_run(run, output_dir=output_dir, reason=reason, accept=accept)
     _say_next(result, "explain", "report")
@@ -163,7 +163,7 @@ def explain(
             f"explain draws the mistakes of a run and takes no image, but got {len(images)}; for "
             f"panels of your own images: {command}"
         )
-    from medimg_baseline_cls.pipeline import explain as explain_run
+    from medimg_baseline_cls import explain as explain_run
 
     _say_next(explain_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids), "report")
 
@@ -176,7 +176,7 @@ def report(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Write report.html, tables, model card and checklists from the run folder."""
-    from medimg_baseline_cls.pipeline import report as report_run
+    from medimg_baseline_cls import report as report_run
 
     report_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids)
 
@@ -204,7 +204,7 @@ def compare(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Compare runs with the first of them on the same TEST images."""
-    from medimg_baseline_cls.pipeline import compare as compare_runs
+    from medimg_baseline_cls import compare as compare_runs
 
     compare_runs(runs, output_dir=output_dir, output=output)
 
@@ -267,7 +267,7 @@ def predict(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Decide on new images by a run's network and thresholds, one CSV row each."""
-    from medimg_baseline_cls.pipeline import predict as predict_images
+    from medimg_baseline_cls import predict as predict_images
 
     predict_images(
         run,

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from medimg_baseline_cls.data.folder_words import split_words
+from medimg_baseline_cls.data.folders.words import split_words
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.quantities import say_count

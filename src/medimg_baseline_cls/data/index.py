@@ -14,15 +14,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.cache import FileFacts
-from medimg_baseline_cls.data.folders import shorten_list
-from medimg_baseline_cls.data.listing import (
+from medimg_baseline_cls.data.folders.files import (
     ListedFile,
     Listing,
     list_images,
     path_of,
     require_images,
 )
+from medimg_baseline_cls.data.folders.split_folders import shorten_list
+from medimg_baseline_cls.data.image_bytes import MISSING
 from medimg_baseline_cls.data.patients import (
     CLASS_DEPTH,
     DEFAULT_GROUP_REGEX,
@@ -31,10 +31,10 @@ from medimg_baseline_cls.data.patients import (
     infer_patients,
     name_group,
 )
-from medimg_baseline_cls.data.source import MISSING
+from medimg_baseline_cls.data.pixels.cache import FileFacts
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import ImageRecord, Inference
-from medimg_baseline_cls.utils.memory import collector_paused
+from medimg_baseline_cls.utils.garbage_collection import collector_paused
 from medimg_baseline_cls.utils.quantities import say_count
 
 __all__ = [

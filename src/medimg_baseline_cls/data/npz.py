@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.building import being_built, building_folder
-from medimg_baseline_cls.data.listing import (
+from medimg_baseline_cls.data.folders.files import (
     ListedFile,
     Listing,
     keep_some,
     path_of,
     require_images,
 )
+from medimg_baseline_cls.data.pixels.cache_builds import being_built, building_folder
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.schema import SPLIT_NAMES, Task, format_findings
-from medimg_baseline_cls.utils.own import mark_own
+from medimg_baseline_cls.utils.own_output import mark_own
 from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.quantities import say_count
 

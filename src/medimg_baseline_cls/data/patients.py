@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from medimg_baseline_cls.data.listing import ListedFile, Listing
+from medimg_baseline_cls.data.folders.files import ListedFile, Listing
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Certainty, ImageRecord, Inference
 from medimg_baseline_cls.utils.quantities import say_count

@@ -25,7 +25,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
-from medimg_baseline_cls.utils.own import SOFTWARE
+from medimg_baseline_cls.utils.own_output import SOFTWARE
 from medimg_baseline_cls.utils.visible import show_hidden
 
 _FAMILY: Final = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same

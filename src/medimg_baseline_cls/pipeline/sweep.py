@@ -14,9 +14,9 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import MedimgError, ResourceError, RunError, RunInterrupted
-from medimg_baseline_cls.pipeline.commands import is_evaluated
-from medimg_baseline_cls.pipeline.evaluation import evaluate
-from medimg_baseline_cls.pipeline.training import resume, train
+from medimg_baseline_cls.pipeline.commands.evaluate import evaluate
+from medimg_baseline_cls.pipeline.commands.run import is_evaluated
+from medimg_baseline_cls.pipeline.commands.train import resume, train
 from medimg_baseline_cls.utils.locks import remove_folder
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.runs import age_key, list_runs, read_status

@@ -24,7 +24,7 @@ from medimg_baseline_cls.utils.files import (
 )
 from medimg_baseline_cls.utils.locks import find_holder, hold_folder
 from medimg_baseline_cls.utils.log import SILENT, RunLog
-from medimg_baseline_cls.utils.own import MARKER, is_marked_output, mark_own
+from medimg_baseline_cls.utils.own_output import MARKER, is_marked_output, mark_own
 from medimg_baseline_cls.utils.visible import quote_words
 
 RunState = Literal["training", "interrupted", "trained", "finished"]

@@ -11,13 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
-from medimg_baseline_cls.data.read.image import (
-    MAX_PIXELS,
-    Color,
-    DecodedImage,
-    Header,
-    Pixels,
-)
+from medimg_baseline_cls.data.read.image import MAX_PIXELS, Color, DecodedImage, Header, Pixels
 from medimg_baseline_cls.data.read.kinds import (
     SUFFIXES,
     FileSorter,

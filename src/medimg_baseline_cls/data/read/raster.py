@@ -30,7 +30,7 @@ from medimg_baseline_cls.data.read.image import (
 )
 from medimg_baseline_cls.data.read.unknown import describe_unknown
 from medimg_baseline_cls.errors import BadImageError
-from medimg_baseline_cls.utils.own import SOFTWARE
+from medimg_baseline_cls.utils.own_output import SOFTWARE
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 

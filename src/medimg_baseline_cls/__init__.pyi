@@ -1,0 +1,23 @@
+"""The public names, once: `__init__.py` loads each from the module named here."""
+
+from medimg_baseline_cls.config import Config as Config
+from medimg_baseline_cls.phantom.image_folder import write_phantoms as write_phantoms
+from medimg_baseline_cls.pipeline.commands.check import check as check
+from medimg_baseline_cls.pipeline.commands.compare import compare as compare
+from medimg_baseline_cls.pipeline.commands.cross_validate import cross_validate as cross_validate
+from medimg_baseline_cls.pipeline.commands.cross_validate import (
+    resume_cross_validation as resume_cross_validation,
+)
+from medimg_baseline_cls.pipeline.commands.demo import demo as demo
+from medimg_baseline_cls.pipeline.commands.evaluate import evaluate as evaluate
+from medimg_baseline_cls.pipeline.commands.explain import explain as explain
+from medimg_baseline_cls.pipeline.commands.predict import predict as predict
+from medimg_baseline_cls.pipeline.commands.report import report as report
+from medimg_baseline_cls.pipeline.commands.resume_run import resume_run as resume_run
+from medimg_baseline_cls.pipeline.commands.run import run as run
+from medimg_baseline_cls.pipeline.commands.run_seeds import resume_seeds as resume_seeds
+from medimg_baseline_cls.pipeline.commands.run_seeds import run_seeds as run_seeds
+from medimg_baseline_cls.pipeline.commands.train import resume as resume
+from medimg_baseline_cls.pipeline.commands.train import train as train
+
+__version__: str

@@ -1,0 +1,207 @@
+"""Measure how well trivial properties tell the classes apart, in patient-grouped folds.
+
+A property that separates the classes by itself (file size, brightness, a marker in a
+corner) is what a network finds first: it then looks at the scanner, not at the patient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.audit.findings import Check, Example, Figures, Finding, not_measured
+from medimg_baseline_cls.audit.images import AuditImages, class_truths
+from medimg_baseline_cls.audit.pixel_measures import ProgressMaker
+from medimg_baseline_cls.audit.shortcut_classifiers import (
+    CONTROLS,
+    MIN_PER_CLASS,
+    PROPERTIES,
+    ControlFeatures,
+    cross_validate,
+    deal_folds,
+    direct_property,
+    fit_scores,
+    score_auroc,
+)
+from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.seed import derive_key
+
+TELLING_AUROC = 0.75
+MAX_CLASSES = 20
+MAX_IMAGES = 20_000
+
+_CONTROL_NAMES = {"trivial": "all properties", "border": "outer frame"}
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassFigures:
+    """AUROCs of one class: by property (folds), by control (folds, TEST)."""
+
+    name: str
+    properties: dict[str, float | None]
+    controls: dict[str, tuple[float | None, float | None]]
+
+
+def check_shortcuts(
+    images: AuditImages,
+    features: ControlFeatures,
+    *,
+    progress: ProgressMaker = SILENT.progress,
+) -> Check:
+    """Cross-validate every property and both controls on TRAIN; the controls on TEST too."""
+    classes = images.told_apart[:MAX_CLASSES]
+    truths = class_truths(images.split)
+    sides = images.splits
+    trained = thin_out(sides == "train" if (sides == "train").any() else sides == sides, images)
+    tested = thin_out(sides == "test", images)
+    figures: list[_ClassFigures] = []
+    with progress("shortcuts", len(classes)) as bar:
+        for name in classes:
+            truth, known = truths[name]
+            own, other = trained & known, tested & known
+            if min((truth & own).sum(), (~truth & own).sum()) >= MIN_PER_CLASS:
+                figures.append(_measure_class(name, features, truth=truth, train=own, test=other))
+            bar.advance()
+    if not figures:
+        reason = f"no class has {MIN_PER_CLASS} images on either side of it."
+        return not_measured("shortcuts", "Shortcuts", reason=reason)
+    return Check(
+        "shortcuts",
+        "Shortcuts",
+        _summarize(figures),
+        tuple(_judge(figures)),
+        _tabulate(figures),
+    )
+
+
+def thin_out(chosen: NDArray[np.bool_], images: AuditImages) -> NDArray[np.bool_]:
+    """Return at most MAX_IMAGES of the chosen images, drawn by a hash of their paths."""
+    positions = np.flatnonzero(chosen)
+    if len(positions) <= MAX_IMAGES:
+        return chosen
+    keys = [derive_key(0, "audit", images.split.records[i].path) for i in positions]
+    kept = np.zeros_like(chosen)
+    kept[positions[np.argsort(keys)[:MAX_IMAGES]]] = True
+    return kept
+
+
+def _measure_class(
+    name: str,
+    features: ControlFeatures,
+    *,
+    truth: NDArray[np.bool_],
+    train: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+) -> _ClassFigures:
+    own, other, positive = features.pick(train), features.pick(test), truth[train]
+    folds = deal_folds(own.groups, positive)
+    properties = {
+        title: _score_property(own.trivial[:, i], positive, folds=folds)
+        for i, title in enumerate(PROPERTIES)
+    }
+    controls: dict[str, tuple[float | None, float | None]] = {}
+    for control in CONTROLS:
+        inside = cross_validate(own.of(control), positive, folds=folds)
+        outside = fit_scores(own.of(control), positive, others={"test": other.of(control)})
+        controls[control] = (
+            score_auroc(positive, inside),
+            score_auroc(truth[test], outside["test"]),
+        )
+    return _ClassFigures(name, properties, controls)
+
+
+def _score_property(
+    values: NDArray[np.float32], truth: NDArray[np.bool_], *, folds: NDArray[np.int64]
+) -> float | None:
+    """Return the AUROC of a property; None for one that is the same everywhere."""
+    if values.min() == values.max():
+        return None
+    return score_auroc(truth, direct_property(values, truth, folds=folds))
+
+
+def _summarize(figures: list[_ClassFigures]) -> str:
+    """Say how far the controls get, by the class that they tell best."""
+    parts: list[str] = []
+    for control, title in _CONTROL_NAMES.items():
+        found = [(item.controls[control][0] or 0.0, item) for item in figures]
+        auroc, item = max(found, key=lambda pair: pair[0])
+        tested = item.controls[control][1]
+        test = "" if tested is None else f" (test {say_score(tested)})"
+        parts.append(f"{title} {say_score(auroc)}{test}")
+    of = "" if len(figures) == 1 else ", at most"
+    return f"AUROC{of}: {', '.join(parts)}."
+
+
+def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
+    single = [
+        (auroc, f"{title}: AUROC {say_score(auroc)} for {item.name}")
+        for item in figures
+        for title, auroc in item.properties.items()
+        if auroc is not None and auroc >= TELLING_AUROC
+    ]
+    if single:
+        yield _finding(
+            "telling_property",
+            single,
+            what=f"trivial properties that tell the class, AUROC {TELLING_AUROC:g} or more",
+            advice="Find out where the difference comes from (scanner, export, cropping), and make "
+            "both classes alike if you can.",
+        )
+    joint = [
+        (auroc, f"{_CONTROL_NAMES[control]}: AUROC {say_score(auroc)} for {item.name}")
+        for item in figures
+        for control, (auroc, _) in item.controls.items()
+        if auroc is not None and auroc >= TELLING_AUROC
+    ]
+    if joint:
+        yield _finding(
+            "telling_control",
+            joint,
+            what="control classifiers that tell the class and see no organ",
+            advice="Report these AUROCs beside the model's: one that does not clearly beat them "
+            "has learnt little.",
+        )
+
+
+def _finding(name: str, found: list[tuple[float, str]], *, what: str, advice: str) -> Finding:
+    ordered = [text for _, text in sorted(found, reverse=True)]
+    return Finding(
+        name=name,
+        verdict="warning",
+        count=len(found),
+        what=what,
+        advice=advice,
+        examples=tuple(Example((), text) for text in ordered),
+    )
+
+
+def _tabulate(figures: list[_ClassFigures]) -> tuple[Figures, ...]:
+    names = tuple(item.name for item in figures)
+    controls: list[tuple[str | float | None, ...]] = []
+    for item in figures:
+        for control, (inside, outside) in item.controls.items():
+            controls.append((_CONTROL_NAMES[control], item.name, inside, outside))
+    best = {t: max(i.properties[t] or 0.0 for i in figures) for t in PROPERTIES}
+    rows = [
+        (title, *(item.properties[title] for item in figures))
+        for title in sorted(PROPERTIES, key=lambda title: -best[title])
+    ]
+    return (
+        Figures(
+            "Control classifiers, AUROC",
+            ("Control", "Class", "Train, out of fold", "Test"),
+            tuple(controls),
+            num_text=2,
+            note="Logistic regression on standardised values; 0.5 is chance. Folds keep patients "
+            "whole; TEST is scored by the control fitted on all of TRAIN.",
+        ),
+        Figures(
+            "Each property by itself, AUROC out of fold",
+            ("Property", *names),
+            tuple(rows),
+            note="The direction (higher or lower in the class) is taken from the other folds. "
+            "A dash: the same in every image.",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""A pixel array in, batches out: loading and augmentation."""

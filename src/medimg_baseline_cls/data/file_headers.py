@@ -1,0 +1,69 @@
+"""Turn the bytes of each image into what is known before decoding: content, header, colour.
+
+The first pass over a data set. What cannot be read gets its reason, never an exception.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+
+from medimg_baseline_cls.data.image_bytes import ImageSource
+from medimg_baseline_cls.data.read import Color, Header, decode_image, is_colored, read_header
+from medimg_baseline_cls.errors import BadImageError
+from medimg_baseline_cls.utils.seed import derive_key
+
+_NUM_SAMPLED = 64
+_COLORED_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One image after the first pass; `header` is None where `error` says why."""
+
+    path: str
+    sha256: str
+    num_bytes: int
+    header: Header | None
+    error: str | None
+
+
+def scan_image(path: str, *, source: ImageSource) -> Scan:
+    """Read an image's bytes: their sha256, their number, and the header."""
+    try:
+        data = source.read(path)
+    except BadImageError as error:
+        return Scan(path, "", 0, None, str(error))
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return Scan(path, sha256, len(data), read_header(data), None)
+    except BadImageError as error:
+        return Scan(path, sha256, len(data), None, str(error))
+
+
+def infer_color(source: ImageSource, paths: Sequence[str]) -> tuple[Color, str]:
+    """Infer whether a data set is grey or colour, and say why.
+
+    Looks at 64 images (the same wherever the folder lies): colour where more than a tenth
+    of those that can be read show colour, whatever mode they are stored in.
+
+    Returns:
+        "grey" or "rgb", and the reason in words.
+    """
+    sample = nsmallest(_NUM_SAMPLED, paths, key=_sampling_key)
+    flags = [flag for path in sample if (flag := _shows_color(source, path)) is not None]
+    color: Color = "rgb" if sum(flags) > _COLORED_SHARE * len(flags) else "grey"
+    return color, f"{sum(flags)} of {len(flags)} sampled images show colour"
+
+
+def _sampling_key(path: str) -> tuple[int, str]:
+    return derive_key(0, "sample", path), path
+
+
+def _shows_color(source: ImageSource, path: str) -> bool | None:
+    """Return whether an image shows colour; None where it cannot be told."""
+    try:
+        data = source.read(path)
+        return read_header(data).is_color and is_colored(decode_image(data, color="rgb"))
+    except BadImageError:
+        return None

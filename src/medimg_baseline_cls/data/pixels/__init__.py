@@ -1,0 +1,1 @@
+"""Files in, one verified pixel array per data set out."""

@@ -1,0 +1,1 @@
+"""Images in, train, val and test out: whole patients, balanced classes, folds."""

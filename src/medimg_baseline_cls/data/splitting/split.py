@@ -1,0 +1,289 @@
+"""Turn records into train, val and test: patients whole, balance exact, nothing shared.
+
+A split is a pure function of (seed, image ids): patients are ordered by a hash of their
+smallest image id under the seed, never by listing order or by their names. held_out.py
+settles TEST, this file VAL. Where the data put a patient or a byte-identical file on two
+sides, that is an error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medimg_baseline_cls.data.splitting.choose_test import (
+    Draw,
+    SplitSettings,
+    choose_test,
+    draw_part,
+)
+from medimg_baseline_cls.data.splitting.group_sampling import draw_balanced
+from medimg_baseline_cls.data.splitting.grouping import Group, collect_groups, count_images
+from medimg_baseline_cls.errors import DataError, LeakageError, RunError
+from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split, Task, parse_findings
+from medimg_baseline_cls.utils.files import read_csv, write_csv
+
+MIN_VAL_IMAGES = 50  # a smaller val/ folder is too small to choose an epoch or a threshold by
+
+_COLUMNS = ("image_id", "path", "label", "group", "split", "sha256", "width", "height")
+_SUBGROUP_PREFIX = "subgroup_"  # a column of the user's may be called "label" too
+_NUM_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SplitResult:
+    """A split, the strategy that made its VAL ("folder", "balanced", "stratified"), and notes."""
+
+    split: Split
+    strategy: str
+    notes: tuple[str, ...]
+
+
+def split_images(
+    records: Sequence[ImageRecord],
+    *,
+    settings: SplitSettings,
+    class_names: Sequence[str],
+    task: Task = "multiclass",
+    subgroup_names: Sequence[str] = (),
+) -> SplitResult:
+    """Divide the images into train, val and test.
+
+    Args:
+        records: their `split` is what the data say: "train", "val" or "test", or "" for all
+            of them where there is no split, so that TEST is drawn first.
+        settings: how TEST and VAL are chosen.
+        class_names: the class order.
+        task: how labels are to be read.
+        subgroup_names: of the records' subgroups.
+
+    Raises:
+        ConfigError: There is no such site.
+        DataError: The split is impossible with these images.
+        LeakageError: A group or a sha256 is in more than one split.
+    """
+    ordered = sorted(records, key=_get_path)
+    draw = Draw(ordered, settings, tuple(class_names), task, tuple(subgroup_names))
+    places, notes = choose_test(draw)
+    strategy, more = _choose_strategy(draw, places)
+    if strategy != "folder":
+        drawn, strategy, last = _draw_val(draw, places, strategy=strategy)
+        places = draw.place(places, drawn, name="val")
+        more += last
+    _check_sides(places)
+    split = Split(
+        records=tuple(
+            record if record.split == place else replace(record, split=place)
+            for record, place in zip(ordered, places, strict=True)
+        ),
+        class_names=draw.class_names,
+        task=task,
+        subgroup_names=draw.subgroup_names,
+    )
+    check_leakage(split)
+    return SplitResult(split, strategy, (*notes, *more))
+
+
+def check_leakage(split: Split) -> None:
+    """Refuse a split in which a group or a byte-identical file is in more than one split.
+
+    Raises:
+        LeakageError: The text lists the files.
+    """
+    for kind in ("sha256", "group"):  # equal files make one group: they are the true reason
+        sides: dict[str, str] = {}
+        shared: set[str] = set()
+        for record in split.records:
+            key = getattr(record, kind)
+            if key and sides.setdefault(key, record.split) != record.split:
+                shared.add(key)
+        if shared:
+            raise LeakageError(*_describe_leakage(split.records, kind, shared=shared))
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write split.csv, one row per image; a column for each subgroup at the end."""
+    header = (*_COLUMNS, *(f"{_SUBGROUP_PREFIX}{name}" for name in split.subgroup_names))
+    rows = ([*(getattr(r, name) for name in _COLUMNS), *r.subgroups] for r in split.records)
+    write_csv(path, header, rows=rows)
+
+
+def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multiclass") -> Split:
+    """Read split.csv back.
+
+    Raises:
+        RunError: The file is missing, or is not a split of these classes.
+    """
+    rows = read_csv(path)
+    columns = list(rows[0]) if rows else list(_COLUMNS)
+    more = columns[len(_COLUMNS) :]
+    if tuple(columns[: len(_COLUMNS)]) != _COLUMNS or not all(
+        name.startswith(_SUBGROUP_PREFIX) for name in more
+    ):
+        raise RunError(f"{path} has the columns {', '.join(columns)}; it is no split.csv.")
+    texts = {row["label"] for row in rows}
+    labels = {text for text in texts if _is_label(text, class_names, task=task)}
+    for number, row in enumerate(rows, start=2):
+        if row["split"] not in SPLIT_NAMES or row["label"] not in labels:
+            raise RunError(
+                f"{path}, row {number}: split {row['split']!r} and label {row['label']!r}; "
+                f"expected {', '.join(SPLIT_NAMES)} and {', '.join(class_names)}."
+            )
+    try:
+        records = tuple(_parse_record(row, more) for row in rows)
+    except ValueError as error:
+        raise RunError(f"{path} contains a size that is no number: restore it.") from error
+    names = tuple(name.removeprefix(_SUBGROUP_PREFIX) for name in more)
+    return Split(records=records, class_names=tuple(class_names), task=task, subgroup_names=names)
+
+
+def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows of a table: images, groups, per class count and prevalence.
+
+    The prevalence of a finding is its share of the images where it is known.
+    """
+    header = ("split", "images", "groups", *split.class_names)
+    rows: list[tuple[str, ...]] = []
+    for name in SPLIT_NAMES:
+        counts, indices = split.class_counts(name), split.rows(name)
+        totals = [len(indices)] * len(counts)
+        if split.task == "multilabel":
+            totals = (split.labels(indices) >= 0).sum(axis=0).tolist()
+        cells = [
+            f"{n} ({100 * n / total:.1f}%)" if total else "0"
+            for n, total in zip(counts.values(), totals, strict=True)
+        ]
+        rows.append((name, str(len(indices)), str(split.num_groups(name)), *cells))
+    return header, rows
+
+
+def list_one_sided(split: Split) -> list[str]:
+    """Return which findings have no positive, or no negative, image in VAL; none for classes."""
+    if split.task != "multilabel":
+        return []
+    labels = split.labels(split.rows("val"))
+    return [
+        f"{word} images of {name}"
+        for column, name in enumerate(split.class_names)
+        for value, word in ((1, "positive"), (0, "negative"))
+        if not (labels[:, column] == value).any()
+    ]
+
+
+def _choose_strategy(draw: Draw, places: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the strategy that "auto" means, and notes on the use of val/."""
+    strategy, is_multilabel = draw.settings.strategy, draw.task == "multilabel"
+    if strategy == "balanced" and is_multilabel:
+        raise DataError(
+            'val_strategy "balanced" takes the same number of images of each class, but these '
+            'images have several findings each: use "stratified".'
+        )
+    held = [r for r, place in zip(draw.records, places, strict=True) if place == "val"]
+    counts = count_images(
+        collect_groups(held, class_names=draw.class_names, task=draw.task, seed=0, purpose=())
+    )
+    missing = [name for name in draw.class_names if counts[name] == 0]
+    if strategy == "folder":
+        if draw.settings.is_redrawn:
+            raise DataError(
+                'val_strategy "folder" cannot be where TEST is a fold or a site of all images: '
+                'use "balanced" or "stratified".'
+            )
+        if missing:
+            raise DataError(
+                f'val_strategy "folder" needs val/ with images of every class; {missing[0]} has '
+                'none there: add some, or use "balanced" or "stratified".'
+            )
+        return "folder", []
+    if strategy == "auto" and not missing and len(held) >= MIN_VAL_IMAGES:
+        return "folder", [f"val/ is used as it is ({len(held)} images)"]
+    default = "stratified" if is_multilabel else "balanced"
+    chosen = default if strategy == "auto" else strategy
+    if not held:
+        return chosen, []
+    reason = "is not used" if strategy != "auto" else f"has fewer than {MIN_VAL_IMAGES} images"
+    if strategy == "auto" and len(held) >= MIN_VAL_IMAGES:
+        reason = f"has no image of {missing[0]}"
+    return chosen, [f"val/ {reason}: its {len(held)} images join train before the draw"]
+
+
+def _draw_val(
+    draw: Draw, places: Sequence[str], *, strategy: str
+) -> tuple[list[Group], str, list[str]]:
+    """Return the groups of VAL, the strategy that drew them, and notes.
+
+    Where "auto" means "balanced" and whole groups allow no balance, it means "stratified".
+    """
+    settings = draw.settings
+    fold = () if settings.num_folds is None else (settings.fold_repeat, settings.fold)
+    groups = draw.groups(places, "val", *fold)
+    notes: list[str] = []
+    if strategy == "balanced":
+        try:
+            drawn, notes = draw_balanced(
+                groups, settings.val_fraction, class_names=draw.class_names
+            )
+        except DataError:
+            if settings.strategy != "auto":
+                raise
+            notes = ["whole patients allow no balanced VAL: each class is drawn at its share"]
+        else:
+            return drawn, strategy, notes
+    drawn = draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val")
+    return drawn, "stratified", notes
+
+
+def _check_sides(places: Sequence[str]) -> None:
+    missing = sorted(set(SPLIT_NAMES) - set(places))
+    if missing:
+        raise DataError(
+            f"{' and '.join(missing)} would be without an image; add images, or choose another "
+            "val_strategy, test_site or split."
+        )
+
+
+def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[str]) -> list[str]:
+    what = "group(s) (patients)" if kind == "group" else "byte-identical file(s)"
+    lines: list[str] = []
+    for key in sorted(shared)[:_NUM_SHOWN]:
+        held = [record for record in records if getattr(record, kind) == key]
+        sides = {record.split: record.path for record in reversed(held)}
+        places = ", ".join(f"{sides[name]} in {name}" for name in SPLIT_NAMES if name in sides)
+        lines.append(f"{key[:48]}: {places}")
+    if len(shared) > _NUM_SHOWN:
+        lines.append(f"... and {len(shared) - _NUM_SHOWN} more")
+    advice = "remove all copies but one"
+    if kind == "group":
+        advice = "move all images of a patient to one split, or correct what names the patient"
+    return [
+        f"{len(shared)} {what} are in more than one split; {advice}, or pass --on-leak drop to "
+        "leave them out of the training side (`medimg check` shows all of them):",
+        *lines,
+    ]
+
+
+def _is_label(text: str, class_names: Sequence[str], *, task: Task) -> bool:
+    if task != "multilabel":
+        return text in class_names
+    try:
+        parse_findings(text, class_names)
+    except KeyError:
+        return False
+    return True
+
+
+def _parse_record(row: Mapping[str, str], subgroups: Sequence[str]) -> ImageRecord:
+    return ImageRecord(
+        image_id=row["image_id"],
+        path=row["path"],
+        label=row["label"],
+        group=row["group"],
+        split=row["split"],
+        sha256=row["sha256"],
+        width=int(row["width"]),
+        height=int(row["height"]),
+        subgroups=tuple(row[name] for name in subgroups),
+    )
+
+
+def _get_path(record: ImageRecord) -> str:
+    return record.path

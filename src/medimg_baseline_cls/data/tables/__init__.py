@@ -1,0 +1,1 @@
+"""Tables in, listed images out: columns, labels, paths, splits."""

@@ -1,1 +1,0 @@
-"""Predictions to figures: thresholds from VAL, metrics, mistakes, plots."""

@@ -1,0 +1,1 @@
+"""Predictions to metrics: thresholds from VAL, intervals, mistakes, comparisons."""

@@ -1,0 +1,159 @@
+"""The dossier of mistakes: what a reader needs to judge each, and room for the judgement.
+
+dossier.csv has the rows and columns of mistakes.csv, then the reference standard, the patient,
+the subgroups, the three training images that are nearest in feature space, and two columns
+that a reader fills. What was filled in is never lost: it goes into the next dossier by image,
+class, operating point and kind, and stays at the end where that mistake is no longer listed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.evaluation.mistakes import MISTAKE_COLUMNS, mistake_cells
+from medimg_baseline_cls.schema import Mistake
+from medimg_baseline_cls.utils.files import write_csv
+from medimg_baseline_cls.utils.spreadsheet_cells import guard_cell, read_guarded_csv
+
+DOSSIER_NAME = "dossier.csv"
+NUM_NEAREST = 3
+READINGS = ("label wrong", "poor image", "real miss")
+_KEY = ("image_id", "class", "rule", "kind")
+_READER = ("reader", "reader_comment")
+
+Key = tuple[str, ...]
+Readings = Mapping[Key, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training image near a mistaken one: `distance` is 1 minus the cosine, 0 to 2."""
+
+    image_id: str
+    label: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A mistake with what stands around it. `subgroups` belong to the columns of the split."""
+
+    mistake: Mistake
+    label: str
+    group: str
+    threshold: float
+    subgroups: tuple[str, ...]
+    nearest: tuple[Neighbour, ...]
+
+
+def cosine_distances(
+    features: NDArray[np.float32], queries: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return 1 minus the cosine between each feature and each query, shape (n, q).
+
+    A vector of zeros has no direction: its distance to all others is 1.
+
+    Args:
+        features: shape (n, D).
+        queries: shape (q, D).
+
+    >>> cosine_distances(np.eye(2, dtype=np.float32), np.array([[3, 0]], dtype=np.float32)).tolist()
+    [[0.0], [1.0]]
+    """
+    return 1.0 - _unit(features) @ _unit(queries).T
+
+
+def rank_nearest(distances: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+    """Return the positions of the nearest features of one query, ties by position; shape (k,)."""
+    return np.argsort(distances, kind="stable")[:number]
+
+
+def read_readings(run_dir: Path) -> dict[Key, dict[str, str]]:
+    """Return the rows of dossier.csv in which a reader has written something, by mistake.
+
+    Raises:
+        RunError: The file was saved in another form, so that readings would be lost.
+    """
+    path = run_dir / DOSSIER_NAME
+    if not path.is_file():
+        return {}
+    rows = read_guarded_csv(path)
+    missing = [name for name in (*_KEY, *_READER) if rows and name not in rows[0]]
+    if missing:
+        raise RunError(
+            f"{path} lacks the columns {', '.join(missing)}, so that what a reader wrote cannot be "
+            "read: save it as CSV with commas in UTF-8, or move it away. Nothing was overwritten."
+        )
+    filled = [row for row in rows if any(row[name].strip() for name in _READER)]
+    return {tuple(row[name] for name in _KEY): row for row in filled}
+
+
+def list_odd_readings(readings: Readings) -> list[str]:
+    """Return the image_id of each reading that is none of `READINGS`."""
+    words = {"", *READINGS}
+    return [r["image_id"] for r in readings.values() if r["reader"].strip().lower() not in words]
+
+
+def write_dossier(
+    path: Path,
+    cases: Sequence[Case],
+    *,
+    subgroup_names: Sequence[str],
+    readings: Readings,
+) -> None:
+    """Write dossier.csv: one row per mistake, then the readings of those no longer listed.
+
+    Args:
+        path: dossier.csv; replaced whole.
+        cases: in the order of mistakes.csv.
+        subgroup_names: of the subgroups of each case.
+        readings: from `read_readings`, of the file that is replaced.
+    """
+    nearest = [
+        f"nearest_{i}_{part}"
+        for i in range(1, NUM_NEAREST + 1)
+        for part in ("image_id", "label", "distance")
+    ]
+    header = (
+        *MISTAKE_COLUMNS,
+        *("label", "group", "threshold"),
+        *(f"subgroup_{name}" for name in subgroup_names),
+        *nearest,
+        *_READER,
+    )
+    rows = _list_rows(header, cases, readings=readings)
+    # People open this table, and write into it.
+    write_csv(path, header, rows=(tuple(map(guard_cell, row)) for row in rows))
+
+
+def _list_rows(
+    header: Sequence[str], cases: Iterable[Case], *, readings: Readings
+) -> Iterator[tuple[object, ...]]:
+    left = dict(readings)
+    for case in cases:
+        m = case.mistake
+        reading = left.pop((m.image_id, m.class_name, m.rule, m.kind), {})
+        near: list[object] = []
+        for neighbour in case.nearest:
+            near += (neighbour.image_id, neighbour.label, neighbour.distance)
+        near += [""] * (3 * NUM_NEAREST - len(near))
+        yield (
+            *mistake_cells(m),
+            *(case.label, case.group, case.threshold),
+            *case.subgroups,
+            *near,
+            *(reading.get(name, "") for name in _READER),
+        )
+    for row in left.values():
+        # Without a rank: it is no longer among the mistakes that are listed.
+        yield tuple("" if name == "rank" else row.get(name, "") for name in header)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = vectors.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)

@@ -1,0 +1,198 @@
+"""Chooses operating points on VAL, and on nothing else.
+
+A threshold is one of the scores that VAL itself got, and positive means
+`probability >= threshold`. Predictions of any other split are refused: TEST cannot reach
+the chooser. thresholds.json names the predictions and the checkpoint it was made from.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from medimg_baseline_cls.errors import ConfigError, DataError, RunError
+from medimg_baseline_cls.evaluation.prediction_files import select_known
+from medimg_baseline_cls.schema import Predictions, Threshold
+from medimg_baseline_cls.statistics.metrics import ThresholdCounts, count_by_threshold
+from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
+
+SCORE_SPACE = "probability"
+DEFAULT_THRESHOLD = 0.5
+
+Thresholds = Mapping[str, tuple[Threshold, ...]]
+
+
+def choose_thresholds(
+    val: Predictions, *, classes: Sequence[str], target_sensitivity: float
+) -> dict[str, tuple[Threshold, ...]]:
+    """Choose the operating points of each class on VAL: Max-F1, target sensitivity and 0.5.
+
+    Max-F1 and target sensitivity are undefined without a positive image; such a class keeps
+    the default alone. For a finding, the images where it is known count.
+
+    Args:
+        val: predictions of VAL.
+        classes: the classes to choose for, each against the rest.
+        target_sensitivity: the sensitivity to reach, in (0, 1].
+
+    Raises:
+        DataError: The predictions are not of VAL, or lack a class or a reference standard.
+        ConfigError: The target is outside (0, 1].
+    """
+    _require_val(val, classes)
+    if not 0 < target_sensitivity <= 1:
+        raise ConfigError(
+            f"target_sensitivity is {target_sensitivity}; give a share above 0 and up to 1, "
+            f"such as 0.95."
+        )
+    return {name: _choose(val, name, target=target_sensitivity) for name in classes}
+
+
+def write_thresholds(
+    path: Path,
+    thresholds: Thresholds,
+    *,
+    positive_class: str | None,
+    predictions_sha256: str,
+    checkpoint_sha256: str,
+) -> None:
+    """Write thresholds.json with the sha256 of predictions_val.csv and of the checkpoint."""
+    content = {
+        "score_space": SCORE_SPACE,
+        "positive_means": "probability >= threshold",
+        "chosen_on": "val",
+        "positive_class": positive_class,
+        "predictions_val_sha256": predictions_sha256,
+        "checkpoint_sha256": checkpoint_sha256,
+        "classes": describe_thresholds(thresholds),
+    }
+    write_json(path, content)
+
+
+def describe_thresholds(thresholds: Thresholds) -> dict[str, dict[str, Any]]:
+    """Return the thresholds as plain values: by class, then by rule."""
+    return {
+        name: {
+            point.rule: {
+                "threshold": point.value,
+                "rule": point.description,
+                "num_positive": point.num_positive,
+                "num_negative": point.num_negative,
+                **({} if point.target is None else {"target": point.target}),
+            }
+            for point in points
+        }
+        for name, points in thresholds.items()
+    }
+
+
+def read_thresholds(
+    path: Path, *, predictions_val: Path | None = None
+) -> dict[str, tuple[Threshold, ...]]:
+    """Read thresholds.json.
+
+    Args:
+        path: the file.
+        predictions_val: predictions_val.csv; if given, the thresholds must stem from it.
+
+    Raises:
+        RunError: The file is missing, garbled or made from other predictions.
+    """
+    content = read_json(path)
+    try:
+        space, digest = str(content["score_space"]), str(content["predictions_val_sha256"])
+        found = {
+            str(name): tuple(
+                _parse_point(str(name), rule, entry=entry, score_space=space)
+                for rule, entry in cast(dict[str, Any], points).items()
+            )
+            for name, points in cast(dict[str, Any], content["classes"]).items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
+        ) from error
+    if predictions_val is not None and sha256_file(predictions_val) != digest:
+        raise RunError(
+            f"{path} was not made from {predictions_val}: one of them was changed afterwards. "
+            f"Run `medimg evaluate` again."
+        )
+    return found
+
+
+def _require_val(val: Predictions, classes: Sequence[str]) -> None:
+    if val.split != "val":
+        raise DataError(
+            f"Thresholds are chosen on VAL alone, but these are predictions of "
+            f"{val.split.upper()}; a threshold that has seen them would flatter the figures."
+        )
+    missing = [name for name in classes if name not in val.class_names]
+    if missing:
+        raise DataError(
+            f"{missing[0]} is not a class of the predictions ({', '.join(val.class_names)})."
+        )
+    is_unknown = val.task != "multilabel" and bool((val.labels < 0).any())
+    if len(val.labels) == 0 or is_unknown:
+        raise DataError(
+            "Thresholds need VAL images, each with its reference standard; check val_fraction "
+            "and the val folder."
+        )
+
+
+def _choose(val: Predictions, name: str, *, target: float) -> tuple[Threshold, ...]:
+    truth, scores = select_known(val, name)
+    values: dict[str, float] = {}
+    if truth.any():
+        counts = count_by_threshold(truth, scores)
+        values = {"max_f1": _max_f1(counts), "target_sensitivity": _reach(counts, target)}
+    descriptions = {
+        "max_f1": "highest F1 score on VAL; of equals the highest threshold",
+        "target_sensitivity": f"highest threshold with a VAL sensitivity of at least {target:g}",
+        "default": f"fixed at {DEFAULT_THRESHOLD}, for comparison",
+    }
+    return tuple(
+        Threshold(
+            rule=rule,
+            value=value,
+            description=descriptions[rule],
+            class_name=name,
+            score_space=SCORE_SPACE,
+            num_positive=int(truth.sum()),
+            num_negative=int((~truth).sum()),
+            target=target if rule == "target_sensitivity" else None,
+        )
+        for rule, value in (values | {"default": DEFAULT_THRESHOLD}).items()
+    )
+
+
+def _max_f1(counts: ThresholdCounts) -> float:
+    """Return the threshold with the highest F1; of equal ones the highest: fewest calls.
+
+    Equal ratios of whole numbers are equal floats, so a tie is seen as one.
+    """
+    num_positive = counts.tp[-1]
+    f1_scores = 2 * counts.tp / (counts.tp + counts.fp + num_positive)
+    return float(counts.thresholds[np.argmax(f1_scores)])  # the first maximum: the highest
+
+
+def _reach(counts: ThresholdCounts, target: float) -> float:
+    """Return the highest threshold whose sensitivity reaches the target.
+
+    The share is compared, not the count: 55 of 100 reach 0.55, though 0.55 * 100 > 55.
+    """
+    sensitivities = counts.tp / max(int(counts.tp[-1]), 1)
+    return float(counts.thresholds[np.argmax(sensitivities >= target)])
+
+
+def _parse_point(name: str, rule: str, *, entry: Mapping[str, Any], score_space: str) -> Threshold:
+    return Threshold(
+        rule=rule,
+        value=float(entry["threshold"]),
+        description=str(entry["rule"]),
+        class_name=name,
+        score_space=score_space,
+        num_positive=int(entry["num_positive"]),
+        num_negative=int(entry["num_negative"]),
+        target=float(entry["target"]) if "target" in entry else None,
+    )

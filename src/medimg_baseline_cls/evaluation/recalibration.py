@@ -1,0 +1,143 @@
+"""Recalibration of a run: fitted on VAL alone, kept in recalibration.json, with thresholds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.schema import Threshold
+from medimg_baseline_cls.statistics.metrics import Scores, Truth
+from medimg_baseline_cls.statistics.recalibration import (
+    METHODS,
+    Method,
+    Recalibration,
+    fit_recalibration,
+)
+from medimg_baseline_cls.utils.files import read_json
+
+FEWEST_IMAGES = 10
+
+
+def fit_on_val(method: Method, *, split: str, truth: Truth, scores: Scores) -> Recalibration | None:
+    """Fit a map as `fit_recalibration` does; refuses images that are not those of VAL.
+
+    Raises:
+        DataError: The images are not those of VAL.
+    """
+    if split != "val":
+        raise DataError(
+            f"Recalibration is fitted on VAL alone, but these are images of {split.upper()}; a map "
+            f"that has seen them would flatter their metrics."
+        )
+    return fit_recalibration(method, truth=truth, scores=scores)
+
+
+def carry_thresholds(
+    recalibration: Recalibration, points: Sequence[Threshold]
+) -> tuple[Threshold, ...]:
+    """Return thresholds that decide on recalibrated probabilities as before.
+
+    Raises:
+        DataError: A threshold is not of plain probabilities.
+    """
+    for point in points:
+        if point.score_space != "probability":
+            raise DataError(
+                f"The threshold of {point.class_name} is of {point.score_space} scores: only "
+                f"thresholds of plain probabilities can be recalibrated."
+            )
+    values = recalibration.apply(np.array([point.value for point in points], dtype=np.float64))
+    return tuple(
+        replace(point, value=float(value), score_space=recalibration.method)
+        for point, value in zip(points, values, strict=True)
+    )
+
+
+def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
+    """Return one map of each class that has it, as recalibration.json holds them.
+
+    Raises:
+        RunError: The file is missing or garbled, or holds no such map.
+    """
+    if method not in METHODS:
+        raise RunError(f"{method} is no recalibration; there are {', '.join(METHODS)}.")
+    if not path.is_file():
+        raise RunError(f"{path} is missing: run `medimg evaluate {path.parent}` first.")
+    try:
+        classes: Mapping[str, Any] = read_json(path)["classes"]
+        maps = {
+            name: Recalibration(method, block[method]["parameters"])
+            for name, block in classes.items()
+            if method in block
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
+        ) from error
+    if not maps:
+        raise RunError(
+            f"{path} holds no map by {method}: VAL did not define one. Leave it out, or take "
+            f"{' or '.join(name for name in METHODS if name != method)}."
+        )
+    return maps
+
+
+def warn_of_maps(
+    truth: Truth, scores: Scores, *, name: str, other: str
+) -> dict[str, str | list[Method]] | None:
+    """Say in one sentence that the maps of a class are hardly determined by VAL; None where not.
+
+    Where VAL is separated perfectly, Platt's line depends on his targets alone, isotonic regression
+    knows 0 and 1 only, and the best temperature is 0 if the classes also part at 0.5. Such maps
+    may make the probabilities of other images worse.
+
+    Args:
+        truth: of VAL, shape (N,), bool, with both classes.
+        scores: of VAL, shape (N,), in [0, 1].
+        name: of the class.
+        other: of all else.
+
+    Returns:
+        "methods", the maps that it is about, and "text".
+
+    >>> scores = np.linspace(0.3, 0.9, 40)
+    >>> found = warn_of_maps(scores > 0.6, scores, name="ILL", other="WELL")
+    >>> found["text"].split(": ")[0]
+    'VAL is separated perfectly (AUROC 1.000, 20 ILL and 20 WELL)'
+    >>> found["text"].split(": ")[1]
+    'it does not determine a Platt or isotonic map; prefer temperature or none.'
+    """
+    counts = {name: int(truth.sum()), other: int((~truth).sum())}
+    fewest = min(counts, key=lambda key: counts[key])
+    if counts[fewest] == 0:
+        return None
+    methods: list[Method] = ["platt", "isotonic"]
+    advice = "prefer temperature or none"
+    if scores[truth].min() > scores[~truth].max():
+        if scores[truth].min() > 0.5 > scores[~truth].max():
+            methods, advice = list(METHODS), "leave the probabilities as they are"
+        listed = " and ".join(f"{count} {key}" for key, count in counts.items())
+        found = f"VAL is separated perfectly (AUROC 1.000, {listed})"
+    elif counts[fewest] < FEWEST_IMAGES:
+        found = f"VAL holds only {counts[fewest]} {fewest}"
+    else:
+        return None
+    named = "Platt or isotonic" if len(methods) == 2 else "temperature, Platt or isotonic"
+    return {
+        "methods": methods,
+        "text": f"{found}: it does not determine a {named} map; {advice}.",
+    }
+
+
+def read_map_warnings(path: Path, method: str) -> list[str]:
+    """Return the warnings of recalibration.json about one method; none in files without them."""
+    blocks: Mapping[str, Any] = read_json(path).get("warnings", {})
+    try:
+        return [str(block["text"]) for block in blocks.values() if method in block["methods"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
+        ) from error

@@ -1,0 +1,235 @@
+"""Turns predictions and columns of subgroups into the figures of each: subgroups.json and .csv.
+
+Each subgroup is measured as the whole TEST is, at the same operating points, its patients
+drawn again within it. One with few images is listed without a figure. One that holds a single
+class, such as the etiologies of a disease, has sensitivity or specificity and nothing else:
+whatever needs both classes would compare it with images that are not its own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.catalogue import COUNTS, RATES
+from medimg_baseline_cls.evaluation.estimates import Summary
+from medimg_baseline_cls.evaluation.operating_points import Thresholds
+from medimg_baseline_cls.evaluation.prediction_files import select_known
+from medimg_baseline_cls.evaluation.resampling import (
+    Resampling,
+    choose_cuts,
+    describe_part,
+    draw_part,
+)
+from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
+from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
+from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.statistics.bootstrap import (
+    Values,
+    Weights,
+    describe_values,
+    draw_weights,
+    weighted_mean,
+)
+from medimg_baseline_cls.utils.files import write_csv
+
+_SCORES = ("auroc", "average_precision", "brier_score", "calibration_in_the_large")
+_HEADER = (
+    *("column", "subgroup", "num_images", "num_groups", "class", "num_positive", "num_negative"),
+    *("rule", "metric", "value", "low", "high", "reason"),
+)
+_TOO_FEW = "too few images"
+
+
+@dataclass(frozen=True, slots=True)
+class SubgroupSettings:
+    """From how many images on a subgroup has figures, and how the intervals are made."""
+
+    min_images: int = 20
+    target_sensitivity: float = 0.95
+    resampling: Resampling = field(default_factory=Resampling)
+
+
+def measure_subgroups(
+    parts: tuple[Predictions, Predictions],
+    columns: Sequence[SubgroupColumn],
+    *,
+    thresholds: Thresholds,
+    positive_class: str | None,
+    settings: SubgroupSettings,
+) -> Summary:
+    """Return the content of subgroups.json.
+
+    Args:
+        parts: the predictions of VAL, on which the operating points were chosen, and of TEST.
+        columns: how the TEST images are parted, in the order of the predictions.
+        thresholds: operating points by class.
+        positive_class: of two classes.
+        settings: least number of images, and how patients are drawn again.
+    """
+    val, test = parts
+    measure = _Measure(
+        thresholds, positive_class, settings, _choose_cuts(val, thresholds, settings=settings)
+    )
+    everyone = np.ones(len(test.groups), dtype=np.bool_)
+    listed: list[Summary] = []
+    for column in columns:
+        values = np.array(column.values)
+        subgroups = {
+            value: measure.block(test, values == value, purpose=f"{column.name}={value}")
+            for value in column.order
+        }
+        missing = int((values == "").sum())
+        listed.append(
+            {
+                "column": column.name,
+                "source": column.source,
+                "num_not_given": missing,
+                "subgroups": subgroups,
+            }
+        )
+    return {
+        "split": test.split,
+        "positive_class": positive_class,
+        "min_images": settings.min_images,
+        "all": measure.block(test, everyone, purpose=test.split),
+        "columns": listed,
+    }
+
+
+def write_subgroups(path: Path, content: Mapping[str, Any]) -> None:
+    """Write subgroups.csv: one row per subgroup, class, operating point and figure."""
+    write_csv(path, _HEADER, rows=_list_rows(content))
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """What is the same for every subgroup."""
+
+    thresholds: Thresholds
+    positive_class: str | None
+    settings: SubgroupSettings
+    cuts: Mapping[str, Mapping[str, Values]]
+
+    def block(self, test: Predictions, mask: NDArray[np.bool_], *, purpose: str) -> Summary:
+        """Return counts and, where there are enough images, the figures of each class."""
+        part = select_images(test, mask)
+        content: Summary = {
+            "num_images": len(part.groups),
+            "num_groups": len(set(part.groups)),
+            "is_too_small": len(part.groups) < self.settings.min_images,
+            "classes": {},
+        }
+        if content["is_too_small"]:
+            return content
+        summary = summarize_predictions(part, self.thresholds, positive_class=self.positive_class)
+        resampling = self.settings.resampling
+        is_finding = part.task == "multilabel"
+        weights = draw_weights(
+            part.groups,
+            np.zeros(len(part.groups), dtype=np.int64) if is_finding else part.labels,
+            num_resamples=resampling.num_resamples,
+            seed=resampling.seed,
+            # The whole TEST is drawn as test_summary.json draws it: the same intervals.
+            purpose=purpose,
+        )
+        summary = describe_part(part, summary, weights=weights, cuts=self.cuts)
+        content["classes"] = {
+            name: _keep_figures(block, _measure_mean(part, name, weights=weights))
+            for name, block in summary["classes"].items()
+        }
+        return content
+
+
+def select_images(predictions: Predictions, mask: NDArray[np.bool_]) -> Predictions:
+    """Return the predictions of some images alone.
+
+    Args:
+        predictions: of one split.
+        mask: which images to keep, shape (N,).
+    """
+    kept = np.flatnonzero(mask).tolist()
+    return replace(
+        predictions,
+        image_ids=tuple(predictions.image_ids[i] for i in kept),
+        paths=tuple(predictions.paths[i] for i in kept),
+        groups=tuple(predictions.groups[i] for i in kept),
+        labels=predictions.labels[mask],
+        probabilities=predictions.probabilities[mask],
+    )
+
+
+def _choose_cuts(
+    val: Predictions, names: Iterable[str], *, settings: SubgroupSettings
+) -> dict[str, dict[str, Values]]:
+    weights = draw_part(val, settings.resampling)
+    target = settings.target_sensitivity
+    return {name: choose_cuts(val, name, weights=weights, target=target) for name in names}
+
+
+def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Summary:
+    """Return the mean probability minus the prevalence; undefined without a known image.
+
+    Calibration-in-the-large as a difference: above 0 the model promises too many positives
+    (Van Calster et al., BMC Medicine 2019).
+    """
+    truth, scores = select_known(part, name)
+    if len(truth) == 0:
+        return {"value": None, "reason": "no image has a reference standard"}
+    excess = scores - truth
+    values = weighted_mean(excess, weights[:, part.known(name)])
+    return {"value": float(excess.mean())} | describe_values(values)
+
+
+def _keep_figures(block: Mapping[str, Any], mean: Summary) -> Summary:
+    """Return the figures that are reported of a subgroup."""
+    counts = {name: block[name] for name in ("prevalence", "num_positive", "num_negative")}
+    allowed, reason = {*_SCORES, *RATES}, ""
+    if not counts["num_negative"] or not counts["num_positive"]:
+        is_positive = bool(counts["num_positive"])
+        allowed = {"sensitivity" if is_positive else "specificity"}
+        reason = f"the subgroup holds {'positive' if is_positive else 'negative'} images only"
+
+    def keep(name: str, figure: Summary) -> Summary:
+        return figure if name in allowed else {"value": None, "reason": reason}
+
+    scores = {**block["metrics"], "calibration_in_the_large": mean}
+    points = {
+        rule: {key: point[key] for key in ("threshold", *COUNTS)}
+        | {name: keep(name, point[name]) for name in RATES}
+        for rule, point in block["operating_points"].items()
+    }
+    metrics = {name: keep(name, scores[name]) for name in _SCORES}
+    return {**counts, "metrics": metrics, "operating_points": points}
+
+
+def list_blocks(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Summary]]:
+    """Yield column, subgroup and its block, the whole TEST first as ("", "all", ...)."""
+    yield "", "all", content["all"]
+    for column in content["columns"]:
+        for value, block in column["subgroups"].items():
+            yield column["column"], value, block
+
+
+def _list_rows(content: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    for column, value, block in list_blocks(content):
+        lead = (column, value, block["num_images"], block["num_groups"])
+        if block["is_too_small"]:
+            yield (*lead, *("",) * 8, _TOO_FEW)
+        for name, found in block["classes"].items():
+            counts = (name, found["num_positive"], found["num_negative"])
+            for rule, metric, figure in _list_figures(found):
+                low, high = figure.get("interval") or (None, None)
+                cells = (rule, metric, figure["value"], low, high, figure.get("reason", ""))
+                yield (*lead, *counts, *cells)
+
+
+def _list_figures(found: Mapping[str, Any]) -> Iterator[tuple[str, str, Summary]]:
+    for metric, figure in found["metrics"].items():
+        yield "", metric, figure
+    for rule, point in found["operating_points"].items():
+        for metric in RATES:
+            yield rule, metric, point[metric]

@@ -1,0 +1,190 @@
+"""The comparison command: runs on the same TEST images, the first as reference.
+
+Reads what `evaluate` wrote and nothing else: predictions, thresholds, split.csv. The folder
+of a seed sweep stands for the ensemble of its runs. Nothing in a run folder is changed.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medimg_baseline_cls.config import Config, build_config
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.evaluation.aligned_models import ScoredModel
+from medimg_baseline_cls.evaluation.comparison import compare_models
+from medimg_baseline_cls.evaluation.comparison_table import list_rows, tabulate_comparison
+from medimg_baseline_cls.evaluation.operating_points import read_thresholds
+from medimg_baseline_cls.evaluation.prediction_files import read_predictions
+from medimg_baseline_cls.evaluation.resampling import Resampling
+from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.plots.comparison import draw_comparison
+from medimg_baseline_cls.utils.faults import ending_plainly
+from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
+from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.own_output import mark_own
+from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.runs import create_run_folder, find_run
+
+FOLDER = "compare"
+SWEEP_FILE, ENSEMBLE = "seeds.json", "ensemble"
+_STAMP = re.compile(r"_\d{8}-\d{6}(-\d+)?$")
+_MAX_NAMED, _MAX_LETTERS = 3, 32
+
+
+@ending_plainly(is_resumable=False)
+def compare(
+    runs: Sequence[Path | str],
+    *,
+    output_dir: Path = Path("outputs"),
+    output: Path | None = None,
+) -> RunResult:
+    """Compare evaluated runs with the first of them, on the same TEST images.
+
+    Args:
+        runs: two or more run folders, names of runs, or folders of seed sweeps.
+        output_dir: where runs are looked up and the comparison is written.
+        output: the folder to write into instead; it must not hold anything yet.
+
+    Returns:
+        The folder of the comparison, and the content of comparison.json.
+
+    Raises:
+        RunError: a run is not evaluated, or the test images or reference standards differ.
+    """
+    if len(runs) < 2:
+        raise RunError(f"compare needs two runs or more, but got {len(runs)}.")
+    folders = [find_evaluated(run, output_dir) for run in runs]
+    models = _name_apart([read_model(folder, _name_run(folder)) for folder in folders])
+    config = read_settings(folders[0])
+    resampling = Resampling(config.num_resamples, config.seed)
+    content = {
+        **compare_models(models, resampling=resampling),
+        "runs": {model.name: str(run) for model, run in zip(models, folders, strict=True)},
+    }
+    if output is not None:
+        _make_new(output)
+    folder = output or create_run_folder(output_dir, name_comparison(folders), room=FOLDER)
+    write_json(folder / "comparison.json", content)
+    header, rows = list_rows(content)
+    write_csv(folder / "comparison.csv", header, rows=rows)
+    draw_comparison(content, folder / "comparison.png", rule=config.operating_point)
+    log = open_log(folder / "log.txt")
+    header, rows = tabulate_comparison(content, rule=config.operating_point)
+    log.table(
+        f"{len(models)} models on {content['num_images']} TEST images", header=header, rows=rows
+    )
+    log.info(f"Holm's correction takes all {content['tests']['num_tests']} tests as one family.")
+    for warning in content["warnings"]:
+        log.warn(warning)
+    log.info(f"results: {folder}")
+    return RunResult(folder, content)
+
+
+def find_evaluated(run: Path | str, output_dir: Path) -> Path:
+    """Return the folder with the predictions of a run, or of the ensemble of a sweep.
+
+    Raises:
+        RunError: there is none, or it is not evaluated.
+    """
+    for folder in (Path(run), output_dir / "seeds" / run):
+        if (folder / SWEEP_FILE).is_file():
+            if not (folder / ENSEMBLE / "test_summary.json").is_file():
+                raise RunError(f"{folder} is not finished: medimg run --resume {folder}")
+            return folder / ENSEMBLE
+    found = find_run(run, output_dir)
+    if not (found / "test_summary.json").is_file():
+        raise RunError(f"{found} is not evaluated: `medimg run --resume {found}` does that.")
+    return found
+
+
+def read_model(folder: Path, name: str) -> ScoredModel:
+    """Return the TEST predictions and thresholds that an evaluation wrote.
+
+    Raises:
+        RunError: a file is missing or was changed.
+    """
+    with parsing(
+        lambda _: RunError(
+            f"{folder} is not as it was evaluated: restore its files, or run `medimg evaluate` "
+            "again."
+        )
+    ):
+        return _read_model(folder, name)
+
+
+def _read_model(folder: Path, name: str) -> ScoredModel:
+    summary = read_json(folder / "test_summary.json")
+    task = summary.get("task", "multiclass")
+    return ScoredModel(
+        name=name,
+        test=read_predictions(folder / "predictions_test.csv", split="test", task=task),
+        thresholds=read_thresholds(
+            folder / "thresholds.json", predictions_val=folder / "predictions_val.csv"
+        ),
+        positive_class=summary["positive_class"],
+        digests={
+            row["image_id"]: row["sha256"]
+            for row in read_csv(_home_of(folder) / "split.csv")
+            if row["split"] == "test"
+        },
+    )
+
+
+def name_comparison(folders: Sequence[Path]) -> str:
+    """Return what a comparison is called, by the runs without their times.
+
+    >>> name_comparison([Path("plain_20260101-120000"), Path("still_20260101-130000-2")])
+    'plain_vs_still'
+    """
+    homes = [folder.parent if folder.name == ENSEMBLE else folder for folder in folders]
+    stems = [_STAMP.sub("", home.resolve().name)[:_MAX_LETTERS] for home in homes]
+    # A folder that was renamed may bear letters that our own folders do not.
+    names = [re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run" for stem in stems]
+    more = len(names) - _MAX_NAMED
+    return "_vs_".join([*names[:_MAX_NAMED], *([f"{more}_more"] if more > 0 else [])])
+
+
+def read_settings(folder: Path) -> Config:
+    """Return the settings of a run, or of the first run of a sweep."""
+    return build_config(_home_of(folder) / "config.json")
+
+
+def _home_of(folder: Path) -> Path:
+    """Return the run folder that holds split.csv: of an ensemble, that of its first run."""
+    if folder.name != ENSEMBLE:
+        return folder
+    path = folder.parent / SWEEP_FILE
+    with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
+        return Path(read_json(path)["runs"][0]["run"])
+
+
+def _name_run(folder: Path) -> str:
+    return f"{folder.parent.name} (ensemble)" if folder.name == ENSEMBLE else folder.name
+
+
+def _name_apart(models: Sequence[ScoredModel]) -> list[ScoredModel]:
+    """Return the models with names that differ: copies of a run share theirs."""
+    total = Counter(model.name for model in models)
+    seen: Counter[str] = Counter()
+    named: list[ScoredModel] = []
+    for model in models:
+        seen[model.name] += 1
+        is_shared = total[model.name] > 1
+        named.append(
+            replace(model, name=f"{model.name} [{seen[model.name]}]" if is_shared else model.name)
+        )
+    return named
+
+
+def _make_new(folder: Path) -> None:
+    """Make a folder.
+
+    Raises:
+        RunError: It holds something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder} holds something already: name a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark_own(folder)

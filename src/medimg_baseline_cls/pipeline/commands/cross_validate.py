@@ -1,0 +1,296 @@
+"""Cross-validation: the folds, or the sites, as ordinary runs; then their joined results.
+
+cv.json names the runs, in OUTPUT_DIR/cv/<project>_<date-time>/. Each fold is trained and
+evaluated as `medimg train` and `medimg evaluate` would, into a run folder of its own whose
+settings say which fold it is. What is finished is never done again, so that a stopped
+cross-validation goes on fold by fold and ends with the same figures.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.data.splitting.choose_test import Draw, SplitSettings, choose_test
+from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
+from medimg_baseline_cls.evaluation.fold_summary import summarize_spread, tabulate_spread
+from medimg_baseline_cls.pipeline.steps.listing import list_data, require_outside_data
+from medimg_baseline_cls.pipeline.steps.prepare import prepare_data
+from medimg_baseline_cls.pipeline.steps.run_model import try_network
+from medimg_baseline_cls.pipeline.steps.session import RunResult, open_session
+from medimg_baseline_cls.pipeline.sweep import (
+    SweepKind,
+    SweepRun,
+    do_runs,
+    find_sweep,
+    is_in_one_process,
+    naming_sweep,
+)
+from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.utils.faults import ending_plainly
+from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
+from medimg_baseline_cls.utils.locks import hold_folder
+from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
+from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
+
+DEFAULT_FOLDS = 5
+KIND = SweepKind(name="cross-validation", room="cv", resume="medimg cv --resume")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """One run of a cross-validation; `run` is its folder, once it has one."""
+
+    repeat: int
+    fold: int
+    site: str | None = None
+    run: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Return what is TEST in this run, in words."""
+        return f"repeat {self.repeat}, " + (
+            f"fold {self.fold}" if self.site is None else f"site {self.site}"
+        )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The content of cv.json, and where it lies."""
+
+    folder: Path
+    config: Config
+    repeats: int
+    by_site: bool
+    folds: tuple[_Fold, ...]
+
+    def write(self) -> None:
+        """Write cv.json."""
+        content = {
+            "repeats": self.repeats,
+            "by_site": self.by_site,
+            "runs": [asdict(fold) for fold in self.folds],
+            "settings": config_to_dict(self.config),
+        }
+        write_json(self.folder / KIND.plan_file, content)
+
+    def with_run(self, number: int, run: Path) -> "_Plan":
+        """Return the plan in which one fold has its run folder."""
+        folds = list(self.folds)
+        folds[number] = replace(folds[number], run=run.as_posix())
+        return replace(self, folds=tuple(folds))
+
+
+@ending_plainly(is_resumable=True)
+def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -> RunResult:
+    """Train and test each fold of all images, and summarise with spread.
+
+    Args:
+        config: every setting; `num_folds` is 5 where it is not set.
+        repeats: drawings of the folds.
+        by_site: leave out one site of `site_column` at a time, instead of folds.
+
+    Returns:
+        The folder of the cross-validation and the content of cv_summary.json.
+
+    Raises:
+        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
+    """
+    _check_request(config, repeats=repeats, by_site=by_site)
+    require_outside_data(config)
+    if by_site:
+        folds = [_Fold(0, number, site) for number, site in enumerate(_find_sites(config))]
+    else:
+        config = replace(config, num_folds=config.num_folds or DEFAULT_FOLDS)
+        numbers = range(config.num_folds or DEFAULT_FOLDS)
+        folds = [_Fold(repeat, number) for repeat in range(repeats) for number in numbers]
+    folder = create_run_folder(config.output_dir, config.project, room=KIND.room)
+    plan = _Plan(folder, config, repeats, by_site, tuple(folds))
+    plan.write()
+    return _go_on(plan)
+
+
+@ending_plainly(is_resumable=True)
+def resume_cross_validation(
+    cv: Path | str | None = None, *, output_dir: Path = Path("outputs")
+) -> RunResult:
+    """Go on with a cross-validation: what is finished is kept, the rest is done.
+
+    Args:
+        cv: its folder; None takes the newest unfinished one under `output_dir`.
+        output_dir: where cross-validations are looked for.
+
+    Raises:
+        RunError: there is none, or its files were changed.
+    """
+    return _go_on(_read_plan(find_sweep(cv, output_dir, kind=KIND)))
+
+
+def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
+    own = {"fold": config.fold, "fold_repeat": config.fold_repeat, "test_site": config.test_site}
+    mistakes = [f"cv sets {name} itself: leave it out." for name, value in own.items() if value]
+    if repeats < 1:
+        mistakes.append(f"repeats = {repeats}: expected 1 or more.")
+    if by_site and config.site_column is None:
+        mistakes.append("by_site needs site_column, the column of the table that names the site.")
+    if by_site and (repeats > 1 or config.num_folds is not None):
+        mistakes.append("by_site leaves out each site once: leave out repeats and num_folds.")
+    if not by_site and config.site_column is not None:
+        mistakes.append("site_column does nothing here: leave it out, or add by_site.")
+    if not is_in_one_process():
+        mistakes.append("cv trains its folds in one process: start it without torchrun.")
+    if mistakes:
+        raise ConfigError(*mistakes)
+
+
+def _find_sites(config: Config) -> list[str]:
+    """Return the sites of the images, sorted; the images are indexed once for that.
+
+    Raises:
+        LeakageError: a patient has images at two sites.
+        ConfigError: there are fewer than two sites.
+        DataError: a class has images at one site alone.
+    """
+    assert config.site_column is not None
+    cache_dir = config.cache_dir or config.output_dir / "cache"
+    listing = list_data(config, cache_dir=cache_dir)  # refuses blank cells in the column
+    number = listing.subgroup_names.index(config.site_column)
+    listed = {file.subgroups[number] for file in listing.files}
+    if len(listed) < 2:
+        raise ConfigError(f"site_column has one site, {listed.pop()}: two or more are needed.")
+    columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
+    # Folds can be drawn of any images, so that this says nothing of how they are split.
+    probe = replace(
+        config,
+        site_column=None,
+        subgroup_columns=columns,
+        num_folds=2,
+        val_strategy="stratified",
+    )
+    try_network(config)
+    session = open_session(probe)
+    try:
+        split = prepare_data(replace(session, log=SILENT)).split
+    finally:
+        shutil.rmtree(session.run_dir)
+    column = split.subgroup_names.index(config.site_column)
+    sites: dict[str, str] = {}
+    for record in split.records:
+        site = record.subgroups[column]
+        if sites.setdefault(record.group, site) != site:
+            raise LeakageError(
+                f"group (patient) {record.group[:48]} has images at {sites[record.group]} and at "
+                f"{site}: a site cannot be left out while its patients stay; leave out these "
+                "patients, or correct the column."
+            )
+    found = sorted(set(sites.values()))
+    for site in found:
+        _try_site(split, config.site_column, site=site)
+    return found
+
+
+def _try_site(split: Split, site_column: str, *, site: str) -> None:
+    """Refuse a site that cannot be left out, before the first one is."""
+    settings = SplitSettings(site_column=site_column, test_site=site)
+    choose_test(Draw(split.records, settings, split.class_names, split.task, split.subgroup_names))
+
+
+def _go_on(plan: _Plan) -> RunResult:
+    """Do what is left of a cross-validation, then summarise it."""
+    log = open_log(plan.folder / "log.txt")
+    with hold_folder(plan.folder, command=KIND.command, resume=KIND.resume, log=log):
+        return _do_rest(plan, log=log)
+
+
+def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
+    def note(number: int, run: Path) -> None:
+        nonlocal plan
+        plan = plan.with_run(number, run)
+        plan.write()
+
+    runs = [SweepRun(_fold_config(plan, fold), fold.title) for fold in plan.folds]
+    do_runs(plan.folder, runs, kind=KIND, log=log, note=note)
+    with naming_sweep(plan.folder, runs, kind=KIND):
+        return _summarize(plan, log=log)
+
+
+def _fold_config(plan: _Plan, fold: _Fold) -> Config:
+    """Return the settings of a fold's run, whose project says which run of what it is."""
+    stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
+    project = name_fold(plan.config.project, stamp=stamp, repeat=fold.repeat, fold=fold.fold)
+    if plan.by_site:
+        return replace(plan.config, project=project, test_site=fold.site)
+    return replace(plan.config, project=project, fold=fold.fold, fold_repeat=fold.repeat)
+
+
+def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
+    """Write predictions_oof.csv and cv_summary.json, and print the table."""
+    runs = [Path(fold.run) for fold in plan.folds if fold.run is not None]
+    summaries = [read_json(run / "test_summary.json") for run in runs]
+    _write_predictions(plan, runs)
+    content = {
+        "num_folds": plan.config.num_folds,
+        "repeats": plan.repeats,
+        "by_site": plan.by_site,
+        **summarize_spread(summaries),
+        "runs": [
+            asdict(fold) | {name: summary[name] for name in ("num_images", "num_groups", "classes")}
+            for fold, summary in zip(plan.folds, summaries, strict=True)
+        ],
+    }
+    tables = {"": content}
+    of_patients = [run / "patients" / "test_summary.json" for run in runs]
+    if all(path.is_file() for path in of_patients):
+        content["patients"] = summarize_spread([read_json(path) for path in of_patients])
+        tables[" per patient"] = content["patients"]
+    write_json(plan.folder / KIND.summary_file, content)
+    for words, spread in tables.items():
+        header, rows = tabulate_spread(spread)
+        title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
+        log.table(title, header=header, rows=rows)
+    log.info(f"results: {plan.folder}")
+    return RunResult(plan.folder, content)
+
+
+def _write_predictions(plan: _Plan, runs: Sequence[Path]) -> None:
+    """Join the TEST predictions of all runs; in each repeat, each image stands once.
+
+    Raises:
+        RunError: An image was in TEST twice or was not, so the runs are not of one set.
+    """
+    header: list[str] = []
+    rows: list[list[str]] = []
+    for fold, run in zip(plan.folds, runs, strict=True):
+        table = read_csv(run / "predictions_test.csv")
+        header = list(table[0])
+        site = [] if fold.site is None else [fold.site]
+        own = [run.name, str(fold.repeat), str(fold.fold), *site]
+        rows += [[*row.values(), *own] for row in table]
+    more = ["run", "repeat", "fold", *(["site"] if plan.by_site else [])]
+    _check_each_once([dict(zip([*header, *more], row, strict=True)) for row in rows])
+    write_csv(plan.folder / "predictions_oof.csv", [*header, *more], rows=rows)
+
+
+def _check_each_once(rows: Sequence[Mapping[str, str]]) -> None:
+    seen = {(row["repeat"], row["image_id"]) for row in rows}
+    repeats = {row["repeat"] for row in rows}
+    if not len(seen) == len(rows) == len(repeats) * len({row["image_id"] for row in rows}):
+        raise RunError(
+            "the runs of this cross-validation do not test each image once: their data have "
+            "changed on the way; start it again."
+        )
+
+
+def _read_plan(folder: Path) -> _Plan:
+    content = read_json(folder / "cv.json")
+    try:
+        return _Plan(
+            folder=folder,
+            config=Config(**content["settings"]),
+            repeats=content["repeats"],
+            by_site=content["by_site"],
+            folds=tuple(_Fold(**entry) for entry in content["runs"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'cv.json'} was changed: {error} is not as written.") from error

@@ -1,0 +1,94 @@
+"""The report command: a run folder in, report.html, tables, model card and checklist out."""
+
+from pathlib import Path
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.evaluation.error_review import DOSSIER_NAME, READINGS, read_readings
+from medimg_baseline_cls.pipeline.steps.anonymous import (
+    PRIVATE_NAME,
+    SHARED_FOLDER,
+    load_pseudonyms,
+    write_anonymous,
+)
+from medimg_baseline_cls.pipeline.steps.run_gaps import describe_state, find_gaps
+from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.reporting.page.report_page import write_report
+from medimg_baseline_cls.utils.faults import ending_plainly
+from medimg_baseline_cls.utils.files import read_json
+from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run
+
+
+@ending_plainly(is_resumable=False)
+def report(
+    run: Path | str = "latest",
+    *,
+    output_dir: Path = Path("outputs"),
+    anonymous_ids: bool = False,
+) -> RunResult:
+    """Write report.html, tables/, model_card.md and checklist.md from what the run folder holds.
+
+    Args:
+        run: a run folder, or "latest".
+        output_dir: where `latest` is looked up.
+        anonymous_ids: show pseudonyms instead of file names and patients, and write tables to
+            share into anonymous/; so does the setting of this name.
+
+    Raises:
+        RunError: the folder is not a run, or another process writes to it.
+    """
+    run_dir = find_run(run, output_dir)
+    log = open_log(run_dir / "log.txt")
+    if str(run) == LATEST:
+        log.info(f"latest: {run_dir}")
+    with hold_run(run_dir, command="report", log=log):
+        return _report(run_dir, log, anonymous_ids=anonymous_ids)
+
+
+def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
+    stays_anonymous = _is_anonymous(run_dir)
+    pseudonyms = load_pseudonyms() if anonymous_ids or stays_anonymous else None
+    if pseudonyms is not None:
+        write_anonymous(run_dir, pseudonyms)
+    gaps = find_gaps(run_dir)
+    # Last of all: with the page the run is complete.
+    with parsing(lambda _: _refuse_contents(run_dir)):
+        page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
+    if pseudonyms is not None:
+        log.info(
+            f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
+        )
+        if not stays_anonymous:
+            log.info(
+                "this report shows pseudonyms; panels in gradcam/ show real names unless "
+                "explain had --anonymous-ids"
+            )
+    _note_odd_readings(run_dir, log)
+    for warning in (*gaps.values(), *filter(None, [describe_state(run_dir)])):
+        log.warn(warning)
+    log.info(f"report: {page}")
+    return RunResult(run_dir, {"report": str(page)})
+
+
+def _refuse_contents(run_dir: Path) -> RunError:
+    return RunError(
+        f"the report of {run_dir} cannot be made from what its files contain: if one of them was "
+        "edited, restore it or run `medimg evaluate` again; if not, this is a mistake of medimg."
+    )
+
+
+def _note_odd_readings(run_dir: Path, log: RunLog) -> None:
+    """Say once which words of the reader's column are none of the known ones."""
+    words = {reading["reader"].strip() for reading in read_readings(run_dir).values()}
+    odd = sorted(word for word in words if word and word.lower() not in READINGS)
+    if odd:
+        log.info(
+            f"{DOSSIER_NAME}: {', '.join(map(repr, odd[:5]))} in the column reader is none of "
+            f"{', '.join(READINGS)}; it is kept as it is"
+        )
+
+
+def _is_anonymous(run_dir: Path) -> bool:
+    path = run_dir / "config.json"
+    return path.is_file() and read_json(path).get("anonymous_ids") is True

@@ -1,0 +1,248 @@
+"""The same run from several seeds: ordinary runs on one split, their spread and their ensemble.
+
+seeds.json names the runs, in OUTPUT_DIR/seeds/<project>_<date-time>/. Each is made as
+`medimg run` would. The split is that of the first seed for all of them, so that they differ in
+nothing but the training. A stopped sweep goes on run by run and ends with the same figures.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.evaluation.aligned_models import ScoredModel, align_models
+from medimg_baseline_cls.evaluation.operating_points import choose_thresholds, write_thresholds
+from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
+from medimg_baseline_cls.evaluation.resampling import Resampling
+from medimg_baseline_cls.evaluation.seed_summary import (
+    average_predictions,
+    summarize_seeds,
+    tabulate_seeds,
+)
+from medimg_baseline_cls.evaluation.split_summary import Summary, headline, summarize_predictions
+from medimg_baseline_cls.pipeline.commands.compare import ENSEMBLE, read_model
+from medimg_baseline_cls.pipeline.commands.run import finish
+from medimg_baseline_cls.pipeline.steps.intervals import resample_summaries
+from medimg_baseline_cls.pipeline.steps.listing import require_outside_data
+from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.pipeline.sweep import (
+    SweepKind,
+    SweepRun,
+    do_runs,
+    find_sweep,
+    is_in_one_process,
+    naming_sweep,
+)
+from medimg_baseline_cls.plots import draw_evaluation
+from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.faults import ending_plainly
+from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
+from medimg_baseline_cls.utils.locks import hold_folder
+from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.runs import create_run_folder, name_seed
+
+KIND = SweepKind(name="sweep of seeds", room="seeds", resume="medimg run --resume")
+
+
+@dataclass(frozen=True, slots=True)
+class _SeedRun:
+    """One run of a sweep; `run` is its folder, once it has one."""
+
+    seed: int
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The content of seeds.json, and where it lies."""
+
+    folder: Path
+    config: Config
+    runs: tuple[_SeedRun, ...]
+
+    def write(self) -> None:
+        """Write seeds.json."""
+        content = {
+            "runs": [asdict(run) for run in self.runs],
+            "settings": config_to_dict(self.config),
+        }
+        write_json(self.folder / KIND.plan_file, content)
+
+    def with_run(self, number: int, run: Path) -> "_Plan":
+        """Return the plan in which one seed has its run folder."""
+        runs = list(self.runs)
+        runs[number] = replace(runs[number], run=run.as_posix())
+        return replace(self, runs=tuple(runs))
+
+
+@ending_plainly(is_resumable=True)
+def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
+    """Train, evaluate, explain and report from each seed; summarise, and join the networks.
+
+    Args:
+        config: every setting; `split_seed` is the first seed where it is not set.
+        seeds: two or more, each once.
+
+    Returns:
+        The folder of the sweep and the content of seeds_summary.json.
+
+    Raises:
+        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
+    """
+    _check_request(config, seeds)
+    require_outside_data(config)
+    if config.split_seed is None:
+        config = replace(config, split_seed=seeds[0])
+    folder = create_run_folder(config.output_dir, config.project, room=KIND.room)
+    plan = _Plan(folder, config, tuple(_SeedRun(seed) for seed in seeds))
+    plan.write()
+    return _go_on(plan)
+
+
+@ending_plainly(is_resumable=True)
+def resume_seeds(
+    sweep: Path | str | None = None, *, output_dir: Path = Path("outputs")
+) -> RunResult:
+    """Go on with a sweep of seeds: what is finished is kept, the rest is done.
+
+    Args:
+        sweep: its folder; None takes the newest unfinished one under `output_dir`.
+        output_dir: where sweeps are looked for.
+
+    Raises:
+        RunError: there is none, or its files were changed.
+    """
+    return _go_on(_read_plan(find_sweep(sweep, output_dir, kind=KIND)))
+
+
+def _check_request(config: Config, seeds: Sequence[int]) -> None:
+    mistakes: list[str] = []
+    if len(seeds) < 2 or len(set(seeds)) < len(seeds):
+        given = " ".join(map(str, seeds))
+        mistakes.append(f"seeds = {given}: expected two or more different ones, such as 0 1 2.")
+    if config.seed != 0:
+        mistakes.append("seeds sets seed itself: leave it out.")
+    if not is_in_one_process():
+        mistakes.append("seeds trains its runs in one process: start it without torchrun.")
+    if mistakes:
+        raise ConfigError(*mistakes)
+    for seed in seeds:
+        replace(config, seed=seed)  # out of range: refused before anything is trained
+
+
+def _go_on(plan: _Plan) -> RunResult:
+    """Do what is left of a sweep, then summarise it."""
+    log = open_log(plan.folder / "log.txt")
+    with hold_folder(plan.folder, command=KIND.command, log=log):
+        return _do_rest(plan, log=log)
+
+
+def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
+    def note(number: int, run: Path) -> None:
+        nonlocal plan
+        plan = plan.with_run(number, run)
+        plan.write()
+
+    steps = [SweepRun(_seed_config(plan, entry.seed), f"seed {entry.seed}") for entry in plan.runs]
+    runs = do_runs(plan.folder, steps, kind=KIND, log=log, note=note)
+    with naming_sweep(plan.folder, steps, kind=KIND):
+        for run in runs:
+            finish(run)
+        return _summarize(plan, runs, log=log)
+
+
+def _seed_config(plan: _Plan, seed: int) -> Config:
+    """Return the settings of a seed's run, whose project says which run of what it is."""
+    stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
+    project = name_seed(plan.config.project, stamp=stamp, seed=seed)
+    return replace(plan.config, project=project, seed=seed)
+
+
+def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
+    """Write the ensemble and seeds_summary.json, and print the table."""
+    models = [read_model(run, f"seed {s.seed}") for run, s in zip(runs, plan.runs, strict=True)]
+    resampling = Resampling(plan.config.num_resamples, plan.config.seed)
+    summaries = [read_json(run / "test_summary.json") for run in runs]
+    content = summarize_seeds(summaries, models, resampling=resampling)
+    ensemble = _write_ensemble(plan, runs, models=models)
+    content |= {
+        "split_seed": plan.config.split_seed,
+        "ensemble": {"folder": ENSEMBLE, "headline": headline(ensemble)},
+        "runs": [
+            asdict(entry) | {"headline": headline(summary)}
+            for entry, summary in zip(plan.runs, summaries, strict=True)
+        ],
+    }
+    write_json(plan.folder / KIND.summary_file, content)
+    header, rows = tabulate_seeds(content, ensemble)
+    title = f"TEST over {len(runs)} seeds, and their ensemble (thresholds from VAL)"
+    log.table(title, header=header, rows=rows)
+    log.info(f"results: {plan.folder}")
+    return RunResult(plan.folder, content)
+
+
+def _write_ensemble(plan: _Plan, runs: Sequence[Path], *, models: Sequence[ScoredModel]) -> Summary:
+    """Write the mean of the networks as one more evaluated model; return its TEST summary.
+
+    The files are those of a run folder; the checkpoint in thresholds.json is the sha256 of the
+    runs' checkpoints, one line each.
+    """
+    folder = plan.folder / ENSEMBLE
+    folder.mkdir(exist_ok=True)
+    val, test = (_write_mean(folder, runs, models=models, split=split) for split in ("val", "test"))
+    positive_class = models[0].positive_class
+    thresholds = choose_thresholds(
+        val, classes=models[0].classes, target_sensitivity=plan.config.target_sensitivity
+    )
+    checkpoints = "".join(f"{sha256_file(run / 'best.pt')}\n" for run in runs)
+    write_thresholds(
+        folder / "thresholds.json",
+        thresholds,
+        positive_class=positive_class,
+        predictions_sha256=sha256_file(folder / "predictions_val.csv"),
+        checkpoint_sha256=hashlib.sha256(checkpoints.encode()).hexdigest(),
+    )
+    summaries = {
+        part.split: summarize_predictions(part, thresholds, positive_class=positive_class)
+        for part in (val, test)
+    }
+    summaries = resample_summaries(plan.config, summaries, parts=(val, test))
+    for name, summary in summaries.items():
+        write_json(folder / f"{name}_summary.json", summary)
+    draw_evaluation(
+        (val, test), folder / "figures", thresholds=thresholds, positive_class=positive_class
+    )
+    return summaries["test"]
+
+
+def _write_mean(
+    folder: Path, runs: Sequence[Path], *, models: Sequence[ScoredModel], split: str
+) -> Predictions:
+    """Write the mean predictions of one split, and return what the file reads back to.
+
+    Raises:
+        RunError: the runs do not have the same images.
+    """
+    name, task = f"predictions_{split}.csv", models[0].test.task
+    parts = [
+        replace(model, test=read_predictions(run / name, split=split, task=task), digests={})
+        for run, model in zip(runs, models, strict=True)
+    ]
+    write_predictions(folder / name, average_predictions([m.test for m in align_models(parts)]))
+    return read_predictions(folder / name, split=split, task=task)
+
+
+def _read_plan(folder: Path) -> _Plan:
+    content = read_json(folder / KIND.plan_file)
+    try:
+        return _Plan(
+            folder=folder,
+            config=Config(**content["settings"]),
+            runs=tuple(_SeedRun(**entry) for entry in content["runs"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder / KIND.plan_file} was changed: {error} is not as written."
+        ) from error

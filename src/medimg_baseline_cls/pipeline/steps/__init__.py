@@ -1,0 +1,1 @@
+"""What the commands are made of: each step needs the settings or several rooms."""

@@ -1,0 +1,203 @@
+"""Calibration, recalibration, prevalence and decision curve of an evaluated run, into its folder.
+
+Turns the predictions of VAL and TEST into calibration.json, calibration_curve.csv,
+recalibration.json, prevalence.json, decision_curve.csv and two figures. What is fitted or
+chosen here is so on VAL alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medimg_baseline_cls.evaluation.operating_points import Thresholds
+from medimg_baseline_cls.evaluation.prediction_files import select_known
+from medimg_baseline_cls.evaluation.recalibration import carry_thresholds, fit_on_val, warn_of_maps
+from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part
+from medimg_baseline_cls.evaluation.split_summary import evaluated_classes
+from medimg_baseline_cls.pipeline.steps.prevalence import describe_prevalence
+from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.plots.calibration import draw_calibration
+from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
+from medimg_baseline_cls.schema import Predictions, Split
+from medimg_baseline_cls.statistics.bootstrap import Weights
+from medimg_baseline_cls.statistics.calibration import describe_bins, describe_calibration
+from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_decision_curve
+from medimg_baseline_cls.statistics.recalibration import (
+    METHODS,
+    Recalibration,
+)
+from medimg_baseline_cls.utils.files import sha256_file, write_csv, write_json
+
+Content = dict[str, Any]
+_CURVE = ("split", "class", "num_images", "mean_probability", "share", "lower", "upper")
+_DECISION = ("split", "class", "threshold", "net_benefit", "lower", "upper", "treat_all")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One class of one split: its outcomes, probabilities, and resamples of its patients."""
+
+    split: str
+    name: str
+    truth: Any
+    scores: Any
+    weights: Weights
+
+
+def write_calibration(
+    session: Session,
+    parts: Sequence[Predictions],
+    *,
+    split: Split,
+    thresholds: Thresholds,
+    positive_class: str | None,
+) -> None:
+    """Judge the probabilities of VAL and TEST and write what was found.
+
+    Args:
+        session: the open run.
+        parts: the predictions of VAL and of TEST.
+        split: every image of the run, for the prevalence of TRAIN.
+        thresholds: the operating points, from VAL.
+        positive_class: of two classes; None judges each class against the rest.
+    """
+    run_dir, seed = session.run_dir, session.config.seed
+    classes = evaluated_classes(parts[0].class_names, positive_class)
+    judged = list(_list_judged(session, parts, classes=classes))
+    found: dict[str, Content] = {part.split: {} for part in parts}
+    for item in judged:
+        found[item.split][item.name] = describe_calibration(
+            item.truth, item.scores, weights=item.weights, seed=seed
+        )
+    maps = fit_maps(judged)
+    write_json(run_dir / "calibration.json", found)
+    _write_curve(run_dir / "calibration_curve.csv", found)
+    write_json(
+        run_dir / "recalibration.json",
+        {
+            "fitted_on": "val",
+            "predictions_val_sha256": sha256_file(run_dir / "predictions_val.csv"),
+            "warnings": warn_of_classes(judged, maps, part=parts[0]),
+            "classes": _describe_maps(judged, maps, thresholds=thresholds, seed=seed),
+        },
+    )
+    write_json(
+        run_dir / "prevalence.json",
+        describe_prevalence(session.config, parts, split=split, thresholds=thresholds),
+    )
+    curves = {
+        (j.split, j.name): draw_decision_curve(j.truth, j.scores, weights=j.weights) for j in judged
+    }
+    _write_decision(run_dir / "decision_curve.csv", curves)
+    figures = run_dir / "figures"
+    after = {
+        method: {
+            j.name: describe_bins(j.truth, maps[j.name][method].apply(j.scores))
+            for j in judged
+            if j.split == "test" and method in maps[j.name]
+        }
+        for method in METHODS
+    }
+    draw_calibration(figures / "calibration.png", found, scores=parts[-1], after=after)
+    draw_decision_curves(
+        figures / "decision_curve.png",
+        {name: curve for (place, name), curve in curves.items() if place == "test"},
+    )
+
+
+def fit_maps(judged: Sequence[Judged]) -> dict[str, dict[str, Recalibration]]:
+    """Fit every recalibration of every class on VAL; those that are undefined are left out."""
+    maps: dict[str, dict[str, Recalibration]] = {item.name: {} for item in judged}
+    for item in judged:
+        for method in METHODS if item.split == "val" else ():
+            fitted = fit_on_val(method, split=item.split, truth=item.truth, scores=item.scores)
+            if fitted is not None:
+                maps[item.name][method] = fitted
+    return maps
+
+
+def warn_of_classes(
+    judged: Sequence[Judged], maps: Mapping[str, Mapping[str, Recalibration]], *, part: Predictions
+) -> Content:
+    """Return a warning of each class whose maps VAL hardly determines."""
+    content: Content = {}
+    for item in judged:
+        if item.split != "val" or not maps[item.name]:
+            continue
+        others = [name for name in part.class_names if name != item.name]
+        is_binary = len(others) == 1 and part.task != "multilabel"
+        other = others[0] if is_binary else f"non-{item.name}"
+        found = warn_of_maps(item.truth, item.scores, name=item.name, other=other)
+        if found is not None:
+            content[item.name] = found
+    return content
+
+
+def _list_judged(
+    session: Session, parts: Sequence[Predictions], *, classes: Sequence[str]
+) -> Iterator[Judged]:
+    resampling = Resampling(session.config.num_resamples, session.config.seed)
+    for part in parts:
+        weights = draw_part(part, resampling)
+        for name in classes:
+            truth, scores = select_known(part, name)
+            if len(truth):
+                own = weights[:, part.known(name)]
+                # A resample of findings may miss every image where this one is known.
+                yield Judged(part.split, name, truth, scores, own[own.any(axis=1)])
+
+
+def _describe_maps(
+    judged: Sequence[Judged],
+    maps: Mapping[str, Mapping[str, Recalibration]],
+    *,
+    thresholds: Thresholds,
+    seed: int,
+) -> Content:
+    """Return each map with its carried thresholds, and the calibration before and after it."""
+    content: Content = {name: {"before": {}} for name in maps}
+    for name, fitted in maps.items():
+        for method, recalibration in fitted.items():
+            content[name][method] = {
+                "score_space": method,
+                "parameters": dict(recalibration.parameters),
+                "thresholds": {
+                    point.rule: {"threshold": point.value}
+                    for point in carry_thresholds(recalibration, thresholds.get(name, ()))
+                },
+            }
+    for item in judged:
+        content[item.name]["before"][item.split] = _brief(item, item.scores, seed=seed)
+        for method, recalibration in maps[item.name].items():
+            scores = recalibration.apply(item.scores)
+            content[item.name][method][item.split] = _brief(item, scores, seed=seed)
+    return content
+
+
+def _brief(item: Judged, scores: Any, *, seed: int) -> Content:
+    """Return the calibration of some scores without the curve."""
+    found = describe_calibration(item.truth, scores, weights=item.weights, seed=seed)
+    shown = ("slope", "intercept", "intercept_at_slope_1", "ece_equal_mass", "log_loss")
+    return {name: found[name] for name in shown} | {"brier": {"value": found["brier"]["value"]}}
+
+
+def _write_curve(path: Path, found: Mapping[str, Content]) -> None:
+    rows = [
+        (split, name, b["num_images"], b["mean_probability"], b["share"]["value"], *ends)
+        for split, classes in found.items()
+        for name, content in classes.items()
+        for b in content["bins"]
+        for ends in [b["share"]["interval"]]
+    ]
+    write_csv(path, _CURVE, rows=rows)
+
+
+def _write_decision(path: Path, curves: Mapping[tuple[str, str], DecisionCurve]) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for (split, name), curve in curves.items():
+        columns = (curve.thresholds, curve.net_benefit, curve.lower, curve.upper, curve.treat_all)
+        rows += [(split, name, *line) for line in np.stack(columns, axis=1).tolist()]
+    write_csv(path, _DECISION, rows=rows)

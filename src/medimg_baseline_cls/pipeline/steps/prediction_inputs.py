@@ -1,0 +1,83 @@
+"""The images that a prediction is asked for: files, folders and patterns."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from medimg_baseline_cls.data.folders.masks import find_companions
+from medimg_baseline_cls.data.folders.split_folders import is_system_name
+from medimg_baseline_cls.data.read import SUFFIXES, FileSorter
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.own_output import OwnFolders, require_foreign
+
+_NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
+
+
+def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]:
+    """Return the image files that paths, folders and patterns name, in order, each once.
+
+    Args:
+        paths: a file that is named is always taken; of folders and patterns, the images.
+        sorter: finds the images, and knows afterwards what was left out.
+
+    Raises:
+        DataError: a path names nothing, or no image.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not str(path).strip():
+            raise DataError("a path is empty: name an image file, a folder or a pattern.")
+        matches = _expand(Path(path), sorter)
+        if not matches:
+            is_there = Path(path).exists() or glob.has_magic(str(path))
+            found_instead = "names no image" if is_there else "is not there"
+            if num_own := sorter.left_out["written by medimg"]:
+                found_instead += f" ({num_own} files that medimg has written are left out)"
+            raise DataError(
+                f"{path} {found_instead}: expected a file, a folder that holds some, or a "
+                f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
+            )
+        found.update(dict.fromkeys(matches))
+    if not found:
+        raise DataError("no path was given: name image files, folders or patterns.")
+    return list(found)
+
+
+def _expand(path: Path, sorter: FileSorter) -> list[Path]:
+    if path.suffix.lower() in _NO_IMAGES:
+        raise DataError(
+            f"{path} is no image: predict takes image files, folders or patterns in quotes, and no "
+            "table or .npz file; name the folder of its images."
+        )
+    root = path if path.exists() else _fixed_part(path)
+    require_foreign(root)
+    if path.is_file():
+        return [path]
+    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    own = OwnFolders(root)
+    images = sorted(p for p in found if _is_input(p, own, sorter=sorter))
+    if companions := _find_companions(images, root=root):
+        sorter.left_out["masks or other companions"] += len(companions)
+    return [image for image in images if image not in companions]
+
+
+def _find_companions(images: Sequence[Path], *, root: Path) -> set[Path]:
+    """Return the masks of other images that were found; one that is named itself is scored."""
+    # As below a class: there the folders masks/ and images/ are beside one another.
+    by_name = {f"x/{image.relative_to(root).as_posix()}": image for image in images}
+    return {by_name[name] for name in find_companions(list(by_name), depth=1).paths}
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folder that a pattern names before its first wildcard."""
+    return next(folder for folder in pattern.parents if not glob.has_magic(str(folder)))
+
+
+def _is_input(path: Path, own: OwnFolders, *, sorter: FileSorter) -> bool:
+    """Return whether a file that was found is an image, and not one that was written here."""
+    if not path.is_file() or is_system_name(path.name):
+        return False
+    if own.has(path):
+        sorter.left_out["written by medimg"] += 1
+        return False
+    return sorter.is_image(path)

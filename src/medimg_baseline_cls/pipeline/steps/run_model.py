@@ -1,0 +1,138 @@
+"""A run's checkpoint as a network on the run's device, and what that network says of images."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader, to_unit_range
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.evaluation.inference import (
+    INFERENCE_BATCH_SIZE,
+    activation_of,
+    predict_probabilities,
+)
+from medimg_baseline_cls.models.build import build_model, rebuild_model
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.steps.listing import find_root
+from medimg_baseline_cls.pipeline.steps.prepare import pixel_settings
+from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
+from medimg_baseline_cls.schema import Task
+from medimg_baseline_cls.training.checkpoint import read_best
+from medimg_baseline_cls.training.history import read_history
+from medimg_baseline_cls.utils.files import read_json, sha256_file
+
+
+def build_network(config: Config, num_classes: int) -> Classifier:
+    """Return the network of the settings, before its training.
+
+    Raises:
+        ModelError: name, image size, CAM layer or weights do not fit, or cannot be had.
+    """
+    return build_model(
+        config.arch,
+        num_classes=num_classes,
+        seed=config.seed,
+        image_size=config.image_size,
+        pretrained=config.pretrained,
+        weights=config.weights,
+        cam_layer=config.cam_layer,
+    )
+
+
+def try_network(config: Config) -> Classifier | None:
+    """Build the network for two classes, so that what does not fit shows before any decoding.
+
+    None where there is no data folder: that is said first.
+
+    Raises:
+        ModelError: as `build_network`.
+    """
+    return build_network(config, 2) if find_root(config).exists() else None
+
+
+def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, Any]]:
+    """Return the network of a checkpoint of the run, in eval mode, and the checkpoint itself.
+
+    Args:
+        session: the open run.
+        name: "best.pt" or "best_head.pt".
+
+    Raises:
+        TrainingError: the run has no such checkpoint, or it is damaged or of another epoch.
+        RunError: the checkpoint is not of this run.
+    """
+    path, history = session.run_dir / name, read_history(session.run_dir)
+    stage = "head" if name == "best_head.pt" else None
+    checkpoint = read_best(path, row=None if history is None else history.best(stage))
+    _require_own(session, checkpoint, path=path)
+    model = rebuild_model(checkpoint["description"], checkpoint["model"], source=str(path))
+    # As in training, so that both compute the same bits.
+    model.to(device=session.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return model.eval(), checkpoint
+
+
+def _require_own(session: Session, checkpoint: Mapping[str, Any], *, path: Path) -> None:
+    """Refuse a checkpoint that was trained on other data, or as something else.
+
+    What a file of an earlier version does not have is not compared.
+
+    Raises:
+        RunError: config.json and the checkpoint differ in what both must share.
+    """
+    provenance = read_provenance(session.run_dir)
+    names = ("class_names", "task", "positive_class", "split_sha256")
+    settings = {
+        **{name: provenance.get(name) for name in names},
+        **asdict(pixel_settings(session.config, provenance["color"])),
+        "arch": session.config.arch,
+    }
+    trained = {**checkpoint, **checkpoint.get("pixels", {}), **checkpoint["description"]}
+    for name, value in settings.items():
+        if None not in (value, trained.get(name)) and value != trained[name]:
+            raise RunError(
+                f"{path} was trained with {name} = {_show(trained[name])}, but config.json says "
+                f"{_show(value)}: restore the file that was changed; nothing was scored."
+            )
+
+
+def _show(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def score_images(
+    session: Session, model: Classifier, *, images: ImageSet, task: Task
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return (rows, probabilities) of a set of images by the one inference path."""
+    loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
+    return predict_probabilities(
+        model,
+        loader.ordered(),
+        to_unit_range=to_unit_range,
+        device=session.device,
+        precision=session.precision,
+        activation=activation_of(task),
+    )
+
+
+def warn_of_checkpoint(session: Session, consequence: str) -> None:
+    """Say so where best.pt is not the network whose evaluation stands in the run folder.
+
+    Nothing is refused: TEST is not scored by it.
+
+    Args:
+        session: the open run.
+        consequence: what that means for the command, as a clause.
+    """
+    path = session.run_dir / "thresholds.json"
+    evaluated = read_json(path).get("checkpoint_sha256") if path.is_file() else None
+    if evaluated and evaluated != sha256_file(session.run_dir / "best.pt"):
+        session.log.warn(
+            f"best.pt is no longer the checkpoint that was evaluated: {consequence}; "
+            "`medimg evaluate` names what has changed."
+        )

@@ -1,0 +1,208 @@
+"""What every command needs before its first step: device, precision, run folder, log.
+
+A run folder is opened either new (`open_session`) or again (`reopen_session`); in both
+cases the settings come from one Config, and what the first stages inferred from the data
+(classes, colour, weights) stands in config.json under "provenance".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from medimg_baseline_cls.config import Config, build_config, config_to_dict
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.utils.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    make_accelerator,
+    tune_allocator,
+)
+from medimg_baseline_cls.utils.distributed import is_any, noticing_lost_processes, wait_for_all
+from medimg_baseline_cls.utils.files import read_json, write_json
+from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
+from medimg_baseline_cls.utils.runs import LATEST, create_run_folder, find_run
+
+_STARTED_IN = "started_in"
+_PLACES = ("data_dir", "manifest", "output_dir", "cache_dir", "weights")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a command returns: where its files lie, and the figures it printed.
+
+    Attributes:
+        run_dir: the run folder.
+        summary: the content of the JSON file that the command wrote, if any.
+        outdated: files of a complete run that show earlier results now.
+    """
+
+    run_dir: Path
+    summary: Mapping[str, Any]
+    outdated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open run folder on a device."""
+
+    config: Config
+    run_dir: Path
+    accelerator: Accelerator
+    precision: Precision
+    log: RunLog
+    is_alone: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device that models and batches are moved to."""
+        return self.accelerator.device
+
+    @property
+    def is_main(self) -> bool:
+        """Return whether this process writes files (rank 0)."""
+        return self.accelerator.is_main_process
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Return (rank, number of processes) among those that work together."""
+        if self.is_alone:
+            return 0, 1
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+    @property
+    def cache_dir(self) -> Path:
+        """Return the folder of decoded pixels, shared by all runs of one output folder."""
+        run_dir = self.run_dir.resolve()
+        is_at_home = run_dir.parent.name == "runs"
+        home = run_dir.parents[1] if is_at_home else self.config.output_dir
+        return self.config.cache_dir or home / "cache"
+
+
+def open_session(config: Config) -> Session:
+    """Make a new run folder (on rank 0 alone) and open it."""
+    accelerator, precision = _open_device(config)
+    box: list[Path | None] = [None]
+    with noticing_lost_processes(accelerator):
+        wait_for_all(accelerator)
+        if accelerator.is_main_process:
+            box[0] = create_run_folder(config.output_dir, config.project)
+        broadcast_object_list(box)
+        assert box[0] is not None
+        is_shared = not is_any(not box[0].is_dir(), accelerator)
+    if not is_shared:
+        raise RunError(
+            f"not every process of this run sees {box[0]}: set output_dir to a folder that all "
+            f"machines share."
+        )
+    return _open(config, box[0], accelerator=accelerator, precision=precision, is_alone=False)
+
+
+def reopen_session(
+    run: Path | str, *, output_dir: Path = Path("outputs"), is_alone: bool = True
+) -> Session:
+    """Open an existing run folder with the settings that it remembers.
+
+    Args:
+        run: a run folder or "latest".
+        output_dir: where `latest` is looked up.
+        is_alone: this process works by itself, even where torchrun has started several.
+
+    Raises:
+        RunError: `run` is not a run folder.
+    """
+    run_dir = find_run(run, output_dir)
+    config = _find_again(build_config(run_dir / "config.json"), run_dir)
+    accelerator, precision = _open_device(config)
+    if not is_alone:
+        with noticing_lost_processes(accelerator, run_dir):
+            wait_for_all(accelerator)
+    session = _open(
+        config, run_dir, accelerator=accelerator, precision=precision, is_alone=is_alone
+    )
+    if str(run) == LATEST:
+        session.log.info(f"latest: {run_dir}")
+    return session
+
+
+def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:
+    """Write config.json: every setting, and what was inferred from the data."""
+    here = {_STARTED_IN: Path.cwd().as_posix()}
+    settings = config_to_dict(session.config) | {"provenance": {**provenance, **here}}
+    write_json(session.run_dir / "config.json", settings)
+
+
+def read_provenance(run_dir: Path) -> dict[str, Any]:
+    """Return what the first stages inferred: classes, colour, split strategy, weights."""
+    settings = read_json(run_dir / "config.json")
+    if not isinstance(settings.get("provenance"), dict):
+        raise RunError(
+            f"{run_dir / 'config.json'} has no provenance: the run stopped before its data "
+            f"were prepared; start it again with `medimg train --config {run_dir}/config.json`."
+        )
+    return cast(dict[str, Any], settings["provenance"])
+
+
+def find_started_in(run_dir: Path) -> Path | None:
+    """Return the folder of the command that started a run; None where config.json lacks it."""
+    provenance = read_json(run_dir / "config.json").get("provenance")
+    place = provenance.get(_STARTED_IN) if isinstance(provenance, dict) else None
+    return Path(place) if isinstance(place, str) else None
+
+
+def _find_again(config: Config, run_dir: Path) -> Config:
+    """Return the settings with relative paths as they were meant where the run was started.
+
+    What is not there any more is looked for from here: a project may have been moved as a whole.
+    """
+    started_in = find_started_in(run_dir)
+    if started_in is None:
+        return config
+    found: dict[str, Path] = {}
+    for name in _PLACES:
+        place: Path | None = getattr(config, name)
+        if place is None or place.is_absolute():
+            continue
+        there = started_in / place
+        if there.exists() or not place.exists():
+            found[name] = there
+    return replace(config, **found)
+
+
+def count_threads(session: Session) -> int | None:
+    """Return the threads that training computes with, for config.json; None on a GPU."""
+    return torch.get_num_threads() if session.device.type == "cpu" else None
+
+
+def warn_of_threads(session: Session) -> None:
+    """Warn where a run was trained on a CPU with another number of threads than now."""
+    trained, now = read_provenance(session.run_dir).get("num_threads"), count_threads(session)
+    if trained and now and trained != now:
+        session.log.warn(
+            f"this run was trained with {trained} CPU threads, but {now} are used now: results can "
+            f"differ in their last digits; set OMP_NUM_THREADS={trained} to get the same ones"
+        )
+
+
+def _open_device(config: Config) -> tuple[Accelerator, Precision]:
+    tune_allocator()
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    return make_accelerator(device, precision), precision
+
+
+def _open(
+    config: Config,
+    run_dir: Path,
+    *,
+    accelerator: Accelerator,
+    precision: Precision,
+    is_alone: bool,
+) -> Session:
+    log = open_log(run_dir / "log.txt") if accelerator.is_main_process else SILENT
+    return Session(config, run_dir, accelerator, precision, log, is_alone)

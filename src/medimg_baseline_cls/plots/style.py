@@ -1,0 +1,177 @@
+"""The one style of every figure: colours, marks, type sizes, and how a figure is written.
+
+Colours are those of Okabe and Ito, which all common colour blindnesses tell apart; what
+has a colour has a line style or a mark too, so that a grey print still reads.
+"""
+
+import re
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from medimg_baseline_cls.utils.files import write_bytes_atomic
+from medimg_baseline_cls.utils.own_output import SOFTWARE
+from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.visible import show_hidden
+
+DPI = 200
+_COMPRESSION = 3  # of 9: the higher ones take seconds on films and save little
+WIDE = 9.0
+SQUARE = 4.7
+
+INK = "#222222"
+MUTED = "#6b6f76"
+FAINT = "#c9ccd1"
+PALE = "#eceef1"
+BLUE = "#0072b2"
+ORANGE = "#e69f00"
+GREEN = "#009e73"
+PURPLE = "#aa4499"
+
+# The positive class, or the class that a panel is about, against the others.
+POSITIVE = "#d55e00"
+NEGATIVE = "#5b8db8"
+
+SPLIT_COLORS = {"train": MUTED, "val": ORANGE, "test": BLUE}
+SPLIT_LINES: dict[str, Any] = {"train": ":", "val": (0, (4, 1.6)), "test": "-"}
+CLASS_COLORS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#222222",
+    "#a6761d",
+)
+CLASS_LINES: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1.2)))
+RULE_MARKS = {"max_f1": "o", "target_sensitivity": "^", "default": "s"}
+RULE_LINES: dict[str, Any] = {
+    "max_f1": "-",
+    "target_sensitivity": (0, (4, 2)),
+    "default": (0, (1, 1.6)),
+}
+
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.fontsize": 8.0,
+    "legend.frameon": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "white",
+    "legend.fancybox": False,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "figure.dpi": DPI,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.07,
+    "axes.facecolor": "white",
+    # A dollar sign in a class name is a dollar sign.
+    "text.parse_math": False,
+    # Text stays text, for the hands of a journal; the same figure has the same bytes.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "medimg",
+}
+_NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+@contextmanager
+def drawing(path: Path, *, width: float, height: float) -> Generator[Figure, None, None]:
+    """Open a figure in the house style that is written as PNG and SVG when the block ends.
+
+    Args:
+        path: the PNG; the SVG lies beside it. Older ones are replaced, or kept if the drawing
+            fails.
+        width: in inches at `DPI`.
+        height: in inches.
+    """
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes, and that is enough.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        yield figure
+        # `savefig` would draw everything twice, once for the layout alone.
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # (height, width, 3)
+        drawn = _encode_svg(figure)
+    write_bytes_atomic(path, _encode_png(pixels))
+    write_bytes_atomic(path.with_suffix(".svg"), drawn)
+
+
+def span_unit_square(axes: Axes) -> None:
+    """Show [0, 1] on both axes, equally long, with room for marks on the border."""
+    axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), aspect="equal")
+    ticks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+
+
+def shorten(text: str, length: int) -> str:
+    """Return a name as a figure shows it: nothing hidden, at most this long, the middle left out.
+
+    >>> shorten("atelectasis", 20), shorten("pleural_thickening", 9)
+    ('atelectasis', 'pleu…ning')
+    """
+    text = show_hidden(text)
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return text[: length - 1 - tail] + "…" + text[len(text) - tail :]
+
+
+def number_text(value: float | None) -> str:
+    """Return a figure with three decimals, or a dash where it is undefined."""
+    return say_score(value)
+
+
+def _encode_svg(figure: Figure) -> bytes:
+    """Return the figure as it was laid out for the PNG; without a date."""
+    figure.set_layout_engine("none")
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return _NO_XML.sub("\ufffd", text.getvalue()).encode("utf-8")
+
+
+def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a PNG, with a single channel where there is no colour: films compress slowly."""
+    is_grey = bool((pixels == pixels[:, :, :1]).all())
+    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if is_grey else pixels))
+    data = BytesIO()
+    note = PngInfo()
+    note.add_text("Software", SOFTWARE)
+    image.save(data, format="png", compress_level=_COMPRESSION, dpi=(DPI, DPI), pnginfo=note)
+    return data.getvalue()

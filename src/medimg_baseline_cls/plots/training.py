@@ -1,0 +1,110 @@
+"""Draws history.csv: loss, AP and AUROC over both stages, the best epoch marked."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from medimg_baseline_cls.plots.style import FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, WIDE, drawing
+from medimg_baseline_cls.utils.quantities import say_score
+
+STAGE_NAMES = {"head": "head only", "finetune": "fine-tuning"}
+
+History = Sequence[Mapping[str, str | float | None]]
+
+
+def draw_training_curves(history: History, path: Path) -> None:
+    """Draw losses on the left, AP and AUROC of VAL on the right.
+
+    Args:
+        history: rows of history.csv (stage, epoch, train_loss, val_loss, val_ap, val_auroc);
+            empty cells are gaps.
+        path: the PNG, rewritten now and then.
+    """
+    best = find_best_epoch(history)
+    with drawing(path, width=WIDE, height=3.6) as figure:
+        losses, scores = figure.subplots(1, 2)
+        _plot(losses, history, column="train_loss", label="TRAIN loss", color=MUTED, mark="s")
+        _plot(losses, history, column="val_loss", label="VAL loss", color=ORANGE, mark="o")
+        _plot(scores, history, column="val_ap", label="VAL AP", color=GREEN, mark="o")
+        _plot(scores, history, column="val_auroc", label="VAL AUROC", color=PURPLE, mark="^")
+        losses.set(ylabel="Loss")
+        scores.set(ylabel="Average precision, AUROC")
+        for axes in (losses, scores):
+            _mark_stages(axes, history)
+        losses.set_ylim(0, 1.08 * max(losses.get_ylim()[1], 0))
+        if best is not None:
+            _mark_best(losses, scores, history=history, best=best)
+        for axes in (losses, scores):
+            axes.legend(loc="best")
+
+
+def find_best_epoch(history: History) -> int | None:
+    """Return the position of the epoch with the highest VAL AP, ties by lower VAL loss.
+
+    None where no epoch has a VAL AP.
+
+    >>> find_best_epoch([{"val_ap": "0.8", "val_loss": "1"}, {"val_ap": "0.9", "val_loss": "2"}])
+    1
+    """
+    ranks = [
+        (-_number(row, "val_ap"), _number(row, "val_loss"), i) for i, row in enumerate(history)
+    ]
+    known = [rank for rank in ranks if not math.isnan(rank[0])]
+    return min(known)[2] if known else None
+
+
+def _plot(axes: Axes, history: History, *, column: str, label: str, color: str, mark: str) -> None:
+    values = [_number(row, column) for row in history]
+    size = 4.0 if len(history) <= 40 else 0.0
+    epochs = range(1, len(values) + 1)
+    axes.plot(epochs, values, color=color, label=label, marker=mark, markersize=size)
+
+
+def _mark_stages(axes: Axes, history: History) -> None:
+    """Write the stages above the curves, with a line where one ends."""
+    axes.set(xlabel="Epoch, both stages counted", xlim=(0.5, max(len(history), 1) + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    stages = [str(row.get("stage") or "") for row in history]
+    starts = [i for i, stage in enumerate(stages) if i == 0 or stage != stages[i - 1]]
+    for start, stop in zip(starts, [*starts[1:], len(history)], strict=False):
+        if start:
+            axes.axvline(start + 0.5, color=MUTED, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+        axes.text(
+            (start + stop + 1) / 2,
+            1.015,
+            STAGE_NAMES.get(stages[start], stages[start]),
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color=MUTED,
+        )
+
+
+def _mark_best(losses: Axes, scores: Axes, *, history: History, best: int) -> None:
+    for axes in (losses, scores):
+        axes.axvline(best + 1, color=FAINT, linewidth=5, alpha=0.55, zorder=0.5)
+    row = history[best]
+    stage, score = str(row.get("stage") or ""), _number(row, "val_ap")
+    scores.plot(
+        [best + 1],
+        [score],
+        linestyle="none",
+        marker="*",
+        markersize=14,
+        color=GREEN,
+        markeredgecolor=INK,
+        markeredgewidth=0.8,
+        zorder=6,
+        label=f"best: {STAGE_NAMES.get(stage, stage)}, epoch {row.get('epoch')}, "
+        f"AP {say_score(score)}",
+    )
+
+
+def _number(row: Mapping[str, str | float | None], column: str) -> float:
+    """Return a cell as a number; NaN, which matplotlib leaves out, where it is empty."""
+    cell = row.get(column)
+    return math.nan if cell is None or cell == "" else float(cell)

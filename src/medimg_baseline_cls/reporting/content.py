@@ -1,0 +1,215 @@
+"""The files of a run folder, read into plain values; a stage not yet run leaves its own empty.
+
+Only config.json must be there. Nothing outside the run folder is opened.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.utils.files import read_csv, read_json
+from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
+from medimg_baseline_cls.utils.visible import show_all
+
+KINDS = ("FP", "FN")
+
+Json = Mapping[str, Any]
+Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContent:
+    """What a run folder holds; empty mappings and rows stand for files not written yet.
+
+    Attributes:
+        name: the folder's own name.
+        config: settings and, under "provenance", what was inferred from the data.
+        summaries: split ("val", "test") to the content of its summary.
+        patient_summaries: the same per patient; empty where patients have one image each.
+        figures: every PNG of figures/, by file name.
+        panels: "FP" and "FN" to the PNG of each, by file name.
+        nearest: row of split.csv, as text, to the small PNG of a training image.
+        status: how far the run got.
+        gaps: a warning for each file that is missing or cannot be read.
+    """
+
+    name: str
+    config: Json
+    environment: Json
+    evaluation: Json
+    summaries: Mapping[str, Json]
+    patient_summaries: Mapping[str, Json]
+    calibration: Json
+    recalibration: Json
+    prevalence: Json
+    split: Rows
+    rejected: Rows
+    history: Rows
+    timings: Rows
+    mistakes: Rows
+    dossier: Rows
+    test_log: Rows
+    subgroups: Json
+    figures: Mapping[str, Path]
+    panels: Mapping[str, tuple[Path, ...]]
+    nearest: Mapping[str, Path]
+    status: Json
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether training was stopped before its end."""
+        return self.status.get("state") in ("training", "interrupted")
+
+    @property
+    def provenance(self) -> Json:
+        """Return what the first stages inferred from the data."""
+        return as_mapping(self.config.get("provenance"))
+
+    @property
+    def inferences(self) -> Rows:
+        """Return what was concluded without a setting; empty for runs that did not write it."""
+        return cast(Rows, self.provenance.get("inferences", ()))
+
+    @property
+    def settings(self) -> Json:
+        """Return config.json without the inferences, shown in a table, and where it was started."""
+        hidden = ("inferences", "started_in")
+        kept = {name: value for name, value in self.provenance.items() if name not in hidden}
+        return {**self.config, **({"provenance": kept} if kept else {})}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes in their frozen order."""
+        for source in (self.evaluation, self.provenance, self.config):
+            names = source.get("class_names")
+            if names:
+                return tuple(str(name) for name in names)
+        return tuple(sorted({row["label"] for row in self.split}))
+
+    @property
+    def task(self) -> str:
+        """Return "multiclass", "ordinal" or "multilabel"."""
+        for source in (self.evaluation, self.provenance):
+            if source.get("task"):
+                return str(source["task"])
+        return "multiclass"
+
+    @property
+    def has_findings(self) -> bool:
+        """Return whether an image may have several findings, or none."""
+        return self.task == "multilabel"
+
+    @property
+    def target_sensitivity(self) -> float | None:
+        """Return the target that the thresholds were chosen by, whatever config.json says today."""
+        for points in as_mapping(self.evaluation.get("thresholds")).values():
+            target = value_of(
+                as_mapping(as_mapping(points).get("target_sensitivity")).get("target")
+            )
+            if target is not None:
+                return target
+        return number_of(str(self.config.get("target_sensitivity", "")))
+
+    @property
+    def positive_class(self) -> str | None:
+        """Return the positive class; None where each class stands against the rest."""
+        for source in (self.evaluation, *self.summaries.values(), self.provenance, self.config):
+            if source.get("positive_class") in self.class_names:
+                return str(source["positive_class"])
+        return None
+
+
+def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunContent:
+    """Read everything that the report shows of a run folder.
+
+    Args:
+        run_dir: the run folder.
+        gaps: names of files that count as missing, each with a warning.
+
+    Raises:
+        RunError: the folder or its config.json is missing, or a file is garbled.
+    """
+    if not (run_dir / "config.json").is_file():
+        raise RunError(
+            f"{run_dir} holds no config.json, so it is not a run folder; "
+            f"name a folder that `medimg train` or `medimg run` has made."
+        )
+    _json, _rows = partial(_read_json, gaps=gaps or {}), partial(_read_rows, gaps=gaps or {})
+    return RunContent(
+        name=run_dir.resolve().name,
+        config=_json(run_dir / "config.json"),
+        environment=_json(run_dir / "env_report.json"),
+        evaluation=_json(run_dir / "eval_summary.json"),
+        summaries=_summaries(run_dir, gaps or ()),
+        patient_summaries=_summaries(run_dir / "patients"),
+        calibration=_json(run_dir / "calibration.json"),
+        recalibration=_json(run_dir / "recalibration.json"),
+        prevalence=_json(run_dir / "prevalence.json"),
+        split=_rows(run_dir / "split.csv"),
+        rejected=_rows(run_dir / "rejected.csv"),
+        history=_rows(run_dir / "history.csv"),
+        timings=_rows(run_dir / "timings.csv"),
+        mistakes=_rows(run_dir / "mistakes.csv"),
+        dossier=_rows(run_dir / "dossier.csv", read=read_guarded_csv),
+        test_log=_rows(run_dir / "test_log.csv"),
+        subgroups=_json(run_dir / "subgroups.json"),
+        figures={path.name: path for path in _pictures(run_dir / "figures")},
+        panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
+        nearest={path.stem: path for path in _pictures(run_dir / "gradcam" / "nearest")},
+        status=_json(run_dir / "status.json"),
+        gaps=tuple((gaps or {}).values()),
+    )
+
+
+def show_content(content: RunContent) -> RunContent:
+    """Return the same run with what its names hide shown, control characters and the like."""
+    texts = {field.name: getattr(content, field.name) for field in fields(content)}
+    return replace(content, **show_all(texts))
+
+
+def as_mapping(value: Any) -> Json:
+    """Return the value if it is a JSON object, else an empty one."""
+    return cast(Json, value) if isinstance(value, Mapping) else {}
+
+
+def value_of(metric: Any) -> float | None:
+    """Return the number of a metric, {"value": x} or bare; None where it is undefined."""
+    inner: Any = as_mapping(metric).get("value") if isinstance(metric, Mapping) else metric
+    if isinstance(inner, bool) or not isinstance(inner, int | float):
+        return None
+    return float(inner)
+
+
+def number_of(text: str | None) -> float | None:
+    """Return a CSV cell as a finite number; None for an empty or undefined one."""
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _summaries(folder: Path, gaps: Collection[str] = ()) -> Mapping[str, Json]:
+    names = {split: f"{split}_summary.json" for split in ("val", "test")}
+    summaries = {split: _read_json(folder / names[split], gaps=gaps) for split in names}
+    return {split: summary for split, summary in summaries.items() if summary}
+
+
+def _read_json(path: Path, *, gaps: Collection[str]) -> Json:
+    if path.name in gaps or not path.is_file():
+        return {}
+    return read_json(path)
+
+
+def _read_rows(
+    path: Path, *, gaps: Collection[str], read: Callable[[Path], Rows] = read_csv
+) -> Rows:
+    return () if path.name in gaps or not path.is_file() else read(path)
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*.png"))) if folder.is_dir() else ()

@@ -1,0 +1,131 @@
+"""What a methods section says of a run: network, training, choice of the model, software."""
+
+from collections.abc import Iterator
+
+from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
+from medimg_baseline_cls.reporting.page.headline import describe_weights
+from medimg_baseline_cls.reporting.text.format import count_of, format_setting
+from medimg_baseline_cls.reporting.text.names import name_stage
+
+_SETTINGS = {
+    "Preprocessing": {
+        "image_size": "Image side, px",
+        "keep_aspect": "Aspect ratio kept",
+        "intensity": "Intensity range",
+    },
+    "Training": {
+        "batch_size": "Batch size",
+        "weight_decay": "Weight decay",
+        "label_smoothing": "Label smoothing",
+        "imbalance": "Class imbalance",
+        "augment": "Augmentation",
+        "horizontal_flip": "Horizontal flips",
+        "ema_decay": "Weight averaging, decay",
+        "clip_norm": "Gradient norm, at most",
+        "batchnorm": "BatchNorm statistics",
+        "patience": "Patience, epochs (0: off)",
+        "precision": "Precision",
+        "seed": "Seed",
+    },
+    "Evaluation": {
+        "operating_point": "Operating point",
+        "target_sensitivity": "Target sensitivity",
+        "num_resamples": "Resamples",
+    },
+}
+# Settings that "auto" leaves to training, which writes what it chose.
+_CHOSEN = ("precision", "batchnorm")
+_PACKAGES = ("medimg-baseline-cls", "torch", "timm", "monai", "scikit-learn", "numpy")
+
+Fact = tuple[str, str, str]
+
+
+def list_methods(content: RunContent) -> list[Fact]:
+    """Return (part, name, value) of each setting that a methods section needs."""
+    # What the thresholds were chosen by, should config.json have been edited since.
+    target = content.target_sensitivity
+    config = dict(content.config) | ({} if target is None else {"target_sensitivity": target})
+    config |= {k: content.provenance[k] for k in _CHOSEN if k in content.provenance}
+    facts = [*_describe_model(content), *_describe_split(content)]
+    for part, names in _SETTINGS.items():
+        facts += _describe_stages(config) if part == "Training" else ()
+        facts += [
+            (part, name, format_setting(config[key]))
+            for key, name in names.items()
+            if key in config
+        ]
+    return [*facts, *_describe_choice(content), *_describe_software(content.environment)]
+
+
+def _describe_model(content: RunContent) -> Iterator[Fact]:
+    yield "Model", "Network", str(content.config.get("arch", "unknown"))
+    yield "Model", "First weights", describe_weights(content)
+    yield "Model", "Task", content.task
+    yield "Model", "Classes", ", ".join(content.class_names) or "unknown"
+    if content.positive_class is not None:
+        yield "Model", "Positive class", content.positive_class
+
+
+def _describe_split(content: RunContent) -> Iterator[Fact]:
+    provenance = content.provenance
+    for key, name in (
+        ("layout", "Data"),
+        ("val_strategy", "Validation set"),
+        ("color", "Colour"),
+    ):
+        if provenance.get(key):
+            yield "Data", name, format_setting(provenance[key])
+    if content.config.get("group_regex"):
+        yield "Data", "Patients by", _describe_patients(content)
+    if content.config.get("aggregate"):
+        yield "Data", "Probability of a patient", str(content.config["aggregate"])
+
+
+def _describe_patients(content: RunContent) -> str:
+    """Return by what patients were told; the bare setting for a run of an earlier version."""
+    regex = str(content.config["group_regex"])
+    told = content.provenance.get("patients_by")
+    if told is None:
+        return regex
+    return (
+        str(told)
+        .replace("the Kaggle file names", "file name: Kaggle pattern")
+        .replace("group_regex", f"file name: {regex}")
+    )
+
+
+def _describe_stages(config: Json) -> Iterator[Fact]:
+    for stage in ("head", "finetune"):
+        if f"{stage}_epochs" in config:
+            epochs, rate = config[f"{stage}_epochs"], config.get(f"{stage}_lr")
+            text = count_of(epochs, "epoch") + (
+                f", learning rate {rate:g}" if epochs and rate else ""
+            )
+            yield "Training", f"Stage {name_stage(stage).lower()}", text
+
+
+def _describe_choice(content: RunContent) -> Iterator[Fact]:
+    checkpoint = as_mapping(content.evaluation.get("checkpoint"))
+    if checkpoint:
+        stage = name_stage(str(checkpoint.get("stage", "")))
+        yield "Model choice", "Rule", "highest VAL average precision, ties by lower VAL loss"
+        yield "Model choice", "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
+        yield "Model choice", "Checkpoint sha256", str(checkpoint.get("sha256", "unknown"))
+
+
+def _describe_software(environment: Json) -> Iterator[Fact]:
+    packages = as_mapping(environment.get("packages"))
+    if as_mapping(environment.get("python")).get("version"):
+        yield "Software", "Python", str(as_mapping(environment["python"])["version"])
+    for name in _PACKAGES:
+        if packages.get(name):
+            yield "Software", name, str(packages[name])
+    revision = as_mapping(environment.get("git")).get("revision")
+    if revision:
+        yield "Software", "Code revision", str(revision)
+    processor = as_mapping(environment.get("cpu"))
+    for key, name in (("model", "Processor"), ("num_threads", "Threads")):
+        if processor.get(key):
+            yield "Hardware", name, format_setting(processor[key])
+    if environment.get("gpu"):
+        yield "Hardware", "Graphics processor", format_setting(environment["gpu"])

@@ -1,0 +1,87 @@
+"""Sentences for a manuscript: what was trained and tested on what, and how well it does."""
+
+from collections.abc import Iterator
+
+from medimg_baseline_cls.reporting.content import RunContent
+from medimg_baseline_cls.reporting.page.performance import class_block, list_rules, rule_name
+from medimg_baseline_cls.reporting.text.format import format_count
+from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
+from medimg_baseline_cls.reporting.text.names import name_split
+from medimg_baseline_cls.reporting.text.publication_format import format_proportion
+from medimg_baseline_cls.schema import SPLIT_NAMES
+
+
+def describe_data(content: RunContent) -> str:
+    """Return how many images of how many groups there are in which split; "" before a split."""
+    if not content.split:
+        return ""
+    groups = len({row["group"] for row in content.split})
+    parts = [
+        f"{format_count(sum(row['split'] == split for row in content.split))} {name_split(split)}"
+        for split in SPLIT_NAMES
+    ]
+    rejected = len(content.rejected)
+    files = "file was" if rejected == 1 else "files were"
+    return (
+        f"{format_count(len(content.split))} images of {format_count(groups)} groups (patients, "
+        f"where they are known): {', '.join(parts)}. {format_count(rejected)} {files} rejected."
+    )
+
+
+def describe_performance(content: RunContent, *, has_all_points: bool = True) -> list[str]:
+    """Return sentences with the figures of TEST, or of VAL before TEST is scored.
+
+    Classes without a positive one have their means here; each has its own rows in tables/.
+
+    Args:
+        content: the run.
+        has_all_points: whether there is a sentence for each operating point, or for the
+            chosen one alone.
+    """
+    split = next((s for s in ("test", "val") if s in content.summaries), None)
+    if split is None:
+        return []
+    metrics, points = list_metrics(content), list_points(content)
+    owner = content.positive_class or "Macro mean"
+    shown = [m for m in metrics if m.owner == owner and m.key in ("auroc", "average_precision")]
+    sentences = [f"On {_describe_split(content, split)}, {_join(shown, split)}."] if shown else []
+    overall = [m for m in metrics if m.owner == "Whole images"]
+    if overall:
+        sentences.append(f"Of whole images, {_join(overall, split)}.")
+    if content.positive_class is not None:
+        described = list(_describe_points(content, points, split=split))
+        sentences += described if has_all_points else described[:1]
+    return sentences
+
+
+def _describe_split(content: RunContent, split: str) -> str:
+    summary = content.summaries[split]
+    images, groups = (format_count(summary.get(key)) for key in ("num_images", "num_groups"))
+    text = f"{name_split(split)} ({images} images of {groups} groups"
+    if content.positive_class is None:
+        return f"{text}; means over the classes)"
+    block = class_block(content, split, class_name=content.positive_class)
+    share = format_proportion({"value": block.get("prevalence")})
+    return f"{text}; {share} {content.positive_class})"
+
+
+def _describe_points(content: RunContent, points: list[Measure], *, split: str) -> Iterator[str]:
+    for name in [rule_name(content, rule) for rule in list_rules(content)]:
+        mine = {m.key: m for m in points if m.rule == name and split in m.metrics}
+        if "threshold" not in mine:
+            continue
+        threshold = mine["threshold"].print_short(split).split(" ")[0]
+        figures = [mine[key] for key in ("sensitivity", "specificity", "ppv", "npv") if key in mine]
+        yield (
+            f"At the operating point {name} (probability of {content.positive_class} at or above "
+            f"{threshold}), {_join(figures, split)}."
+        )
+
+
+def _join(measures: list[Measure], split: str) -> str:
+    texts = [f"{_in_text(m.name)} was {m.print_long(split)}" for m in measures]
+    return ", and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+
+
+def _in_text(name: str) -> str:
+    return name if name.isupper() else name[0].lower() + name[1:]

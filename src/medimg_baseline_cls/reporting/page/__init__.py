@@ -1,0 +1,1 @@
+"""report.html and audit.html: sections of tables and pictures, each self-contained."""

@@ -1,0 +1,1 @@
+"""How numbers, names and paragraphs are written: for the page, for journals, LaTeX, Markdown."""

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: the statistics of a diagnostic test, usable without any of our files."""

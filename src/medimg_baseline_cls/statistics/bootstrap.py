@@ -1,0 +1,336 @@
+"""Turns predictions into the values that each figure takes when the patients are drawn again.
+
+A resample is a row of weights: how often each image stands in it. Whole patients are drawn
+with replacement, within each class, so that images of one patient stay together and every
+resample holds every class (Efron and Tibshirani 1993; Davison and Hinkley 1997, 3.8 for
+clusters). All resamples are computed at once: sorted scores, cumulated weights. An
+undefined figure is NaN here, and `describe_values` counts it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.statistics.intervals import LEVEL
+from medimg_baseline_cls.statistics.metrics import (
+    Scores,
+    Truth,
+    correlation_parts,
+    count_by_threshold,
+    decision_ratios,
+    negative_logs,
+)
+from medimg_baseline_cls.utils.seed import generator
+
+NUM_RESAMPLES = 2000
+LEAST_DEFINED = 0.5
+NO_VARIATION = "the resamples do not vary"
+_CHUNK_CELLS = 1_000_000
+
+Weights = NDArray[np.uint16]
+Values = NDArray[np.float64]
+
+
+def draw_weights(
+    groups: Sequence[str],
+    strata: NDArray[np.int64],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int,
+    purpose: str,
+) -> Weights:
+    """Return how often each image stands in each resample, shape (B, N).
+
+    A group belongs to the stratum of all its images; groups with images of several strata
+    form strata of their own. As many groups are drawn as a stratum holds, so that a group
+    alone in its stratum stands in every resample once.
+
+    Args:
+        groups: the patient of each image, length N.
+        strata: the class of each image, shape (N,).
+        num_resamples: B, 1 or more.
+        seed: of all draws.
+        purpose: what is drawn, such as "val": other words give other draws.
+
+    Raises:
+        DataError: The lengths differ, or there is no image.
+    """
+    if len(groups) == 0 or strata.shape != (len(groups),) or num_resamples < 1:
+        raise DataError(
+            f"A bootstrap needs a group and a stratum for each image and at least one resample, "
+            f"but got {len(groups)} groups, strata of shape {strata.shape} and {num_resamples}."
+        )
+    index: dict[str, int] = {}
+    group_of = np.array([index.setdefault(group, len(index)) for group in groups])  # (N,)
+    counts = np.zeros((num_resamples, len(index)), dtype=np.uint16)  # (B, G)
+    random = generator(seed, "bootstrap", purpose)
+    for members in _stratify(group_of, strata, num_groups=len(index)):
+        for rows in _chunks(num_resamples, width=len(members)):
+            size = rows.stop - rows.start
+            drawn = random.integers(len(members), size=(size, len(members)))
+            drawn += np.arange(size)[:, None] * len(members)
+            hits = np.bincount(drawn.ravel(), minlength=size * len(members))
+            counts[rows, members] = hits.reshape(size, len(members))
+    return counts[:, group_of]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Images in the order of their scores, the highest first, ties together.
+
+    Attributes:
+        order: the images, shape (N,).
+        last_of_tie: where each distinct score ends in `order`, shape (T,).
+        thresholds: the distinct scores, descending, shape (T,).
+        truth: of the ordered images, shape (N,).
+    """
+
+    order: NDArray[np.int64]
+    last_of_tie: NDArray[np.int64]
+    thresholds: Values
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedCounts:
+    """Weighted true and false positives at each distinct score; shape (b, T) each."""
+
+    thresholds: Values
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+
+    @property
+    def num_positive(self) -> NDArray[np.int64]:
+        """Return the weight of the positive images of each resample, shape (b,)."""
+        return self.tp[:, -1]
+
+    @property
+    def num_negative(self) -> NDArray[np.int64]:
+        """Return the weight of the negative images of each resample, shape (b,)."""
+        return self.fp[:, -1]
+
+    def at(self, thresholds: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (tp, fp) of `score >= threshold`, one threshold per resample; shape (b,) each."""
+        called = np.searchsorted(-self.thresholds, -thresholds, side="right")  # (b,)
+        rows = np.arange(len(self.tp))
+        is_any, last = called > 0, np.maximum(called - 1, 0)
+        return np.where(is_any, self.tp[rows, last], 0), np.where(is_any, self.fp[rows, last], 0)
+
+
+class CallCounts(NamedTuple):
+    """The four counts of a decision in each resample, shape (B,) each."""
+
+    tp: Values
+    fp: Values
+    fn: Values
+    tn: Values
+
+
+def rank_scores(truth: Truth, scores: Scores) -> Ranking:
+    """Sort images by score, once for all resamples.
+
+    Args:
+        truth: shape (N,), bool.
+        scores: shape (N,), in [0, 1].
+    """
+    thresholds = count_by_threshold(truth, scores).thresholds
+    order = np.argsort(-scores, kind="stable")
+    last_of_tie = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    return Ranking(order, last_of_tie, thresholds, truth[order])
+
+
+def count_resamples(
+    ranking: Ranking, weights: Weights
+) -> Iterator[tuple[slice, NDArray[np.int64], WeightedCounts]]:
+    """Yield the counts of a few resamples at a time, so that memory stays small.
+
+    Yields:
+        The resamples as a slice, their ordered weights (b, N), and the counts.
+    """
+    for rows in _chunks(len(weights), width=len(ranking.order)):
+        ordered = weights[rows][:, ranking.order].astype(np.int64)  # (b, N)
+        tp = np.cumsum(ordered * ranking.truth, axis=1)[:, ranking.last_of_tie]
+        both = np.cumsum(ordered, axis=1)[:, ranking.last_of_tie]
+        yield rows, ordered, WeightedCounts(ranking.thresholds, tp, both - tp)
+
+
+def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[str, Values]:
+    """Return the threshold-free figures of each resample; NaN where undefined.
+
+    The same figures as `statistics.metrics`: of a resample in which images stand as often as they
+    weigh.
+
+    Args:
+        truth: shape (N,), bool.
+        scores: shape (N,), in [0, 1].
+        weights: shape (B, N), from `draw_weights`.
+
+    Returns:
+        "average_precision", "auroc", "brier_score" and "log_loss", shape (B,) each.
+    """
+    ranking = rank_scores(truth, scores)
+    values = {name: np.empty(len(weights)) for name in ("average_precision", "auroc")}
+    for rows, _, counts in count_resamples(ranking, weights):
+        values["average_precision"][rows] = average_precisions(counts)
+        values["auroc"][rows] = aurocs(counts)
+    losses = negative_logs(np.where(truth, scores, 1.0 - scores))
+    values["brier_score"] = weighted_mean((scores - truth) ** 2, weights)
+    values["log_loss"] = weighted_mean(losses, weights)
+    return values
+
+
+def weighted_points(
+    truth: Truth, scores: Scores, *, thresholds: Values | float, weights: Weights
+) -> dict[str, Values]:
+    """Return the figures of an operating point in each resample; NaN where undefined.
+
+    Args:
+        truth: shape (N,), bool.
+        scores: shape (N,), in [0, 1].
+        thresholds: one for all, or one per resample, shape (B,); NaN where it is undefined.
+        weights: shape (B, N), from `draw_weights`.
+
+    Returns:
+        Shape (B,) for each figure of `operating_point_metrics`.
+    """
+    return point_figures(weighted_calls(truth, scores, thresholds=thresholds, weights=weights))
+
+
+def weighted_calls(
+    truth: Truth, scores: Scores, *, thresholds: Values | float, weights: Weights
+) -> CallCounts:
+    """Return the four counts of each resample; NaN without a threshold."""
+    cuts = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(weights),))
+    cells = np.empty((4, len(weights)))
+    classes = np.stack([truth, ~truth], axis=1).astype(np.float64)  # (N, 2)
+    for rows in _chunks(len(weights), width=len(scores)):
+        drawn = weights[rows]  # (b, N)
+        called = drawn * (scores >= cuts[rows, None])
+        cells[:2, rows] = (called.astype(np.float64) @ classes).T
+        cells[2:, rows] = (drawn.astype(np.float64) @ classes).T - cells[:2, rows]
+    cells[:, np.isnan(cuts)] = np.nan
+    return CallCounts(*cells)
+
+
+def point_figures(counts: CallCounts) -> dict[str, Values]:
+    """Return the figures of a decision from its counts, any shape; NaN where undefined.
+
+    >>> counts = CallCounts(*(np.array([float(n)]) for n in (8, 3, 2, 7)))
+    >>> float(point_figures(counts)["sensitivity"][0])
+    0.8
+    """
+    tp, fp, fn, tn = counts
+    ratios = decision_ratios(tp, fp=fp, fn=fn, tn=tn)
+    figures = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
+    return figures | {
+        "balanced_accuracy": (figures["sensitivity"] + figures["specificity"]) / 2,
+        "mcc": _ratio(*correlation_parts(tp, fp=fp, fn=fn, tn=tn)),
+    }
+
+
+def average_precisions(counts: WeightedCounts) -> Values:
+    """Return the average precision of each resample, shape (b,)."""
+    steps = np.diff(counts.tp, prepend=0, axis=1)
+    precision = counts.tp / np.maximum(counts.tp + counts.fp, 1)
+    return _ratio((steps * precision).sum(axis=1), counts.num_positive)
+
+
+def aurocs(counts: WeightedCounts) -> Values:
+    """Return the area under the ROC curve of each resample, shape (b,), ties as one half."""
+    tp_before = counts.tp - np.diff(counts.tp, prepend=0, axis=1)
+    doubled = (np.diff(counts.fp, prepend=0, axis=1) * (counts.tp + tp_before)).sum(axis=1)
+    return _ratio(doubled, 2 * counts.num_positive * counts.num_negative)
+
+
+def choose_in_resamples(
+    truth: Truth, scores: Scores, *, weights: Weights, target_sensitivity: float
+) -> dict[str, Values]:
+    """Choose the operating points again in each resample of VAL, as `choose_thresholds` does.
+
+    Returns:
+        "max_f1" and "target_sensitivity", shape (B,) each; NaN without a positive image.
+    """
+    cuts = {name: np.empty(len(weights)) for name in ("max_f1", "target_sensitivity")}
+    for rows, _, counts in count_resamples(rank_scores(truth, scores), weights):
+        num_positive = counts.num_positive[:, None]
+        f1_scores = 2 * counts.tp / np.maximum(counts.tp + counts.fp + num_positive, 1)
+        reached = counts.tp / np.maximum(num_positive, 1) >= target_sensitivity
+        is_defined = num_positive[:, 0] > 0
+        # The first maximum is the highest threshold, and always a score that was drawn.
+        for name, found in (("max_f1", f1_scores), ("target_sensitivity", reached)):
+            best = counts.thresholds[np.argmax(found, axis=1)]
+            cuts[name][rows] = np.where(is_defined, best, np.nan)
+    return cuts
+
+
+def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
+    """Return the mean of a value of each image in each resample, shape (B,)."""
+    means = np.empty(len(weights))
+    for rows in _chunks(len(weights), width=weights.shape[1]):
+        part = weights[rows].astype(np.float64)
+        means[rows] = _ratio(part @ values, part.sum(axis=1))
+    return means
+
+
+def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
+    """Return the percentile interval of a figure over resamples.
+
+    It is None where fewer than half of the resamples define the figure, or where it would
+    have no width: that resampling shows no variation does not mean that there is none.
+
+    Args:
+        values: shape (B,), NaN where undefined.
+        level: the confidence level, in (0, 1).
+
+    Returns:
+        "interval" ([low, high] or None), "method" and, where there are any, "num_undefined".
+
+    >>> describe_values(np.arange(9.0), level=0.5)["interval"]
+    [2.0, 6.0]
+    """
+    defined = values[~np.isnan(values)]
+    content: dict[str, Any] = {"interval": None, "method": "bootstrap"}
+    if len(defined) < len(values):
+        content["num_undefined"] = len(values) - len(defined)
+    if len(defined) < max(LEAST_DEFINED * len(values), 2):
+        return content | {"interval_reason": "too few resamples define it"}
+    tail = (1 - level) / 2
+    low, high = (float(bound) for bound in np.quantile(defined, (tail, 1 - tail)))
+    if low == high:
+        return content | {"interval_reason": NO_VARIATION}
+    return content | {"interval": [low, high]}
+
+
+def mean_of(columns: Sequence[Values]) -> Values:
+    """Return the mean over classes in each resample; NaN where that of one class is."""
+    return np.mean(np.stack(columns), axis=0)
+
+
+def _stratify(
+    group_of: NDArray[np.int64], strata: NDArray[np.int64], *, num_groups: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the groups of each stratum, in an order that depends on the data alone."""
+    classes: list[set[int]] = [set() for _ in range(num_groups)]
+    for group, stratum in zip(group_of.tolist(), strata.tolist(), strict=True):
+        classes[group].add(stratum)
+    members: dict[tuple[int, ...], list[int]] = {}
+    for group, found in enumerate(classes):
+        members.setdefault(tuple(sorted(found)), []).append(group)
+    for key in sorted(members):
+        yield np.array(members[key], dtype=np.int64)
+
+
+def _chunks(length: int, *, width: int) -> Iterator[slice]:
+    step = max(1, _CHUNK_CELLS // max(width, 1))
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
+
+
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Values:
+    """Return part / whole, NaN where the whole is 0 (or NaN)."""
+    result = np.full(np.shape(whole), np.nan)
+    return np.divide(part, whole, out=result, where=np.asarray(whole) > 0)

@@ -1,0 +1,287 @@
+"""Writes and reads best.pt, best_head.pt and last.pt: plain dicts of tensors and values.
+
+All of them load with weights_only=True, once their checksums are verified. last.pt is written
+first and alone decides how far a run has come: the others can be made from it when a run was
+killed in between. Refuses a file that is damaged or is not of the run (decision 0020), and to
+resume with other settings than the run began with.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.models.build import describe_model
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.schema import TrainSettings
+from medimg_baseline_cls.training.history import EpochRow, Progress
+from medimg_baseline_cls.utils.files import open_atomic
+from medimg_baseline_cls.utils.tensor_files import UnreadableFileError, read_torch_archive
+
+FORMAT = 1
+# What may change when a run goes on: it does not touch the finished epochs.
+_MAY_CHANGE = ("patience",)
+_Parts = Mapping[str, type | tuple[type, ...]]
+_NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
+_BEST: _Parts = {
+    **dict.fromkeys(("model", "description"), dict),
+    "stage": str,
+    "epoch": int,
+    "val_ap": _NUMBER_OR_NONE,
+    "val_loss": _NUMBER,
+}
+_DESCRIPTION: _Parts = {
+    **dict.fromkeys(("arch", "cam_layer"), str),
+    **dict.fromkeys(("num_classes", "image_size"), int),
+    **dict.fromkeys(("mean", "std"), list),
+}
+_LAST: _Parts = {
+    **dict.fromkeys(("settings", "model", "optimizer"), dict),
+    "progress": list,
+    "average": (dict, type(None)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that a resumed run needs: the content of last.pt.
+
+    Attributes:
+        settings: of the run, from `plain_settings`.
+        progress: the finished epochs.
+        model: the learning weights and buffers.
+        optimizer: its state dict.
+        average: the moving average of the weights, or None.
+    """
+
+    settings: dict[str, Any]
+    progress: Progress
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    average: dict[str, Tensor] | None
+
+
+def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
+    """Return the settings that a resumed run must share, as plain values.
+
+    Args:
+        settings: of the run.
+        facts: what else must not change, such as the number of training images.
+    """
+    plain = asdict(settings)
+    del plain["checkpoint_header"]
+    plain["stages"] = list(plain["stages"])
+    plain["class_names"] = list(plain["class_names"])
+    return {**plain, **facts}
+
+
+def copy_weights(net: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the network's state, as `copy_tensors` does."""
+    return copy_tensors(net.state_dict())
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU in row-major order, so that equal values are equal bytes in a file.
+
+    >>> turned = torch.zeros(2, 3, 1, 1).to(memory_format=torch.channels_last)
+    >>> copy_tensors({"w": turned})["w"].stride()
+    (3, 1, 1, 1)
+    """
+    # `contiguous` would leave strides of dimensions of one as they are.
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def estimate_bytes(
+    net: nn.Module, *, has_head_stage: bool, learns_everything: bool, is_averaged: bool
+) -> int:
+    """Return what the checkpoints of a run take on disk, with the temporary copy of last.pt.
+
+    AdamW keeps two further values of each weight that learns.
+    """
+    weights = sum(tensor.nbytes for tensor in net.state_dict().values())
+    learning = sum(weight.nbytes for weight in net.parameters()) if learns_everything else 0
+    last = weights + 2 * learning + weights * is_averaged
+    return weights * (2 if has_head_stage else 1) + 2 * last
+
+
+def write_best(
+    path: Path,
+    model: Classifier,
+    *,
+    weights: Mapping[str, Tensor],
+    row: EpochRow,
+    header: Mapping[str, Any],
+) -> None:
+    """Write best.pt or best_head.pt: the weights that `rebuild_model` takes.
+
+    Args:
+        path: the target.
+        model: describes the network; its own weights are not looked at.
+        weights: the state of `model.net` to keep.
+        row: the epoch that the weights are of.
+        header: what else the later stages need, as plain values.
+    """
+    content = {
+        "format": FORMAT,
+        **header,
+        "model": dict(weights),
+        "description": describe_model(model),
+        "stage": row.stage,
+        "epoch": row.epoch,
+        "val_ap": row.val_ap,
+        "val_loss": row.val_loss,
+    }
+    _save(path, content)
+
+
+def write_last(path: Path, snapshot: Snapshot) -> None:
+    """Write last.pt."""
+    content = {
+        "format": FORMAT,
+        "settings": snapshot.settings,
+        "progress": snapshot.progress.to_plain(),
+        "model": snapshot.model,
+        "optimizer": snapshot.optimizer,
+        "average": snapshot.average,
+    }
+    _save(path, content)
+
+
+def read_last(path: Path, *, settings: Mapping[str, Any], history: Progress | None) -> Snapshot:
+    """Read last.pt and check that the run goes on as it began.
+
+    Args:
+        path: last.pt.
+        settings: of the run that goes on, from `plain_settings`.
+        history: from history.csv, which may be an epoch behind; None where there is none.
+
+    Raises:
+        TrainingError: the file is missing, damaged or of another run, or a setting is another.
+    """
+    content = _read_checkpoint(path, parts=_LAST)
+    _check_settings(content["settings"], settings)
+    try:
+        progress = Progress.from_plain(content["progress"])
+    except ValueError:
+        progress = Progress()
+    if not progress.rows:
+        raise TrainingError(f"{path} has no finished epoch: restore it, or start a new run.")
+    for row, written in zip(progress.rows, history.rows if history else (), strict=False):
+        if row != written:
+            raise TrainingError(
+                f"{path} is not of this run: its {_name_epoch(row)} is not that of history.csv; "
+                "restore it, or start a new run."
+            )
+    return Snapshot(
+        settings=content["settings"],
+        progress=progress,
+        model=content["model"],
+        optimizer=content["optimizer"],
+        average=content["average"],
+    )
+
+
+def read_best(path: Path, *, row: EpochRow | None) -> dict[str, Any]:
+    """Read best.pt or best_head.pt and check that it is of the run's best epoch.
+
+    Args:
+        path: the checkpoint.
+        row: the best epoch, by history.csv; None where that is not known.
+
+    Raises:
+        TrainingError: the file is missing, damaged, of another kind or of another epoch.
+    """
+    content = _read_checkpoint(path, parts=_BEST)
+    if not _has_parts(content["description"], _DESCRIPTION):
+        raise TrainingError(f"{path} does not describe its network: restore it, or train again.")
+    if row is not None and any(
+        content[name] != getattr(row, name) for name in ("stage", "epoch", "val_ap", "val_loss")
+    ):
+        raise TrainingError(
+            f"{path} is not of this run, or not of its best epoch: it has "
+            f"stage {content['stage']}, epoch {content['epoch']} (VAL loss "
+            f"{content['val_loss']:.6g}), but history.csv has {_name_epoch(row)}; restore the "
+            "file, or train again."
+        )
+    return content
+
+
+def _read_checkpoint(path: Path, *, parts: _Parts) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; nothing but tensors and plain values is accepted."""
+    if not path.exists():
+        raise TrainingError(f"{path} is missing: restore it, or start a new run.")
+    try:
+        content: Any = read_torch_archive(path)
+    except UnreadableFileError as error:
+        raise TrainingError(
+            f"{path} is not a readable checkpoint: {error}; restore it, or start a new run."
+        ) from error
+    checkpoint = cast(dict[str, Any], content if isinstance(content, dict) else {})
+    if not _has_parts(checkpoint, {"format": int}):
+        raise TrainingError(f"{path} is a file of torch, but not a checkpoint of this program.")
+    if checkpoint["format"] != FORMAT:
+        raise TrainingError(
+            f"{path} has format {checkpoint['format']}, but this version reads {FORMAT}; "
+            f"use the version that wrote it."
+        )
+    if not (_has_parts(checkpoint, parts) and _are_tensors(checkpoint["model"])):
+        raise TrainingError(
+            f"{path} is a checkpoint of another kind: expected {', '.join(parts)} in it, found "
+            f"{', '.join(map(str, checkpoint))}; restore it, or start a new run."
+        )
+    return checkpoint
+
+
+def _are_tensors(state: Any) -> bool:
+    return all(isinstance(name, str) and isinstance(t, Tensor) for name, t in state.items())
+
+
+def _has_parts(content: Mapping[Any, Any], parts: _Parts) -> bool:
+    return all(name in content and isinstance(content[name], kind) for name, kind in parts.items())
+
+
+def _name_epoch(row: EpochRow) -> str:
+    return f"stage {row.stage}, epoch {row.epoch} (VAL loss {row.val_loss:.6g})"
+
+
+def _check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    names = [name for name in {**old, **new} if name not in _MAY_CHANGE]
+    changed = [
+        f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise TrainingError(
+            f"A run goes on with the settings it began with (only {', '.join(_MAY_CHANGE)} may "
+            f"change), but {'; '.join(changed)}. Start a new run for other settings."
+        )
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    with open_atomic(path) as file:
+        torch.save(_share_texts(content), file)
+
+
+def _share_texts(value: Any) -> Any:
+    """Return plain values in which equal texts are one object.
+
+    A pickle tells one text named twice from two equal ones: a resumed run, whose texts come from
+    files, would write other bytes, and its checkpoint would have another sha256.
+    """
+    if type(value) is str:
+        return sys.intern(value)
+    if type(value) is dict:
+        items = cast(dict[Any, Any], value).items()
+        return {_share_texts(key): _share_texts(item) for key, item in items}
+    if type(value) in (list, tuple):
+        return type(value)(map(_share_texts, value))
+    return value

@@ -1,0 +1,74 @@
+"""Turns a source of pixels into a source of features: the backbone looks at each image once.
+
+For the stage in which only the head learns: the backbone does not change, so neither do
+the features of an image that is not augmented.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.training.sources import BatchSource, FeatureSource
+from medimg_baseline_cls.training.steps import Workplace
+from medimg_baseline_cls.training.validation import stoppable
+from medimg_baseline_cls.utils.device import autocast
+from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
+
+
+class HeadOnly(nn.Module):
+    """The head of a classifier as a network of its own: features in, logits out."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits of features (B, D)."""
+        return self.model.head(features)
+
+
+def cache_features(
+    place: Workplace, model: Classifier, *, source: BatchSource, to_unit_range: ToUnitRange
+) -> FeatureSource:
+    """Compute the features of every image of a source, shared among the processes.
+
+    Args:
+        place: where.
+        model: in eval mode; it is not changed.
+        source: the images.
+        to_unit_range: brings stored pixels to the device.
+
+    Returns:
+        A source of the same batches that holds all features in every process, so that
+        each image has the same features everywhere.
+    """
+    parts: list[BatchLike] = []
+    total = -(-source.num_images // (source.batch_size * place.shard[1]))
+    with place.log.progress("features", total) as bar:
+        for pixels, labels, rows in stoppable(place, source.ordered(), where="features"):
+            unit = to_unit_range(pixels, place.device)
+            parts.append((extract_features(place, model, pixels=unit).cpu(), labels, rows))
+            bar.advance()
+    wait_for_all(place.accelerator)
+    gathered = gather_items(parts, place.accelerator)
+    return FeatureSource(
+        source,
+        torch.cat([features for features, _, _ in gathered]).to(place.device),
+        rows=np.concatenate([rows for _, _, rows in gathered]),
+        labels=np.concatenate([labels.numpy() for _, labels, _ in gathered]),
+        shard=place.shard,
+    )
+
+
+def extract_features(place: Workplace, model: Classifier, *, pixels: Tensor) -> Tensor:
+    """Return the features of a batch in [0, 1], shape (B, D), float32, without a gradient."""
+    channels_last = pixels.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad(), autocast(place.device, place.precision):
+        return model.features(channels_last)
+
+
+def pass_features(features: Tensor, device: torch.device) -> Tensor:
+    """Bring features to the device: what `to_unit_range` is to pixels."""
+    return features.to(device)

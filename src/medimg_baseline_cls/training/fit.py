@@ -1,0 +1,341 @@
+"""Trains a classifier in stages: the head first, then everything.
+
+Turns a model, images and settings into best.pt, best_head.pt, last.pt, history.csv and
+timings.csv. A run that was stopped or killed goes on from its last finished epoch and ends
+as if nothing had happened. Refuses to go on with other settings, or without last.pt.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from medimg_baseline_cls.errors import RunInterrupted, TrainingError
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.weights import fill_network
+from medimg_baseline_cls.schema import Stage, TrainSettings
+from medimg_baseline_cls.training.checkpoint import (
+    Snapshot,
+    copy_weights,
+    plain_settings,
+    read_best,
+    read_last,
+    write_best,
+    write_last,
+)
+from medimg_baseline_cls.training.history import (
+    EpochRow,
+    Progress,
+    Timings,
+    read_history,
+    write_history,
+)
+from medimg_baseline_cls.training.interrupts import catch_stop_signals
+from medimg_baseline_cls.training.optimizer import mean_rate
+from medimg_baseline_cls.training.pace import Pace
+from medimg_baseline_cls.training.sources import TrainData
+from medimg_baseline_cls.training.stages import open_stage
+from medimg_baseline_cls.training.steps import Lesson, Workplace, run_epoch, stop_message
+from medimg_baseline_cls.training.validation import positive_index, validate
+from medimg_baseline_cls.utils.distributed import is_any, share_weights, wait_for_all
+from medimg_baseline_cls.utils.log import SILENT, RowPrinter, RunLog
+
+_TABLE = ("stage", "epoch", "lr", "train loss", "val loss", "val AP", "val AUROC", "images/s", "")
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How training ended.
+
+    Attributes:
+        best_epoch, best_stage: the epoch in best.pt; epochs count from 1 in each stage.
+        best_val_ap: its average precision on VAL, None where VAL does not define it.
+        num_epochs: finished epochs of all stages.
+        stopped_early: whether a stage ended before its last epoch for want of progress.
+    """
+
+    best_epoch: int
+    best_stage: str
+    best_val_ap: float | None
+    num_epochs: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training under way."""
+
+    place: Workplace
+    model: Classifier
+    data: TrainData
+    settings: TrainSettings
+    identity: dict[str, Any]
+    progress: Progress
+    timings: Timings
+    table: RowPrinter
+
+    @property
+    def is_main(self) -> bool:
+        return self.place.accelerator.is_main_process
+
+
+def fit(
+    model: Classifier,
+    data: TrainData,
+    *,
+    settings: TrainSettings,
+    run_dir: Path,
+    accelerator: Accelerator,
+    log: RunLog = SILENT,
+    resume: bool = False,
+) -> FitResult:
+    """Train a model in the stages of the settings.
+
+    Args:
+        model: learns; afterwards it holds the weights of the best epoch.
+        data: the images.
+        settings: stages, rates and the rest.
+        run_dir: where the files go.
+        accelerator: holds device, precision and processes.
+        log: gets a row per epoch.
+        resume: go on from the last finished epoch of this run folder.
+
+    Returns:
+        Which epoch was best, and how many there were.
+
+    Raises:
+        TrainingError: a loss is not finite, memory ran out, or the run cannot be resumed.
+        RunInterrupted: a stop signal has come; the run folder can be resumed.
+    """
+    if not any(stage.epochs for stage in settings.stages):
+        raise TrainingError("No stage has an epoch; set head_epochs or finetune_epochs above 0.")
+    modes = [(module, module.training) for module in model.modules()]
+    model.to(device=accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    own_log = log if accelerator.is_main_process else SILENT
+    identity = _identify(data, settings)
+    snapshot = _find_snapshot(run_dir, identity, log=own_log) if resume else None
+    with catch_stop_signals() as stop:
+        place = Workplace(
+            run_dir=run_dir,
+            accelerator=accelerator,
+            log=own_log,
+            stop=stop,
+            seed=settings.seed,
+            clip_norm=settings.clip_norm,
+            image_ids=data.image_ids,
+        )
+        progress = Progress() if snapshot is None else snapshot.progress
+        job = _Job(
+            place=place,
+            model=model,
+            data=data,
+            settings=settings,
+            identity=identity,
+            progress=progress,
+            timings=Timings(run_dir, progress),
+            table=own_log.growing_table(_TABLE, width=8),
+        )
+        _restore(job, snapshot)
+        for stage in _stages_ahead(job):
+            _train_stage(job, stage, snapshot=snapshot)
+            snapshot = None
+    _take_best(job, stage=None)
+    for module, mode in modes:
+        module.training = mode
+    return _summarize(job)
+
+
+def _identify(data: TrainData, settings: TrainSettings) -> dict[str, Any]:
+    """Return what makes this run the run it is."""
+    return plain_settings(
+        settings,
+        batch_size=data.train.batch_size,
+        num_train=data.train.num_images,
+        num_val=data.val.num_images,
+    )
+
+
+def _find_snapshot(run_dir: Path, identity: Mapping[str, Any], *, log: RunLog) -> Snapshot | None:
+    """Return where the run stands; None if it was stopped before its first epoch ended."""
+    path = run_dir / "last.pt"
+    if not path.exists() and not (run_dir / "history.csv").exists():
+        log.info("no epoch had been finished: training starts at the first")
+        return None
+    snapshot = read_last(path, settings=identity, history=read_history(run_dir))
+    row = snapshot.progress.rows[-1]
+    log.info(f"training goes on after stage {row.stage}, epoch {row.epoch}")
+    return snapshot
+
+
+def _restore(job: _Job, snapshot: Snapshot | None) -> None:
+    """Bring model and files to where the run stands, the same in every process."""
+    if snapshot is not None:
+        fill_network(job.model.net, snapshot.model, source=str(job.place.run_dir / "last.pt"))
+        if job.is_main:
+            # A run killed after last.pt may lack what is written next.
+            _write_after_last(job, {**snapshot.model, **(snapshot.average or {})})
+    wait_for_all(job.place.accelerator)
+    if snapshot is not None:  # what the rest of the run needs is verified before that
+        for stage in {None, job.progress.rows[-1].stage} & {None, "head"}:
+            _read_best(job, stage)
+    share_weights(job.model.net, job.place.accelerator)
+
+
+def _stages_ahead(job: _Job) -> list[Stage]:
+    """Return the stages that are not over."""
+    names = [stage.name for stage in job.settings.stages]
+    current = names.index(job.progress.rows[-1].stage) if job.progress.rows else 0
+    return [
+        stage
+        for stage in job.settings.stages[current:]
+        if not job.progress.is_done(stage, patience=job.settings.patience)
+    ]
+
+
+def _train_stage(job: _Job, stage: Stage, *, snapshot: Snapshot | None) -> None:
+    """Train a stage to its end, from where the snapshot stands if that is in this stage."""
+    num_done = len(job.progress.in_stage(stage.name))
+    if not num_done and job.progress.rows:
+        # What went before ends with its best epoch, not with its last.
+        _take_best(job, stage="head")
+    with open_stage(
+        job.place, job.model, stage=stage, data=job.data, settings=job.settings
+    ) as lesson:
+        if num_done and snapshot is not None:
+            _restore_lesson(lesson, snapshot)
+        sizes = lesson.train.num_images, lesson.val.num_images
+        pace = Pace(job.place.log, stage=stage.name, sizes=sizes, num_left=stage.epochs - num_done)
+        for epoch in range(num_done + 1, stage.epochs + 1):
+            _train_epoch(job, lesson, epoch=epoch, pace=pace)
+            if job.progress.is_done(stage, patience=job.settings.patience):
+                break
+    _tell_end_of_stage(job, stage)
+
+
+def _take_best(job: _Job, stage: str | None) -> None:
+    """Fill the network with the best epoch, of the head stage or of all."""
+    path, content = _read_best(job, stage)
+    fill_network(job.model.net, content["model"], source=str(path))
+
+
+def _read_best(job: _Job, stage: str | None) -> tuple[Path, dict[str, Any]]:
+    path = job.place.run_dir / ("best.pt" if stage is None else "best_head.pt")
+    return path, read_best(path, row=job.progress.best(stage))
+
+
+def _restore_lesson(lesson: Lesson, snapshot: Snapshot) -> None:
+    lesson.optimizer.load_state_dict(snapshot.optimizer)
+    if lesson.average is not None:
+        lesson.average.load(snapshot.average or {})
+
+
+def _train_epoch(job: _Job, lesson: Lesson, *, epoch: int, pace: Pace) -> None:
+    """Train, validate and write one epoch."""
+    place, stage = job.place, lesson.stage
+    start = time.perf_counter()
+    train_loss = run_epoch(place, lesson, epoch=epoch, pace=pace)
+    training_seconds = time.perf_counter() - start
+    with nullcontext() if lesson.average is None else lesson.average.applied():
+        scores = validate(place, lesson, positive=positive_index(job.settings))
+        judged = copy_weights(job.model.net) if job.is_main else {}
+    job.progress.rows.append(
+        EpochRow(
+            stage=stage.name,
+            epoch=epoch,
+            lr=mean_rate(stage, epoch=epoch, num_batches=lesson.train.num_batches),
+            train_loss=train_loss,
+            val_loss=scores.log_loss,
+            val_ap=scores.average_precision,
+            val_auroc=scores.auroc,
+        )
+    )
+    if job.is_main:
+        speed = lesson.train.num_images / training_seconds
+        seconds = time.perf_counter() - start
+        job.timings.add(stage.name, epoch, seconds=seconds, images_per_second=speed)
+        _write_epoch(job, lesson, judged=judged)
+        _tell_epoch(job, stage, speed=speed)
+    wait_for_all(place.accelerator)
+    if is_any(place.stop.is_set, place.accelerator):
+        raise RunInterrupted(stop_message(place, f"stage {stage.name} after epoch {epoch}"))
+
+
+def _write_epoch(job: _Job, lesson: Lesson, *, judged: Mapping[str, Tensor]) -> None:
+    """Write last.pt, with which the epoch counts as finished, and what follows from it."""
+    snapshot = Snapshot(
+        settings=job.identity,
+        progress=job.progress,
+        model=copy_weights(job.model.net),
+        optimizer=lesson.optimizer.state_dict(),
+        average=None if lesson.average is None else lesson.average.state(),
+    )
+    write_last(job.place.run_dir / "last.pt", snapshot)
+    _write_after_last(job, judged)
+    if job.data.on_epoch is not None:
+        job.data.on_epoch()
+
+
+def _write_after_last(job: _Job, judged: Mapping[str, Tensor]) -> None:
+    """Write what last.pt implies: the best checkpoints and history.csv."""
+    run_dir, row = job.place.run_dir, job.progress.rows[-1]
+    is_best_head = row.stage == "head" and job.progress.is_last_best("head")
+    targets = {"best.pt": job.progress.is_last_best(), "best_head.pt": is_best_head}
+    for name, is_new in targets.items():
+        if is_new:
+            write_best(
+                run_dir / name,
+                job.model,
+                weights=judged,
+                row=row,
+                header=job.settings.checkpoint_header,
+            )
+    write_history(run_dir, job.progress)
+
+
+def _tell_epoch(job: _Job, stage: Stage, *, speed: float) -> None:
+    row = job.progress.rows[-1]
+    job.table.row(
+        (
+            row.stage,
+            f"{row.epoch}/{stage.epochs}",
+            f"{row.lr:.1e}",
+            f"{row.train_loss:.4f}",
+            f"{row.val_loss:.4f}",
+            "-" if row.val_ap is None else f"{row.val_ap:.4f}",
+            "-" if row.val_auroc is None else f"{row.val_auroc:.4f}",
+            f"{speed:,.0f}",
+            "best" if job.progress.is_last_best() else "",
+        )
+    )
+
+
+def _tell_end_of_stage(job: _Job, stage: Stage) -> None:
+    """Name the best epoch of a stage, and why it ended if before its time."""
+    best, num_epochs = job.progress.best(stage.name), len(job.progress.in_stage(stage.name))
+    assert best is not None
+    figures = f"val loss {best.val_loss:.4f}"
+    if best.val_ap is not None:
+        figures = f"val AP {best.val_ap:.4f}, {figures}"
+    ending = ""
+    if num_epochs < stage.epochs:
+        ending = f"; stopped after epoch {num_epochs}, as {job.settings.patience} brought no better"
+    job.place.log.info(f"best of stage {stage.name}: epoch {best.epoch} ({figures}){ending}")
+
+
+def _summarize(job: _Job) -> FitResult:
+    best = job.progress.best()
+    assert best is not None
+    num_epochs = {s.name: len(job.progress.in_stage(s.name)) for s in job.settings.stages}
+    return FitResult(
+        best_epoch=best.epoch,
+        best_stage=best.stage,
+        best_val_ap=best.val_ap,
+        num_epochs=sum(num_epochs.values()),
+        stopped_early=any(num_epochs[s.name] < s.epochs for s in job.settings.stages),
+    )

@@ -1,0 +1,141 @@
+"""What training learns from: pixels that come in batches, or features computed once.
+
+A `BatchSource` is anything that draws the batches of an epoch and walks its images in
+order, such as data.batches.loaders.Loader. `FeatureSource` is one over another: it draws the same
+batches, with the backbone's features in place of the pixels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
+
+Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
+"""Maps (pixels (B, C, S, S), rows (B,), stage, epoch) to pixels of the same shape."""
+
+
+class BatchSource(Protocol):
+    """The images of one split. With several processes each of them holds its share."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step, over all processes."""
+        ...
+
+    @property
+    def num_images(self) -> int:
+        """Images of the split, over all processes."""
+        ...
+
+    @property
+    def num_batches(self) -> int:
+        """Steps of an epoch, the same in every process."""
+        ...
+
+    def epoch(self, stage: str, epoch: int) -> Iterator[BatchLike]:
+        """Yield this process's part of each batch of an epoch, in its drawn order."""
+        ...
+
+    def ordered(self) -> Iterator[BatchLike]:
+        """Yield this process's images, each once."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainData:
+    """Everything about the images that training needs to know.
+
+    Attributes:
+        train: the images to learn from.
+        val: the images that choose the best epoch.
+        to_unit_range: brings stored pixels to a device as float32 in [0, 1].
+        augment: changes training pixels, or None.
+        class_counts: training images per class or with each finding, in the frozen class order.
+        negative_counts: training images known to be without each finding; empty for classes.
+        image_ids: the name of each row, for messages; may be empty.
+        on_epoch: called in the main process when an epoch's files are written.
+    """
+
+    train: BatchSource
+    val: BatchSource
+    to_unit_range: ToUnitRange
+    augment: Augmenter | None
+    class_counts: tuple[int, ...]
+    negative_counts: tuple[int, ...] = ()
+    image_ids: Sequence[str] = ()
+    on_epoch: Callable[[], None] | None = None
+
+
+class FeatureBatch(NamedTuple):
+    """Some images of a set, seen through the backbone."""
+
+    features: Tensor  # (B, D), float32, on the device
+    labels: Tensor  # (B,), or (B, C) of several findings, int64
+    rows: NDArray[np.int64]  # (B,)
+
+
+class FeatureSource:
+    """The features of every image of a source, drawn as the source draws its pixels."""
+
+    def __init__(
+        self,
+        source: BatchSource,
+        features: Tensor,
+        *,
+        rows: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        shard: tuple[int, int],
+    ) -> None:
+        """Index the features by row.
+
+        Args:
+            source: where the order of the batches comes from.
+            features: shape (N, D), of all processes' images.
+            rows: the row of each, shape (N,), all different.
+            labels: class index of each, shape (N,); or its findings, shape (N, C).
+            shard: (rank, world) of this process.
+        """
+        order = np.argsort(rows, kind="stable")
+        self._source = source
+        self._rows = rows[order]
+        self._labels = torch.from_numpy(labels[order])
+        self._features = features[torch.from_numpy(order).to(features.device)]
+        self._shard = shard
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step, over all processes."""
+        return self._source.batch_size
+
+    @property
+    def num_images(self) -> int:
+        """Images of the split, over all processes."""
+        return self._source.num_images
+
+    @property
+    def num_batches(self) -> int:
+        """Steps of an epoch, the same in every process."""
+        return self._source.num_batches
+
+    def epoch(self, stage: str, epoch: int) -> Iterator[BatchLike]:
+        """Yield the features of this process's part of each batch of an epoch."""
+        for _, _, rows in self._source.epoch(stage, epoch):
+            yield self._batch(np.searchsorted(self._rows, rows))
+
+    def ordered(self) -> Iterator[BatchLike]:
+        """Yield the features of this process's images, each once, in the order of rows."""
+        rank, world = self._shard
+        positions = np.arange(rank, len(self._rows), world)
+        for start in range(0, len(positions), self.batch_size):
+            yield self._batch(positions[start : start + self.batch_size])
+
+    def _batch(self, positions: NDArray[np.int64]) -> FeatureBatch:
+        index = torch.from_numpy(positions)
+        features = self._features[index.to(self._features.device)]
+        return FeatureBatch(features, self._labels[index], self._rows[positions])

@@ -1,0 +1,157 @@
+"""Sets up a stage: who learns, from what, by which rule.
+
+Stage "head" trains the last linear layer on the backbone's features, computed once where
+nothing is augmented; stage "finetune" trains everything.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+
+from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.freeze import frozen_backbone
+from medimg_baseline_cls.schema import Stage, TrainSettings
+from medimg_baseline_cls.training.ema import WeightAverage
+from medimg_baseline_cls.training.features import (
+    HeadOnly,
+    cache_features,
+    extract_features,
+    pass_features,
+)
+from medimg_baseline_cls.training.losses import Criterion, make_criterion, make_finding_criterion
+from medimg_baseline_cls.training.optimizer import make_optimizer
+from medimg_baseline_cls.training.sources import BatchSource, TrainData
+from medimg_baseline_cls.training.steps import Lesson, Workplace
+
+
+class _View(NamedTuple):
+    """What the learning module gets to see."""
+
+    module: nn.Module
+    train: BatchSource
+    val: BatchSource
+    prepare: Callable[[BatchLike, int], Tensor]
+    to_inputs: ToUnitRange
+
+
+@contextmanager
+def open_stage(
+    place: Workplace,
+    model: Classifier,
+    *,
+    stage: Stage,
+    data: TrainData,
+    settings: TrainSettings,
+) -> Generator[Lesson, None, None]:
+    """Set up a stage for a block; in stage "head" the backbone is frozen meanwhile.
+
+    Args:
+        place: where.
+        model: learns from the weights that it has.
+        stage: which stage.
+        data: the images.
+        settings: of the whole training.
+    """
+    is_head = stage.name == "head"
+    with frozen_backbone(model) if is_head else nullcontext():
+        _set_modes(model, stage)
+        view = (_view_features if is_head else _view_pixels)(place, model, stage=stage, data=data)
+        yield Lesson(
+            stage=stage,
+            task=settings.task,
+            module=view.module,
+            train=view.train,
+            val=view.val,
+            prepare=view.prepare,
+            to_inputs=view.to_inputs,
+            set_modes=partial(_set_modes, model, stage),
+            optimizer=make_optimizer(model, stage, weight_decay=settings.weight_decay),
+            parameters=[p for p in model.net.parameters() if p.requires_grad],
+            criterion=_choose_criterion(data, settings),
+            average=_start_average(model, stage, decay=settings.ema_decay),
+        )
+
+
+def _choose_criterion(data: TrainData, settings: TrainSettings) -> Criterion:
+    if settings.task == "multilabel":
+        return make_finding_criterion(
+            settings.imbalance,
+            data.class_counts,
+            negative_counts=data.negative_counts,
+            label_smoothing=settings.label_smoothing,
+        )
+    return make_criterion(
+        settings.imbalance, data.class_counts, label_smoothing=settings.label_smoothing
+    )
+
+
+def _view_pixels(place: Workplace, model: Classifier, *, stage: Stage, data: TrainData) -> _View:
+    prepare = partial(_prepare_pixels, place=place, data=data, stage=stage)
+    to_inputs = partial(_to_channels_last, to_unit_range=data.to_unit_range)
+    return _View(model, data.train, data.val, prepare, to_inputs)
+
+
+def _view_features(place: Workplace, model: Classifier, *, stage: Stage, data: TrainData) -> _View:
+    to_unit_range = data.to_unit_range
+    val = cache_features(place, model, source=data.val, to_unit_range=to_unit_range)
+    if stage.augmented and data.augment is not None:
+        prepare = partial(_prepare_features, place=place, model=model, data=data, stage=stage)
+        return _View(HeadOnly(model), data.train, val, prepare, pass_features)
+    train = cache_features(place, model, source=data.train, to_unit_range=to_unit_range)
+    return _View(HeadOnly(model), train, val, _take_features, pass_features)
+
+
+def _prepare_pixels(
+    batch: BatchLike, epoch: int, *, place: Workplace, data: TrainData, stage: Stage
+) -> Tensor:
+    """Return a batch in [0, 1] on the device, augmented where the stage says so."""
+    pixels = data.to_unit_range(batch[0], place.device)  # (B, C, S, S)
+    if stage.augmented and data.augment is not None:
+        pixels = data.augment(pixels, batch[2], stage.name, epoch)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _prepare_features(
+    batch: BatchLike,
+    epoch: int,
+    *,
+    place: Workplace,
+    model: Classifier,
+    data: TrainData,
+    stage: Stage,
+) -> Tensor:
+    """Return the features of an augmented batch, which differ in every epoch."""
+    pixels = _prepare_pixels(batch, epoch, place=place, data=data, stage=stage)
+    return extract_features(place, model, pixels=pixels)
+
+
+def _take_features(batch: BatchLike, epoch: int) -> Tensor:
+    return batch[0]
+
+
+def _to_channels_last(
+    pixels: Tensor, device: torch.device, *, to_unit_range: ToUnitRange
+) -> Tensor:
+    return to_unit_range(pixels, device).contiguous(memory_format=torch.channels_last)
+
+
+def _set_modes(model: Classifier, stage: Stage) -> None:
+    """Put every module into the mode in which the stage trains it."""
+    model.train(stage.name != "head")
+    if stage.batchnorm == "frozen":
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def _start_average(model: Classifier, stage: Stage, *, decay: float) -> WeightAverage | None:
+    if decay == 0:
+        return None
+    moves_buffers = stage.name == "finetune" and stage.batchnorm != "frozen"
+    return WeightAverage(model.net, decay=decay, with_buffers=moves_buffers)

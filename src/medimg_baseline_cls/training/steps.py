@@ -1,0 +1,270 @@
+"""One epoch and one step of training: batches in, changed weights and a mean loss out.
+
+A loss or gradient that is not finite stops the run with the images of its batch; a stop
+signal ends it after the step under way.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from medimg_baseline_cls.errors import RunInterrupted, TrainingError
+from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
+from medimg_baseline_cls.schema import Stage, Task
+from medimg_baseline_cls.training.ema import WeightAverage
+from medimg_baseline_cls.training.interrupts import StopRequest
+from medimg_baseline_cls.training.losses import Criterion
+from medimg_baseline_cls.training.optimizer import (
+    clip_gradients,
+    count_warmup,
+    learning_rate_factor,
+    set_learning_rates,
+)
+from medimg_baseline_cls.training.pace import Pace
+from medimg_baseline_cls.training.sources import BatchSource
+from medimg_baseline_cls.training.sync_norm import batchnorm_over_processes
+from medimg_baseline_cls.utils.device import Precision, autocast
+from medimg_baseline_cls.utils.distributed import (
+    average_buffers,
+    gather_items,
+    sum_gradients,
+    sum_over_processes,
+)
+from medimg_baseline_cls.utils.faults import is_out_of_memory
+from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.log import RunLog
+from medimg_baseline_cls.utils.seed import torch_randomness
+
+_LEAST_WEIGHT = 1e-30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """What stays the same for the whole training: where it runs and where it writes."""
+
+    run_dir: Path
+    accelerator: Accelerator
+    log: RunLog
+    stop: StopRequest
+    seed: int
+    clip_norm: float
+    image_ids: Sequence[str]
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device that computes."""
+        return self.accelerator.device
+
+    @property
+    def precision(self) -> Precision:
+        """Return the precision of forward passes."""
+        return "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Return (rank, number of processes)."""
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What one stage teaches to whom.
+
+    Attributes:
+        stage: its name, epochs and rates.
+        task: what the labels are: one class each, or several findings.
+        module: maps inputs to logits: the whole network, or its head alone.
+        train: the images to learn from, in the form in which the stage keeps them.
+        val: the validation images, in the form that `to_inputs` takes.
+        prepare: makes the module's inputs of a training batch in an epoch.
+        to_inputs: makes the module's inputs of validation images.
+        set_modes: puts every module into train or eval mode.
+        optimizer: over `parameters`.
+        parameters: what learns.
+        criterion: losses and weights of the images of a step.
+        average: moving average of the weights, or None.
+    """
+
+    stage: Stage
+    task: Task
+    module: nn.Module
+    train: BatchSource
+    val: BatchSource
+    prepare: Callable[[BatchLike, int], Tensor]
+    to_inputs: ToUnitRange
+    set_modes: Callable[[], None]
+    optimizer: Optimizer
+    parameters: Sequence[nn.Parameter]
+    criterion: Criterion
+    average: WeightAverage | None
+
+    @property
+    def is_synced(self) -> bool:
+        """Return whether BatchNorm learns from the images of all processes."""
+        return self.stage.name == "finetune" and self.stage.batchnorm == "sync"
+
+
+class StepOutcome(NamedTuple):
+    """What a step leaves behind; the tensors stay on the device."""
+
+    loss_sum: Tensor  # over the images of all processes
+    weight_sum: Tensor
+    watched: Tensor  # finite if and only if loss and gradients are
+    stop: bool
+
+
+def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int, pace: Pace | None = None) -> float:
+    """Train for one epoch (from 1); `pace` is told of each batch.
+
+    Returns:
+        The mean loss over the epoch's images, as they were when their step came.
+
+    Raises:
+        TrainingError: a loss or a gradient is NaN or infinite, or memory ran out.
+        RunInterrupted: a stop signal has come; the step under way was finished.
+    """
+    lesson.set_modes()
+    name, num_batches = lesson.stage.name, lesson.train.num_batches
+    outcomes: list[StepOutcome] = []
+    previous: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    with place.log.progress(f"{name} {epoch}/{lesson.stage.epochs}", num_batches) as bar:
+        for number, batch in enumerate(lesson.train.epoch(name, epoch)):
+            step = (epoch - 1) * num_batches + number
+            outcome = _try_step(place, lesson, batch=batch, epoch=epoch, step=step)
+            # One step late, so that a GPU need not be waited for.
+            _check_finite(place, lesson, outcomes=outcomes, rows=previous)
+            outcomes.append(outcome)
+            previous = batch[2]
+            bar.advance()
+            if pace is not None:
+                pace.note(lesson.train.batch_size)
+            if outcome.stop:
+                raise RunInterrupted(stop_message(place, f"stage {name}, epoch {epoch}"))
+    _check_finite(place, lesson, outcomes=outcomes, rows=previous)
+    if not lesson.is_synced:
+        average_buffers(lesson.module, place.accelerator)
+    return _mean_loss(outcomes)
+
+
+def train_step(
+    place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
+) -> StepOutcome:
+    """Learn from one batch: forward, backward, clip, update.
+
+    Args:
+        place: where.
+        lesson: what.
+        batch: this process's images of the step; may be none with several processes.
+        epoch: from 1.
+        step: from 0, counted over the whole stage.
+    """
+    num_steps = lesson.stage.epochs * lesson.train.num_batches
+    num_warmup = count_warmup(lesson.stage, num_steps=num_steps)
+    factor = learning_rate_factor(step, num_steps=num_steps, num_warmup=num_warmup)
+    set_learning_rates(lesson.optimizer, factor)
+    lesson.optimizer.zero_grad(set_to_none=True)
+
+    local_loss, local_weight = _forward(place, lesson, batch=batch, epoch=epoch, step=step)
+    loss_sum, weight_sum, stop = _sum_up(place, loss=local_loss, weight=local_weight)
+    if local_loss.requires_grad:
+        # Where no finding of any image is known, both are 0, and so shall be the gradient.
+        (local_loss / weight_sum.clamp(min=_LEAST_WEIGHT)).backward()
+    sum_gradients(lesson.parameters, place.accelerator)
+    norm = clip_gradients(lesson.parameters, place.clip_norm)
+    lesson.optimizer.step()
+    if lesson.average is not None:
+        lesson.average.update(step)
+    watched = loss_sum if norm is None else loss_sum + norm
+    return StepOutcome(loss_sum, weight_sum, watched, stop)
+
+
+def stop_message(place: Workplace, where: str) -> str:
+    """Say where training was stopped and how the run is resumed."""
+    return (
+        f"stopped in {where}; resume from the last finished epoch, and do the rest, with: "
+        f"medimg run --resume {place.run_dir}"
+    )
+
+
+def _try_step(
+    place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
+) -> StepOutcome:
+    try:
+        return train_step(place, lesson, batch=batch, epoch=epoch, step=step)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"{place.device} has not enough memory for {len(batch[1])} images per process; "
+            f"halve the batch size (and with it the learning rates) or the image size."
+        ) from error
+
+
+def _forward(
+    place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Return the summed loss and weight of this process's images."""
+    # In synced BatchNorm a process without an image must still answer the others.
+    if len(batch[1]) == 0 and not lesson.is_synced:
+        nothing = torch.zeros((), device=place.device)
+        return nothing, nothing
+    inputs = lesson.prepare(batch, epoch)
+    labels = batch[1].to(place.device, non_blocking=True)
+    rank = place.accelerator.process_index
+    norms = batchnorm_over_processes(place.accelerator) if lesson.is_synced else nullcontext()
+    with torch_randomness(place.seed, "layers", lesson.stage.name, epoch, step, rank):
+        with autocast(place.device, place.precision), norms:
+            logits = lesson.module(inputs)
+        losses, weights = lesson.criterion(logits, labels)
+    return losses.sum(), weights.sum()
+
+
+def _sum_up(place: Workplace, *, loss: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Return loss, weight and stop request over all processes."""
+    if place.accelerator.num_processes == 1:
+        return loss.detach(), weight, place.stop.is_set
+    stop = torch.full_like(weight, float(place.stop.is_set))
+    summed = sum_over_processes(torch.stack([loss.detach(), weight, stop]), place.accelerator)
+    return summed[0], summed[1], bool(summed[2].item() > 0)
+
+
+def _check_finite(
+    place: Workplace,
+    lesson: Lesson,
+    *,
+    outcomes: Sequence[StepOutcome],
+    rows: NDArray[np.int64],
+) -> None:
+    """Refuse the last outcome if it is not finite, and name the images it came from."""
+    if not outcomes or math.isfinite(outcomes[-1].watched.item()):
+        return
+    loss = (outcomes[-1].loss_sum / outcomes[-1].weight_sum).item()
+    all_rows: list[int] = gather_items(rows.tolist(), place.accelerator)
+    names = [place.image_ids[row] for row in all_rows] if place.image_ids else all_rows
+    step, stage = len(outcomes), lesson.stage.name
+    path = place.run_dir / "nonfinite_batch.json"
+    if place.accelerator.is_main_process:
+        found = {"stage": stage, "step_of_epoch": step, "loss": str(loss)}
+        write_json(path, {**found, "rows": all_rows, "images": names})
+    shown = ", ".join(str(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    raise TrainingError(
+        f"The loss is {loss} or its gradient is not finite in stage {stage}, step {step} of the "
+        f"epoch. Images: {shown} (all of them in {path}). Lower the learning rate, set "
+        f"clip_norm to 1, or try precision=fp32; look at the images if that does not help."
+    )
+
+
+def _mean_loss(outcomes: Sequence[StepOutcome]) -> float:
+    loss = torch.stack([outcome.loss_sum for outcome in outcomes]).cpu().double().sum()
+    weight = torch.stack([outcome.weight_sum for outcome in outcomes]).cpu().double().sum()
+    return float(loss / weight)

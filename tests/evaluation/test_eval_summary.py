@@ -1,0 +1,213 @@
+"""Warnings appear when they must and only then; the table says what the summaries say."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medimg_baseline_cls.evaluation.eval_summary import (
+    find_warnings,
+    summarize_evaluation,
+    tabulate_summaries,
+)
+from medimg_baseline_cls.evaluation.mistakes import mine_mistakes
+from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
+from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.utils.files import write_json
+
+MakePredictions = Callable[..., Predictions]
+TERNARY = ("bacteria", "normal", "virus")
+
+
+def summarize_both(
+    val: Predictions, other: Predictions, positive: str | None = "PNEUMONIA"
+) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    classes = evaluated_classes(val.class_names, positive)
+    thresholds = choose_thresholds(val, classes=classes, target_sensitivity=0.95)
+    val_summary, test_summary = (
+        summarize_predictions(p, thresholds, positive_class=positive) for p in (val, other)
+    )
+    return val_summary, test_summary, thresholds
+
+
+def scored(binary: MakePredictions, split: str, *, prevalence: float, gap: float) -> Predictions:
+    """Return 400 images whose positive scores lie `gap` above the negative ones."""
+    num_positive = round(400 * prevalence)
+    low = np.linspace(0.1, 0.5, 400 - num_positive)
+    high = np.linspace(0.1, 0.5, num_positive) + gap
+    truth = [False] * len(low) + [True] * len(high)
+    return binary(split, truth, [*low.tolist(), *high.tolist()])
+
+
+def test_two_alike_splits_give_no_warning(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=0.45)
+    other = scored(binary, "test", prevalence=0.5, gap=0.45)
+    assert find_warnings(*summarize_both(val, other)[:2]) == []
+
+
+def test_an_inverted_class_order_is_told(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=-0.1)
+    other = scored(binary, "test", prevalence=0.5, gap=-0.1)
+    warnings = find_warnings(summarize_both(val, other)[0])
+    assert "class order may be inverted. It is NORMAL, PNEUMONIA" in warnings[0]
+
+
+def test_constant_scores_are_told(binary: MakePredictions) -> None:
+    val = binary("val", [True, False] * 30, [0.4] * 60)
+    warnings = find_warnings(summarize_both(val, val)[0])
+    assert len(warnings) == 1 and "calls every VAL image positive" in warnings[0]
+
+
+def test_a_prevalence_shift_is_told(binary: MakePredictions) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=0.45)
+    other = scored(binary, "test", prevalence=0.75, gap=0.45)
+    warnings = find_warnings(*summarize_both(val, other)[:2])
+    assert len(warnings) == 1
+    assert "0.500 on VAL and 0.750 on TEST" in warnings[0]
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.05, False), (0.15, True), (0.5, True)])
+def test_a_threshold_that_does_not_transfer_is_told(
+    binary: MakePredictions, share: float, is_told: bool
+) -> None:
+    val = scored(binary, "val", prevalence=0.5, gap=0.45)
+    num_wrong = round(200 * share)
+    low = [0.1] * (200 - num_wrong) + [0.9] * num_wrong
+    other = binary("test", [False] * 200 + [True] * 200, [*low, *[0.95] * 200])
+    warnings = find_warnings(*summarize_both(val, other)[:2])
+    found = [w for w in warnings if "At Max-F1, the specificity of PNEUMONIA falls" in w]
+    assert len(found) == is_told
+    assert all(f"from 1.000 on VAL to {1 - share:.3f} on TEST" in w for w in found)
+    assert all("never tune on TEST" in w for w in found)
+
+
+def test_what_a_few_images_show_by_chance_is_no_warning(binary: MakePredictions) -> None:
+    val = binary("val", [True] * 9 + [False] * 40, [0.9] * 9 + [0.1] * 40)
+    other = binary("test", [True] * 40 + [False] * 40, [0.9, 0.2] * 20 + [0.1] * 40)
+    texts = find_warnings(*summarize_both(val, other)[:2])
+    assert not any("falls" in text for text in texts)
+    enough = binary("val", [True] * 10 + [False] * 40, [0.9] * 10 + [0.1] * 40)
+    texts = find_warnings(*summarize_both(enough, other)[:2])
+    assert sum("sensitivity of PNEUMONIA falls" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "is_told"), [([0.1, 0.49], True), ([0.1, 0.52], False), (None, True)]
+)
+def test_an_auroc_below_one_half_is_told_where_its_interval_is_too(
+    binary: MakePredictions, interval: list[float] | None, is_told: bool
+) -> None:
+    val = summarize_both(*[scored(binary, "val", prevalence=0.5, gap=-0.1)] * 2)[0]
+    val["classes"]["PNEUMONIA"]["metrics"]["auroc"]["interval"] = interval
+    assert any("below 0.5" in text for text in find_warnings(val)) == is_told
+
+
+def test_eight_images_do_not_tell_an_inverted_order(binary: MakePredictions) -> None:
+    val = binary("val", [True, False] * 4, [0.4, 0.6] * 4)
+    assert not any("below 0.5" in text for text in find_warnings(summarize_both(val, val)[0]))
+
+
+def test_many_classes_give_one_line_of_a_kind(draw: MakePredictions) -> None:
+    val, other = draw("val", class_names=TERNARY), draw("test", class_names=TERNARY)
+    val, other, _ = summarize_both(val, other, None)
+    for shift, block in enumerate(other["classes"].values(), start=2):
+        block["prevalence"] = block["prevalence"] + shift / 10
+        for point in block["operating_points"].values():
+            point["sensitivity"]["value"] = point["specificity"]["value"] = 0.0
+    texts = find_warnings(val, other)
+    for words in ("The prevalence", "falls from", "VAL holds only"):
+        assert sum(words in text for text in texts) <= 1
+    (prevalence,) = [text for text in texts if "The prevalence" in text]
+    assert all(f"of {name} is" in prevalence for name in TERNARY)
+
+
+def test_controls_that_the_model_does_not_beat_come_first(binary: MakePredictions) -> None:
+    small = binary("val", [True] * 3 + [False] * 30, [0.9] * 3 + [0.1] * 30)
+    val, test, thresholds = summarize_both(small, small)
+    control = {"description": "classifier", "test": {"auroc": {"value": 1.0}}}
+    content = summarize_evaluation(
+        val, test, checkpoint={}, thresholds=thresholds, mistakes=(), controls=[control]
+    )
+    assert "does not clearly beat" in content["warnings"][0]
+    assert len(content["warnings"]) > 1
+
+
+def test_a_small_or_one_sided_val_is_told(binary: MakePredictions) -> None:
+    small = binary("val", [True] * 3 + [False] * 30, [0.9] * 3 + [0.1] * 30)
+    assert any(
+        "only 3 PNEUMONIA images" in w for w in find_warnings(summarize_both(small, small)[0])
+    )
+    empty = binary("val", [False] * 30, [0.1] * 30)
+    assert any("no PNEUMONIA image" in w for w in find_warnings(summarize_both(empty, empty)[0]))
+
+
+@pytest.mark.parametrize("positive", ["PNEUMONIA", None])
+def test_evaluation_holds_both_splits_and_the_head(
+    tmp_path: Path, draw: MakePredictions, positive: str | None
+) -> None:
+    names = ("NORMAL", "PNEUMONIA") if positive else TERNARY
+    val, other = draw("val", class_names=names), draw("test", class_names=names)
+    val_summary, test_summary, thresholds = summarize_both(val, other, positive)
+    mistakes = mine_mistakes(other, thresholds, num_hard_examples=4)
+    content = summarize_evaluation(
+        val_summary,
+        test_summary,
+        checkpoint={"stage": "finetune", "epoch": 3, "sha256": "ab" * 32},
+        thresholds=thresholds,
+        mistakes=mistakes,
+        head_only={"val": val_summary},
+    )
+    write_json(tmp_path / "eval_summary.json", content)
+    source = val_summary["classes"][positive] if positive else val_summary["macro"]
+    assert content["headline"]["val"] == source["metrics"]
+    assert content["head_only"] == {"val": source["metrics"]}
+    assert content["class_names"] == list(names)
+    counted = [
+        number
+        for rules in content["num_mistakes"].values()
+        for kinds in rules.values()
+        for number in kinds.values()
+    ]
+    assert sum(counted) == len(mistakes)
+    for name, points in thresholds.items():
+        for point in points:
+            assert content["thresholds"][name][point.rule]["threshold"] == point.value
+
+
+def test_table_of_two_classes_has_a_row_per_operating_point(
+    val: Predictions, held_out: Predictions
+) -> None:
+    val_summary, test_summary, _ = summarize_both(val, held_out)
+    header, rows = tabulate_summaries([val_summary, test_summary])
+    assert all(len(row) == len(header) for row in rows)
+    assert [row[0] for row in rows] == ["VAL", "", "", "TEST", "", ""]
+    column = header.index("operating point")
+    assert [row[column] for row in rows[:3]] == ["Max-F1", "Target sensitivity", "Default (0.5)"]
+    block = test_summary["classes"]["PNEUMONIA"]
+    shown = dict(zip(header, rows[3], strict=True))
+    point = block["operating_points"]["max_f1"]
+    assert shown["n"] == "80"
+    assert shown["prevalence"] == f"{block['prevalence']:.3f}"
+    assert shown["AUROC"] == f"{block['metrics']['auroc']['value']:.3f}"
+    assert shown["AP (baseline)"].endswith(f"({block['prevalence']:.3f})")
+    for name, key in (("sensitivity", "sensitivity"), ("PPV", "ppv"), ("F1", "f1_score")):
+        assert shown[name] == f"{point[key]['value']:.3f}"
+
+
+def test_table_of_many_classes_ends_each_split_with_the_mean(draw: MakePredictions) -> None:
+    val, other = (draw(split, class_names=TERNARY) for split in ("val", "test"))
+    header, rows = tabulate_summaries(summarize_both(val, other, None)[:2])
+    assert header[1] == "class"
+    assert all(len(row) == len(header) for row in rows)
+    assert len(rows) == 2 * (3 * 3 + 1)
+    assert rows[9][:2] == ["VAL", "macro mean"]
+
+
+def test_undefined_figures_are_dashes(binary: MakePredictions) -> None:
+    val = binary("val", [True, False], [0.8, 0.2])
+    summaries = summarize_both(val, binary("test", [False], [0.1]))[:2]
+    header, rows = tabulate_summaries(summaries)
+    assert dict(zip(header, rows[3], strict=True))["AUROC"] == "–"

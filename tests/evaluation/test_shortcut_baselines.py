@@ -1,0 +1,146 @@
+"""The figures of controls are scikit-learn's, and a model that does not beat them is told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from medimg_baseline_cls.evaluation.shortcut_baselines import (
+    CLEAR_MARGIN,
+    describe_controls,
+    summarize_control,
+    warn_of_controls,
+)
+from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
+from medimg_baseline_cls.schema import Predictions
+
+MakePredictions = Callable[..., Predictions]
+
+
+def figures(auroc: float | None) -> dict[str, dict[str, float | None]]:
+    return {"auroc": {"value": auroc}, "average_precision": {"value": 0.5}}
+
+
+def control(auroc: float | None, name: str = "border") -> Mapping[str, object]:
+    return {"name": name, "description": f"the {name} alone", "test": figures(auroc)}
+
+
+def ternary(split: str, *, seed: int) -> Predictions:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet([1, 1, 1], size=30)
+    names = tuple(f"{split}{i}" for i in range(30))
+    labels = np.arange(30, dtype=np.int64) % 3
+    return Predictions(split, ("A", "B", "C"), names, names, names, labels, probabilities)
+
+
+def test_figures_of_two_classes_are_those_of_the_positive_one(binary: MakePredictions) -> None:
+    rng = np.random.default_rng(0)
+    truth, scores = rng.random(60) < 0.4, rng.random(60)
+    parts = [binary(split, truth.tolist(), scores.tolist()) for split in ("val", "test")]
+    found = summarize_control(
+        "border", description="the frame", predictions=parts, positive_class="PNEUMONIA"
+    )
+    assert (found["name"], found["description"]) == ("border", "the frame")
+    for split in ("val", "test"):
+        assert found[split]["auroc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
+        precision = average_precision_score(truth, scores)
+        assert found[split]["average_precision"]["value"] == pytest.approx(precision)
+
+
+def test_figures_of_three_classes_are_the_mean_against_the_rest() -> None:
+    part = ternary("test", seed=1)
+    found = summarize_control("trivial", description="", predictions=[part], positive_class=None)[
+        "test"
+    ]
+    expected = roc_auc_score(part.labels, part.probabilities, multi_class="ovr", average="macro")
+    assert found["auroc"]["value"] == pytest.approx(expected)
+
+
+def test_unknown_findings_are_left_out() -> None:
+    labels = np.array([[1], [0], [-1], [1], [0]])
+    scores = np.array([[0.9], [0.2], [0.99], [0.8], [0.1]])
+    names = tuple("abcde")
+    part = Predictions("test", ("Mass",), names, names, names, labels, scores, "multilabel")
+    found = summarize_control("border", description="", predictions=[part], positive_class=None)
+    assert found["test"]["auroc"]["value"] == 1.0
+
+
+def test_the_mean_is_over_the_findings_of_the_models_mean(findings: MakePredictions) -> None:
+    part = findings("test", unknown=0.0)
+    labels = part.labels.copy()
+    labels[:, 1] = 0  # no AUROC and no AP
+    labels[:, 2] = -1  # nothing at all
+    part = replace(part, labels=labels)
+    found = summarize_control("border", description="", predictions=[part], positive_class=None)
+    model = summarize_predictions(part, {}, positive_class=None)["macro"]["metrics"]
+    for figure, metric in (
+        ("auroc", roc_auc_score),
+        ("average_precision", average_precision_score),
+    ):
+        expected = metric(labels[:, 0], part.probabilities[:, 0])
+        assert found["test"][figure]["value"] == pytest.approx(expected)
+        assert found["test"][figure]["value"] == model[figure]["value"]
+    unknown = replace(part, labels=np.full_like(labels, -1))
+    nothing = summarize_control(
+        "border", description="", predictions=[unknown], positive_class=None
+    )
+    assert nothing["test"]["auroc"] == {"value": None, "reason": "undefined for every finding"}
+
+
+def test_a_finding_that_train_did_not_define_makes_the_mean_undefined(
+    findings: MakePredictions,
+) -> None:
+    part = findings("test")
+    part.probabilities[:, 1] = np.nan
+    found = summarize_control("border", description="", predictions=[part], positive_class=None)
+    assert found["test"]["auroc"]["value"] is None
+
+
+def test_undefined_figure_is_null_with_its_reason(binary: MakePredictions) -> None:
+    part = binary("test", [True, True], [0.4, 0.5])
+    found = summarize_control(
+        "border", description="", predictions=[part], positive_class="PNEUMONIA"
+    )["test"]
+    assert found["auroc"] == {"value": None, "reason": "all images are of one class"}
+    assert found["average_precision"]["value"] == 1.0
+
+
+def test_class_that_train_did_not_define_makes_the_mean_undefined() -> None:
+    part = ternary("test", seed=2)
+    part.probabilities[:, 1] = np.nan
+    found = summarize_control("border", description="", predictions=[part], positive_class=None)
+    assert found["test"]["auroc"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("own", "reached", "is_told"),
+    [
+        (0.9, 0.95, True),
+        (0.9, 0.9, True),
+        (0.9, 0.9 - CLEAR_MARGIN / 2, True),
+        (0.9, 0.9 - 2 * CLEAR_MARGIN, False),
+        (None, 0.9, False),
+        (0.9, None, False),
+    ],
+)
+def test_model_must_clearly_beat_a_control(
+    own: float | None, reached: float | None, is_told: bool
+) -> None:
+    warnings = list(warn_of_controls(figures(own), [control(reached)]))
+    assert len(warnings) == is_told
+    if is_told:
+        assert f"{own:.3f}" in warnings[0]
+        assert f"{reached:.3f}" in warnings[0]
+        assert "the border alone" in warnings[0]
+
+
+def test_each_control_is_told_by_itself() -> None:
+    controls = [control(0.95, "trivial"), control(0.7), control(0.89)]
+    assert len(list(warn_of_controls(figures(0.9), controls))) == 2
+
+
+def test_line_names_every_control() -> None:
+    line = describe_controls([control(0.95, "trivial"), control(None)])
+    assert line.endswith("trivial 0.950, border –")

@@ -1,0 +1,85 @@
+"""What a methods section says: from the run folder alone, nothing invented, no path of the user."""
+
+from collections.abc import Callable
+from typing import Any
+
+from medimg_baseline_cls.reporting.content import read_run
+from medimg_baseline_cls.reporting.documents.methods import list_methods
+
+
+def facts_of(run: Any) -> dict[tuple[str, str], str]:
+    return {(part, name): value for part, name, value in list_methods(read_run(run.folder))}
+
+
+def test_settings_and_versions_are_those_of_the_run(make_run: Callable[..., Any]) -> None:
+    facts = facts_of(make_run())
+    assert facts["Model", "Network"] == "resnet18"
+    assert facts["Model", "Classes"] == "NORMAL, PNEUMONIA"
+    assert facts["Model", "Positive class"] == "PNEUMONIA"
+    assert facts["Preprocessing", "Image side, px"] == "224"
+    assert facts["Training", "Batch size"] == "32"
+    assert facts["Training", "Seed"] == "7"
+    assert facts["Training", "Stage head only"] == "2 epochs, learning rate 0.001"
+    assert facts["Training", "Stage fine-tuning"] == "3 epochs"
+    assert facts["Software", "torch"] == "2.10.0"
+    assert facts["Software", "Python"] == "3.12.1"
+    assert "resnet18.safetensors" in facts["Model", "First weights"]
+
+
+def test_checkpoint_is_the_evaluated_one(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    facts = facts_of(run)
+    checkpoint = run.json("eval_summary.json")["checkpoint"]
+    assert facts["Model choice", "Checkpoint"] == "Fine-tuning, epoch 2"
+    assert facts["Model choice", "Checkpoint sha256"] == checkpoint["sha256"]
+    assert not [key for key in facts_of(make_run(stages=(), name="b")) if key[0] == "Model choice"]
+
+
+def test_what_a_run_does_not_hold_is_left_out(make_run: Callable[..., Any]) -> None:
+    run = make_run(stages=())
+    run.write_json("config.json", {"arch": "resnet18"})
+    run.write_json("env_report.json", {})
+    parts = {part for part, _ in facts_of(run)}
+    assert parts == {"Model"}
+
+
+def test_each_name_stands_once_in_its_part_and_parts_hang_together(
+    make_run: Callable[..., Any],
+) -> None:
+    listed = list_methods(read_run(make_run().folder))
+    keys = [(part, name) for part, name, _ in listed]
+    assert len(set(keys)) == len(keys)
+    order = [part for part, _ in keys]
+    assert order == sorted(order, key=order.index)
+
+
+def test_no_path_of_the_user(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    config = run.json("config.json") | {"intensity": "/home/ada/secret", "precision": "~/x/bf16"}
+    run.write_json("config.json", config)
+    text = " ".join(facts_of(run).values())
+    assert "/home" not in text
+    assert "~/x" not in text
+
+
+def test_what_auto_became_is_shown(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    config = run.json("config.json") | {"precision": "auto", "batchnorm": "auto"}
+    run.write_json("config.json", config)
+    assert facts_of(run)["Training", "Precision"] == "auto"  # a run that did not write it down
+    chosen = {"precision": "bf16", "batchnorm": "frozen", "patients_by": "the data and group_regex"}
+    run.write_json("config.json", config | {"provenance": config["provenance"] | chosen})
+    facts = facts_of(run)
+    assert facts["Training", "Precision"] == "bf16"
+    assert facts["Training", "BatchNorm statistics"] == "frozen"
+    assert facts["Data", "Validation set"] == "balanced"
+    told = f"the data and file name: {config['group_regex']}"
+    assert facts["Data", "Patients by"] == told
+
+
+def test_kaggle_names_are_said_to_tell_patients(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    config = run.json("config.json")
+    found = config["provenance"] | {"patients_by": "the Kaggle file names"}
+    run.write_json("config.json", config | {"group_regex": "auto", "provenance": found})
+    assert facts_of(run)["Data", "Patients by"] == "file name: Kaggle pattern"
