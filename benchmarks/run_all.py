@@ -1,6 +1,6 @@
 """Asks every question of speed one after the other and writes docs/benchmarks/speed.md.
 
-make bench FILMS=chest_xray ORIGINALS=chest_xray_fullsize
+make bench IMAGES=chest_xray ORIGINALS=chest_xray_fullsize
 """
 
 import argparse
@@ -30,8 +30,8 @@ QUESTIONS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="real films; none: phantoms")
-    parser.add_argument("--originals", type=Path, help="real films of full size; none: phantoms")
+    parser.add_argument("--data", type=Path, help="real images; none: phantoms")
+    parser.add_argument("--originals", type=Path, help="real images of full size; none: phantoms")
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS)
     options = parser.parse_args()
     start = time.perf_counter()
