@@ -27,7 +27,7 @@ from medimg_baseline_cls.training.features import extract_features
 from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.training.sources import TrainData
 from medimg_baseline_cls.training.stages import open_stage
-from medimg_baseline_cls.training.steps import Lesson, Workplace, run_epoch
+from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, run_epoch
 from medimg_baseline_cls.utils.device import choose_precision, make_accelerator, tune_allocator
 from medimg_baseline_cls.utils.log import SILENT
 
@@ -90,7 +90,7 @@ def main() -> None:
         folder = Path(name)
         loader = Loader(make_set(folder, options.images), batch_size=BATCH, seed=0)
         accelerator = make_accelerator(device, choose_precision("auto", device))
-        place = Workplace(
+        context = TrainingContext(
             run_dir=folder,
             accelerator=accelerator,
             log=SILENT,
@@ -108,8 +108,8 @@ def main() -> None:
             augment=make_augmenter("standard", horizontal_flip=False, seed=0),
             class_counts=(1, 1),
         )
-        full, resident = measure_epochs(place, model, data, repeats=options.repeats)
-        head, once = measure_head(place, model, data)
+        full, resident = measure_epochs(context, model, data, repeats=options.repeats)
+        head, once = measure_head(context, model, data)
     stalls = [1 - r / f for f, r in zip(full, resident, strict=True)]
     steps = loader.num_batches
     rows = [
@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def measure_epochs(
-    place: Workplace, model: Any, data: TrainData, *, repeats: int
+    context: TrainingContext, model: Any, data: TrainData, *, repeats: int
 ) -> tuple[list[float], list[float]]:
     """Return seconds of whole epochs from the array, and of epochs on one batch."""
     stage = Stage(
@@ -145,21 +145,21 @@ def measure_epochs(
         batchnorm="train",
     )
     full, resident = list[float](), list[float]()
-    with open_stage(place, model, stage=stage, data=data, settings=make_settings(stage)) as lesson:
-        kept = lesson.prepare(next(iter(data.train.epoch("finetune", 1))), 1)
-        still = replace(lesson, train=Resident(data.train), prepare=lambda batch, epoch: kept)
+    with open_stage(context, model, stage=stage, data=data, settings=make_settings(stage)) as setup:
+        kept = setup.prepare(next(iter(data.train.epoch("finetune", 1))), 1)
+        still = replace(setup, train=Resident(data.train), prepare=lambda batch, epoch: kept)
 
-        def walk(which: Lesson, number: int) -> float:
-            return seconds_of(lambda: run_epoch(place, which, epoch=number))
+        def walk(which: StageSetup, number: int) -> float:
+            return seconds_of(lambda: run_epoch(context, which, epoch=number))
 
-        walk(lesson, 1)
+        walk(setup, 1)
         for number in range(repeats):
-            full.append(walk(lesson, 2 * number + 2))
+            full.append(walk(setup, 2 * number + 2))
             resident.append(walk(still, 2 * number + 3))
     return full, resident
 
 
-def measure_head(place: Workplace, model: Any, data: TrainData) -> tuple[float, float]:
+def measure_head(context: TrainingContext, model: Any, data: TrainData) -> tuple[float, float]:
     """Return seconds of ten epochs of the head alone, and of one pass over the data."""
     stage = Stage(
         name="head",
@@ -172,16 +172,16 @@ def measure_head(place: Workplace, model: Any, data: TrainData) -> tuple[float, 
 
     def train_head() -> None:
         settings = make_settings(stage)
-        with open_stage(place, model, stage=stage, data=data, settings=settings) as lesson:
+        with open_stage(context, model, stage=stage, data=data, settings=settings) as setup:
             for epoch in range(1, 11):
-                run_epoch(place, lesson, epoch=epoch)
+                run_epoch(context, setup, epoch=epoch)
 
     def infer() -> None:
         model.eval()
         # The stage looks at TRAIN and at VAL, which is the same set here.
         for _ in range(2):
             for pixels, _, _ in data.train.ordered():
-                extract_features(place, model, pixels=to_unit_range(pixels, place.device))
+                extract_features(context, model, pixels=to_unit_range(pixels, context.device))
 
     infer()
     pairs = [(seconds_of(train_head), seconds_of(infer)) for _ in range(3)]

@@ -45,6 +45,8 @@ def test_truths_of_findings_leave_out_what_is_unknown(
 
 def test_of_two_classes_one_is_told_apart_of_more_each(make_images: ImagesMaker) -> None:
     two = make_images(["train/A/1", "train/B/2"])
-    assert two.told_apart == ("B",) and replace(two, positive_class="A").told_apart == ("A",)
+    assert two.contrasted_classes == ("B",) and replace(
+        two, positive_class="A"
+    ).contrasted_classes == ("A",)
     three = make_images(["train/A/1", "train/B/2", "train/C/3"])
-    assert three.told_apart == ("A", "B", "C")
+    assert three.contrasted_classes == ("A", "B", "C")

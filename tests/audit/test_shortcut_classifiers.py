@@ -17,8 +17,8 @@ from medimg_baseline_cls.audit.shortcut_classifiers import (
     CONTROLS,
     PROPERTIES,
     ControlFeatures,
+    assign_folds,
     cross_validate,
-    deal_folds,
     direct_property,
     fit_controls,
     fit_scores,
@@ -65,7 +65,9 @@ def test_auroc_leaves_out_images_without_a_score() -> None:
 @settings(deadline=None)
 def test_folds_never_cut_a_patient(images: list[tuple[int, bool]], num_folds: int) -> None:
     groups = [f"p{number}" for number, _ in images]
-    folds = deal_folds(groups, np.array([positive for _, positive in images]), num_folds=num_folds)
+    folds = assign_folds(
+        groups, np.array([positive for _, positive in images]), num_folds=num_folds
+    )
     homes = {group: set(folds[[g == group for g in groups]]) for group in groups}
     assert all(len(home) == 1 for home in homes.values())
     assert set(folds) <= set(range(num_folds))
@@ -74,7 +76,7 @@ def test_folds_never_cut_a_patient(images: list[tuple[int, bool]], num_folds: in
 def test_folds_hold_their_share_of_both_classes() -> None:
     groups = [f"p{i}" for i in range(103)]
     truth = np.array([i % 4 == 0 for i in range(103)])
-    folds = deal_folds(groups, truth)
+    folds = assign_folds(groups, truth)
     for positive in (True, False):
         counts = Counter(folds[truth == positive].tolist()).values()
         assert max(counts) - min(counts) <= 1
@@ -84,8 +86,8 @@ def test_folds_are_the_same_in_any_order() -> None:
     groups = np.array([f"p{i // 3}" for i in range(60)])
     truth = np.arange(60) % 2 == 0
     order = np.random.default_rng(0).permutation(60)
-    folds = deal_folds(groups, truth)
-    np.testing.assert_array_equal(deal_folds(groups[order], truth[order]), folds[order])
+    folds = assign_folds(groups, truth)
+    np.testing.assert_array_equal(assign_folds(groups[order], truth[order]), folds[order])
 
 
 def test_direction_of_a_property_comes_from_the_other_folds() -> None:
@@ -123,7 +125,7 @@ def test_constant_column_does_no_harm() -> None:
 def test_cross_validation_scores_noise_at_chance() -> None:
     rng = np.random.default_rng(1)
     truth = np.arange(400) % 2 == 0
-    folds = deal_folds([f"p{i}" for i in range(400)], truth)
+    folds = assign_folds([f"p{i}" for i in range(400)], truth)
     scores = cross_validate(rng.normal(size=(400, 30)).astype(np.float32), truth, folds=folds)
     auroc = score_auroc(truth, scores)
     assert auroc is not None

@@ -12,7 +12,7 @@ from medimg_baseline_cls.audit.images import AuditImages, FileLook
 from medimg_baseline_cls.audit.label_noise import NUM_SUSPICIOUS, check_noise
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels
 from medimg_baseline_cls.audit.shortcut_classifiers import PROPERTIES, gather_features
-from medimg_baseline_cls.audit.shortcuts import check_shortcuts, thin_out
+from medimg_baseline_cls.audit.shortcuts import check_shortcuts, limit_images
 from medimg_baseline_cls.audit.split_shift import check_shift, draw_groups
 from medimg_baseline_cls.schema import ImageRecord
 
@@ -162,10 +162,10 @@ def test_large_sets_are_thinned_out_the_same_way_each_time(
 ) -> None:
     monkeypatch.setattr("medimg_baseline_cls.audit.shortcuts.MAX_IMAGES", 50)
     images = make_images(PATHS, pixels=noise())
-    chosen = thin_out(SPLITS == "train", images)
+    chosen = limit_images(SPLITS == "train", images)
     assert chosen.sum() == 50
     assert (SPLITS[chosen] == "train").all()
-    np.testing.assert_array_equal(chosen, thin_out(SPLITS == "train", images))
+    np.testing.assert_array_equal(chosen, limit_images(SPLITS == "train", images))
 
 
 def test_wrong_labels_are_the_most_doubted(make_images: ImagesMaker) -> None:

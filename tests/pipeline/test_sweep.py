@@ -18,7 +18,7 @@ from medimg_baseline_cls.pipeline.sweep import (
 from medimg_baseline_cls.utils.log import SILENT
 from medimg_baseline_cls.utils.runs import RunState, hold_run, read_status, write_status
 
-KIND = SweepKind(name="sweep", room="sweeps", resume="medimg sweep --resume")
+KIND = SweepKind(name="sweep", subfolder="sweeps", resume="medimg sweep --resume")
 
 
 class Calls(list[tuple[str, str]]):

@@ -42,7 +42,7 @@ def train_member(folder: Path, shard: tuple[int, int], *, fate: str = "", resume
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.json").touch()
     try:
-        with processes.noticing_lost_processes(open_accelerator(), run_dir):
+        with processes.detecting_lost_ranks(open_accelerator(), run_dir):
             train_toy(run_dir, data=data, model=plain_toy(), settings=SETTINGS, resume=resume)
         said = "trained"
     except TrainingError as error:
@@ -61,10 +61,10 @@ SETTINGS = make_settings(ema_decay=0.5)
 def wait_late(folder: Path, shard: tuple[int, int]) -> None:
     """Let the first process decode for longer than others wait for one another in a step."""
     accelerator, begin = open_accelerator(), time.monotonic()
-    with processes.first_process_first(accelerator):
+    with processes.main_process_first(accelerator):
         if shard[0] == 0:
             time.sleep(PATIENT_SECONDS)
-    processes.is_any(False, accelerator)
+    processes.any_rank(False, accelerator)
     report = {"said": "waited", "seconds": time.monotonic() - begin}
     (folder / f"late_{shard[0]}.json").write_text(json.dumps(report))
 

@@ -27,7 +27,7 @@ from toy import (
 from medimg_baseline_cls.errors import RunInterrupted, TrainingError
 from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.training.stages import open_stage
-from medimg_baseline_cls.training.steps import Workplace, run_epoch, train_step
+from medimg_baseline_cls.training.steps import TrainingContext, run_epoch, train_step
 from medimg_baseline_cls.training.sync_norm import batchnorm_over_processes
 from medimg_baseline_cls.training.validation import validate
 from medimg_baseline_cls.utils.distributed import average_buffers
@@ -54,8 +54,8 @@ def draw_norm_batch(num_images: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randn(shape, generator=draw, dtype=torch.float64)
 
 
-def open_place(folder: Path) -> Workplace:
-    return Workplace(
+def open_context(folder: Path) -> TrainingContext:
+    return TrainingContext(
         run_dir=folder,
         accelerator=open_accelerator(),
         log=SILENT,
@@ -68,26 +68,28 @@ def open_place(folder: Path) -> Workplace:
 
 def find_scores(folder: Path, shard: tuple[int, int]) -> list:
     """Validate sets of several sizes in both stages; each must count every image once."""
-    place, model, scores = open_place(folder), build_toy(), []
+    context, model, scores = open_context(folder), build_toy(), []
     for size in VAL_SIZES:
         data, settings = make_data(num_val=size, shard=shard), make_settings()
         for stage in settings.stages:
-            with open_stage(place, model, stage=stage, data=data, settings=settings) as lesson:
-                found = validate(place, lesson, positive=1)
+            with open_stage(context, model, stage=stage, data=data, settings=settings) as setup:
+                found = validate(context, setup, positive=1)
             scores.append([found.average_precision, found.auroc, found.log_loss])
     return scores
 
 
 def find_gradients(folder: Path, shard: tuple[int, int]) -> list:
     """Return the gradients of a full step and of one with fewer images than processes."""
-    place, model = open_place(folder), build_toy(has_norm=False, dropout=0.0)
+    context, model = open_context(folder), build_toy(has_norm=False, dropout=0.0)
     settings = make_settings(imbalance="class_weights", stage={"head_lr": 0.0, "backbone_lr": 0.0})
     data = replace(make_data(num_train=10, shard=shard), class_counts=(3, 7))
     gradients = []
-    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
-        for step, batch in enumerate(lesson.train.epoch("finetune", 1)):
-            outcome = train_step(place, lesson, batch=batch, epoch=1, step=step)
-            parts = [p.grad.flatten() for p in lesson.parameters]
+    with open_stage(
+        context, model, stage=settings.stages[1], data=data, settings=settings
+    ) as setup:
+        for step, batch in enumerate(setup.train.epoch("finetune", 1)):
+            outcome = train_step(context, setup, batch=batch, epoch=1, step=step)
+            parts = [p.grad.flatten() for p in setup.parameters]
             gradients.append(torch.cat([*parts, outcome.loss_sum[None], outcome.weight_sum[None]]))
     return gradients
 
@@ -119,7 +121,7 @@ def train_steps(folder: Path, shard: tuple[int, int]) -> dict:
 
 
 def train_job(folder, shard, *, norm: str | None, task: str = "multiclass") -> dict:
-    data, place = make_data(num_train=42, shard=shard, num_classes=3), open_place(folder)
+    data, context = make_data(num_train=42, shard=shard, num_classes=3), open_context(folder)
     if task == "multilabel":
         draw = np.random.default_rng(5)
         data.train.labels = draw.integers(-1, 2, (42, 3))  # -1: unknown
@@ -135,21 +137,23 @@ def train_job(folder, shard, *, norm: str | None, task: str = "multiclass") -> d
         stage={"batchnorm": norm or "train"},
     )
     model = build_toy(num_classes=3, has_norm=norm is not None, dropout=0.0)
-    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
+    with open_stage(
+        context, model, stage=settings.stages[1], data=data, settings=settings
+    ) as setup:
         for epoch in range(1, 5):
-            run_epoch(place, lesson, epoch=epoch)
+            run_epoch(context, setup, epoch=epoch)
     return {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
 
 
 def norm_share(folder: Path, shard: tuple[int, int]) -> dict:
     """Pass a share of SHARES images far from 0 through synced layers, forward and backward."""
-    place, results = open_place(folder), {}
+    context, results = open_context(folder), {}
     sizes = SHARES[: shard[1]]
     start = sum(sizes[: shard[0]])
     for name, layer in build_norms().items():
         x, target = draw_norm_batch(sum(sizes))
         x = x[start : start + sizes[shard[0]]].float().requires_grad_()
-        with batchnorm_over_processes(place.accelerator):
+        with batchnorm_over_processes(context.accelerator):
             out = layer.float()(x)
         (out * target[start : start + len(x)]).sum().backward()
         results[name] = {"out": out.detach(), "grad": x.grad, "state": layer.state_dict()}
@@ -158,33 +162,37 @@ def norm_share(folder: Path, shard: tuple[int, int]) -> dict:
 
 def train_last_weights(folder: Path, shard: tuple[int, int]) -> dict:
     """Return the learning weights that each process holds after epochs with BatchNorm."""
-    place, model, settings = open_place(folder), build_toy(), make_settings()
+    context, model, settings = open_context(folder), build_toy(), make_settings()
     data = make_data(shard=shard)
-    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
-        run_epoch(place, lesson, epoch=1)
+    with open_stage(
+        context, model, stage=settings.stages[1], data=data, settings=settings
+    ) as setup:
+        run_epoch(context, setup, epoch=1)
     return {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
 
 
 def find_changed(folder: Path, shard: tuple[int, int]) -> list[str]:
     """Return which tensors a head stage changes bit for bit."""
-    place, model, settings = open_place(folder), build_toy(), make_settings()
+    context, model, settings = open_context(folder), build_toy(), make_settings()
     data, draw = make_data(shard=shard), torch.Generator().manual_seed(0)
     model.net.norm.running_mean.copy_(torch.rand(6, generator=draw))
     before = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
-    with open_stage(place, model, stage=settings.stages[0], data=data, settings=settings) as lesson:
-        run_epoch(place, lesson, epoch=1)
+    with open_stage(
+        context, model, stage=settings.stages[0], data=data, settings=settings
+    ) as setup:
+        run_epoch(context, setup, epoch=1)
     return [n for n, t in model.net.state_dict().items() if not torch.equal(t, before[n])]
 
 
 def share_buffers(folder: Path, shard: tuple[int, int]) -> list[float]:
     """Return what becomes of BatchNorm statistics that are 0, 1, 2 ... by process."""
-    place, model = open_place(folder), build_toy()
+    context, model = open_context(folder), build_toy()
     model.net.norm.running_mean.fill_(float(shard[0]))
-    average_buffers(model.net, place.accelerator)
+    average_buffers(model.net, context.accelerator)
     training = model.net.norm.running_mean.tolist()
     model.eval()
     model.net.norm.running_mean.fill_(float(shard[0]))
-    average_buffers(model.net, place.accelerator)
+    average_buffers(model.net, context.accelerator)
     return training + model.net.norm.running_mean.tolist()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medimg_baseline_cls.errors import TrainingError
-from medimg_baseline_cls.utils.distributed import noticing_lost_processes
+from medimg_baseline_cls.utils.distributed import detecting_lost_ranks
 
 WORLDS = (2, 3)
 
@@ -149,7 +149,7 @@ def test_a_run_of_three_that_lost_one_is_resumed_by_two(lost):
 
 
 def test_other_errors_are_left_as_they_are(accelerator):
-    with pytest.raises(RuntimeError, match="shape"), noticing_lost_processes(accelerator):
+    with pytest.raises(RuntimeError, match="shape"), detecting_lost_ranks(accelerator):
         raise RuntimeError("shape of gloo")
 
 
@@ -157,8 +157,8 @@ def test_a_run_that_had_not_begun_is_started_again(tmp_path):
     crowd = SimpleNamespace(num_processes=2)
     with (
         pytest.raises(TrainingError, match="start the run again"),
-        noticing_lost_processes(crowd, tmp_path),
+        detecting_lost_ranks(crowd, tmp_path),
     ):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer")
-    with pytest.raises(RuntimeError, match="shape"), noticing_lost_processes(crowd, tmp_path):
+    with pytest.raises(RuntimeError, match="shape"), detecting_lost_ranks(crowd, tmp_path):
         raise RuntimeError("shape")

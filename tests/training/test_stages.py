@@ -5,14 +5,14 @@ import torch
 
 from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.training.stages import open_stage
-from medimg_baseline_cls.training.steps import Workplace, run_epoch
+from medimg_baseline_cls.training.steps import TrainingContext, run_epoch
 from medimg_baseline_cls.training.validation import validate
 from medimg_baseline_cls.utils.log import SILENT
 
 
 @pytest.fixture
-def place(accelerator, tmp_path):
-    return Workplace(
+def context(accelerator, tmp_path):
+    return TrainingContext(
         run_dir=tmp_path,
         accelerator=accelerator,
         log=SILENT,
@@ -32,9 +32,9 @@ def changed_names(model, before):
     return {name for name, old in before.items() if not torch.equal(state[name], old)}
 
 
-def run_stage(place, model, stage, *, data, settings, epochs=2):
-    with open_stage(place, model, stage=stage, data=data, settings=settings) as lesson:
-        return [run_epoch(place, lesson, epoch=epoch + 1) for epoch in range(epochs)]
+def run_stage(context, model, stage, *, data, settings, epochs=2):
+    with open_stage(context, model, stage=stage, data=data, settings=settings) as setup:
+        return [run_epoch(context, setup, epoch=epoch + 1) for epoch in range(epochs)]
 
 
 def head_stage(toy, *, augmented):
@@ -44,23 +44,23 @@ def head_stage(toy, *, augmented):
 
 
 @pytest.mark.parametrize("augmented", [False, True])
-def test_the_head_stage_leaves_backbone_and_statistics_bit_identical(toy, place, augmented):
+def test_the_head_stage_leaves_backbone_and_statistics_bit_identical(toy, context, augmented):
     model = toy.build_toy().train()
     before = copy_state(model)
     stage, settings = head_stage(toy, augmented=augmented)
-    run_stage(place, model, stage, data=toy.make_data(), settings=settings)
+    run_stage(context, model, stage, data=toy.make_data(), settings=settings)
     assert changed_names(model, before) == {"fc.weight", "fc.bias"}
     assert model.training and all(p.requires_grad for p in model.parameters())
 
 
-def test_cached_features_train_the_head_as_pixels_do(toy, place):
+def test_cached_features_train_the_head_as_pixels_do(toy, context):
     data = toy.make_data()
     same = replace(data, augment=lambda pixels, rows, stage, epoch: pixels)
     results = []
     for augmented, images in ((False, data), (True, same)):
         model = toy.build_toy()
         stage, settings = head_stage(toy, augmented=augmented)
-        losses = run_stage(place, model, stage, data=images, settings=settings, epochs=3)
+        losses = run_stage(context, model, stage, data=images, settings=settings, epochs=3)
         results.append((losses, model.net.fc.weight.detach().clone(), model.net.fc.bias.detach()))
     (losses, weight, bias), (other_losses, other_weight, other_bias) = results
     assert losses == pytest.approx(other_losses, abs=1e-6)
@@ -68,20 +68,20 @@ def test_cached_features_train_the_head_as_pixels_do(toy, place):
     torch.testing.assert_close(bias, other_bias, rtol=0, atol=1e-6)
 
 
-def test_the_head_stage_looks_at_each_image_once(toy, place):
+def test_the_head_stage_looks_at_each_image_once(toy, context):
     model, seen = toy.build_toy(), []
     model.net.conv1.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     stage, settings = head_stage(toy, augmented=False)
-    run_stage(place, model, stage, data=toy.make_data(), settings=settings, epochs=3)
+    run_stage(context, model, stage, data=toy.make_data(), settings=settings, epochs=3)
     assert sum(seen) == 40 + 21
 
 
 @pytest.mark.parametrize(("batchnorm", "moves"), [("train", True), ("frozen", False)])
-def test_batchnorm_statistics_move_only_where_they_may(toy, place, batchnorm, moves):
+def test_batchnorm_statistics_move_only_where_they_may(toy, context, batchnorm, moves):
     model = toy.build_toy()
     before = copy_state(model)
     settings = toy.make_settings(stage={"batchnorm": batchnorm})
-    run_stage(place, model, settings.stages[1], data=toy.make_data(), settings=settings)
+    run_stage(context, model, settings.stages[1], data=toy.make_data(), settings=settings)
     statistics = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
     assert changed_names(model, before) & statistics == (statistics if moves else set())
     assert {"norm.weight", "norm.bias", "conv1.weight", "fc.bias"} <= changed_names(model, before)
@@ -95,7 +95,7 @@ def test_frozen_statistics_survive_validation_between_epochs(toy, tmp_path):
     assert not {name for name in changed_names(model, before) if "running" in name}
 
 
-def test_augmentation_is_asked_for_rows_stage_and_epoch(toy, place):
+def test_augmentation_is_asked_for_rows_stage_and_epoch(toy, context):
     asked = []
 
     def augment(pixels, rows, stage, epoch):
@@ -104,7 +104,7 @@ def test_augmentation_is_asked_for_rows_stage_and_epoch(toy, place):
 
     data = replace(toy.make_data(), augment=augment)
     settings = toy.make_settings()
-    run_stage(place, toy.build_toy(), settings.stages[1], data=data, settings=settings)
+    run_stage(context, toy.build_toy(), settings.stages[1], data=data, settings=settings)
     expected = [
         ("finetune", epoch, tuple(rows))
         for epoch in (1, 2)
@@ -113,7 +113,7 @@ def test_augmentation_is_asked_for_rows_stage_and_epoch(toy, place):
     assert asked == expected
 
 
-def test_pixels_come_channels_last(toy, place):
+def test_pixels_come_channels_last(toy, context):
     model, layouts = toy.build_toy(), []
     model.register_forward_pre_hook(
         lambda module, inputs: layouts.append(
@@ -125,13 +125,15 @@ def test_pixels_come_channels_last(toy, place):
         return toy.to_unit_range(pixels, device).repeat(1, 3, 1, 1)
 
     data, settings = replace(toy.make_data(), to_unit_range=to_color), toy.make_settings()
-    with open_stage(place, model, stage=settings.stages[1], data=data, settings=settings) as lesson:
-        run_epoch(place, lesson, epoch=1)
-        validate(place, lesson, positive=1)
+    with open_stage(
+        context, model, stage=settings.stages[1], data=data, settings=settings
+    ) as setup:
+        run_epoch(context, setup, epoch=1)
+        validate(context, setup, positive=1)
     assert len(layouts) == 5 + 3 and all(layouts)
 
 
-def test_the_real_loader_and_augmenter_fit(toy, place):
+def test_the_real_loader_and_augmenter_fit(toy, context):
     from medimg_baseline_cls.data.batches.augment import make_augmenter
     from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader, to_unit_range
 
@@ -155,5 +157,5 @@ def test_the_real_loader_and_augmenter_fit(toy, place):
     )
     settings = toy.make_settings()
     for stage in settings.stages:
-        losses = run_stage(place, toy.build_toy(), stage, data=real, settings=settings)
+        losses = run_stage(context, toy.build_toy(), stage, data=real, settings=settings)
         assert all(0 < loss < 2 for loss in losses)

@@ -62,7 +62,7 @@ class AuditImages:
     refusals: tuple[str, ...] = ()
 
     @property
-    def told_apart(self) -> tuple[str, ...]:
+    def contrasted_classes(self) -> tuple[str, ...]:
         """Return the classes to be told from the rest: the positive one of two, else each.
 
         The second of two where it is not known which is positive.

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.audit.findings import Check, Example, Finding
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.pixel_measures import ProgressMaker
-from medimg_baseline_cls.audit.shortcut_classifiers import MIN_PER_CLASS, cross_validate, deal_folds
+from medimg_baseline_cls.audit.shortcut_classifiers import (
+    MIN_PER_CLASS,
+    assign_folds,
+    cross_validate,
+)
 from medimg_baseline_cls.utils.log import SILENT
 
 NUM_SUSPICIOUS = 20
@@ -31,13 +35,13 @@ def check_noise(
         features: of a frozen network, one row per record, shape (N, D).
         progress: makes a progress bar.
     """
-    classes = images.told_apart
+    classes = images.contrasted_classes
     doubt = np.zeros((len(features), len(classes)))
     with progress("label noise", len(classes)) as bar:
         for column, name in enumerate(classes):
             truth, known = class_truths(images.split)[name]
             if min((truth & known).sum(), (~truth & known).sum()) >= MIN_PER_CLASS:
-                folds = deal_folds(images.groups[known], truth[known])
+                folds = assign_folds(images.groups[known], truth[known])
                 scores = cross_validate(features[known], truth[known], folds=folds)
                 doubt[known, column] = np.nan_to_num(np.where(truth[known], 1 - scores, scores))
             bar.advance()

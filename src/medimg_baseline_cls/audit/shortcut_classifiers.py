@@ -184,7 +184,7 @@ def direct_property(
     return scores
 
 
-def deal_folds(
+def assign_folds(
     groups: Sequence[str] | NDArray[np.str_], truth: Truth, *, num_folds: int = NUM_FOLDS
 ) -> NDArray[np.int64]:
     """Return a fold for each image: groups whole, both classes spread evenly.

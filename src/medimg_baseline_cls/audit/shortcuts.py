@@ -18,8 +18,8 @@ from medimg_baseline_cls.audit.shortcut_classifiers import (
     MIN_PER_CLASS,
     PROPERTIES,
     ControlFeatures,
+    assign_folds,
     cross_validate,
-    deal_folds,
     direct_property,
     fit_scores,
     score_auroc,
@@ -51,11 +51,11 @@ def check_shortcuts(
     progress: ProgressMaker = SILENT.progress,
 ) -> Check:
     """Cross-validate every property and both controls on TRAIN; the controls on TEST too."""
-    classes = images.told_apart[:MAX_CLASSES]
+    classes = images.contrasted_classes[:MAX_CLASSES]
     truths = class_truths(images.split)
     sides = images.splits
-    trained = thin_out(sides == "train" if (sides == "train").any() else sides == sides, images)
-    tested = thin_out(sides == "test", images)
+    trained = limit_images(sides == "train" if (sides == "train").any() else sides == sides, images)
+    tested = limit_images(sides == "test", images)
     figures: list[_ClassFigures] = []
     with progress("shortcuts", len(classes)) as bar:
         for name in classes:
@@ -76,7 +76,7 @@ def check_shortcuts(
     )
 
 
-def thin_out(chosen: NDArray[np.bool_], images: AuditImages) -> NDArray[np.bool_]:
+def limit_images(chosen: NDArray[np.bool_], images: AuditImages) -> NDArray[np.bool_]:
     """Return at most MAX_IMAGES of the chosen images, drawn by a hash of their paths."""
     positions = np.flatnonzero(chosen)
     if len(positions) <= MAX_IMAGES:
@@ -96,7 +96,7 @@ def _measure_class(
     test: NDArray[np.bool_],
 ) -> _ClassFigures:
     own, other, positive = features.pick(train), features.pick(test), truth[train]
-    folds = deal_folds(own.groups, positive)
+    folds = assign_folds(own.groups, positive)
     properties = {
         title: _score_property(own.trivial[:, i], positive, folds=folds)
         for i, title in enumerate(PROPERTIES)

@@ -16,11 +16,11 @@ from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.pixel_measures import Measures, ProgressMaker, shrink
 from medimg_baseline_cls.audit.shortcut_classifiers import (
     ControlFeatures,
+    assign_folds,
     cross_validate,
-    deal_folds,
     score_auroc,
 )
-from medimg_baseline_cls.audit.shortcuts import MAX_CLASSES, thin_out
+from medimg_baseline_cls.audit.shortcuts import MAX_CLASSES, limit_images
 from medimg_baseline_cls.utils.log import SILENT
 from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.seed import derive_key
@@ -59,7 +59,7 @@ def check_shift(
     found: list[_Shift] = []
     with progress("shift", len(truths) * len(others)) as bar:
         for split in others:
-            compared = thin_out((sides == "train") | (sides == split), images)
+            compared = limit_images((sides == "train") | (sides == split), images)
             for name, (truth, known) in truths:
                 within = truth & known & compared
                 names = (split, name)
@@ -117,7 +117,7 @@ def draw_groups(groups: NDArray[np.str_], *, share: float) -> Truth:
 def _tell_apart(
     features: NDArray[np.float32], is_other: Truth, *, groups: NDArray[np.str_]
 ) -> float | None:
-    folds = deal_folds(groups, is_other)
+    folds = assign_folds(groups, is_other)
     return score_auroc(is_other, cross_validate(features, is_other, folds=folds))
 
 

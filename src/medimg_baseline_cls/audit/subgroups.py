@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.audit.findings import Check, Example, Figures, Finding, not_measured
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
-from medimg_baseline_cls.audit.shortcut_classifiers import MIN_PER_CLASS, deal_folds, score_auroc
+from medimg_baseline_cls.audit.shortcut_classifiers import MIN_PER_CLASS, assign_folds, score_auroc
 from medimg_baseline_cls.audit.shortcuts import MAX_CLASSES, TELLING_AUROC
 from medimg_baseline_cls.utils.quantities import say_score
 
@@ -46,7 +46,7 @@ def check_subgroups(images: AuditImages) -> Check:
     for place, column in enumerate(images.split.subgroup_names):
         cells = [record.subgroups[place] for record in images.split.records]
         values = np.array(bin_numbers(cells), dtype=np.str_)
-        for name in images.told_apart[:MAX_CLASSES]:
+        for name in images.contrasted_classes[:MAX_CLASSES]:
             truth, known = truths[name]
             own = trained & known
             if min((truth & own).sum(), (~truth & own).sum()) < MIN_PER_CLASS:
@@ -93,7 +93,7 @@ def score_column(
         truth: whether each image is of the class, shape (N,).
         groups: the patient of each, shape (N,).
     """
-    folds = deal_folds(groups, truth)
+    folds = assign_folds(groups, truth)
     names, codes = np.unique(values, return_inverse=True)
     scores = np.full(len(truth), np.nan)
     for fold in np.unique(folds):

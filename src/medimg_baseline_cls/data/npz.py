@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.folders.files import (
     ListedFile,
     Listing,
-    keep_some,
     path_of,
     require_images,
+    sample_stratified,
 )
 from medimg_baseline_cls.data.pixels.cache_builds import being_built, building_folder
 from medimg_baseline_cls.errors import BadImageError, DataError
@@ -112,7 +112,7 @@ def list_npz(
     notes = [f"{say_count(len(files), 'images')} in {file.name}"]
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
-        files = keep_some(files, limit, task=found)
+        files = sample_stratified(files, limit, task=found)
     files.sort(key=path_of)
     return Listing(tuple(files), names, 0, tuple(notes), task=found, kind="npz")
 

@@ -34,7 +34,7 @@ from medimg_baseline_cls.models.weights import (
     fill_network,
     load_hub_weights,
     load_weights_file,
-    ways_out,
+    offline_hint,
 )
 from medimg_baseline_cls.utils.seed import torch_randomness
 
@@ -286,7 +286,7 @@ def _load_weights(
     if not pretrained:
         return WeightsReport(kind="random")
     if plan.hub_id is None:
-        raise WeightsError(f"{plan.no_hub}. {ways_out(None)}")
+        raise WeightsError(f"{plan.no_hub}. {offline_hint(None)}")
     return load_hub_weights(
         net, plan.hub_id, head_names=heads, translate=translate, filenames=plan.hub_files
     )

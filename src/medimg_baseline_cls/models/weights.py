@@ -115,7 +115,7 @@ def load_hub_weights(
     if re.fullmatch(r"[0-9a-f]{64}", blob) and blob != report.sha256:
         raise WeightsError(
             f"{hub_id}: {path} in the hub cache is damaged, its sha256 is not the one that it is "
-            f"named by; delete it. {ways_out(hub_id)}"
+            f"named by; delete it. {offline_hint(hub_id)}"
         )
     return replace(report, kind="hub", source=f"{hub_id}/{path.name}")
 
@@ -152,20 +152,20 @@ def fetch_hub_weights(
         except EntryNotFoundError:
             return None
         except Exception as error:  # the transport's own errors change with the hub's version
-            raise WeightsError(f"{hub_id}: {_first_line(error)}. {ways_out(hub_id)}") from error
+            raise WeightsError(f"{hub_id}: {_first_line(error)}. {offline_hint(hub_id)}") from error
         return Path(path)
 
     for cached_only in (True, False):
         if not cached_only and not is_hub_reachable():
             raise WeightsError(
                 f"The pretrained weights {hub_id} are not in the hub cache and the hub cannot "
-                f"be reached. {ways_out(hub_id)}"
+                f"be reached. {offline_hint(hub_id)}"
             )
         for filename in filenames:
             path = download(filename, cached_only=cached_only)
             if path is not None:
                 return path
-    raise WeightsError(f"{hub_id} has none of {', '.join(filenames)}. {ways_out(hub_id)}")
+    raise WeightsError(f"{hub_id} has none of {', '.join(filenames)}. {offline_hint(hub_id)}")
 
 
 def is_hub_reachable() -> bool:
@@ -185,7 +185,7 @@ def is_hub_reachable() -> bool:
     return True
 
 
-def ways_out(hub_id: str | None) -> str:
+def offline_hint(hub_id: str | None) -> str:
     """Return what a user without network can do about missing weights."""
     fill = "fill the hub cache where there is network and copy it (HF_HOME)"
     if hub_id is not None:

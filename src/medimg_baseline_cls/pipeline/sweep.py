@@ -29,12 +29,12 @@ class SweepKind:
 
     Attributes:
         name: in words.
-        room: the folder for sweeps of this kind.
+        subfolder: the folder for sweeps of this kind.
         resume: the command that goes on with one.
     """
 
     name: str
-    room: str
+    subfolder: str
     resume: str
 
     @property
@@ -45,12 +45,12 @@ class SweepKind:
     @property
     def plan_file(self) -> str:
         """Return the name of the file that says which runs they are."""
-        return f"{self.room}.json"
+        return f"{self.subfolder}.json"
 
     @property
     def summary_file(self) -> str:
         """Return the name of the file that a finished sweep has."""
-        return f"{self.room}_summary.json"
+        return f"{self.subfolder}_summary.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -
     Raises:
         RunError: there is none.
     """
-    home = output_dir / kind.room
+    home = output_dir / kind.subfolder
     if sweep is None:
         open_ones = list_unfinished(output_dir, kind=kind)
         if not open_ones:
@@ -152,7 +152,7 @@ def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -
 
 def list_unfinished(output_dir: Path, *, kind: SweepKind) -> list[Path]:
     """Return the sweeps of a kind that have no summary yet."""
-    folders = [file.parent for file in (output_dir / kind.room).glob(f"*/{kind.plan_file}")]
+    folders = [file.parent for file in (output_dir / kind.subfolder).glob(f"*/{kind.plan_file}")]
     return [folder for folder in folders if not (folder / kind.summary_file).is_file()]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.training.sources import BatchSource, FeatureSource
-from medimg_baseline_cls.training.steps import Workplace
+from medimg_baseline_cls.training.steps import TrainingContext
 from medimg_baseline_cls.training.validation import stoppable
 from medimg_baseline_cls.utils.device import autocast
 from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
@@ -30,12 +30,12 @@ class HeadOnly(nn.Module):
 
 
 def cache_features(
-    place: Workplace, model: Classifier, *, source: BatchSource, to_unit_range: ToUnitRange
+    context: TrainingContext, model: Classifier, *, source: BatchSource, to_unit_range: ToUnitRange
 ) -> FeatureSource:
     """Compute the features of every image of a source, shared among the processes.
 
     Args:
-        place: where.
+        context: where.
         model: in eval mode; it is not changed.
         source: the images.
         to_unit_range: brings stored pixels to the device.
@@ -45,27 +45,27 @@ def cache_features(
         each image has the same features everywhere.
     """
     parts: list[BatchLike] = []
-    total = -(-source.num_images // (source.batch_size * place.shard[1]))
-    with place.log.progress("features", total) as bar:
-        for pixels, labels, rows in stoppable(place, source.ordered(), where="features"):
-            unit = to_unit_range(pixels, place.device)
-            parts.append((extract_features(place, model, pixels=unit).cpu(), labels, rows))
+    total = -(-source.num_images // (source.batch_size * context.shard[1]))
+    with context.log.progress("features", total) as bar:
+        for pixels, labels, rows in stoppable(context, source.ordered(), where="features"):
+            unit = to_unit_range(pixels, context.device)
+            parts.append((extract_features(context, model, pixels=unit).cpu(), labels, rows))
             bar.advance()
-    wait_for_all(place.accelerator)
-    gathered = gather_items(parts, place.accelerator)
+    wait_for_all(context.accelerator)
+    gathered = gather_items(parts, context.accelerator)
     return FeatureSource(
         source,
-        torch.cat([features for features, _, _ in gathered]).to(place.device),
+        torch.cat([features for features, _, _ in gathered]).to(context.device),
         rows=np.concatenate([rows for _, _, rows in gathered]),
         labels=np.concatenate([labels.numpy() for _, labels, _ in gathered]),
-        shard=place.shard,
+        shard=context.shard,
     )
 
 
-def extract_features(place: Workplace, model: Classifier, *, pixels: Tensor) -> Tensor:
+def extract_features(context: TrainingContext, model: Classifier, *, pixels: Tensor) -> Tensor:
     """Return the features of a batch in [0, 1], shape (B, D), float32, without a gradient."""
     channels_last = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.no_grad(), autocast(place.device, place.precision):
+    with torch.no_grad(), autocast(context.device, context.precision):
         return model.features(channels_last)
 
 

@@ -1,4 +1,4 @@
-"""Trains a classifier in stages: the head first, then everything.
+"""Trains a classifier in stages: the head first, then everything. The loop over epochs is here.
 
 Turns a model, images and settings into best.pt, best_head.pt, last.pt, history.csv and
 timings.csv. A run that was stopped or killed goes on from its last finished epoch and ends
@@ -20,6 +20,7 @@ from medimg_baseline_cls.errors import RunInterrupted, TrainingError
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.weights import fill_network
 from medimg_baseline_cls.schema import Stage, TrainSettings
+from medimg_baseline_cls.statistics.metrics import ValidationScores
 from medimg_baseline_cls.training.checkpoint import (
     Snapshot,
     copy_weights,
@@ -41,9 +42,9 @@ from medimg_baseline_cls.training.optimizer import mean_rate
 from medimg_baseline_cls.training.pace import Pace
 from medimg_baseline_cls.training.sources import TrainData
 from medimg_baseline_cls.training.stages import open_stage
-from medimg_baseline_cls.training.steps import Lesson, Workplace, run_epoch, stop_message
+from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, run_epoch, stop_message
 from medimg_baseline_cls.training.validation import positive_index, validate
-from medimg_baseline_cls.utils.distributed import is_any, share_weights, wait_for_all
+from medimg_baseline_cls.utils.distributed import any_rank, share_weights, wait_for_all
 from medimg_baseline_cls.utils.log import SILENT, RowPrinter, RunLog
 
 _TABLE = ("stage", "epoch", "lr", "train loss", "val loss", "val AP", "val AUROC", "images/s", "")
@@ -68,10 +69,10 @@ class FitResult:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _TrainingRun:
     """One training under way."""
 
-    place: Workplace
+    context: TrainingContext
     model: Classifier
     data: TrainData
     settings: TrainSettings
@@ -82,7 +83,7 @@ class _Job:
 
     @property
     def is_main(self) -> bool:
-        return self.place.accelerator.is_main_process
+        return self.context.accelerator.is_main_process
 
 
 def fit(
@@ -121,7 +122,7 @@ def fit(
     identity = _identify(data, settings)
     snapshot = _find_snapshot(run_dir, identity, log=own_log) if resume else None
     with catch_stop_signals() as stop:
-        place = Workplace(
+        context = TrainingContext(
             run_dir=run_dir,
             accelerator=accelerator,
             log=own_log,
@@ -131,8 +132,8 @@ def fit(
             image_ids=data.image_ids,
         )
         progress = Progress() if snapshot is None else snapshot.progress
-        job = _Job(
-            place=place,
+        run = _TrainingRun(
+            context=context,
             model=model,
             data=data,
             settings=settings,
@@ -141,14 +142,14 @@ def fit(
             timings=Timings(run_dir, progress),
             table=own_log.growing_table(_TABLE, width=8),
         )
-        _restore(job, snapshot)
-        for stage in _stages_ahead(job):
-            _train_stage(job, stage, snapshot=snapshot)
+        _restore(run, snapshot)
+        for stage in _stages_ahead(run):
+            _train_stage(run, stage, snapshot=snapshot)
             snapshot = None
-    _take_best(job, stage=None)
+    _take_best(run, stage=None)
     for module, mode in modes:
         module.training = mode
-    return _summarize(job)
+    return _summarize(run)
 
 
 def _identify(data: TrainData, settings: TrainSettings) -> dict[str, Any]:
@@ -173,134 +174,145 @@ def _find_snapshot(run_dir: Path, identity: Mapping[str, Any], *, log: RunLog) -
     return snapshot
 
 
-def _restore(job: _Job, snapshot: Snapshot | None) -> None:
+def _restore(run: _TrainingRun, snapshot: Snapshot | None) -> None:
     """Bring model and files to where the run stands, the same in every process."""
     if snapshot is not None:
-        fill_network(job.model.net, snapshot.model, source=str(job.place.run_dir / "last.pt"))
-        if job.is_main:
+        fill_network(run.model.net, snapshot.model, source=str(run.context.run_dir / "last.pt"))
+        if run.is_main:
             # A run killed after last.pt may lack what is written next.
-            _write_after_last(job, {**snapshot.model, **(snapshot.average or {})})
-    wait_for_all(job.place.accelerator)
+            _write_after_last(run, {**snapshot.model, **(snapshot.average or {})})
+    wait_for_all(run.context.accelerator)
     if snapshot is not None:  # what the rest of the run needs is verified before that
-        for stage in {None, job.progress.rows[-1].stage} & {None, "head"}:
-            _read_best(job, stage)
-    share_weights(job.model.net, job.place.accelerator)
+        for stage in {None, run.progress.rows[-1].stage} & {None, "head"}:
+            _read_best(run, stage)
+    share_weights(run.model.net, run.context.accelerator)
 
 
-def _stages_ahead(job: _Job) -> list[Stage]:
+def _stages_ahead(run: _TrainingRun) -> list[Stage]:
     """Return the stages that are not over."""
-    names = [stage.name for stage in job.settings.stages]
-    current = names.index(job.progress.rows[-1].stage) if job.progress.rows else 0
+    names = [stage.name for stage in run.settings.stages]
+    current = names.index(run.progress.rows[-1].stage) if run.progress.rows else 0
     return [
         stage
-        for stage in job.settings.stages[current:]
-        if not job.progress.is_done(stage, patience=job.settings.patience)
+        for stage in run.settings.stages[current:]
+        if not run.progress.is_done(stage, patience=run.settings.patience)
     ]
 
 
-def _train_stage(job: _Job, stage: Stage, *, snapshot: Snapshot | None) -> None:
-    """Train a stage to its end, from where the snapshot stands if that is in this stage."""
-    num_done = len(job.progress.in_stage(stage.name))
-    if not num_done and job.progress.rows:
+def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) -> None:
+    """Train a stage epoch by epoch, from where the snapshot stands if that is in this stage."""
+    context, num_done = run.context, len(run.progress.in_stage(stage.name))
+    if not num_done and run.progress.rows:
         # What went before ends with its best epoch, not with its last.
-        _take_best(job, stage="head")
-    with open_stage(
-        job.place, job.model, stage=stage, data=job.data, settings=job.settings
-    ) as lesson:
+        _take_best(run, stage="head")
+    with open_stage(context, run.model, stage=stage, data=run.data, settings=run.settings) as setup:
         if num_done and snapshot is not None:
-            _restore_lesson(lesson, snapshot)
-        sizes = lesson.train.num_images, lesson.val.num_images
-        pace = Pace(job.place.log, stage=stage.name, sizes=sizes, num_left=stage.epochs - num_done)
+            _restore_setup(setup, snapshot)
+        sizes = setup.train.num_images, setup.val.num_images
+        pace = Pace(context.log, stage=stage.name, sizes=sizes, num_left=stage.epochs - num_done)
         for epoch in range(num_done + 1, stage.epochs + 1):
-            _train_epoch(job, lesson, epoch=epoch, pace=pace)
-            if job.progress.is_done(stage, patience=job.settings.patience):
+            start = time.perf_counter()
+            train_loss = run_epoch(context, setup, epoch=epoch, pace=pace)
+            speed = setup.train.num_images / (time.perf_counter() - start)
+            scores, judged = _judge_epoch(run, setup)
+            run.progress.rows.append(_make_row(setup, epoch, train_loss=train_loss, scores=scores))
+            if run.is_main:
+                seconds = time.perf_counter() - start
+                run.timings.add(stage.name, epoch, seconds=seconds, images_per_second=speed)
+                _write_epoch(run, setup, judged=judged)
+                _tell_epoch(run, stage, speed=speed)
+            _stop_if_asked(context, f"stage {stage.name} after epoch {epoch}")
+            if run.progress.is_done(stage, patience=run.settings.patience):
                 break
-    _tell_end_of_stage(job, stage)
+    _tell_end_of_stage(run, stage)
 
 
-def _take_best(job: _Job, stage: str | None) -> None:
+def _take_best(run: _TrainingRun, stage: str | None) -> None:
     """Fill the network with the best epoch, of the head stage or of all."""
-    path, content = _read_best(job, stage)
-    fill_network(job.model.net, content["model"], source=str(path))
+    path, content = _read_best(run, stage)
+    fill_network(run.model.net, content["model"], source=str(path))
 
 
-def _read_best(job: _Job, stage: str | None) -> tuple[Path, dict[str, Any]]:
-    path = job.place.run_dir / ("best.pt" if stage is None else "best_head.pt")
-    return path, read_best(path, row=job.progress.best(stage))
+def _read_best(run: _TrainingRun, stage: str | None) -> tuple[Path, dict[str, Any]]:
+    path = run.context.run_dir / ("best.pt" if stage is None else "best_head.pt")
+    return path, read_best(path, row=run.progress.best(stage))
 
 
-def _restore_lesson(lesson: Lesson, snapshot: Snapshot) -> None:
-    lesson.optimizer.load_state_dict(snapshot.optimizer)
-    if lesson.average is not None:
-        lesson.average.load(snapshot.average or {})
+def _restore_setup(setup: StageSetup, snapshot: Snapshot) -> None:
+    setup.optimizer.load_state_dict(snapshot.optimizer)
+    if setup.average is not None:
+        setup.average.load(snapshot.average or {})
 
 
-def _train_epoch(job: _Job, lesson: Lesson, *, epoch: int, pace: Pace) -> None:
-    """Train, validate and write one epoch."""
-    place, stage = job.place, lesson.stage
-    start = time.perf_counter()
-    train_loss = run_epoch(place, lesson, epoch=epoch, pace=pace)
-    training_seconds = time.perf_counter() - start
-    with nullcontext() if lesson.average is None else lesson.average.applied():
-        scores = validate(place, lesson, positive=positive_index(job.settings))
-        judged = copy_weights(job.model.net) if job.is_main else {}
-    job.progress.rows.append(
-        EpochRow(
-            stage=stage.name,
-            epoch=epoch,
-            lr=mean_rate(stage, epoch=epoch, num_batches=lesson.train.num_batches),
-            train_loss=train_loss,
-            val_loss=scores.log_loss,
-            val_ap=scores.average_precision,
-            val_auroc=scores.auroc,
-        )
+def _judge_epoch(
+    run: _TrainingRun, setup: StageSetup
+) -> tuple[ValidationScores, dict[str, Tensor]]:
+    """Return the metrics of VAL, and the weights that they are of: averaged ones, where wanted."""
+    with nullcontext() if setup.average is None else setup.average.applied():
+        scores = validate(run.context, setup, positive=positive_index(run.settings))
+        return scores, copy_weights(run.model.net) if run.is_main else {}
+
+
+def _make_row(
+    setup: StageSetup, epoch: int, *, train_loss: float, scores: ValidationScores
+) -> EpochRow:
+    return EpochRow(
+        stage=setup.stage.name,
+        epoch=epoch,
+        lr=mean_rate(setup.stage, epoch=epoch, num_batches=setup.train.num_batches),
+        train_loss=train_loss,
+        val_loss=scores.log_loss,
+        val_ap=scores.average_precision,
+        val_auroc=scores.auroc,
     )
-    if job.is_main:
-        speed = lesson.train.num_images / training_seconds
-        seconds = time.perf_counter() - start
-        job.timings.add(stage.name, epoch, seconds=seconds, images_per_second=speed)
-        _write_epoch(job, lesson, judged=judged)
-        _tell_epoch(job, stage, speed=speed)
-    wait_for_all(place.accelerator)
-    if is_any(place.stop.is_set, place.accelerator):
-        raise RunInterrupted(stop_message(place, f"stage {stage.name} after epoch {epoch}"))
 
 
-def _write_epoch(job: _Job, lesson: Lesson, *, judged: Mapping[str, Tensor]) -> None:
+def _stop_if_asked(context: TrainingContext, where: str) -> None:
+    """Wait for all processes, and stop in all of them where one was asked to.
+
+    Raises:
+        RunInterrupted: a stop signal has come.
+    """
+    wait_for_all(context.accelerator)
+    if any_rank(context.stop.is_set, context.accelerator):
+        raise RunInterrupted(stop_message(context, where))
+
+
+def _write_epoch(run: _TrainingRun, setup: StageSetup, *, judged: Mapping[str, Tensor]) -> None:
     """Write last.pt, with which the epoch counts as finished, and what follows from it."""
     snapshot = Snapshot(
-        settings=job.identity,
-        progress=job.progress,
-        model=copy_weights(job.model.net),
-        optimizer=lesson.optimizer.state_dict(),
-        average=None if lesson.average is None else lesson.average.state(),
+        settings=run.identity,
+        progress=run.progress,
+        model=copy_weights(run.model.net),
+        optimizer=setup.optimizer.state_dict(),
+        average=None if setup.average is None else setup.average.state(),
     )
-    write_last(job.place.run_dir / "last.pt", snapshot)
-    _write_after_last(job, judged)
-    if job.data.on_epoch is not None:
-        job.data.on_epoch()
+    write_last(run.context.run_dir / "last.pt", snapshot)
+    _write_after_last(run, judged)
+    if run.data.on_epoch is not None:
+        run.data.on_epoch()
 
 
-def _write_after_last(job: _Job, judged: Mapping[str, Tensor]) -> None:
+def _write_after_last(run: _TrainingRun, judged: Mapping[str, Tensor]) -> None:
     """Write what last.pt implies: the best checkpoints and history.csv."""
-    run_dir, row = job.place.run_dir, job.progress.rows[-1]
-    is_best_head = row.stage == "head" and job.progress.is_last_best("head")
-    targets = {"best.pt": job.progress.is_last_best(), "best_head.pt": is_best_head}
+    run_dir, row = run.context.run_dir, run.progress.rows[-1]
+    is_best_head = row.stage == "head" and run.progress.is_last_best("head")
+    targets = {"best.pt": run.progress.is_last_best(), "best_head.pt": is_best_head}
     for name, is_new in targets.items():
         if is_new:
             write_best(
                 run_dir / name,
-                job.model,
+                run.model,
                 weights=judged,
                 row=row,
-                header=job.settings.checkpoint_header,
+                header=run.settings.checkpoint_header,
             )
-    write_history(run_dir, job.progress)
+    write_history(run_dir, run.progress)
 
 
-def _tell_epoch(job: _Job, stage: Stage, *, speed: float) -> None:
-    row = job.progress.rows[-1]
-    job.table.row(
+def _tell_epoch(run: _TrainingRun, stage: Stage, *, speed: float) -> None:
+    row = run.progress.rows[-1]
+    run.table.row(
         (
             row.stage,
             f"{row.epoch}/{stage.epochs}",
@@ -310,32 +322,35 @@ def _tell_epoch(job: _Job, stage: Stage, *, speed: float) -> None:
             "-" if row.val_ap is None else f"{row.val_ap:.4f}",
             "-" if row.val_auroc is None else f"{row.val_auroc:.4f}",
             f"{speed:,.0f}",
-            "best" if job.progress.is_last_best() else "",
+            "best" if run.progress.is_last_best() else "",
         )
     )
 
 
-def _tell_end_of_stage(job: _Job, stage: Stage) -> None:
+def _tell_end_of_stage(run: _TrainingRun, stage: Stage) -> None:
     """Name the best epoch of a stage, and why it ended if before its time."""
-    best, num_epochs = job.progress.best(stage.name), len(job.progress.in_stage(stage.name))
+    best, num_epochs = run.progress.best(stage.name), len(run.progress.in_stage(stage.name))
     assert best is not None
     figures = f"val loss {best.val_loss:.4f}"
     if best.val_ap is not None:
         figures = f"val AP {best.val_ap:.4f}, {figures}"
     ending = ""
     if num_epochs < stage.epochs:
-        ending = f"; stopped after epoch {num_epochs}, as {job.settings.patience} brought no better"
-    job.place.log.info(f"best of stage {stage.name}: epoch {best.epoch} ({figures}){ending}")
+        ending = f"; stopped after epoch {num_epochs}, as {run.settings.patience} brought no better"
+    run.context.log.info(f"best of stage {stage.name}: epoch {best.epoch} ({figures}){ending}")
 
 
-def _summarize(job: _Job) -> FitResult:
-    best = job.progress.best()
+def _summarize(run: _TrainingRun) -> FitResult:
+    best = run.progress.best()
     assert best is not None
-    num_epochs = {s.name: len(job.progress.in_stage(s.name)) for s in job.settings.stages}
+    if best.stage == "head" and run.settings.stages[-1].epochs:
+        message = "kept: the head-only model; no epoch of fine-tuning has a better VAL AP"
+        run.context.log.info(message)
+    num_epochs = {s.name: len(run.progress.in_stage(s.name)) for s in run.settings.stages}
     return FitResult(
         best_epoch=best.epoch,
         best_stage=best.stage,
         best_val_ap=best.val_ap,
         num_epochs=sum(num_epochs.values()),
-        stopped_early=any(num_epochs[s.name] < s.epochs for s in job.settings.stages),
+        stopped_early=any(num_epochs[s.name] < s.epochs for s in run.settings.stages),
     )

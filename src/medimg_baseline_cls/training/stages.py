@@ -27,7 +27,7 @@ from medimg_baseline_cls.training.features import (
 from medimg_baseline_cls.training.losses import Criterion, make_criterion, make_finding_criterion
 from medimg_baseline_cls.training.optimizer import make_optimizer
 from medimg_baseline_cls.training.sources import BatchSource, TrainData
-from medimg_baseline_cls.training.steps import Lesson, Workplace
+from medimg_baseline_cls.training.steps import StageSetup, TrainingContext
 
 
 class _View(NamedTuple):
@@ -42,17 +42,17 @@ class _View(NamedTuple):
 
 @contextmanager
 def open_stage(
-    place: Workplace,
+    context: TrainingContext,
     model: Classifier,
     *,
     stage: Stage,
     data: TrainData,
     settings: TrainSettings,
-) -> Generator[Lesson, None, None]:
+) -> Generator[StageSetup, None, None]:
     """Set up a stage for a block; in stage "head" the backbone is frozen meanwhile.
 
     Args:
-        place: where.
+        context: where.
         model: learns from the weights that it has.
         stage: which stage.
         data: the images.
@@ -61,8 +61,8 @@ def open_stage(
     is_head = stage.name == "head"
     with frozen_backbone(model) if is_head else nullcontext():
         _set_modes(model, stage)
-        view = (_view_features if is_head else _view_pixels)(place, model, stage=stage, data=data)
-        yield Lesson(
+        view = (_view_features if is_head else _view_pixels)(context, model, stage=stage, data=data)
+        yield StageSetup(
             stage=stage,
             task=settings.task,
             module=view.module,
@@ -91,27 +91,31 @@ def _choose_criterion(data: TrainData, settings: TrainSettings) -> Criterion:
     )
 
 
-def _view_pixels(place: Workplace, model: Classifier, *, stage: Stage, data: TrainData) -> _View:
-    prepare = partial(_prepare_pixels, place=place, data=data, stage=stage)
+def _view_pixels(
+    context: TrainingContext, model: Classifier, *, stage: Stage, data: TrainData
+) -> _View:
+    prepare = partial(_prepare_pixels, context=context, data=data, stage=stage)
     to_inputs = partial(_to_channels_last, to_unit_range=data.to_unit_range)
     return _View(model, data.train, data.val, prepare, to_inputs)
 
 
-def _view_features(place: Workplace, model: Classifier, *, stage: Stage, data: TrainData) -> _View:
+def _view_features(
+    context: TrainingContext, model: Classifier, *, stage: Stage, data: TrainData
+) -> _View:
     to_unit_range = data.to_unit_range
-    val = cache_features(place, model, source=data.val, to_unit_range=to_unit_range)
+    val = cache_features(context, model, source=data.val, to_unit_range=to_unit_range)
     if stage.augmented and data.augment is not None:
-        prepare = partial(_prepare_features, place=place, model=model, data=data, stage=stage)
+        prepare = partial(_prepare_features, context=context, model=model, data=data, stage=stage)
         return _View(HeadOnly(model), data.train, val, prepare, pass_features)
-    train = cache_features(place, model, source=data.train, to_unit_range=to_unit_range)
+    train = cache_features(context, model, source=data.train, to_unit_range=to_unit_range)
     return _View(HeadOnly(model), train, val, _take_features, pass_features)
 
 
 def _prepare_pixels(
-    batch: BatchLike, epoch: int, *, place: Workplace, data: TrainData, stage: Stage
+    batch: BatchLike, epoch: int, *, context: TrainingContext, data: TrainData, stage: Stage
 ) -> Tensor:
     """Return a batch in [0, 1] on the device, augmented where the stage says so."""
-    pixels = data.to_unit_range(batch[0], place.device)  # (B, C, S, S)
+    pixels = data.to_unit_range(batch[0], context.device)  # (B, C, S, S)
     if stage.augmented and data.augment is not None:
         pixels = data.augment(pixels, batch[2], stage.name, epoch)
     return pixels.contiguous(memory_format=torch.channels_last)
@@ -121,14 +125,14 @@ def _prepare_features(
     batch: BatchLike,
     epoch: int,
     *,
-    place: Workplace,
+    context: TrainingContext,
     model: Classifier,
     data: TrainData,
     stage: Stage,
 ) -> Tensor:
     """Return the features of an augmented batch, which differ in every epoch."""
-    pixels = _prepare_pixels(batch, epoch, place=place, data=data, stage=stage)
-    return extract_features(place, model, pixels=pixels)
+    pixels = _prepare_pixels(batch, epoch, context=context, data=data, stage=stage)
+    return extract_features(context, model, pixels=pixels)
 
 
 def _take_features(batch: BatchLike, epoch: int) -> Tensor:

@@ -5,8 +5,8 @@ signal ends it after the step under way.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +49,7 @@ _LEAST_WEIGHT = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workplace:
+class TrainingContext:
     """What stays the same for the whole training: where it runs and where it writes."""
 
     run_dir: Path
@@ -77,8 +77,8 @@ class Workplace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What one stage teaches to whom.
+class StageSetup:
+    """Everything that one training stage needs.
 
     Attributes:
         stage: its name, epochs and rates.
@@ -119,11 +119,13 @@ class StepOutcome(NamedTuple):
 
     loss_sum: Tensor  # over the images of all processes
     weight_sum: Tensor
-    watched: Tensor  # finite if and only if loss and gradients are
+    finite_check: Tensor  # finite if and only if loss and gradients are
     stop: bool
 
 
-def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int, pace: Pace | None = None) -> float:
+def run_epoch(
+    context: TrainingContext, setup: StageSetup, *, epoch: int, pace: Pace | None = None
+) -> float:
     """Train for one epoch (from 1); `pace` is told of each batch.
 
     Returns:
@@ -133,127 +135,131 @@ def run_epoch(place: Workplace, lesson: Lesson, *, epoch: int, pace: Pace | None
         TrainingError: a loss or a gradient is NaN or infinite, or memory ran out.
         RunInterrupted: a stop signal has come; the step under way was finished.
     """
-    lesson.set_modes()
-    name, num_batches = lesson.stage.name, lesson.train.num_batches
+    setup.set_modes()
+    name, num_batches = setup.stage.name, setup.train.num_batches
     outcomes: list[StepOutcome] = []
     previous: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-    with place.log.progress(f"{name} {epoch}/{lesson.stage.epochs}", num_batches) as bar:
-        for number, batch in enumerate(lesson.train.epoch(name, epoch)):
+    with context.log.progress(f"{name} {epoch}/{setup.stage.epochs}", num_batches) as bar:
+        for number, batch in enumerate(setup.train.epoch(name, epoch)):
             step = (epoch - 1) * num_batches + number
-            outcome = _try_step(place, lesson, batch=batch, epoch=epoch, step=step)
+            with _explaining_full_memory(context, num_images=len(batch[1])):
+                outcome = train_step(context, setup, batch=batch, epoch=epoch, step=step)
             # One step late, so that a GPU need not be waited for.
-            _check_finite(place, lesson, outcomes=outcomes, rows=previous)
+            _check_finite(context, setup, outcomes=outcomes, rows=previous)
             outcomes.append(outcome)
             previous = batch[2]
             bar.advance()
             if pace is not None:
-                pace.note(lesson.train.batch_size)
+                pace.note(setup.train.batch_size)
             if outcome.stop:
-                raise RunInterrupted(stop_message(place, f"stage {name}, epoch {epoch}"))
-    _check_finite(place, lesson, outcomes=outcomes, rows=previous)
-    if not lesson.is_synced:
-        average_buffers(lesson.module, place.accelerator)
+                raise RunInterrupted(stop_message(context, f"stage {name}, epoch {epoch}"))
+    _check_finite(context, setup, outcomes=outcomes, rows=previous)
+    if not setup.is_synced:
+        average_buffers(setup.module, context.accelerator)
     return _mean_loss(outcomes)
 
 
 def train_step(
-    place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
+    context: TrainingContext, setup: StageSetup, *, batch: BatchLike, epoch: int, step: int
 ) -> StepOutcome:
     """Learn from one batch: forward, backward, clip, update.
 
     Args:
-        place: where.
-        lesson: what.
+        context: where.
+        setup: what.
         batch: this process's images of the step; may be none with several processes.
         epoch: from 1.
         step: from 0, counted over the whole stage.
     """
-    num_steps = lesson.stage.epochs * lesson.train.num_batches
-    num_warmup = count_warmup(lesson.stage, num_steps=num_steps)
+    num_steps = setup.stage.epochs * setup.train.num_batches
+    num_warmup = count_warmup(setup.stage, num_steps=num_steps)
     factor = learning_rate_factor(step, num_steps=num_steps, num_warmup=num_warmup)
-    set_learning_rates(lesson.optimizer, factor)
-    lesson.optimizer.zero_grad(set_to_none=True)
+    set_learning_rates(setup.optimizer, factor)
+    setup.optimizer.zero_grad(set_to_none=True)
 
-    local_loss, local_weight = _forward(place, lesson, batch=batch, epoch=epoch, step=step)
-    loss_sum, weight_sum, stop = _sum_up(place, loss=local_loss, weight=local_weight)
+    local_loss, local_weight = _forward(context, setup, batch=batch, epoch=epoch, step=step)
+    loss_sum, weight_sum, stop = _sum_up(context, loss=local_loss, weight=local_weight)
     if local_loss.requires_grad:
         # Where no finding of any image is known, both are 0, and so shall be the gradient.
         (local_loss / weight_sum.clamp(min=_LEAST_WEIGHT)).backward()
-    sum_gradients(lesson.parameters, place.accelerator)
-    norm = clip_gradients(lesson.parameters, place.clip_norm)
-    lesson.optimizer.step()
-    if lesson.average is not None:
-        lesson.average.update(step)
-    watched = loss_sum if norm is None else loss_sum + norm
-    return StepOutcome(loss_sum, weight_sum, watched, stop)
+    sum_gradients(setup.parameters, context.accelerator)
+    norm = clip_gradients(setup.parameters, context.clip_norm)
+    setup.optimizer.step()
+    if setup.average is not None:
+        setup.average.update(step)
+    finite_check = loss_sum if norm is None else loss_sum + norm
+    return StepOutcome(loss_sum, weight_sum, finite_check, stop)
 
 
-def stop_message(place: Workplace, where: str) -> str:
+def stop_message(context: TrainingContext, where: str) -> str:
     """Say where training was stopped and how the run is resumed."""
     return (
         f"stopped in {where}; resume from the last finished epoch, and do the rest, with: "
-        f"medimg run --resume {place.run_dir}"
+        f"medimg run --resume {context.run_dir}"
     )
 
 
-def _try_step(
-    place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
-) -> StepOutcome:
+@contextmanager
+def _explaining_full_memory(
+    context: TrainingContext, *, num_images: int
+) -> Generator[None, None, None]:
     try:
-        return train_step(place, lesson, batch=batch, epoch=epoch, step=step)
+        yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
-            f"{place.device} has not enough memory for {len(batch[1])} images per process; "
+            f"{context.device} has not enough memory for {num_images} images per process; "
             f"halve the batch size (and with it the learning rates) or the image size."
         ) from error
 
 
 def _forward(
-    place: Workplace, lesson: Lesson, *, batch: BatchLike, epoch: int, step: int
+    context: TrainingContext, setup: StageSetup, *, batch: BatchLike, epoch: int, step: int
 ) -> tuple[Tensor, Tensor]:
     """Return the summed loss and weight of this process's images."""
     # In synced BatchNorm a process without an image must still answer the others.
-    if len(batch[1]) == 0 and not lesson.is_synced:
-        nothing = torch.zeros((), device=place.device)
+    if len(batch[1]) == 0 and not setup.is_synced:
+        nothing = torch.zeros((), device=context.device)
         return nothing, nothing
-    inputs = lesson.prepare(batch, epoch)
-    labels = batch[1].to(place.device, non_blocking=True)
-    rank = place.accelerator.process_index
-    norms = batchnorm_over_processes(place.accelerator) if lesson.is_synced else nullcontext()
-    with torch_randomness(place.seed, "layers", lesson.stage.name, epoch, step, rank):
-        with autocast(place.device, place.precision), norms:
-            logits = lesson.module(inputs)
-        losses, weights = lesson.criterion(logits, labels)
+    inputs = setup.prepare(batch, epoch)
+    labels = batch[1].to(context.device, non_blocking=True)
+    rank = context.accelerator.process_index
+    norms = batchnorm_over_processes(context.accelerator) if setup.is_synced else nullcontext()
+    with torch_randomness(context.seed, "layers", setup.stage.name, epoch, step, rank):
+        with autocast(context.device, context.precision), norms:
+            logits = setup.module(inputs)
+        losses, weights = setup.criterion(logits, labels)
     return losses.sum(), weights.sum()
 
 
-def _sum_up(place: Workplace, *, loss: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, bool]:
+def _sum_up(
+    context: TrainingContext, *, loss: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, bool]:
     """Return loss, weight and stop request over all processes."""
-    if place.accelerator.num_processes == 1:
-        return loss.detach(), weight, place.stop.is_set
-    stop = torch.full_like(weight, float(place.stop.is_set))
-    summed = sum_over_processes(torch.stack([loss.detach(), weight, stop]), place.accelerator)
+    if context.accelerator.num_processes == 1:
+        return loss.detach(), weight, context.stop.is_set
+    stop = torch.full_like(weight, float(context.stop.is_set))
+    summed = sum_over_processes(torch.stack([loss.detach(), weight, stop]), context.accelerator)
     return summed[0], summed[1], bool(summed[2].item() > 0)
 
 
 def _check_finite(
-    place: Workplace,
-    lesson: Lesson,
+    context: TrainingContext,
+    setup: StageSetup,
     *,
     outcomes: Sequence[StepOutcome],
     rows: NDArray[np.int64],
 ) -> None:
     """Refuse the last outcome if it is not finite, and name the images it came from."""
-    if not outcomes or math.isfinite(outcomes[-1].watched.item()):
+    if not outcomes or math.isfinite(outcomes[-1].finite_check.item()):
         return
     loss = (outcomes[-1].loss_sum / outcomes[-1].weight_sum).item()
-    all_rows: list[int] = gather_items(rows.tolist(), place.accelerator)
-    names = [place.image_ids[row] for row in all_rows] if place.image_ids else all_rows
-    step, stage = len(outcomes), lesson.stage.name
-    path = place.run_dir / "nonfinite_batch.json"
-    if place.accelerator.is_main_process:
+    all_rows: list[int] = gather_items(rows.tolist(), context.accelerator)
+    names = [context.image_ids[row] for row in all_rows] if context.image_ids else all_rows
+    step, stage = len(outcomes), setup.stage.name
+    path = context.run_dir / "nonfinite_batch.json"
+    if context.accelerator.is_main_process:
         found = {"stage": stage, "step_of_epoch": step, "loss": str(loss)}
         write_json(path, {**found, "rows": all_rows, "images": names})
     shown = ", ".join(str(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")

@@ -15,16 +15,18 @@ from medimg_baseline_cls.evaluation.findings import finding_validation_scores
 from medimg_baseline_cls.evaluation.inference import BatchLike, activation_of, predict_probabilities
 from medimg_baseline_cls.schema import TrainSettings
 from medimg_baseline_cls.statistics.metrics import ValidationScores, validation_scores
-from medimg_baseline_cls.training.steps import Lesson, Workplace, stop_message
+from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, stop_message
 from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
 
 
-def validate(place: Workplace, lesson: Lesson, *, positive: int | None) -> ValidationScores:
+def validate(
+    context: TrainingContext, setup: StageSetup, *, positive: int | None
+) -> ValidationScores:
     """Return the figures of the validation images, the same in every process.
 
     Args:
-        place: where.
-        lesson: whose module is judged on whose validation images.
+        context: where.
+        setup: whose module is judged on whose validation images.
         positive: index of the positive class; None averages over the classes, or over the
             findings that VAL defines.
 
@@ -34,22 +36,22 @@ def validate(place: Workplace, lesson: Lesson, *, positive: int | None) -> Valid
     """
     labels: list[Tensor] = []
     rows, probabilities = predict_probabilities(
-        lesson.module,
-        _noting_labels(stoppable(place, lesson.val.ordered(), where="validation"), labels),
-        to_unit_range=lesson.to_inputs,
-        device=place.device,
-        precision=place.precision,
-        activation=activation_of(lesson.task),
+        setup.module,
+        _noting_labels(stoppable(context, setup.val.ordered(), where="validation"), labels),
+        to_unit_range=setup.to_inputs,
+        device=context.device,
+        precision=context.precision,
+        activation=activation_of(setup.task),
     )
     own = (rows, np.concatenate([part.numpy() for part in labels]) if labels else rows)
-    wait_for_all(place.accelerator)
-    parts = gather_items([(*own, probabilities)], place.accelerator)
+    wait_for_all(context.accelerator)
+    parts = gather_items([(*own, probabilities)], context.accelerator)
     filled = [part for part in parts if len(part[0])]
     all_rows, all_labels, all_probabilities = (
         np.concatenate(column) for column in zip(*filled, strict=True)
     )
-    order = _order_once(all_rows, num_images=lesson.val.num_images)
-    if lesson.task == "multilabel":
+    order = _order_once(all_rows, num_images=setup.val.num_images)
+    if setup.task == "multilabel":
         return finding_validation_scores(all_labels[order], all_probabilities[order])
     return validation_scores(all_labels[order], all_probabilities[order], positive=positive)
 
@@ -61,15 +63,17 @@ def positive_index(settings: TrainSettings) -> int | None:
     return settings.class_names.index(settings.positive_class)
 
 
-def stoppable(place: Workplace, batches: Iterable[BatchLike], *, where: str) -> Iterator[BatchLike]:
+def stoppable(
+    context: TrainingContext, batches: Iterable[BatchLike], *, where: str
+) -> Iterator[BatchLike]:
     """Yield batches until a stop signal comes.
 
     Not with several processes: one of them would wait for ever for another that has
     stopped. They agree at the next training step.
     """
-    if place.accelerator.num_processes > 1:
+    if context.accelerator.num_processes > 1:
         return iter(batches)
-    return place.stop.stopping(batches, message=stop_message(place, where))
+    return context.stop.stopping(batches, message=stop_message(context, where))
 
 
 def _noting_labels(batches: Iterable[BatchLike], labels: list[Tensor]) -> Iterator[BatchLike]:

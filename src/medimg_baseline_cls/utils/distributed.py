@@ -82,7 +82,7 @@ def gather_items(items: list[Item], accelerator: Accelerator) -> list[Item]:
     return gathered
 
 
-def is_any(flag: bool, accelerator: Accelerator) -> bool:
+def any_rank(flag: bool, accelerator: Accelerator) -> bool:
     """Return whether the flag is up in any process."""
     return any(gather_items([flag], accelerator))
 
@@ -97,7 +97,7 @@ def wait_for_all(accelerator: Accelerator) -> None:
 
 
 @contextmanager
-def first_process_first(accelerator: Accelerator) -> Generator[None, None, None]:
+def main_process_first(accelerator: Accelerator) -> Generator[None, None, None]:
     """Let the first process run a block before all others do."""
     if not accelerator.is_main_process:
         wait_for_all(accelerator)
@@ -107,7 +107,7 @@ def first_process_first(accelerator: Accelerator) -> Generator[None, None, None]
 
 
 @contextmanager
-def noticing_lost_processes(
+def detecting_lost_ranks(
     accelerator: Accelerator, run_dir: Path | None = None
 ) -> Generator[None, None, None]:
     """Say in one sentence that another process is gone, and how the run goes on.

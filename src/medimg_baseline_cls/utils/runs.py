@@ -42,13 +42,13 @@ _RUN_FILES = (_STATUS_FILE, _SETTINGS_FILE)
 _TRAINED_FILES = ("last.pt", "best.pt", "history.csv", "test_log.csv", "eval_summary.json")
 
 
-def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> Path:
+def create_run_folder(output_dir: Path, project: str, *, subfolder: str = "runs") -> Path:
     """Make and return a new run folder, named by project and local time.
 
     Args:
-        output_dir: the folder that holds `room`; made if it is missing.
+        output_dir: the folder that contains `subfolder`; made if it is missing.
         project: letters, digits, and - _ . between them.
-        room: the folder for folders of this kind.
+        subfolder: the folder for folders of this kind.
 
     Raises:
         ConfigError: The project's name cannot be part of a folder's name, or no folder can be made
@@ -61,7 +61,7 @@ def create_run_folder(output_dir: Path, project: str, *, room: str = "runs") -> 
         )
     stem = project if is_of_sweep(project) else f"{project}_{datetime.now():%Y%m%d-%H%M%S}"
     for number in count(1):
-        run = output_dir / room / (stem if number == 1 else f"{stem}-{number}")
+        run = output_dir / subfolder / (stem if number == 1 else f"{stem}-{number}")
         try:
             run.mkdir(parents=True)
             mark_own(run)

@@ -136,7 +136,7 @@ def list_images(
         inferences += judge_stray_classes(totals)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
-        files = keep_some(files, limit)
+        files = sample_stratified(files, limit)
     files.sort(key=path_of)
     kind: ListingKind = "split folders" if folders else "class folders"
     return Listing(
@@ -297,7 +297,7 @@ class _Walk:
         return [(entry, f"{place}/{entry.name}" if place else entry.name) for entry in kept]
 
 
-def keep_some(
+def sample_stratified(
     files: Sequence[ListedFile], limit: int, *, task: Task = "multiclass"
 ) -> list[ListedFile]:
     """Return about `limit` files: the same share of each folder and class, at least two.

@@ -105,7 +105,7 @@ def choose_test(draw: Draw) -> tuple[list[str], list[str]]:
     if found == {""}:
         parts = "the others and test"
         groups = draw.groups(given, "test")
-        drawn = draw_part(draw, groups, fraction=settings.test_fraction, parts=parts)
+        drawn = draw_stratified_share(draw, groups, fraction=settings.test_fraction, parts=parts)
         notes = [f"the data bring no split: {settings.test_fraction:g} of them are drawn as TEST"]
         return draw.place(given, drawn, name="test"), notes
     if not found <= set(SPLIT_NAMES) or "test" not in found:
@@ -144,7 +144,9 @@ def require_site(
     return sites
 
 
-def draw_part(draw: Draw, groups: Sequence[Group], *, fraction: float, parts: str) -> list[Group]:
+def draw_stratified_share(
+    draw: Draw, groups: Sequence[Group], *, fraction: float, parts: str
+) -> list[Group]:
     """Return a stratified share of the groups.
 
     Args:

@@ -14,7 +14,7 @@ from medimg_baseline_cls.data.splitting.choose_test import (
     Draw,
     SplitSettings,
     choose_test,
-    draw_part,
+    draw_stratified_share,
 )
 from medimg_baseline_cls.data.splitting.group_sampling import draw_balanced
 from medimg_baseline_cls.data.splitting.grouping import Group, collect_groups, count_images
@@ -228,7 +228,9 @@ def _draw_val(
             notes = ["whole patients allow no balanced VAL: each class is drawn at its share"]
         else:
             return drawn, strategy, notes
-    drawn = draw_part(draw, groups, fraction=settings.val_fraction, parts="train and val")
+    drawn = draw_stratified_share(
+        draw, groups, fraction=settings.val_fraction, parts="train and val"
+    )
     return drawn, "stratified", notes
 
 

@@ -14,9 +14,9 @@ from typing import Literal
 from medimg_baseline_cls.data.folders.files import (
     ListedFile,
     Listing,
-    keep_some,
     path_of,
     require_images,
+    sample_stratified,
 )
 from medimg_baseline_cls.data.patients import find_patient_column
 from medimg_baseline_cls.data.positive import infer_positive_class
@@ -121,7 +121,7 @@ def list_table(
     require_images(files, labels.class_names, task=labels.task, has_split=has_split)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
-        files = keep_some(files, limit, task=labels.task)
+        files = sample_stratified(files, limit, task=labels.task)
     files.sort(key=path_of)
     return Listing(
         tuple(files),

@@ -103,7 +103,7 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     named += [(path, "") for path, _ in images.rejected]
     hider = make_hider([path for path, _ in named], is_anonymous=config.anonymous_ids)
     checks = hide_checks(found, hider)
-    folder = create_run_folder(config.output_dir, config.project, room="audits")
+    folder = create_run_folder(config.output_dir, config.project, subfolder="audits")
     write_json(folder / "audit.json", _describe(config, images, checks=checks))
     content = read_json(folder / "audit.json")
     thumbnails = {hider.image(path): png for path, png in pictures.items()}

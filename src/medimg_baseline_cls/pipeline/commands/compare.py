@@ -65,7 +65,7 @@ def compare(
     }
     if output is not None:
         _make_new(output)
-    folder = output or create_run_folder(output_dir, name_comparison(folders), room=FOLDER)
+    folder = output or create_run_folder(output_dir, name_comparison(folders), subfolder=FOLDER)
     write_json(folder / "comparison.json", content)
     header, rows = list_rows(content)
     write_csv(folder / "comparison.csv", header, rows=rows)

@@ -35,7 +35,7 @@ from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
 
 DEFAULT_FOLDS = 5
-KIND = SweepKind(name="cross-validation", room="cv", resume="medimg cv --resume")
+KIND = SweepKind(name="cross-validation", subfolder="cv", resume="medimg cv --resume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
         config = replace(config, num_folds=config.num_folds or DEFAULT_FOLDS)
         numbers = range(config.num_folds or DEFAULT_FOLDS)
         folds = [_Fold(repeat, number) for repeat in range(repeats) for number in numbers]
-    folder = create_run_folder(config.output_dir, config.project, room=KIND.room)
+    folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
     plan = _Plan(folder, config, repeats, by_site, tuple(folds))
     plan.write()
     return _go_on(plan)

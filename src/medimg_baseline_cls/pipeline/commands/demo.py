@@ -14,7 +14,7 @@ from torch import Tensor
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
-from medimg_baseline_cls.interpret.concentration import dilate_masks, measure_concentration
+from medimg_baseline_cls.interpret.mass_in_mask import dilate_masks, measure_mass_in_mask
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.commands.explain import compute_maps
 from medimg_baseline_cls.pipeline.commands.run import run
@@ -126,7 +126,7 @@ def _measure_maps(session: Session) -> tuple[float, float]:
     assert session.config.data_dir is not None
     paths = [session.config.data_dir / "masks" / predictions.paths[i] for i in positions]
     masks = dilate_masks(_read_masks(paths), session.config.image_size // 8)
-    return measure_concentration(torch.from_numpy(evidence.heats), masks)
+    return measure_mass_in_mask(torch.from_numpy(evidence.heats), masks)
 
 
 def _read_masks(paths: list[Path]) -> Tensor:

@@ -40,8 +40,8 @@ from medimg_baseline_cls.pipeline.steps.session import (
 from medimg_baseline_cls.pipeline.steps.shortcut_baselines import evaluate_controls
 from medimg_baseline_cls.pipeline.steps.subgroups import evaluate_subgroups
 from medimg_baseline_cls.pipeline.steps.test_lock import (
-    Occasion,
-    Settled,
+    EvaluationReason,
+    LockedDecision,
     choose_points,
     require_split,
     require_trained,
@@ -89,21 +89,21 @@ def evaluate(
     """
     session = reopen_session(run, output_dir=output_dir)
     with hold_run(session.run_dir, command="evaluate", log=session.log):
-        return _evaluate(session, Occasion(reason, accept))
+        return _evaluate(session, EvaluationReason(reason, accept))
 
 
-def _evaluate(session: Session, occasion: Occasion) -> RunResult:
+def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
     run_dir, log = session.run_dir, session.log
-    require_trained(run_dir, occasion)
-    require_split(run_dir, occasion)
+    require_trained(run_dir, reason)
+    require_split(run_dir, reason)
     warn_of_threads(session)
     model, checkpoint = load_model(session, "best.pt")
     head_only = _load_head_only(session)
     data = reopen_data(session, read_provenance(run_dir))
     columns = require_evaluable(session.config, data.split)
     readings = read_readings(run_dir)
-    settled, val, test = _score_splits(session, data, model=model, occasion=occasion)
-    thresholds, patients = settled.thresholds, settled.patients
+    decision, val, test = _score_splits(session, data, model=model, reason=reason)
+    thresholds, patients = decision.thresholds, decision.patients
     summaries = resample_summaries(
         session.config,
         _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class),
@@ -130,7 +130,7 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
         checkpoint={
             "stage": checkpoint["stage"],
             "epoch": checkpoint["epoch"],
-            "sha256": settled.entry.checkpoint_sha256,
+            "sha256": decision.entry.checkpoint_sha256,
         },
         thresholds=thresholds,
         mistakes=mistakes,
@@ -150,7 +150,7 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
     _print_results(session, summaries, overview=overview)
     if of_patients:
         print_patients(session, of_patients, overview=overview["patients"])
-    if settled.entry.accepted and (run_dir / "predictions_new.csv").is_file():
+    if decision.entry.accepted and (run_dir / "predictions_new.csv").is_file():
         log.warn("predictions_new.csv was made before the change that was accepted: predict again")
     if (count := overview["test_evaluations"]) > 1:
         log.info(f"TEST has now been scored {count} times (test_log.csv)")
@@ -159,23 +159,23 @@ def _evaluate(session: Session, occasion: Occasion) -> RunResult:
 
 
 def _score_splits(
-    session: Session, data: PreparedData, *, model: Classifier, occasion: Occasion
-) -> tuple[Settled, Predictions, Predictions]:
+    session: Session, data: PreparedData, *, model: Classifier, reason: EvaluationReason
+) -> tuple[LockedDecision, Predictions, Predictions]:
     """Return what was settled on VAL and compared with the TEST log, and both as they are written.
 
     Nothing is overwritten, and TEST is not touched, before that comparison has passed.
     """
     val = _predict_split(session, data, model=model, split="val")
-    settled = settle_points(session, val, positive_class=data.positive_class, occasion=occasion)
+    decision = settle_points(session, val, positive_class=data.positive_class, reason=reason)
     if (session.run_dir / "test_summary.json").is_file():
         session.log.info("evaluated again: the files of the earlier evaluation are replaced")
     mark_outdated(session.run_dir)
     if is_trained(session.run_dir):
         write_status(session.run_dir, "trained")  # not finished, wherever this is stopped
     val = _write_and_read(session.run_dir, val)
-    write_points(session, settled)
+    write_points(session, decision)
     test = _predict_split(session, data, model=model, split="test")
-    return settled, val, write_test(session, settled, test=test)
+    return decision, val, write_test(session, decision, test=test)
 
 
 def _predict_split(

@@ -51,7 +51,7 @@ def resume_run(run: Path | str | None = None, *, output_dir: Path = Path("output
         is_old = is_trained(wanted) and is_evaluated(wanted) and list_outdated(wanted)
         why = " (evaluated again since its report was written)" if is_old else ""
         open_log(None).info(f"the newest that is unfinished: {wanted}{why}")
-    homes = (Path(wanted), output_dir / seeds.KIND.room / wanted)
+    homes = (Path(wanted), output_dir / seeds.KIND.subfolder / wanted)
     if any((home / seeds.KIND.plan_file).is_file() for home in homes):
         return seeds.resume_seeds(wanted, output_dir=output_dir)
     run_dir = find_run(wanted, output_dir)

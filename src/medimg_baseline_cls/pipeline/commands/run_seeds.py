@@ -43,7 +43,7 @@ from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder, name_seed
 
-KIND = SweepKind(name="sweep of seeds", room="seeds", resume="medimg run --resume")
+KIND = SweepKind(name="sweep of seeds", subfolder="seeds", resume="medimg run --resume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
     require_outside_data(config)
     if config.split_seed is None:
         config = replace(config, split_seed=seeds[0])
-    folder = create_run_folder(config.output_dir, config.project, room=KIND.room)
+    folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
     plan = _Plan(folder, config, tuple(_SeedRun(seed) for seed in seeds))
     plan.write()
     return _go_on(plan)

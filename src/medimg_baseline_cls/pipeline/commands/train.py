@@ -6,8 +6,8 @@ folder alone says how to go on. `resume` refuses anything but the run it was.
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +46,7 @@ from medimg_baseline_cls.training.checkpoint import estimate_bytes
 from medimg_baseline_cls.training.fit import fit
 from medimg_baseline_cls.training.sources import TrainData
 from medimg_baseline_cls.utils.device import describe_device
-from medimg_baseline_cls.utils.distributed import noticing_lost_processes
+from medimg_baseline_cls.utils.distributed import detecting_lost_ranks
 from medimg_baseline_cls.utils.env import collect_environment
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, write_json
@@ -88,7 +88,17 @@ def train(config: Config, *, transform: Any = None) -> RunResult:
     session = open_session(config)
     with _only_writer(session):
         data, model = _prepare(session)
-        return _fit(session, data, model=model, augment=_make_augmenter(config, transform))
+        augment = _make_augmenter(config, transform)
+        with _training(session, data, model=model, augment=augment) as train_data:
+            result = fit(
+                model,
+                train_data,
+                settings=_make_settings(config, data),
+                run_dir=session.run_dir,
+                accelerator=session.accelerator,
+                log=session.log,
+            )
+    return RunResult(session.run_dir, asdict(result))
 
 
 @ending_plainly(is_resumable=True)
@@ -113,7 +123,7 @@ def resume(
         raise RunError(
             f"no interrupted run is in {output_dir}/runs; name one: medimg train --resume RUN."
         )
-    session = reopen_session(folder, output_dir=output_dir, is_alone=False)
+    session = reopen_session(folder, output_dir=output_dir, is_single_process=False)
     with _only_writer(session):
         provenance = read_provenance(session.run_dir)
         if is_trained(session.run_dir):
@@ -128,10 +138,20 @@ def resume(
             )
         warn_of_threads(session)
         model = build_network(session.config, len(provenance["class_names"]))
-        with noticing_lost_processes(session.accelerator, session.run_dir):
+        with detecting_lost_ranks(session.accelerator, session.run_dir):
             data = reopen_data(session, provenance)
         augment = _make_augmenter(session.config, transform)
-        return _fit(session, data, model=model, augment=augment, is_resumed=True)
+        with _training(session, data, model=model, augment=augment) as train_data:
+            result = fit(
+                model,
+                train_data,
+                settings=_make_settings(session.config, data),
+                run_dir=session.run_dir,
+                accelerator=session.accelerator,
+                log=session.log,
+                resume=True,
+            )
+    return RunResult(session.run_dir, asdict(result))
 
 
 def _only_writer(session: Session) -> AbstractContextManager[None]:
@@ -151,7 +171,7 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
         return _estimate_needs(session, model)
 
     try:
-        with noticing_lost_processes(session.accelerator, session.run_dir):
+        with detecting_lost_ranks(session.accelerator, session.run_dir):
             data = prepare_data(session, estimate=estimate)
         warn_before_training(session, data)
         num_classes = len(data.split.class_names)
@@ -186,33 +206,20 @@ def _estimate_needs(session: Session, model: Classifier | None) -> tuple[DiskNee
     return (DiskNeed(session.run_dir, num_bytes, "checkpoints"),)
 
 
-def _fit(
-    session: Session,
-    data: PreparedData,
-    *,
-    model: Classifier,
-    augment: Augmenter | None,
-    is_resumed: bool = False,
-) -> RunResult:
-    """Fit the network and mark the run according to how that ended."""
-    run_dir, log = session.run_dir, session.log
+@contextmanager
+def _training(
+    session: Session, data: PreparedData, *, model: Classifier, augment: Augmenter | None
+) -> Generator[TrainData, None, None]:
+    """Announce the training, and mark the run according to how the block ends."""
+    run_dir = session.run_dir
     _announce(session, model)
     curves = _Curves(run_dir)
-    train_data = _make_train_data(session, data, augment=augment, on_epoch=curves.update)
     if session.is_main:
         write_status(run_dir, "training")
         _draw_first_batch(session, data, augment=augment)
     try:
-        with noticing_lost_processes(session.accelerator, run_dir):
-            result = fit(
-                model,
-                train_data,
-                settings=_make_settings(session.config, data),
-                run_dir=run_dir,
-                accelerator=session.accelerator,
-                log=log,
-                resume=is_resumed,
-            )
+        with detecting_lost_ranks(session.accelerator, run_dir):
+            yield _make_train_data(session, data, augment=augment, on_epoch=curves.update)
     except RunInterrupted:
         if session.is_main:
             curves.draw()
@@ -224,12 +231,9 @@ def _fit(
                 write_status(run_dir, "interrupted")
         raise
     if session.is_main:
-        if result.best_stage == "head" and session.config.finetune_epochs:
-            log.info("kept: the head-only model; no epoch of fine-tuning has a better VAL AP")
         curves.draw()
         write_status(run_dir, "trained")
         mark_latest(run_dir)
-    return RunResult(run_dir, asdict(result))
 
 
 def _make_train_data(

@@ -49,7 +49,7 @@ from medimg_baseline_cls.pipeline.steps.listing import (
 )
 from medimg_baseline_cls.pipeline.steps.session import Session, find_started_in
 from medimg_baseline_cls.schema import Inference, Split
-from medimg_baseline_cls.utils.distributed import first_process_first
+from medimg_baseline_cls.utils.distributed import main_process_first
 from medimg_baseline_cls.utils.files import sha256_file, write_csv
 from medimg_baseline_cls.utils.space import DiskNeed
 
@@ -278,7 +278,7 @@ def _open_cache(
 ) -> ImageCache:
     """Build the array on rank 0, then open it everywhere."""
     config = session.config
-    with nullcontext() if session.is_alone else first_process_first(session.accelerator):
+    with nullcontext() if session.is_single_process else main_process_first(session.accelerator):
         return build_cache(
             data_dir,
             paths,

@@ -23,7 +23,7 @@ from medimg_baseline_cls.utils.device import (
     make_accelerator,
     tune_allocator,
 )
-from medimg_baseline_cls.utils.distributed import is_any, noticing_lost_processes, wait_for_all
+from medimg_baseline_cls.utils.distributed import any_rank, detecting_lost_ranks, wait_for_all
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import LATEST, create_run_folder, find_run
@@ -56,7 +56,7 @@ class Session:
     accelerator: Accelerator
     precision: Precision
     log: RunLog
-    is_alone: bool
+    is_single_process: bool
 
     @property
     def device(self) -> torch.device:
@@ -71,7 +71,7 @@ class Session:
     @property
     def shard(self) -> tuple[int, int]:
         """Return (rank, number of processes) among those that work together."""
-        if self.is_alone:
+        if self.is_single_process:
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
@@ -88,30 +88,32 @@ def open_session(config: Config) -> Session:
     """Make a new run folder (on rank 0 alone) and open it."""
     accelerator, precision = _open_device(config)
     box: list[Path | None] = [None]
-    with noticing_lost_processes(accelerator):
+    with detecting_lost_ranks(accelerator):
         wait_for_all(accelerator)
         if accelerator.is_main_process:
             box[0] = create_run_folder(config.output_dir, config.project)
         broadcast_object_list(box)
         assert box[0] is not None
-        is_shared = not is_any(not box[0].is_dir(), accelerator)
+        is_shared = not any_rank(not box[0].is_dir(), accelerator)
     if not is_shared:
         raise RunError(
             f"not every process of this run sees {box[0]}: set output_dir to a folder that all "
             f"machines share."
         )
-    return _open(config, box[0], accelerator=accelerator, precision=precision, is_alone=False)
+    return _open(
+        config, box[0], accelerator=accelerator, precision=precision, is_single_process=False
+    )
 
 
 def reopen_session(
-    run: Path | str, *, output_dir: Path = Path("outputs"), is_alone: bool = True
+    run: Path | str, *, output_dir: Path = Path("outputs"), is_single_process: bool = True
 ) -> Session:
     """Open an existing run folder with the settings that it remembers.
 
     Args:
         run: a run folder or "latest".
         output_dir: where `latest` is looked up.
-        is_alone: this process works by itself, even where torchrun has started several.
+        is_single_process: this process works by itself, even where torchrun has started several.
 
     Raises:
         RunError: `run` is not a run folder.
@@ -119,11 +121,15 @@ def reopen_session(
     run_dir = find_run(run, output_dir)
     config = _find_again(build_config(run_dir / "config.json"), run_dir)
     accelerator, precision = _open_device(config)
-    if not is_alone:
-        with noticing_lost_processes(accelerator, run_dir):
+    if not is_single_process:
+        with detecting_lost_ranks(accelerator, run_dir):
             wait_for_all(accelerator)
     session = _open(
-        config, run_dir, accelerator=accelerator, precision=precision, is_alone=is_alone
+        config,
+        run_dir,
+        accelerator=accelerator,
+        precision=precision,
+        is_single_process=is_single_process,
     )
     if str(run) == LATEST:
         session.log.info(f"latest: {run_dir}")
@@ -202,7 +208,7 @@ def _open(
     *,
     accelerator: Accelerator,
     precision: Precision,
-    is_alone: bool,
+    is_single_process: bool,
 ) -> Session:
     log = open_log(run_dir / "log.txt") if accelerator.is_main_process else SILENT
-    return Session(config, run_dir, accelerator, precision, log, is_alone)
+    return Session(config, run_dir, accelerator, precision, log, is_single_process)

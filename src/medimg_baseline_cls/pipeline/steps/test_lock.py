@@ -50,7 +50,7 @@ _UNLOGGED = "scored again; test_log.csv was missing, so that earlier scores are 
 
 
 @dataclass(frozen=True)
-class Settled:
+class LockedDecision:
     """What decides on TEST: operating points per image and per patient, and the line to log.
 
     `completes` is the line of an interrupted evaluation with the same inputs, if that was the last.
@@ -73,10 +73,10 @@ class _Compared:
 
 
 @dataclass(frozen=True)
-class Occasion:
+class EvaluationReason:
     """Why TEST is scored, and why a change since the last time is accepted; None: not said."""
 
-    reason: str | None = None
+    text: str | None = None
     accept: str | None = None
 
 
@@ -90,8 +90,8 @@ def choose_points(session: Session, val: Predictions, *, positive_class: str | N
 
 
 def settle_points(
-    session: Session, val: Predictions, *, positive_class: str | None, occasion: Occasion
-) -> Settled:
+    session: Session, val: Predictions, *, positive_class: str | None, reason: EvaluationReason
+) -> LockedDecision:
     """Choose the operating points on VAL and compare them, and all else, with the TEST log.
 
     Nothing is written.
@@ -110,7 +110,7 @@ def settle_points(
     if last is not None:
         compared = _compare_stored(run_dir, levels, last=last, positive_class=positive_class)
     levels = compared.levels
-    entry = _describe_now(run_dir, val, number=len(entries) + 1, occasion=occasion)
+    entry = _describe_now(run_dir, val, number=len(entries) + 1, reason=reason)
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
     changes = compared.edits
@@ -119,55 +119,55 @@ def settle_points(
     else:
         changes = (*list_changes(last, entry, points=compared.changes), *changes)
     is_same = not changes and not is_completed(run_dir, entries)
-    completes = last if is_same and _is_accepted_by(last, occasion) else None
+    completes = last if is_same and _is_accepted_by(last, reason) else None
     if completes is not None:
         entry = replace(entry, accepted=completes.accepted)
     else:
         changes = changes if is_trained(run_dir) else (_STOPPED, *changes)
-        accepted = settle_change(changes, last=last, accept=occasion.accept)
+        accepted = settle_change(changes, last=last, accept=reason.accept)
         entry = replace(entry, accepted=accepted)
     if patients is not None:
         patients = replace(patients, thresholds=levels["patients"])
-    return Settled(levels["images"], patients, positive_class, entry, completes)
+    return LockedDecision(levels["images"], patients, positive_class, entry, completes)
 
 
-def write_points(session: Session, settled: Settled) -> None:
+def write_points(session: Session, decision: LockedDecision) -> None:
     """Write the operating points, after predictions_val.csv and before TEST is scored."""
     run_dir = session.run_dir
     write_thresholds(
         run_dir / "thresholds.json",
-        settled.thresholds,
-        positive_class=settled.positive_class,
+        decision.thresholds,
+        positive_class=decision.positive_class,
         predictions_sha256=sha256_file(run_dir / "predictions_val.csv"),
-        checkpoint_sha256=settled.entry.checkpoint_sha256,
+        checkpoint_sha256=decision.entry.checkpoint_sha256,
     )
-    write_patients(session, settled.patients)
+    write_patients(session, decision.patients)
 
 
-def write_test(session: Session, settled: Settled, *, test: Predictions) -> Predictions:
+def write_test(session: Session, decision: LockedDecision, *, test: Predictions) -> Predictions:
     """Log the evaluation, then let predictions_test.csv be seen; return what it reads back to."""
     path = session.run_dir / "predictions_test.csv"
     waiting = path.with_name(f".{path.name}.waiting")
     write_predictions(waiting, test)
-    digest, first = sha256_file(waiting), settled.completes
+    digest, first = sha256_file(waiting), decision.completes
     if first is not None and first.predictions_test_sha256 == digest:
-        given = settled.entry.reason
+        given = decision.entry.reason
         why = None if given == _REPEATED else given
-        note_completion(session.run_dir, when=settled.entry.when, reason=why)
+        note_completion(session.run_dir, when=decision.entry.when, reason=why)
         session.log.info(f"evaluation {first.number} was interrupted, and is completed now")
     else:
-        append_entry(session.run_dir, replace(settled.entry, predictions_test_sha256=digest))
+        append_entry(session.run_dir, replace(decision.entry, predictions_test_sha256=digest))
     waiting.replace(path)
     return read_predictions(path, split="test", task=test.task)
 
 
-def require_trained(run_dir: Path, occasion: Occasion) -> None:
+def require_trained(run_dir: Path, reason: EvaluationReason) -> None:
     """Refuse to score a network whose training is not over, unless that is accepted.
 
     Raises:
         RunError: status.json says that training was stopped.
     """
-    if occasion.accept is None and not is_trained(run_dir):
+    if reason.accept is None and not is_trained(run_dir):
         raise RunError(
             f"{run_dir}: {_STOPPED}. `medimg run --resume {run_dir}` does the rest of it, or pass "
             "--accept WHY to score the network as it is; the report then warns of it. "
@@ -175,14 +175,14 @@ def require_trained(run_dir: Path, occasion: Occasion) -> None:
         )
 
 
-def require_split(run_dir: Path, occasion: Occasion) -> None:
+def require_split(run_dir: Path, reason: EvaluationReason) -> None:
     """Refuse a first score on another split than that of training, unless that is accepted.
 
     Raises:
         RunError: split.csv was edited since training.
     """
     changes = _find_first_changes(run_dir)
-    if changes and occasion.accept is None and not read_log(run_dir):
+    if changes and reason.accept is None and not read_log(run_dir):
         raise RunError(
             f"{run_dir}: this has changed since training: {changes[0]}. TEST may now contain "
             "images that the network was trained on: restore the file, start a new run, or pass "
@@ -195,11 +195,13 @@ def _find_first_changes(run_dir: Path) -> tuple[str, ...]:
     return find_split_change(run_dir, read_provenance(run_dir))
 
 
-def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occasion) -> LogEntry:
+def _describe_now(
+    run_dir: Path, val: Predictions, *, number: int, reason: EvaluationReason
+) -> LogEntry:
     """Return the line of an evaluation that is about to happen, but for its thresholds."""
     is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()
     default = _UNLOGGED if is_unlogged else _FIRST if number == 1 else _REPEATED
-    given = default if occasion.reason is None else occasion.reason
+    given = default if reason.text is None else reason.text
     code, version = describe_code()
     return LogEntry(
         number=number,
@@ -216,11 +218,11 @@ def _describe_now(run_dir: Path, val: Predictions, *, number: int, occasion: Occ
     )
 
 
-def _is_accepted_by(last: LogEntry | None, occasion: Occasion) -> bool:
+def _is_accepted_by(last: LogEntry | None, reason: EvaluationReason) -> bool:
     """Return whether a repeat says nothing else of a change than what the log has."""
-    if last is None or occasion.accept is None:
+    if last is None or reason.accept is None:
         return last is not None
-    return last.accepted.endswith(f"Why: {clean_reason(occasion.accept, flag='--accept')}")
+    return last.accepted.endswith(f"Why: {clean_reason(reason.accept, flag='--accept')}")
 
 
 def _compare_stored(

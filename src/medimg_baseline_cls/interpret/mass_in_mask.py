@@ -28,7 +28,7 @@ def dilate_masks(masks: Tensor, radius_px: int) -> Tensor:
     return hits[:, 0] > 0.5
 
 
-def measure_concentration(maps: Tensor, masks: Tensor) -> tuple[float, float]:
+def measure_mass_in_mask(maps: Tensor, masks: Tensor) -> tuple[float, float]:
     """Return the mean share of the maps' mass inside the masks, and that of uniform maps.
 
     Args:
@@ -39,7 +39,7 @@ def measure_concentration(maps: Tensor, masks: Tensor) -> tuple[float, float]:
         (mean share inside, mean area of the masks), both in [0, 1]; their ratio is 1 for
         uniform maps.
 
-    >>> measure_concentration(torch.eye(2)[None], torch.tensor([[[True, False], [False, False]]]))
+    >>> measure_mass_in_mask(torch.eye(2)[None], torch.tensor([[[True, False], [False, False]]]))
     (0.5, 0.25)
     """
     mass = maps.sum(dim=(1, 2))
