@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,7 +21,9 @@ from medimg_baseline_cls.config import FIELD_GROUPS, FLAG_ALIASES, field_facts, 
 
 ROOT = Path(__file__).resolve().parents[1]
 _MARK = re.compile(r"^<!-- generate: (\S+) ?(\S*) -->$", flags=re.MULTILINE)
+_WIDTH, _ROW, _BOX, _PASSAGE = 960, 100, 96, 16
 Room = str
+Point = tuple[str, int]  # a package or a passing arrow, and its row from the bottom
 
 
 def fill_in(page: str) -> str:
@@ -40,8 +43,8 @@ def _describe_group(title: str, names: tuple[str, ...]) -> str:
         flags = [f"`--{name.replace('_', '-')}`", *(f"`{a}`" for a in FLAG_ALIASES.get(name, ()))]
         default = "none" if facts.default is None else show_value(facts.default)
         choices = f" One of {', '.join(f'`{c}`' for c in facts.choices)}." if facts.choices else ""
-        cells = (" ".join(flags), f"`{default}`", facts.help + choices)
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        meaning = re.sub(r"([\\*_<|])", r"\\\1", facts.help) + choices
+        lines.append(f"| {' '.join(flags)} | `{default}` | {meaning} |".replace("`|`", "`\\|`"))
     return "\n".join(lines)
 
 
@@ -82,30 +85,27 @@ def read_import_table() -> dict[Room, set[Room]]:
 def draw_packages() -> str:
     """Return the packages and their allowed imports as an SVG picture, leaves at the bottom."""
     table = read_import_table()
-    rows = _arrange(table)
-    width, height = 960, 110 * len(rows) - 50
-    middle: dict[Room, tuple[float, float]] = {}
-    for number, row in enumerate(rows):
-        step = width / len(row)
-        middle |= {room: (step * (i + 0.5), 30 + 110 * number) for i, room in enumerate(row)}
-    arrows = [_draw_arrow(middle[a], middle[b]) for a, b in sorted(_direct_imports(table))]
-    boxes = [_draw_box(room, x=x, y=y) for room, (x, y) in middle.items()]
+    level = _find_levels(table)
+    chains = [_make_chain(a, b, level) for a, b in sorted(_direct_imports(table))]
+    rows = _arrange(level, chains)
+    middle = _place(rows)
+    height = _ROW * (len(rows) - 1) + 44
     label = "The packages; an arrow leads from a package to one that it may import."
     return "\n".join(
         [
             "```{raw} html",
-            f'<svg class="packages" viewBox="0 0 {width} {height}" role="img"',
+            f'<div class="packages"><svg viewBox="0 0 {_WIDTH} {height}" role="img"',
             f' aria-label="{label}">',
-            *arrows,
-            *boxes,
-            "</svg>",
+            *(_draw_arrow([middle[point] for point in chain]) for chain in chains),
+            *(_draw_box(room, middle[room, n]) for room, n in level.items()),
+            "</svg></div>",
             "```",
         ]
     )
 
 
-def _arrange(table: dict[Room, set[Room]]) -> list[list[Room]]:
-    """Return rows of packages in which everything imports from rows below alone."""
+def _find_levels(table: dict[Room, set[Room]]) -> dict[Room, int]:
+    """Return the row of each package, counted from the bottom: above all that it imports."""
     level: dict[Room, int] = {}
 
     def find_level(room: Room) -> int:
@@ -115,13 +115,9 @@ def _arrange(table: dict[Room, set[Room]]) -> list[list[Room]]:
 
     for room in table:
         find_level(room)
-    rows = [[r for r in table if level[r] == n] for n in range(max(level.values()) + 1)]
-    place = {room: (i + 0.5) / len(rows[0]) for i, room in enumerate(rows[0])}
-    for row in rows[1:]:
-        weight = {r: sum(place[d] for d in table[r]) / len(table[r]) for r in row}
-        row.sort(key=lambda room: (weight[room], room))
-        place |= {room: (i + 0.5) / len(row) for i, room in enumerate(row)}
-    return rows[::-1]
+    for leaf in (room for room, allowed in table.items() if not allowed):
+        level[leaf] = min(level[room] for room, allowed in table.items() if leaf in allowed) - 1
+    return level
 
 
 def _direct_imports(table: dict[Room, set[Room]]) -> set[tuple[Room, Room]]:
@@ -134,17 +130,71 @@ def _direct_imports(table: dict[Room, set[Room]]) -> set[tuple[Room, Room]]:
     }
 
 
-def _draw_arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
-    (x0, y0), (x1, y1) = start, end
-    y0, y1 = y0 + 20, y1 - 20
-    bend = (y1 - y0) / 2
-    curve = f"M{x0:.0f},{y0:.0f} C{x0:.0f},{y0 + bend:.0f} {x1:.0f},{y1 - bend:.0f}"
-    return f'<path d="{curve} {x1:.0f},{y1:.0f}"/><circle cx="{x1:.0f}" cy="{y1:.0f}" r="3"/>'
+def _make_chain(start: Room, end: Room, level: dict[Room, int]) -> list[Point]:
+    """Return the points of an arrow, one in each row, so that it passes between the boxes."""
+    between = range(level[start] - 1, level[end], -1)
+    return [
+        (start, level[start]),
+        *((f"{start}>{end}", row) for row in between),
+        (end, level[end]),
+    ]
 
 
-def _draw_box(room: Room, *, x: float, y: float) -> str:
+def _arrange(level: dict[Room, int], chains: list[list[Point]]) -> list[list[Point]]:
+    """Return the rows, top first, each in an order with few crossings (barycenters)."""
+    rows: dict[int, list[Point]] = {n: [] for n in range(max(level.values()), -1, -1)}
+    for point in [*level.items(), *(point for chain in chains for point in chain[1:-1])]:
+        rows[point[1]].append(point)
+    neighbors: dict[Point, list[Point]] = {}
+    for chain in chains:
+        for above, below in pairwise(chain):
+            neighbors.setdefault(above, []).append(below)
+            neighbors.setdefault(below, []).append(above)
+    for sweep in range(12):
+        place = {p: x for p, (x, _) in _place(list(rows.values())).items()}
+        order = list(rows) if sweep % 2 == 0 else list(rows)[::-1]
+        for number in order:
+            near = number + (1 if sweep % 2 == 0 else -1)
+            weight = {
+                point: [place[other] for other in neighbors[point] if other[1] == near]
+                for point in rows[number]
+            }
+            rows[number].sort(
+                key=lambda p: sum(weight[p]) / len(weight[p]) if weight[p] else place[p]
+            )
+            place |= {p: x for p, (x, _) in _place([rows[number]]).items()}
+    return list(rows.values())
+
+
+def _place(rows: list[list[Point]]) -> dict[Point, tuple[float, float]]:
+    """Return the middle of each point; boxes are wide, passing arrows narrow."""
+    found: dict[Point, tuple[float, float]] = {}
+    for number, row in enumerate(rows):
+        widths = [_PASSAGE if ">" in name else _BOX for name, _ in row]
+        gap = (_WIDTH - sum(widths)) / (len(row) + 1)
+        x = gap
+        for point, width in zip(row, widths, strict=True):
+            found[point] = (x + width / 2, 22 + _ROW * number)
+            x += width + gap
+    return found
+
+
+def _draw_arrow(points: list[tuple[float, float]]) -> str:
+    (x, y), *rest = points
+    path = f"M{x:.0f},{y + 20:.0f}"
+    y += 20
+    for number, (to_x, to_y) in enumerate(rest):
+        to_y -= 20 if number == len(rest) - 1 else 0
+        bend = (to_y - y) / 2
+        path += f" C{x:.0f},{y + bend:.0f} {to_x:.0f},{to_y - bend:.0f} {to_x:.0f},{to_y:.0f}"
+        x, y = to_x, to_y
+    return f'<path d="{path}"/><circle cx="{x:.0f}" cy="{y:.0f}" r="3"/>'
+
+
+def _draw_box(room: Room, middle: tuple[float, float]) -> str:
+    x, y = middle
     return (
-        f'<rect x="{x - 52:.0f}" y="{y - 20:.0f}" width="104" height="40" rx="6"/>'
+        f'<rect x="{x - _BOX / 2:.0f}" y="{y - 20:.0f}" width="{_BOX}" height="40" rx="6"/>'
         f'<text x="{x:.0f}" y="{y + 5:.0f}">{escape(room)}</text>'
     )
 

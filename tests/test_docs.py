@@ -1,13 +1,18 @@
-"""The page "Bring your own data": its commands parse, its patterns find patients, its code runs.
+"""The pages: every command parses, patterns find patients, every snippet runs or compiles.
 
-Each snippet runs on a tiny fake of its set, with the set's own columns and file names; what it
-writes must hold the columns that the set's command names.
+The commands of the pages in `tests/test_readme.py` run as well. Each snippet of a public data set
+runs on a tiny fake of its set, with the set's own columns and file names; what it writes must have
+the columns that the set's command names.
 """
 
+import ast
 import csv
+import functools
+import importlib
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +25,38 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from medimg_baseline_cls.cli import commands as cli_commands
+from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import read_request
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.index import find_groups, list_images
+from medimg_baseline_cls.errors import MedimgError
 from medimg_baseline_cls.evaluation.prediction_files import write_predictions
 from medimg_baseline_cls.schema import Predictions
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "bring-your-own-data.md").read_text(encoding="utf-8")
-GUIDE, *_SETS = re.split(r"^### ", PAGE, flags=re.MULTILINE)
-SECTIONS = {text.partition("\n")[0]: text for text in _SETS}
+SETS = ROOT / "docs" / "how-to" / "data-sets"
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+    if "_build" not in path.parts
+}
+SECTIONS = {
+    text.partition("\n")[0].removeprefix("# "): text
+    for name, text in PAGES.items()
+    if name.startswith("docs/how-to/data-sets/") and not name.endswith("/index.md")
+}
+# Commands that are not ours to parse: `pip` has its own tests in tests/test_packaging.py.
+OTHER_WORDS = {
+    *("source", "cd", "mkdir", "find", "cp"),
+    *(".venv/bin/pip", ".venv/bin/medimg"),
+}
+# Snippets that a test runs: those of the data sets below, and those of these pages.
+OTHER_FLAGS = {
+    *("resume", "seeds", "repeats", "by-site", "label-noise", "config", "print-config", "help"),
+    *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
+}
+RUN_SNIPPETS = ("docs/reference/statistics.md", "docs/how-to/add-a-backbone.md")
 
 # Official names of each set, as relative paths, and the patient that each belongs to.
 EXAMPLES = {
@@ -67,9 +94,65 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def commands(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     lines = "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("medimg ")]
+    return [line for line in lines if line.strip()]
+
+
+def commands(text: str) -> list[str]:
+    return [line for line in lines_of(text) if line.startswith("medimg ")]
+
+
+def without_environment(line: str) -> list[str]:
+    """Return the words of a command after variables that are set for it."""
+    words = shlex.split(line)
+    while re.match(r"[A-Z_]+=", words[0]):
+        del words[0]
+    return words
+
+
+def parse_medimg(words: Sequence[str]) -> None:
+    """Let the real parser read a command, and do nothing else.
+
+    Raises:
+        MedimgError: it refuses the command.
+    """
+    command, *arguments = words
+    if command in ("--help", "--version") or "--help" in arguments:
+        return
+    function = cli_commands.TABLE[command]
+    if command in ("check", "run", "train", "cv"):
+        read_request(arguments, command=command, summary="")
+        return
+    function = getattr(cli_commands, command)
+
+    @functools.wraps(function)
+    def nothing(*_: object, **__: object) -> None:
+        return None
+
+    parse_call(nothing, arguments)
+
+
+def check_command(line: str) -> None:
+    """Refuse a command that cannot be what the page means."""
+    first, *rest = without_environment(line)
+    if first == "medimg":
+        parse_medimg(rest)
+    elif first == "torchrun":
+        parse_medimg(rest[rest.index("medimg_baseline_cls") + 1 :])
+    elif first == "sbatch":
+        script = next(i for i, word in enumerate(rest) if word.endswith(".sbatch"))
+        assert (ROOT / rest[script]).is_file(), line
+        parse_medimg(["train", *rest[script + 1 :]])
+    elif first == "make":
+        dry = ["make", *rest, "--dry-run"]
+        done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    elif first in ("sudo", "python"):
+        scripts = [word for word in rest if word.endswith(".py") and word != "my_study.py"]
+        assert [name for name in scripts if not (ROOT / name).is_file()] == [], line
+    else:
+        assert first in OTHER_WORDS, f"nothing checks {line!r}"
 
 
 def asked(line: str) -> Config:
@@ -100,7 +183,7 @@ def write_files(folder: Path, names: Sequence[str], content: str | None = None) 
 def run_snippet(set_name: str, number: int = 0) -> dict[str, Any]:
     names: dict[str, Any] = {}
     code = blocks(SECTIONS[set_name], "python")[number]
-    exec(compile(code, f"{set_name} in bring-your-own-data.md", "exec"), names)
+    exec(compile(code, f"the page of {set_name}", "exec"), names)
     return names
 
 
@@ -126,36 +209,61 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_page_has_twelve_sets_each_with_one_command_and_a_row_that_leads_there() -> None:
+def test_there_are_twelve_sets_each_with_one_command_and_a_row_that_leads_there() -> None:
     assert len(SECTIONS) == 12
     assert {name: len(commands(text)) for name, text in SECTIONS.items()} == dict.fromkeys(
         SECTIONS, 1
     )
-    anchors = [re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in SECTIONS]
-    assert re.findall(r"^\| \[[^]]+\]\(#([^)]+)\)", GUIDE, flags=re.MULTILINE) == anchors
+    index = (SETS / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", index, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(path.name for path in SETS.glob("*.md") if path.stem != "index")
 
 
-@pytest.mark.parametrize("line", commands(PAGE))
-def test_every_command_parses(line: str) -> None:
-    assert asked(line) != Config()
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if lines_of(text)])
+def test_every_command_of_a_page_parses(page: str, desk: Path) -> None:
+    write_files(desk / "outputs" / "runs" / "latest", ["config.json"], "{}")
+    for line in lines_of(PAGES[page]):
+        check_command(line)
 
 
-def test_every_flag_in_the_text_exists() -> None:
-    flags = re.findall(r"`(--[a-z][^`\n]*)`", PAGE)
-    assert len(flags) > 10
+@pytest.mark.parametrize(
+    "line", ["medimg run --no-such-flag", "medimg predict", "make nothing", "curl x", "medimg fly"]
+)
+def test_a_wrong_command_is_noticed(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises((MedimgError, AssertionError, KeyError, SystemExit)):
+        check_command(line)
+
+
+def test_every_shell_block_is_marked_as_one() -> None:
+    """A block without a language, or with another word for sh, would not be seen above."""
+    known = {"sh", "python", "text", "toml", "{toctree}", "{eval-rst}"}
+    words = {
+        name: set(re.findall(r"^```(\S[^\n]*)\n(?:.|\n)*?^```$", text, flags=re.MULTILINE)) - known
+        for name, text in PAGES.items()
+    }
+    assert {name: found for name, found in words.items() if found} == {}
+    bare = [n for n, text in PAGES.items() if re.search(r"(?:^|\n\n)```\n", text)]
+    assert [name for name in bare if not name.startswith(("docs/decisions", "docs/design"))] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_flag_in_the_text_exists(page: str) -> None:
+    flags = re.findall(r"`(--[a-z][^`\n]*)`", PAGES[page])
     for text in flags:
         words = shlex.split(text)
-        if len(words) > 1 and not words[1].isupper():  # else only a name, or --data-dir DIR
+        name = words[0].removeprefix("--").partition("=")[0]
+        field = name.replace("-", "_")
+        if field.removeprefix("no_") not in Config.__dataclass_fields__:
+            assert name in OTHER_FLAGS, text
+        elif len(words) > 1 and not words[1].isupper():  # else only a name, or --data-dir DIR
             asked(f"medimg train {text}")
-        else:
-            name = words[0].removeprefix("--").replace("-", "_")
-            assert name in Config.__dataclass_fields__, text
 
 
 def test_every_pattern_has_examples() -> None:
-    patterns = re.findall(r"--group-regex\s+'([^']+)'", PAGE)
+    text = "".join(SECTIONS.values())
+    patterns = re.findall(r"--group-regex\s+'([^']+)'", text)
     assert set(patterns) == set(EXAMPLES)
-    assert len(patterns) == PAGE.count("--group-regex '")
+    assert len(patterns) == text.count("--group-regex '")
 
 
 @pytest.mark.parametrize("pattern", EXAMPLES)
@@ -165,15 +273,30 @@ def test_every_pattern_finds_the_patient(pattern: str) -> None:
     assert find_groups(contents, group_regex=pattern) == examples
 
 
-@pytest.mark.parametrize("code", blocks(PAGE, "python"))
-def test_every_snippet_compiles(code: str) -> None:
-    compile(code, "bring-your-own-data.md", "exec")
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if blocks(text, "python")])
+def test_every_snippet_compiles_and_imports_what_there_is(page: str) -> None:
+    for code in blocks(PAGES[page], "python"):
+        compile(code, page, "exec")
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("medimg"):
+                module = importlib.import_module(node.module or "")
+                assert [a.name for a in node.names if not hasattr(module, a.name)] == []
+
+
+@pytest.mark.parametrize("page", RUN_SNIPPETS)
+def test_snippet_runs(page: str, desk: Path) -> None:
+    for code in blocks(PAGES[page], "python"):
+        exec(compile(code, page, "exec"), {})
 
 
 def test_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", PAGE)
-    assert [t for t in targets if not (ROOT / "docs" / t).exists()] == []
-    assert "(docs/bring-your-own-data.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    broken = [
+        f"{name}: {target}"
+        for name, text in PAGES.items()
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text)
+        if not ((ROOT / name).parent / target).exists()
+    ]
+    assert broken == []
 
 
 def test_ham10000_finds_each_image_in_its_folder(desk: Path) -> None:
@@ -283,7 +406,7 @@ def test_chestxray14_command_names_columns_of_the_official_table(desk: Path) -> 
     assert len(config.class_names) == 14
 
 
-def test_chexpert_keeps_frontal_films_and_tests_on_valid(desk: Path) -> None:
+def test_chexpert_keeps_frontal_views_and_tests_on_valid(desk: Path) -> None:
     findings = (
         "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,"
         "Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,"
@@ -371,7 +494,7 @@ def test_aptos_leaves_out_copies_that_disagree(desk: Path) -> None:
 
 
 class ArrayFile(dict[str, NDArray[np.uint8]]):
-    """As much of h5py.File as the snippet uses, on a NumPy archive beside the .h5 name."""
+    """As much of h5py.File as the snippet uses, on a NumPy archive next to the .h5 name."""
 
     def __init__(self, path: str) -> None:
         with np.load(f"{path}.npz") as arrays:
@@ -430,8 +553,8 @@ def test_busi_leaves_the_masks_out(desk: Path) -> None:
 def test_folders_of_sites_become_a_table_with_a_column_of_sites(desk: Path) -> None:
     places = ["A/NORMAL/p1/1.png", "A/TB/2.png", "B/NORMAL/3.png"]
     write_files(desk / "hospitals", places)
-    (code,) = blocks(GUIDE, "python")
-    exec(compile(code, "bring-your-own-data.md", "exec"), {})
+    (code,) = blocks(PAGES["docs/how-to/splits.md"], "python")
+    exec(compile(code, "splits.md", "exec"), {})
     table = pd.read_csv(desk / "hospitals" / "table.csv", dtype=str)
     assert as_lists(table, "path", "label", "site") == [
         [place, place.split("/")[1], place.split("/")[0]] for place in places
@@ -456,13 +579,13 @@ def test_oct2017_takes_patients_of_test_out_of_train(desk: Path) -> None:
     ]
 
 
-def test_brain_tumour_leaves_files_of_testing_out_of_training(desk: Path) -> None:
+def test_brain_tumor_leaves_files_of_testing_out_of_training(desk: Path) -> None:
     folder = desk / "brain-tumor-mri-dataset"
     write_files(folder, ["Training/glioma/Tr-gl_0010.jpg", "Testing/pituitary/Te-pi_0021.jpg"])
     write_files(folder, ["Training/notumor/Tr-no_0010.jpg"], "the same slice")
     write_files(folder, ["Testing/notumor/Te-noTr_0000.jpg"], "the same slice")
-    run_snippet("Brain tumour MRI")
-    assert as_lists(read_table("Brain tumour MRI"), "path", "label", "split") == [
+    run_snippet("Brain tumor MRI")
+    assert as_lists(read_table("Brain tumor MRI"), "path", "label", "split") == [
         ["Testing/notumor/Te-noTr_0000.jpg", "notumor", "test"],
         ["Testing/pituitary/Te-pi_0021.jpg", "pituitary", "test"],
         ["Training/glioma/Tr-gl_0010.jpg", "glioma", "train"],

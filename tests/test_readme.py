@@ -1,4 +1,4 @@
-"""Every command of the README runs, in its order, on phantoms and with small settings."""
+"""The commands of the README and of the pages that continue it run, in their order, on phantoms."""
 
 import json
 import os
@@ -19,24 +19,32 @@ from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 
 ROOT = Path(__file__).resolve().parents[1]
+# Read one after the other: a page may use the runs of those before it. Other pages: test_docs.py.
+PAGES = (
+    "README.md",
+    "docs/tutorials/your-radiographs.md",
+    "docs/how-to/offline-weights.md",
+    "docs/how-to/resume.md",
+    "docs/how-to/cross-validation.md",
+    "docs/how-to/seeds.md",
+    "docs/how-to/compare.md",
+    "docs/how-to/settings-files.md",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALL = "--image-size 64 -b 16 --head-epochs 1 --epochs 1 --limit 60 --num-hard-examples 2".split()
 TINY = "image_size=64, batch_size=16, head_epochs=1, finetune_epochs=1, limit=60, pretrained=False"
-# What a test cannot do without a network, a second installation or itself.
-NOT_RUN_HERE = {
-    "source .venv/bin/activate": "a shell's own business",
-    "python -m venv .venv": "tests/test_packaging.py installs the wheel",
-    ".venv/bin/pip install .": "tests/test_packaging.py installs the wheel",
-    ".venv/bin/medimg demo": "tests/pipeline/commands/test_demo.py",
-}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+def medimg_commands() -> list[str]:
+    """Return every command once; but one that resumes, wherever it is."""
+    lines = [line for page in PAGES for block in blocks("sh", page) for line in block.splitlines()]
+    lines = [line for line in lines if line.startswith("medimg ")]
+    return [x for i, x in enumerate(lines) if "--resume" in x or x not in lines[:i]]
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +87,13 @@ def leave_unfinished(folder: Path, command: str) -> None:
     newest.write_text(json.dumps({"state": "interrupted"}), encoding="utf-8")
 
 
-def test_every_kind_of_command_is_known() -> None:
-    words = {shlex.split(line)[0] for line in commands() if line not in NOT_RUN_HERE}
-    assert words == {"make", "medimg", "torchrun"}
-    assert set(NOT_RUN_HERE) <= set(commands())
-
-
-def test_make_words_exist() -> None:
-    for line in commands():
-        if line.startswith("make "):
-            subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, check=True)
+def test_readme_is_a_door_and_not_a_manual() -> None:
+    assert README.count("\n") <= 110
 
 
 @pytest.mark.slow
 def test_medimg_commands_run_in_order(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for line in commands():
-        if not line.startswith("medimg "):
-            continue
+    for line in medimg_commands():
         if "--resume" in line:
             leave_unfinished(desk, shlex.split(line)[1])
         code = main(spread_patterns(shrink(shlex.split(line)))[1:])
@@ -107,7 +105,8 @@ def test_medimg_commands_run_in_order(desk: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.slow
 def test_torchrun_command_runs(desk: Path) -> None:
-    (line,) = [line for line in commands() if line.startswith("torchrun ")]
+    lines = "".join(blocks("sh", "docs/how-to/several-gpus.md")).splitlines()
+    line = next(line for line in lines if line.startswith("torchrun "))
     words = shlex.split(line)
     small = [*SMALL, "--no-pretrained", "--output-dir", "outputs_torchrun"]
     command = [sys.executable, "-m", "torch.distributed.run", *words[1:], *small]
@@ -117,21 +116,49 @@ def test_torchrun_command_runs(desk: Path) -> None:
 
 @pytest.mark.slow
 def test_python_example_runs(desk: Path) -> None:
-    (code,) = blocks("python")
+    (code,) = blocks("python", "README.md")
     small = code.replace('arch="resnet18")', f'arch="resnet18", {TINY})')
     assert small != code
     exec(compile(small, "README.md", "exec"), {})
 
 
+@pytest.mark.slow
+def test_transform_of_the_augmentation_page_is_one_that_train_takes(desk: Path) -> None:
+    (code,) = blocks("python", "docs/how-to/add-an-augmentation.md")
+    small = code.replace('data_dir="chest_xray")', f'data_dir="chest_xray", {TINY})')
+    assert small != code
+    exec(compile(small, "add-an-augmentation.md", "exec"), {})
+
+
 def test_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert len(targets) > 15
     assert [t for t in targets if not (ROOT / t).exists()] == []
 
 
 def test_run_folder_table_names_what_a_run_writes(desk: Path) -> None:
-    section = README.split("## A run folder")[1].split("\n## ")[0]
-    named = re.findall(r"`([\w/]+\.\w+)`", section)
+    page = (ROOT / "docs/reference/run-folder.md").read_text(encoding="utf-8")
+    table = page.split("Other folders under")[0].split("|---|---|")[1]
+    named = re.findall(r"`([\w/]+\.\w+)`", table)
+    assert len(named) > 25
     runs = sorted(desk.glob("outputs/runs/medimg_*"))
     if not runs:
         pytest.skip("the run of this module was not made (only this test was chosen)")
     assert [name for name in named if not (runs[0] / name).is_file()] == []
+
+
+def test_json_page_names_only_keys_that_a_run_writes(desk: Path) -> None:
+    runs = sorted(desk.glob("outputs/runs/medimg_*"))
+    if not runs:
+        pytest.skip("the run of this module was not made (only this test was chosen)")
+    page = (ROOT / "docs/reference/json.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:4]
+    for section in sections:
+        title, _, body = section.partition("\n")
+        files = re.findall(r"\w+\.json", title)
+        written = "".join((runs[0] / name).read_text(encoding="utf-8") for name in files)
+        shapes = "".join(re.findall(r"^```text\n(.*?)^```", body, flags=re.MULTILINE | re.DOTALL))
+        named = re.findall(r'"(\w+)"', shapes)
+        assert len(named) > 5
+        missing = {name for name in named if f'"{name}"' not in written}
+        assert missing <= {"target", "max_f1_at_prevalence"}, title

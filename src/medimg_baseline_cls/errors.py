@@ -1,4 +1,4 @@
-"""The error family: every mistake that a user can mend is one of these.
+"""The error family: every mistake that a user can mend is one of these::
 
     MedimgError                 one sentence: what was found, what was expected, what to do
       ConfigError               a setting, a flag or a settings file
