@@ -8,6 +8,7 @@ import pytest
 import medimg_baseline_cls
 
 PUBLIC = [
+    "Callback",
     "Config",
     "check",
     "compare",

@@ -19,5 +19,6 @@ from medimg_baseline_cls.pipeline.commands.run_seeds import resume_seeds as resu
 from medimg_baseline_cls.pipeline.commands.run_seeds import run_seeds as run_seeds
 from medimg_baseline_cls.pipeline.commands.train import resume as resume
 from medimg_baseline_cls.pipeline.commands.train import train as train
+from medimg_baseline_cls.training.callbacks import Callback as Callback
 
 __version__: str

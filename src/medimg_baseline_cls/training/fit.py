@@ -6,7 +6,7 @@ as if nothing had happened. Refuses to go on with other settings, or without las
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.weights import fill_network
 from medimg_baseline_cls.schema import Stage, TrainSettings
 from medimg_baseline_cls.statistics.metrics import ValidationScores
+from medimg_baseline_cls.training.callbacks import Callback, telling_of_failure
 from medimg_baseline_cls.training.checkpoint import (
     Snapshot,
     copy_weights,
@@ -32,6 +33,7 @@ from medimg_baseline_cls.training.checkpoint import (
 )
 from medimg_baseline_cls.training.history import (
     EpochRow,
+    FitResult,
     Progress,
     Timings,
     read_history,
@@ -50,24 +52,6 @@ from medimg_baseline_cls.utils.log import SILENT, RowPrinter, RunLog
 _TABLE = ("stage", "epoch", "lr", "train loss", "val loss", "val AP", "val AUROC", "images/s", "")
 
 
-@dataclass(frozen=True, slots=True)
-class FitResult:
-    """How training ended.
-
-    Attributes:
-        best_epoch, best_stage: the epoch in best.pt; epochs count from 1 in each stage.
-        best_val_ap: its average precision on VAL, None where VAL does not define it.
-        num_epochs: finished epochs of all stages.
-        stopped_early: whether a stage ended before its last epoch for want of progress.
-    """
-
-    best_epoch: int
-    best_stage: str
-    best_val_ap: float | None
-    num_epochs: int
-    stopped_early: bool
-
-
 @dataclass(frozen=True)
 class _TrainingRun:
     """One training under way."""
@@ -80,6 +64,7 @@ class _TrainingRun:
     progress: Progress
     timings: Timings
     table: RowPrinter
+    callbacks: Sequence[Callback]
 
     @property
     def is_main(self) -> bool:
@@ -121,7 +106,8 @@ def fit(
     own_log = log if accelerator.is_main_process else SILENT
     identity = _identify(data, settings)
     snapshot = _find_snapshot(run_dir, identity, log=own_log) if resume else None
-    with catch_stop_signals() as stop:
+    callbacks = data.callbacks if accelerator.is_main_process else ()
+    with catch_stop_signals() as stop, telling_of_failure(callbacks):
         context = TrainingContext(
             run_dir=run_dir,
             accelerator=accelerator,
@@ -141,15 +127,21 @@ def fit(
             progress=progress,
             timings=Timings(run_dir, progress),
             table=own_log.growing_table(_TABLE, width=8),
+            callbacks=callbacks,
         )
         _restore(run, snapshot)
+        for callback in callbacks:
+            callback.on_start(run_dir)
         for stage in _stages_ahead(run):
             _train_stage(run, stage, snapshot=snapshot)
             snapshot = None
-    _take_best(run, stage=None)
+        _take_best(run, stage=None)
     for module, mode in modes:
         module.training = mode
-    return _summarize(run)
+    result = _summarize(run)
+    for callback in callbacks:
+        callback.on_end(result)
+    return result
 
 
 def _identify(data: TrainData, settings: TrainSettings) -> dict[str, Any]:
@@ -221,6 +213,7 @@ def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) 
                 run.timings.add(stage.name, epoch, seconds=seconds, images_per_second=speed)
                 _write_epoch(run, setup, judged=judged)
                 _tell_epoch(run, stage, speed=speed)
+                _call_back(run)
             _stop_if_asked(context, f"stage {stage.name} after epoch {epoch}")
             if run.progress.is_done(stage, patience=run.settings.patience):
                 break
@@ -289,8 +282,6 @@ def _write_epoch(run: _TrainingRun, setup: StageSetup, *, judged: Mapping[str, T
     )
     write_last(run.context.run_dir / "last.pt", snapshot)
     _write_after_last(run, judged)
-    if run.data.on_epoch is not None:
-        run.data.on_epoch()
 
 
 def _write_after_last(run: _TrainingRun, judged: Mapping[str, Tensor]) -> None:
@@ -325,6 +316,14 @@ def _tell_epoch(run: _TrainingRun, stage: Stage, *, speed: float) -> None:
             "best" if run.progress.is_last_best() else "",
         )
     )
+
+
+def _call_back(run: _TrainingRun) -> None:
+    """Tell of an epoch whose files are written."""
+    for callback in run.callbacks:
+        callback.on_epoch(run.progress.rows[-1])
+        if run.progress.is_last_best():
+            callback.on_best(run.progress.rows[-1])
 
 
 def _tell_end_of_stage(run: _TrainingRun, stage: Stage) -> None:

@@ -47,6 +47,24 @@ class EpochRow:
         return (-1.0 if self.val_ap is None else self.val_ap, -self.val_loss)
 
 
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How training ended.
+
+    Attributes:
+        best_epoch, best_stage: the epoch in best.pt; epochs count from 1 in each stage.
+        best_val_ap: its average precision on VAL, None where VAL does not define it.
+        num_epochs: finished epochs of all stages.
+        stopped_early: whether a stage ended before its last epoch for want of progress.
+    """
+
+    best_epoch: int
+    best_stage: str
+    best_val_ap: float | None
+    num_epochs: int
+    stopped_early: bool
+
+
 @dataclass(slots=True)
 class Progress:
     """The finished epochs and what follows from them."""

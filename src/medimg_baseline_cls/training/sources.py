@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
+from medimg_baseline_cls.training.callbacks import Callback
 
 Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
 """Maps (pixels (B, C, S, S), rows (B,), stage, epoch) to pixels of the same shape."""
@@ -49,7 +50,7 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainData:
-    """Everything about the images that training needs to know.
+    """What training gets besides its settings: the images, and who is told how it goes.
 
     Attributes:
         train: the images to learn from.
@@ -59,7 +60,7 @@ class TrainData:
         class_counts: training images per class or with each finding, in the frozen class order.
         negative_counts: training images known to be without each finding; empty for classes.
         image_ids: the name of each row, for messages; may be empty.
-        on_epoch: called in the main process when an epoch's files are written.
+        callbacks: told in the main process alone, in this order.
     """
 
     train: BatchSource
@@ -69,7 +70,7 @@ class TrainData:
     class_counts: tuple[int, ...]
     negative_counts: tuple[int, ...] = ()
     image_ids: Sequence[str] = ()
-    on_epoch: Callable[[], None] | None = None
+    callbacks: Sequence[Callback] = ()
 
 
 class FeatureBatch(NamedTuple):

@@ -29,11 +29,11 @@ LOG_ROW += "predictions_test_sha256,reason,accepted\n1,,,,,,,,,first,\n"
 class Calls(list[str]):
     """Stands in for the stages: each is noted, and leaves what tells that it was done."""
 
-    def resume(self, run: Path) -> RunResult:
+    def resume(self, run: Path, **_: object) -> RunResult:
         write_status(run, "trained")
         return self.note("train", run)
 
-    def evaluate(self, run: Path) -> RunResult:
+    def evaluate(self, run: Path, **_: object) -> RunResult:
         mark_outdated(run)
         for name in RESULTS:
             (run / name).touch()
@@ -42,7 +42,7 @@ class Calls(list[str]):
         write_status(run, "finished")
         return self.note("evaluate", run)
 
-    def explain(self, run: Path) -> RunResult:
+    def explain(self, run: Path, **_: object) -> RunResult:
         mark_outdated(run)
         return self.note("explain", run)
 

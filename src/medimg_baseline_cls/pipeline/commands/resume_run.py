@@ -4,7 +4,7 @@ It does what is missing of training, evaluation, explanation and report, of a si
 sweep of seeds. A run that was stopped before its settings were written cannot be resumed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from medimg_baseline_cls.errors import ConfigError, RunError
@@ -14,6 +14,7 @@ from medimg_baseline_cls.pipeline.commands.train import resume
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import is_in_one_process, list_unfinished
 from medimg_baseline_cls.reporting.outdated import is_current, list_outdated
+from medimg_baseline_cls.training.callbacks import Callback
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.log import open_log
@@ -29,12 +30,18 @@ from medimg_baseline_cls.utils.runs import (
 
 
 @ending_plainly(is_resumable=True)
-def resume_run(run: Path | str | None = None, *, output_dir: Path = Path("outputs")) -> RunResult:
+def resume_run(
+    run: Path | str | None = None,
+    *,
+    output_dir: Path = Path("outputs"),
+    callbacks: Sequence[Callback] = (),
+) -> RunResult:
     """Do what is missing of a run, or of a sweep of seeds.
 
     Args:
         run: its folder; None takes the newest one under `output_dir` of which something is missing.
         output_dir: where runs and sweeps are looked for.
+        callbacks: told how the training of a single run goes, as in `train`.
 
     Returns:
         The run folder and the content of eval_summary.json; of a sweep, its own.
@@ -56,7 +63,7 @@ def resume_run(run: Path | str | None = None, *, output_dir: Path = Path("output
         return seeds.resume_seeds(wanted, output_dir=output_dir)
     run_dir = find_run(wanted, output_dir)
     if not is_trained(run_dir):
-        resume(run_dir)
+        resume(run_dir, callbacks=callbacks)
     elif _is_complete(run_dir):
         open_log(None).info(f"{run_dir} is complete: nothing of it is missing")
     if not is_main_process():

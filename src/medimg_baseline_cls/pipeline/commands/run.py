@@ -1,5 +1,6 @@
 """The run command: train, evaluate, explain and report in a row, or what is missing of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from medimg_baseline_cls.config import Config
@@ -14,6 +15,7 @@ from medimg_baseline_cls.pipeline.steps.anonymous import (
 from medimg_baseline_cls.pipeline.steps.run_gaps import RESULTS
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.reporting.outdated import is_current
+from medimg_baseline_cls.training.callbacks import Callback
 from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
@@ -22,15 +24,19 @@ from medimg_baseline_cls.utils.runs import hold_run, read_status
 
 
 @ending_plainly(is_resumable=True)
-def run(config: Config) -> RunResult:
+def run(config: Config, *, callbacks: Sequence[Callback] = ()) -> RunResult:
     """Train, evaluate, explain and report.
+
+    Args:
+        config: every setting; `data_dir` is required.
+        callbacks: told how training goes, as in `train`.
 
     Returns:
         The run folder and the content of eval_summary.json.
     """
     if config.anonymous_ids:
         load_pseudonyms()  # a key that cannot be read must not cost a training and a look at TEST
-    trained = train(config)
+    trained = train(config, callbacks=callbacks)
     run_dir = trained.run_dir
     if not is_main_process():
         return trained

@@ -101,14 +101,15 @@ class PreparedData:
 
 
 def prepare_data(
-    session: Session, *, estimate: Callable[[], Sequence[DiskNeed]] = tuple
+    session: Session, *, estimate: Callable[[int], Sequence[DiskNeed]] = lambda _: ()
 ) -> PreparedData:
     """Index, decode and split the images of a new run.
 
     Args:
         session: the run.
-        estimate: builds the network and returns what the run writes besides pixels; called when
-            all has passed that names alone tell. Refused before decoding where there is no room.
+        estimate: builds the network for so many classes and returns what the run writes besides
+            pixels; called when all has passed that names alone tell. Refused before decoding where
+            there is not enough space.
 
     Raises:
         ConfigError: no data folder is set.
@@ -122,7 +123,7 @@ def prepare_data(
     require_settings(config, listing)
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
-    needs = estimate()
+    needs = estimate(len(listing.class_names))
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
     paths = [file.path for file in listing.files]
     cache = _open_cache(session, data_dir, paths=paths, settings=settings, needs=needs)

@@ -1,0 +1,166 @@
+"""What training is given: images in batches, settings, augmentation, and who is told how it goes.
+
+All of it follows from the Config and the prepared data; what is about to be trained is announced
+and drawn here too.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.batches.augment import Augmenter, from_compose, make_augmenter
+from medimg_baseline_cls.data.batches.loaders import to_unit_range
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.steps.prepare import PreparedData
+from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.plots import draw_batch_grid, draw_training_curves
+from medimg_baseline_cls.schema import Stage, TrainSettings
+from medimg_baseline_cls.training.callbacks import Callback
+from medimg_baseline_cls.training.history import EpochRow, FitResult
+from medimg_baseline_cls.training.sources import TrainData
+from medimg_baseline_cls.utils.device import describe_device
+from medimg_baseline_cls.utils.files import read_csv
+
+NUM_BATCH_PICTURES = 16
+_CURVE_SECONDS = 30.0  # short epochs would spend more time on their picture than on themselves
+
+
+def make_train_data(
+    session: Session,
+    data: PreparedData,
+    *,
+    augment: Augmenter | None,
+    callbacks: Sequence[Callback],
+) -> TrainData:
+    """Return the images of TRAIN and VAL with their counts, and who is told of the training."""
+    sampling = "balanced" if session.config.imbalance == "balanced_sampler" else "permute"
+    counts = data.split.class_counts("train")
+    negatives: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    if data.split.task == "multilabel":
+        negatives = (data.split.labels(data.split.rows("train")) == 0).sum(axis=0)
+    return TrainData(
+        train=data.loader("train", session, sampling=sampling),
+        val=data.loader("val", session),
+        to_unit_range=to_unit_range,
+        augment=augment,
+        class_counts=tuple(counts.values()),
+        negative_counts=tuple(negatives.tolist()),
+        image_ids=[record.image_id for record in data.split.records],
+        callbacks=callbacks,
+    )
+
+
+def make_settings(config: Config, data: PreparedData) -> TrainSettings:
+    """Return the two stages and the rest of what `fit` needs to know."""
+    head = Stage(
+        name="head",
+        epochs=config.head_epochs,
+        head_lr=config.head_lr,
+        augmented=config.head_augment,
+    )
+    finetune = Stage(
+        name="finetune",
+        epochs=config.finetune_epochs,
+        head_lr=config.head_lr,
+        backbone_lr=config.finetune_lr,
+        augmented=True,
+        batchnorm=choose_batchnorm(config),
+    )
+    return TrainSettings(
+        stages=(head, finetune),
+        class_names=data.split.class_names,
+        positive_class=data.positive_class,
+        task=data.split.task,
+        seed=config.seed,
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        imbalance=config.imbalance,
+        ema_decay=config.ema_decay,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        checkpoint_header={
+            "class_names": list(data.split.class_names),
+            "positive_class": data.positive_class,
+            "task": data.split.task,
+            "pixels": asdict(data.settings),
+            "split_sha256": data.provenance.get("split_sha256"),
+        },
+    )
+
+
+def choose_batchnorm(config: Config) -> Literal["train", "frozen", "sync"]:
+    """Return what fine-tuning does with BatchNorm's statistics; random ones must move."""
+    if config.batchnorm == "auto":
+        return "frozen" if config.pretrained else "train"
+    return config.batchnorm
+
+
+def choose_augmenter(config: Config, transform: Any) -> Augmenter | None:
+    """Return the augmentation of the settings, or the transform that is given instead."""
+    if transform is not None:
+        return from_compose(transform, seed=config.seed)
+    return make_augmenter(config.augment, horizontal_flip=config.horizontal_flip, seed=config.seed)
+
+
+def announce_training(session: Session, model: Classifier) -> None:
+    """Say what is about to be trained on what, and where the results go."""
+    config, log = session.config, session.log
+    report = model.weights_report
+    num_parameters = sum(p.numel() for p in model.parameters())
+    origin = "random weights" if report.kind == "random" else f"{report.kind} {report.source}"
+    how = f" (tensors matched {report.renamed})" if report.renamed else ""
+    log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}{how}")
+    log.info(f"device: {describe_device(session.device, session.precision)}")
+    head, rest = (
+        f"{number} {'epoch' if number == 1 else 'epochs'}"
+        for number in (config.head_epochs, config.finetune_epochs)
+    )
+    log.info(
+        f"training: {head} head only, {rest} everything, batches of {config.batch_size}, "
+        f"seed {config.seed}"
+    )
+    log.info(f"results: {session.run_dir}")
+    if report.kind == "random" and config.head_epochs:
+        log.hint(
+            "the head-only stage learns on random features",
+            fix="use pretrained weights, or add --head-epochs 0",
+        )
+
+
+def draw_first_batch(session: Session, data: PreparedData, *, augment: Augmenter | None) -> None:
+    """Write figures/train_batch.png: what the network will see of the first batch."""
+    batch = next(iter(data.loader("train", session).epoch("finetune", 1)))
+    pixels = to_unit_range(batch.pixels[:NUM_BATCH_PICTURES], session.device)
+    rows: NDArray[np.int64] = batch.rows[:NUM_BATCH_PICTURES]
+    if augment is not None:
+        pixels = augment(pixels, rows, "finetune", 1)
+    captions = [data.split.label_text(row) for row in rows.tolist()]
+    figures = session.run_dir / "figures"
+    figures.mkdir(exist_ok=True)
+    draw_batch_grid(pixels.cpu().numpy(), captions, path=figures / "train_batch.png")
+
+
+class CurveDrawer(Callback):
+    """figures/training.png: drawn from time to time, and when training ends."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._last = time.monotonic()
+
+    def on_epoch(self, row: EpochRow) -> None:
+        """Draw if the last drawing is a while ago."""
+        if time.monotonic() - self._last > _CURVE_SECONDS:
+            self.on_end(None)
+
+    def on_end(self, result: FitResult | None) -> None:
+        """Draw, however training has ended."""
+        history = self._run_dir / "history.csv"  # not there before the first epoch ends
+        if history.is_file():
+            draw_training_curves(read_csv(history), self._run_dir / "figures" / "training.png")
+        self._last = time.monotonic()
