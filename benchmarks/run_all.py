@@ -66,11 +66,11 @@ def write_page() -> None:
     lines = [
         "# Speed",
         "",
-        "Made by `make bench`: programs that took turns on one machine. A figure with a range in",
+        "Made by `make bench`: programs that took turns on one machine. A number with a range in",
         "brackets is a median, one without is a single measurement. What was tried for the",
         "targets, and why some are missed: [decision 0018](../decisions/0018-speed.md).",
         "",
-        *_table(["question", "ratio or figure", "found", "wanted"], ratios),
+        *_table(["question", "ratio or value", "found", "wanted"], ratios),
         "",
         *_describe_machine(found[-1]["machine"]),
     ]
@@ -82,7 +82,7 @@ def write_page() -> None:
         lines += [f"- {note}" for note in answer["notes"]]
         lines += [f"- `{answer['command']}`, {answer['date']}"]
     (RESULTS / "speed.md").write_text("\n".join(lines) + "\n")
-    tell("\n".join(format_table(["question", "figure", "found", "wanted"], ratios)))
+    tell("\n".join(format_table(["question", "value", "found", "wanted"], ratios)))
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:

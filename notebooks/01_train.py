@@ -63,4 +63,4 @@ display(Image(result.run_dir / "figures" / "train_batch.png"))
 display(Image(result.run_dir / "figures" / "training.png"))
 
 # %% [markdown]
-# Go on with `02_eval_gradcam.ipynb`.
+# Continue with `02_eval_gradcam.ipynb`.

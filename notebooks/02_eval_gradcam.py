@@ -27,7 +27,7 @@ run = "latest"  # or the path of a run folder
 output_dir = Path("outputs")
 
 # %% [markdown]
-# ## Operating points from VAL, figures on TEST
+# ## Operating points from VAL, metrics on TEST
 
 # %%
 result = evaluate(run, output_dir=output_dir)
@@ -42,7 +42,7 @@ for name in ("roc", "precision_recall", "confusion", "score_histogram"):
 # %% [markdown]
 # ## The worst mistakes, explained
 #
-# Grad-CAM shows what the score was attributed to. It does not localise disease and it does
+# Grad-CAM shows what the score was attributed to. It does not localize disease and it does
 # not show a cause.
 
 # %%

@@ -78,3 +78,18 @@ def test_the_table_of_the_design_is_the_one_that_is_enforced() -> None:
     assert written.pop("pipeline") == {"all", "but", "cli"}
     assert MAY_IMPORT["pipeline"] == rooms - {"pipeline", "cli"}
     assert written == {room: MAY_IMPORT[room] for room in rooms - {"pipeline"}}
+
+
+def test_names_of_the_design_are_where_it_says() -> None:
+    text = (DOCS / "design.md").read_text(encoding="utf-8").split("## Where is ...?")[1]
+    rows = re.findall(r"^\| [^|]+ \| `([^`]+)`[^|]* \| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(rows) > 15
+    source = ROOT / "src" / "medimg_baseline_cls"
+    missing = [
+        (path, name)
+        for path, name in rows
+        if not re.search(
+            rf"^(?:def |class )?{name}\b(?:\(| =|:)", (source / path).read_text(), re.MULTILINE
+        )
+    ]
+    assert missing == []
