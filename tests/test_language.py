@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXTS = ("README.md", "CONTRIBUTING.md", "Makefile", "docs/**/*.md", "docs/**/*.sbatch", "notebooks/*.py")
+TEXTS = (
+    *("README.md", "CONTRIBUTING.md", "Makefile"),
+    *("docs/**/*.md", "docs/**/*.sbatch", "notebooks/*.py"),
+)
 PHRASES = {
     r"\bst(?:and|ands|ood)\b(?! for\b)": "is, appears, is listed",
     r"\bbeside\b": "next to",
