@@ -28,6 +28,7 @@ from medimg_baseline_cls.models.families import (
     find_cam_layer,
     trace_layers,
 )
+from medimg_baseline_cls.models.own_module import HALF, MODULE_PREFIX, name_module, wrap_module
 from medimg_baseline_cls.models.weights import (
     HUB_FILES,
     StateDict,
@@ -41,7 +42,6 @@ from medimg_baseline_cls.utils.seed import torch_randomness
 MONAI_PREFIX = "monai:"
 IN_CHANNELS = 3  # grey is copied to three channels, so that pretrained stems fit unchanged
 CLASSIFIER_STD = 0.01  # of its first weights
-HALF = (0.5, 0.5, 0.5)  # MONAI's networks have no normalisation of their own
 
 # MONAI's classifiers -> what each calls its input channels and its classes.
 MONAI_NETWORKS: Mapping[str, tuple[str, str]] = {
@@ -129,7 +129,11 @@ def describe_model(model: Classifier) -> dict[str, Any]:
 
 
 def rebuild_model(
-    description: Mapping[str, Any], state_dict: Mapping[str, Tensor], *, source: str = "best.pt"
+    description: Mapping[str, Any],
+    state_dict: Mapping[str, Tensor],
+    *,
+    source: str = "best.pt",
+    module: nn.Module | None = None,
 ) -> Classifier:
     """Build the network that a checkpoint describes and fill it with the checkpoint's tensors.
 
@@ -137,17 +141,23 @@ def rebuild_model(
         description: from `describe_model`.
         state_dict: of the network.
         source: the name of the checkpoint, for messages.
+        module: the network itself where it is not one that has a name here.
 
     Raises:
+        ModelError: if the module is missing, or not of the class that was trained.
         WeightsError: if the tensors are not exactly those of the described network.
     """
-    model = build_model(
-        description["arch"],
-        num_classes=description["num_classes"],
-        image_size=description["image_size"],
-        pretrained=False,
-        cam_layer=description["cam_layer"],
-    )
+    arch, shape = description["arch"], ("num_classes", "image_size", "cam_layer")
+    facts = {name: description[name] for name in shape}
+    if module is None:
+        model = build_model(arch, pretrained=False, **facts)
+    elif name_module(module) == arch:
+        model = wrap_module(module, **facts)
+    else:
+        raise ModelError(
+            f"{source} is of {arch}, not of {name_module(module)}: pass the network that the run "
+            "was trained with, and no model where that has a name."
+        )
     fill_network(model.net, state_dict, source=source)
     mean, std = tuple(description["mean"]), tuple(description["std"])
     facts = replace(model.facts, mean=mean, std=std)
@@ -179,6 +189,12 @@ class _Plan:
 def _plan_network(arch: str, *, num_classes: int, image_size: int) -> _Plan:
     if num_classes < 2:
         raise ModelError(f"A classifier needs 2 classes or more, not {num_classes}.")
+    if arch.startswith(MODULE_PREFIX):
+        name = arch.removeprefix(MODULE_PREFIX)
+        raise ModelError(
+            f"{arch} is a network that was passed from Python, where it must be passed again, as "
+            f"in evaluate(run, model={name}()); the command line cannot build it."
+        )
     if arch.startswith(MONAI_PREFIX):
         return _plan_monai(arch, num_classes=num_classes)
     return _plan_timm(arch, num_classes=num_classes, image_size=image_size)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from medimg_baseline_cls.errors import ModelError
 
-WeightsKind = Literal["random", "file", "hub", "checkpoint"]
+WeightsKind = Literal["random", "file", "hub", "checkpoint", "module"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

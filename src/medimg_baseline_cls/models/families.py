@@ -39,11 +39,13 @@ class LayerTrace:
     """What one forward pass of one image showed.
 
     `shapes` has the output shape of every layer that ran, in order of completion;
-    `head_name` is the last linear layer, "" where the logits are not its output.
+    `head_name` is the last linear layer, "" where the logits are not its output; `logits` is what
+    the network returned.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     head_name: str
+    logits: object
 
     def maps(self) -> list[str]:
         """Return the layers with a feature map or tokens, in order of completion."""
@@ -78,7 +80,7 @@ def trace_layers(net: nn.Module, pixels: Tensor) -> LayerTrace:
         for module, mode in modes:
             module.training = mode
     heads = [n for n, output in outputs.items() if _is_same(output, logits)]
-    return LayerTrace(shapes, heads[-1] if heads else "")
+    return LayerTrace(shapes, heads[-1] if heads else "", logits)
 
 
 def find_cam_layer(net: nn.Module, trace: LayerTrace) -> str:
@@ -97,7 +99,7 @@ def find_cam_layer(net: nn.Module, trace: LayerTrace) -> str:
     found = [n for n in trace.shapes if _is_outer_map(n, trace) or _is_block_input(n, trace)]
     if found:
         return found[-1]
-    raise ModelError(f"{type(net).__name__} has no feature map for Grad-CAM; take another arch.")
+    raise ModelError(f"{type(net).__name__} has no feature map for Grad-CAM; take another network.")
 
 
 def check_cam_layer(net: nn.Module, trace: LayerTrace, *, layer: str) -> str:

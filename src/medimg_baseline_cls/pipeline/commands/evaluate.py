@@ -6,8 +6,11 @@ All figures are computed from the predictions as they read back from their CSV f
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from medimg_baseline_cls.evaluation.error_review import read_readings
 from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation, tabulate_summaries
@@ -68,6 +71,7 @@ def evaluate(
     output_dir: Path = Path("outputs"),
     reason: str | None = None,
     accept: str | None = None,
+    model: nn.Module | None = None,
 ) -> RunResult:
     """Choose operating points on VAL, score TEST with them, and mine the worst mistakes.
 
@@ -77,6 +81,7 @@ def evaluate(
         reason: why TEST is scored, for test_log.csv.
         accept: why it is meant that something has changed since TEST was last scored, or that
             training was stopped before its end.
+        model: a network of the class that the run was trained with, if that was passed.
 
     Returns:
         The run folder and the content of eval_summary.json.
@@ -87,7 +92,7 @@ def evaluate(
             operating points, the split or the class order since TEST was last scored; or
             training was stopped before its end; or another process writes to the run.
     """
-    session = reopen_session(run, output_dir=output_dir)
+    session = replace(reopen_session(run, output_dir=output_dir), module=model)
     with hold_run(session.run_dir, command="evaluate", log=session.log):
         return _evaluate(session, EvaluationReason(reason, accept))
 

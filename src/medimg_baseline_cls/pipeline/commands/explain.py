@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from medimg_baseline_cls.data.batches.loaders import ImageSet, to_unit_range
 from medimg_baseline_cls.errors import RunError
@@ -59,6 +60,7 @@ def explain(
     *,
     output_dir: Path = Path("outputs"),
     anonymous_ids: bool = False,
+    model: nn.Module | None = None,
 ) -> RunResult:
     """Draw a Grad-CAM panel for each mined mistake into gradcam/FP and gradcam/FN.
 
@@ -67,11 +69,12 @@ def explain(
         output_dir: where `latest` is looked up.
         anonymous_ids: name the panels, and the images on them, by pseudonyms; so does the setting
             of this name.
+        model: a network of the class that the run was trained with, if that was passed.
 
     Raises:
         RunError: the run was not evaluated yet, or another process writes to it.
     """
-    session = reopen_session(run, output_dir=output_dir)
+    session = replace(reopen_session(run, output_dir=output_dir), module=model)
     with hold_run(session.run_dir, command="explain", log=session.log):
         return _explain(session, anonymous_ids=anonymous_ids)
 

@@ -6,11 +6,13 @@ same file gets the same probability to the bit.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from medimg_baseline_cls.data.batches.loaders import ImageSet
 from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
@@ -78,6 +80,7 @@ def predict(
     output: Path | None = None,
     output_dir: Path = Path("outputs"),
     explain: bool = False,
+    model: nn.Module | None = None,
     **how: Unpack[Handling],
 ) -> RunResult:
     """Predict files, folders or patterns, and write one CSV row per image.
@@ -88,6 +91,7 @@ def predict(
         output: the CSV file; None writes predictions_new.csv into the run folder.
         output_dir: where `latest` is looked up.
         explain: draw a Grad-CAM panel of each image into a folder beside the CSV.
+        model: a network of the class that the run was trained with, if that was passed.
         **how: operating_point, recalibrate and on_bad_image, see `Handling`.
 
     Raises:
@@ -98,7 +102,7 @@ def predict(
     if output is not None:
         require_free(output)
     recalibrate, on_bad_image = how.get("recalibrate"), _read_choice(how)
-    session = reopen_session(run, output_dir=output_dir)
+    session = replace(reopen_session(run, output_dir=output_dir), module=model)
     target = output or session.run_dir / "predictions_new.csv"
     require_writable(target.parent, "name a file elsewhere with --output")
     panels = place_panels(target) if explain else None
@@ -110,14 +114,14 @@ def predict(
     files = find_files(paths, sorter=sorter)
     if files_found := describe_files([sorter]):
         session.log.info(files_found)
-    model, checkpoint = load_model(session, "best.pt")
+    network, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
     files = _leave_out_bad(session, files, cache=cache, on_bad_image=on_bad_image)
     _warn_of_own_images(session, cache)
     _warn_of_dark_images(session, cache, provenance=provenance)
     images = _as_image_set(cache)
     task: Task = checkpoint.get("task", "multiclass")
-    _, probabilities = score_images(session, model, images=images, task=task)
+    _, probabilities = score_images(session, network, images=images, task=task)
 
     class_names: list[str] = checkpoint["class_names"]
     decider = Decider(
@@ -143,7 +147,7 @@ def predict(
         from medimg_baseline_cls.pipeline.commands.explain import draw_panels  # imports matplotlib
 
         wanted = _plan_panels(shown, probabilities, decider=decider, folder=panels)
-        draw_panels(session, model, images=images, wanted=wanted)
+        draw_panels(session, network, images=images, wanted=wanted)
         session.log.info(f"panels: {panels}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
 

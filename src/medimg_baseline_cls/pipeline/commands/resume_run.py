@@ -7,6 +7,8 @@ sweep of seeds. A run that was stopped before its settings were written cannot b
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from torch import nn
+
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.pipeline.commands import run_seeds as seeds
 from medimg_baseline_cls.pipeline.commands.run import finish, is_evaluated
@@ -35,6 +37,7 @@ def resume_run(
     *,
     output_dir: Path = Path("outputs"),
     callbacks: Sequence[Callback] = (),
+    model: nn.Module | None = None,
 ) -> RunResult:
     """Do what is missing of a run, or of a sweep of seeds.
 
@@ -42,6 +45,7 @@ def resume_run(
         run: its folder; None takes the newest one under `output_dir` of which something is missing.
         output_dir: where runs and sweeps are looked for.
         callbacks: told how the training of a single run goes, as in `train`.
+        model: a network of the class that a single run was started with, if that was passed.
 
     Returns:
         The run folder and the content of eval_summary.json; of a sweep, its own.
@@ -63,12 +67,12 @@ def resume_run(
         return seeds.resume_seeds(wanted, output_dir=output_dir)
     run_dir = find_run(wanted, output_dir)
     if not is_trained(run_dir):
-        resume(run_dir, callbacks=callbacks)
+        resume(run_dir, callbacks=callbacks, model=model)
     elif _is_complete(run_dir):
         open_log(None).info(f"{run_dir} is complete: nothing of it is missing")
     if not is_main_process():
         return RunResult(run_dir, {})
-    return finish(run_dir)
+    return finish(run_dir, model=model)
 
 
 def _find_newest(output_dir: Path) -> Path:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.evaluation_log import is_completed, read_log
 from medimg_baseline_cls.pipeline.commands.evaluate import evaluate
@@ -24,36 +26,43 @@ from medimg_baseline_cls.utils.runs import hold_run, read_status
 
 
 @ending_plainly(is_resumable=True)
-def run(config: Config, *, callbacks: Sequence[Callback] = ()) -> RunResult:
+def run(
+    config: Config, *, callbacks: Sequence[Callback] = (), model: nn.Module | None = None
+) -> RunResult:
     """Train, evaluate, explain and report.
 
     Args:
         config: every setting; `data_dir` is required.
         callbacks: told how training goes, as in `train`.
+        model: a network of your own, as in `train`.
 
     Returns:
         The run folder and the content of eval_summary.json.
     """
     if config.anonymous_ids:
         load_pseudonyms()  # a key that cannot be read must not cost a training and a look at TEST
-    trained = train(config, callbacks=callbacks)
+    trained = train(config, callbacks=callbacks, model=model)
     run_dir = trained.run_dir
     if not is_main_process():
         return trained
-    return finish(run_dir)
+    return finish(run_dir, model=model)
 
 
-def finish(run_dir: Path) -> RunResult:
+def finish(run_dir: Path, *, model: nn.Module | None = None) -> RunResult:
     """Evaluate, explain and report a trained run, as far as that was not done.
+
+    Args:
+        run_dir: the run.
+        model: a network of the class that the run was trained with, if that was passed.
 
     Returns:
         The run folder and the content of eval_summary.json.
     """
     with hold_run(run_dir, command="run", log=open_log(run_dir / "log.txt")):
         if not is_evaluated(run_dir):
-            evaluate(run_dir)
+            evaluate(run_dir, model=model)
         if not is_current(run_dir):
-            explain(run_dir)
+            explain(run_dir, model=model)
             report(run_dir)
         return RunResult(run_dir, read_json(run_dir / "eval_summary.json"))
 

@@ -5,15 +5,23 @@ folder alone says how to go on. `resume` refuses anything but the run it was.
 """
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.augment import Augmenter
-from medimg_baseline_cls.errors import MedimgError, RunError, RunInterrupted, WeightsError
+from medimg_baseline_cls.errors import (
+    MedimgError,
+    ModelError,
+    RunError,
+    RunInterrupted,
+    WeightsError,
+)
 from medimg_baseline_cls.models.build import require_architecture
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.commands.check import warn_before_training
@@ -24,7 +32,7 @@ from medimg_baseline_cls.pipeline.steps.prepare import (
     prepare_data,
     reopen_data,
 )
-from medimg_baseline_cls.pipeline.steps.run_model import build_network
+from medimg_baseline_cls.pipeline.steps.run_model import build_network, name_own_network
 from medimg_baseline_cls.pipeline.steps.session import (
     RunResult,
     Session,
@@ -67,7 +75,11 @@ from medimg_baseline_cls.utils.space import DiskNeed
 
 @ending_plainly(is_resumable=True)
 def train(
-    config: Config, *, transform: Any = None, callbacks: Sequence[Callback] = ()
+    config: Config,
+    *,
+    transform: Any = None,
+    callbacks: Sequence[Callback] = (),
+    model: nn.Module | None = None,
 ) -> RunResult:
     """Train a network in two stages and keep the best checkpoint by validation AP.
 
@@ -77,6 +89,9 @@ def train(
             [0, 1], instead of the built-in augmentation; Python only.
         callbacks: told of the start, each epoch, each best epoch and the end, see `Callback`; they
             change no weight, and their errors are warnings. Python only.
+        model: a network of your own instead of `config.arch`: it takes normalised images
+            (N, 3, S, S) and returns logits (N, C) from a last linear layer. It stays as it is, the
+            weights are in best.pt; evaluate, predict and explain need it again. Python only.
 
     Returns:
         The run folder and the best epoch's figures.
@@ -85,18 +100,21 @@ def train(
         MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C or SIGTERM.
     """
     require_callbacks(callbacks)
+    if model is not None:
+        config = name_own_network(config, model)
     if config.weights is not None and not config.weights.exists():
         raise WeightsError(f"the weights file {config.weights} is not there; correct --weights.")
-    require_architecture(config.arch, image_size=config.image_size)
+    if model is None:
+        require_architecture(config.arch, image_size=config.image_size)
     require_outside_data(config)
     augment = choose_augmenter(config, transform)
-    session = open_session(config)
+    session = replace(open_session(config), module=model)
     told = [GuardedCallback(callback, session.log) for callback in callbacks]
     with _only_writer(session):
-        data, model = _prepare(session)
-        with _training(session, data, model=model, augment=augment, callbacks=told) as train_data:
+        data, network = _prepare(session)
+        with _training(session, data, model=network, augment=augment, callbacks=told) as train_data:
             result = fit(
-                model,
+                network,
                 train_data,
                 settings=make_settings(config, data),
                 run_dir=session.run_dir,
@@ -113,6 +131,7 @@ def resume(
     output_dir: Path = Path("outputs"),
     transform: Any = None,
     callbacks: Sequence[Callback] = (),
+    model: nn.Module | None = None,
 ) -> RunResult:
     """Go on with an interrupted run from its last finished epoch, to the same end.
 
@@ -121,8 +140,10 @@ def resume(
         output_dir: where runs are looked for.
         transform: the same MONAI Compose that the run was started with, if any.
         callbacks: as in `train`.
+        model: a network of the class that the run was started with, if that was passed.
 
     Raises:
+        ModelError: the run was started with a network that was passed, and it is not here.
         RunError: there is nothing to resume, or the run has already finished training.
     """
     require_callbacks(callbacks)
@@ -135,6 +156,7 @@ def resume(
             f"no interrupted run is in {output_dir}/runs; name one: medimg train --resume RUN."
         )
     session = reopen_session(folder, output_dir=output_dir, is_single_process=False)
+    session = replace(session, module=model)
     augment = choose_augmenter(session.config, transform)
     told = [GuardedCallback(callback, session.log) for callback in callbacks]
     with _only_writer(session):
@@ -150,12 +172,14 @@ def resume(
                 "the file, or start a new run."
             )
         warn_of_threads(session)
-        model = build_network(session.config, len(provenance["class_names"]))
+        num_classes = len(provenance["class_names"])
+        network = build_network(session.config, num_classes, module=model)
+        _require_first_weights(session, network, provenance=provenance)
         with detecting_lost_ranks(session.accelerator, session.run_dir):
             data = reopen_data(session, provenance)
-        with _training(session, data, model=model, augment=augment, callbacks=told) as train_data:
+        with _training(session, data, model=network, augment=augment, callbacks=told) as train_data:
             result = fit(
-                model,
+                network,
                 train_data,
                 settings=make_settings(session.config, data),
                 run_dir=session.run_dir,
@@ -164,6 +188,26 @@ def resume(
                 resume=True,
             )
     return RunResult(session.run_dir, asdict(result))
+
+
+def _require_first_weights(
+    session: Session, network: Classifier, *, provenance: Mapping[str, Any]
+) -> None:
+    """Refuse other first weights of a network that was passed, as long as they are needed.
+
+    Raises:
+        ModelError: it is of another class, or its weights are not those that the run began with.
+    """
+    if session.module is None:
+        return
+    if network.arch != session.config.arch:
+        raise ModelError(f"{session.run_dir} trains {session.config.arch}, not {network.arch}.")
+    begun = provenance.get("weights", {}).get("sha256")
+    if not (session.run_dir / "last.pt").is_file() and begun != network.weights_report.sha256:
+        raise ModelError(
+            f"{session.run_dir} has no finished epoch, and model has other weights than those it "
+            "began with: pass a network with the same ones, or start a new run."
+        )
 
 
 def _only_writer(session: Session) -> AbstractContextManager[None]:
@@ -178,7 +222,7 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
     models: list[Classifier] = []
 
     def estimate(num_classes: int) -> tuple[DiskNeed, ...]:
-        models.append(build_network(session.config, num_classes))
+        models.append(build_network(session.config, num_classes, module=session.module))
         return _estimate_needs(session, models[0])
 
     try:

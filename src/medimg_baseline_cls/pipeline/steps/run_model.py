@@ -1,17 +1,18 @@
 """A run's checkpoint as a network on the run's device, and what that network says of images."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader, to_unit_range
-from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.evaluation.inference import (
     INFERENCE_BATCH_SIZE,
     activation_of,
@@ -19,6 +20,7 @@ from medimg_baseline_cls.evaluation.inference import (
 )
 from medimg_baseline_cls.models.build import build_model, rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.own_module import has_new_statistics, name_module, wrap_module
 from medimg_baseline_cls.pipeline.steps.listing import find_root
 from medimg_baseline_cls.pipeline.steps.prepare import pixel_settings
 from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
@@ -28,12 +30,50 @@ from medimg_baseline_cls.training.history import read_history
 from medimg_baseline_cls.utils.files import read_json, sha256_file
 
 
-def build_network(config: Config, num_classes: int) -> Classifier:
+def name_own_network(config: Config, module: nn.Module) -> Config:
+    """Return the settings of a run whose network is passed: its class takes the place of `arch`.
+
+    Raises:
+        ConfigError: a setting names another network or other weights, or says that random weights
+            are pretrained ones.
+    """
+    own = name_module(module)
+    if config.arch not in (Config().arch, own):
+        raise ConfigError(f"arch={config.arch} and model={own} are two networks: leave one out.")
+    if config.weights is not None:
+        raise ConfigError(
+            f"weights={config.weights} would not be used: load them into model before it is passed."
+        )
+    if config.pretrained and config.batchnorm == "auto" and has_new_statistics(module):
+        raise ConfigError(
+            f"pretrained=True, but no image has moved the BatchNorm statistics of model={own}: set "
+            "pretrained=False where its weights are random, so that fine-tuning moves them, or "
+            "choose batchnorm."
+        )
+    return replace(config, arch=own)
+
+
+def build_network(
+    config: Config, num_classes: int, *, module: nn.Module | None = None
+) -> Classifier:
     """Return the network of the settings, before its training.
+
+    Args:
+        config: name, image size, CAM layer and weights.
+        num_classes: number of logits.
+        module: the network itself where it is not one that has a name.
 
     Raises:
         ModelError: name, image size, CAM layer or weights do not fit, or cannot be had.
     """
+    if module is not None:
+        return wrap_module(
+            module,
+            num_classes=num_classes,
+            image_size=config.image_size,
+            cam_layer=config.cam_layer,
+            is_pretrained=config.pretrained,
+        )
     return build_model(
         config.arch,
         num_classes=num_classes,
@@ -71,7 +111,9 @@ def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, An
     stage = "head" if name == "best_head.pt" else None
     checkpoint = read_best(path, row=None if history is None else history.best(stage))
     _require_own(session, checkpoint, path=path)
-    model = rebuild_model(checkpoint["description"], checkpoint["model"], source=str(path))
+    model = rebuild_model(
+        checkpoint["description"], checkpoint["model"], source=str(path), module=session.module
+    )
     # As in training, so that both compute the same bits.
     model.to(device=session.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model.eval(), checkpoint

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from torch import nn
 
 from medimg_baseline_cls.config import Config, build_config, config_to_dict
 from medimg_baseline_cls.errors import RunError
@@ -49,7 +50,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Session:
-    """An open run folder on a device."""
+    """An open run folder on a device; `module` is a network of the user's own, None by a name."""
 
     config: Config
     run_dir: Path
@@ -57,6 +58,7 @@ class Session:
     precision: Precision
     log: RunLog
     is_single_process: bool
+    module: nn.Module | None = None
 
     @property
     def device(self) -> torch.device:
