@@ -14,7 +14,13 @@ from pathlib import Path
 from PIL import Image
 
 IMAGES = Path(__file__).resolve().parent / "images"
-FIGURES = ("roc", "precision_recall", "calibration", "decision_curve", "training")
+FIGURES = {  # width in pixels
+    "roc": 440,
+    "precision_recall": 440,
+    "calibration": 760,
+    "decision_curve": 560,
+    "training": 760,
+}
 WIDTH, NUM_COLORS = 760, 48
 SCREEN = (1280, 900)
 
@@ -47,8 +53,8 @@ def photograph(page: Path, target: Path, *, height: int = SCREEN[1]) -> None:
 
 def main(run: Path, audit: Path | None = None) -> None:
     """Write every picture into docs/images."""
-    for name in FIGURES:
-        shrink(run / "figures" / f"{name}.png", IMAGES / f"{name}.png")
+    for name, width in FIGURES.items():
+        shrink(run / "figures" / f"{name}.png", IMAGES / f"{name}.png", width=width)
     shrink(run / "figures" / "train_batch.png", IMAGES / "train_batch.png", width=480, colors=16)
     panels = sorted((run / "gradcam" / "FN").glob("*.png"))
     shrink(panels[0], IMAGES / "panel.png")

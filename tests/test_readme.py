@@ -42,7 +42,8 @@ def blocks(language: str, page: str) -> list[str]:
 
 def medimg_commands() -> list[str]:
     """Return every command once; but one that resumes, wherever it is."""
-    lines = [line for page in PAGES for block in blocks("sh", page) for line in block.splitlines()]
+    text = "".join(block for page in PAGES for block in blocks("sh", page))
+    lines = text.replace("\\\n", " ").splitlines()
     lines = [line for line in lines if line.startswith("medimg ")]
     return [x for i, x in enumerate(lines) if "--resume" in x or x not in lines[:i]]
 
@@ -123,11 +124,12 @@ def test_python_example_runs(desk: Path) -> None:
 
 
 @pytest.mark.slow
-def test_transform_of_the_augmentation_page_is_one_that_train_takes(desk: Path) -> None:
-    (code,) = blocks("python", "docs/how-to/add-an-augmentation.md")
+@pytest.mark.parametrize("name", ["add-an-augmentation", "callbacks"])
+def test_python_of_a_guide_is_what_train_takes(desk: Path, name: str) -> None:
+    (code,) = blocks("python", f"docs/how-to/{name}.md")
     small = code.replace('data_dir="chest_xray")', f'data_dir="chest_xray", {TINY})')
     assert small != code
-    exec(compile(small, "add-an-augmentation.md", "exec"), {})
+    exec(compile(small, f"{name}.md", "exec"), {})
 
 
 def test_links_lead_somewhere() -> None:

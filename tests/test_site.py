@@ -80,16 +80,23 @@ def test_the_table_of_the_design_is_the_one_that_is_enforced() -> None:
     assert written == {room: MAY_IMPORT[room] for room in rooms - {"pipeline"}}
 
 
+SOURCE = ROOT / "src" / "medimg_baseline_cls"
+
+
+def defines(path: Path, name: str) -> bool:
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return bool(re.search(rf"^ *(?:def |class )?{name}\b(?:\(| =|:)", text, re.MULTILINE))
+
+
 def test_names_of_the_design_are_where_it_says() -> None:
     text = (DOCS / "design.md").read_text(encoding="utf-8").split("## Where is ...?")[1]
     rows = re.findall(r"^\| [^|]+ \| `([^`]+)`[^|]* \| `([^`]+)` \|", text, re.MULTILINE)
     assert len(rows) > 15
-    source = ROOT / "src" / "medimg_baseline_cls"
-    missing = [
-        (path, name)
-        for path, name in rows
-        if not re.search(
-            rf"^(?:def |class )?{name}\b(?:\(| =|:)", (source / path).read_text(), re.MULTILINE
-        )
-    ]
-    assert missing == []
+    assert [(path, name) for path, name in rows if not defines(SOURCE / path, name)] == []
+
+
+def test_names_of_the_guides_are_where_they_say() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in DOCS.glob("how-to/add-*.md")]
+    rows = re.findall(r"`([^`]+)`\s+(?:\([^)]*\)\s+)?in\s+`([^`]+\.py)`", "".join(texts))
+    assert len(rows) > 5
+    assert [(name, path) for name, path in rows if not defines(SOURCE / path, name)] == []
