@@ -56,7 +56,7 @@ OTHER_FLAGS = {
     *("resume", "seeds", "repeats", "by-site", "label-noise", "config", "print-config", "help"),
     *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
 }
-RUN_SNIPPETS = ("docs/reference/statistics.md", "docs/how-to/add-a-backbone.md")
+RUN_SNIPPETS = ("docs/reference/statistics.md",)
 
 # Official names of each set, as relative paths, and the patient that each belongs to.
 EXAMPLES = {
