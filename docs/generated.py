@@ -1,6 +1,6 @@
 """The parts of pages that are generated from the code, as Markdown.
 
-A line `<!-- generate: WHAT ARGUMENT -->` of a page is replaced by what the function in `PARTS` of
+A line `<!-- generate: WHAT ARGUMENTS -->` of a page is replaced by what the function in `PARTS` of
 this name returns, whenever the site is built: such a part cannot become outdated.
 """
 
@@ -16,11 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
+from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, RULES, SCORES
 from medimg_baseline_cls.cli import COMMANDS, main
 from medimg_baseline_cls.config import FIELD_GROUPS, FLAG_ALIASES, field_facts, show_value
 
 ROOT = Path(__file__).resolve().parents[1]
-_MARK = re.compile(r"^<!-- generate: (\S+) ?(\S*) -->$", flags=re.MULTILINE)
+_MARK = re.compile(r"^<!-- generate: (\S+)(.*?) -->$", flags=re.MULTILINE)
 _WIDTH, _ROW, _BOX, _PASSAGE = 960, 100, 96, 16
 Room = str
 Point = tuple[str, int]  # a package or a passing arrow, and its row from the bottom
@@ -28,7 +29,7 @@ Point = tuple[str, int]  # a package or a passing arrow, and its row from the bo
 
 def fill_in(page: str) -> str:
     """Return a page with its generated parts."""
-    return _MARK.sub(lambda mark: PARTS[mark[1]](*filter(None, [mark[2]])), page)
+    return _MARK.sub(lambda mark: PARTS[mark[1]](*mark[2].split()), page)
 
 
 def describe_settings() -> str:
@@ -67,6 +68,35 @@ def show_notebook(name: str) -> str:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     texts = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in cells]
     return "\n\n".join(f"```python\n{text}\n```" if is_code else text for text, is_code in texts)
+
+
+def describe_metrics(kind: str) -> str:
+    """Return a table of the metrics of a kind, as the catalogue has them."""
+    metrics = {"score": SCORES, "decision": DECISIONS, "overall": OVERALL}[kind]
+    lines = [
+        "| metric | key | range | undefined if | formula |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {m.name}{'' if m.is_better_high else ' (lower is better)'} | `{m.key}` "
+            f"| {m.bounds[0]:g} to {m.bounds[1]:g} | {m.reason} | {m.source} |"
+            for m in metrics.values()
+        ),
+    ]
+    return "\n".join(lines).replace("to inf |", "to ∞ |")
+
+
+def describe_rules() -> str:
+    """Return a table of the rules by which a threshold is chosen."""
+    rows = [f"| {r.name} | `{r.key}` | {'VAL' if r.is_chosen else '-'} |" for r in RULES.values()]
+    return "\n".join(["| rule | key | chosen on |", "|---|---|---|", *rows])
+
+
+def show_source(file: str, *names: str) -> str:
+    """Return functions of a file of the package as they are."""
+    text = (ROOT / "src" / "medimg_baseline_cls" / file).read_text(encoding="utf-8")
+    nodes = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)}
+    found = [ast.get_source_segment(text, nodes[name]) for name in names]
+    return f"In `{file}`:\n\n```python\n" + "\n\n\n".join(filter(None, found)) + "\n```"
 
 
 def read_import_table() -> dict[Room, set[Room]]:
@@ -204,4 +234,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "commands": describe_commands,
     "notebook": show_notebook,
     "packages": draw_packages,
+    "metrics": describe_metrics,
+    "rules": describe_rules,
+    "source": show_source,
 }

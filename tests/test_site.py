@@ -1,5 +1,6 @@
 """The documentation site builds without a warning; its generated parts are those of the code."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from tests.test_architecture import MAY_IMPORT
 
+from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, RULES, SCORES
 from medimg_baseline_cls.cli import COMMANDS
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.training.steps import run_epoch, train_step
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -62,6 +65,20 @@ def test_every_setting_is_listed_with_its_default(site: Path) -> None:
 def test_every_command_is_listed_with_its_help(site: Path) -> None:
     text = text_of(site / "reference" / "commands.html")
     assert [name for name in COMMANDS if f"usage: medimg {name} " not in text] == []
+
+
+def test_every_metric_is_listed(site: Path) -> None:
+    text = text_of(site / "reference" / "metrics.html")
+    metrics = [*SCORES.values(), *DECISIONS.values(), *OVERALL.values()]
+    missing = [m.key for m in metrics if m.key not in text or m.source not in text]
+    assert missing == []
+    assert [rule for rule in RULES if rule not in text] == []
+
+
+def test_the_loop_on_the_site_is_the_one_that_trains(site: Path) -> None:
+    text = text_of(site / "explanation" / "training-loop.html")
+    for function in (run_epoch, train_step):
+        assert inspect.getsource(function).strip() in text
 
 
 def test_the_picture_has_every_package(site: Path) -> None:
