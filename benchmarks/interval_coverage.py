@@ -104,11 +104,11 @@ def intervals_of(
         (val, test),
         target_sensitivity=TARGET,
         resampling=Resampling(num_resamples, seed),
-    )["test"]["classes"]["yes"]
-    found = {name: figure["interval"] for name, figure in block["metrics"].items()}
-    for rule, point in block["operating_points"].items():
+    )["test"].classes["yes"]
+    found = {name: estimate.bounds for name, estimate in block.metrics.items()}
+    for rule, point in block.operating_points.items():
         for name in ("sensitivity", "specificity", "ppv", "f1_score"):
-            found[f"{rule}: {name}"] = point[name]["interval"]
+            found[f"{rule}: {name}"] = point.metrics[name].bounds
     return found
 
 

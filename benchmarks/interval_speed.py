@@ -43,7 +43,7 @@ def resample_at_once(val: Images, test: Images, *, num_resamples: int) -> dict[s
         )
         for name, (truth, _, groups) in (("val", val), ("test", test))
     ]
-    cuts = choose_in_resamples(*val[:2], weights=weights[0], target_sensitivity=TARGET)
+    cuts = choose_in_resamples(*val[:2], weights=weights[0], target=TARGET)
     found = {
         n: describe_values(v) for n, v in weighted_scores(*test[:2], weights=weights[1]).items()
     }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.schema import Predictions
 
 BINARY = ("NORMAL", "PNEUMONIA")
+MANY = tuple(f"finding {k}" for k in range(14))
 MakePredictions = Callable[..., Predictions]
 
 
@@ -70,6 +71,31 @@ def draw_findings(
     labels = np.where(generator.random(truth.shape) < unknown, -1, truth)
     found = predictions_of(split, labels, 1 / (1 + np.exp(-logits)), class_names=class_names)
     return replace(found, task="multilabel")
+
+
+def with_column(predictions: Predictions, k: int, value: int) -> Predictions:
+    """Return predictions of findings, one of which has the same label wherever it is known."""
+    labels = predictions.labels.copy()
+    labels[:, k] = np.where(labels[:, k] < 0, -1, value)
+    return replace(predictions, labels=labels)
+
+
+def draw_odd_findings() -> tuple[Predictions, Predictions]:
+    """Return VAL without a positive of finding 1, and TEST in which finding 2 is never known."""
+    val, other = (draw_findings(split, class_names=MANY) for split in ("val", "test"))
+    return with_column(val, 1, 0), with_column(other, 2, -1)
+
+
+def known_of(predictions: Predictions, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return labels and scores of one finding on the images where it is known."""
+    known = predictions.labels[:, k] >= 0
+    return predictions.labels[known, k], predictions.probabilities[known, k]
+
+
+def flip_unknown(predictions: Predictions) -> Predictions:
+    """Return predictions of findings that say the contrary wherever a finding is unknown."""
+    scores = predictions.probabilities
+    return replace(predictions, probabilities=np.where(predictions.labels < 0, 1 - scores, scores))
 
 
 @pytest.fixture

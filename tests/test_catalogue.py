@@ -17,8 +17,8 @@ from medimg_baseline_cls.catalogue import (
     SCORES,
     Metric,
 )
-from medimg_baseline_cls.evaluation.estimates import measure_counts, measure_scores
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
+from medimg_baseline_cls.evaluation.split_summary import measure_counts, measure_scores
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.metrics import ConfusionCounts
 
@@ -35,26 +35,27 @@ def is_within(metric: Metric, value: float | None) -> bool:
 def test_decisions_are_listed_as_they_are_computed(tp: int, fp: int, fn: int, tn: int) -> None:
     found = measure_counts(ConfusionCounts(tp=tp, fp=fp, fn=fn, tn=tn))
     counts = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
-    metrics = {key: entry for key, entry in found.items() if key not in counts}
+    assert {key: value for key, value in found.to_json().items() if key in counts} == counts
+    metrics = found.metrics
     assert list(metrics) == list(DECISIONS)
     for key, metric in DECISIONS.items():
-        assert is_within(metric, metrics[key]["value"])
-        assert (metrics[key].get("reason") == metric.reason) == (metrics[key]["value"] is None)
+        assert is_within(metric, metrics[key].value)
+        assert metrics[key].reason == (metric.reason if metrics[key].value is None else "")
     for key, (part, whole) in PROPORTIONS.items():
         total = sum(counts[name] for name in whole)
         share = sum(counts[name] for name in part) / total if total else None
-        assert metrics[key]["value"] == pytest.approx(share)
+        assert metrics[key].value == pytest.approx(share)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), max_size=20))
 def test_scores_are_listed_as_they_are_computed(images: list[tuple[bool, float]]) -> None:
     truth = np.array([is_positive for is_positive, _ in images], dtype=bool)
     scores = np.array([score for _, score in images], dtype=np.float64)
-    metrics = measure_scores(truth, scores)["metrics"]
+    metrics = measure_scores(truth, scores).metrics
     assert metrics.keys() == SCORES.keys()
     for key, metric in SCORES.items():
-        assert is_within(metric, metrics[key]["value"])
-        assert (metrics[key].get("reason") == metric.reason) == (metrics[key]["value"] is None)
+        assert is_within(metric, metrics[key].value)
+        assert metrics[key].reason == (metric.reason if metrics[key].value is None else "")
 
 
 @pytest.mark.parametrize("metric", SCORES.values(), ids=SCORES)
@@ -62,8 +63,9 @@ def test_a_perfect_score_is_the_better_one(metric: Metric) -> None:
     truth = np.array([True, True, False, False])
     right, wrong = np.where(truth, 0.9, 0.1), np.where(truth, 0.1, 0.9)
     better, worse = (
-        measure_scores(truth, scores)["metrics"][metric.key]["value"] for scores in (right, wrong)
+        measure_scores(truth, scores).metrics[metric.key].value for scores in (right, wrong)
     )
+    assert better is not None and worse is not None
     assert (better > worse) == metric.is_better_high
 
 

@@ -52,12 +52,17 @@ class Rule:
     Attributes:
         key: in JSON files and settings.
         name: in tables.
-        is_chosen: whether it is chosen on VAL, so that metrics of VAL at it flatter.
+        description: what thresholds.json says of it; {target} is what it must reach.
+        is_chosen: whether it is chosen on VAL, so that metrics of VAL at it flatter; how, says
+            `statistics.threshold_rules`.
+        has_target: whether it must reach the target of the settings.
     """
 
     key: str
     name: str
-    is_chosen: bool
+    description: str
+    is_chosen: bool = True
+    has_target: bool = False
 
 
 _UNBOUNDED = float("inf")
@@ -236,9 +241,23 @@ _METRICS = (
     ),
 )
 _RULES = (
-    Rule(key="max_f1", name="Max-F1", is_chosen=True),
-    Rule(key="target_sensitivity", name="Target sensitivity", is_chosen=True),
-    Rule(key="default", name="Default (0.5)", is_chosen=False),
+    Rule(
+        key="max_f1",
+        name="Max-F1",
+        description="highest F1 score on VAL; of equals the highest threshold",
+    ),
+    Rule(
+        key="target_sensitivity",
+        name="Target sensitivity",
+        description="highest threshold with a VAL sensitivity of at least {target:g}",
+        has_target=True,
+    ),
+    Rule(
+        key="default",
+        name="Default (0.5)",
+        description="fixed at 0.5, for comparison",
+        is_chosen=False,
+    ),
 )
 
 
@@ -286,13 +305,13 @@ def word_of(key: str) -> str:
     return next((metric.word for metric in _METRICS if metric.key == key), key)
 
 
-def name_rule(rule: str, target_sensitivity: float | None = None) -> str:
+def name_rule(rule: str, target: float | None = None) -> str:
     """Return the name of an operating point.
 
     >>> name_rule("target_sensitivity", 0.95), name_rule("max_f1"), name_rule("by_hand")
     ('Target sensitivity 0.95', 'Max-F1', 'By hand')
     """
-    name = RULES[rule].name if rule in RULES else rule.replace("_", " ").capitalize()
-    if rule == "target_sensitivity" and target_sensitivity is not None:
-        return f"{name} {target_sensitivity:g}"
-    return name
+    if rule not in RULES:
+        return rule.replace("_", " ").capitalize()
+    row = RULES[rule]
+    return f"{row.name} {target:g}" if row.has_target and target is not None else row.name

@@ -1,4 +1,4 @@
-"""Comparison of models: equal ones do not differ, figures are scikit-learn's, others refused."""
+"""Comparison of models: equal ones do not differ, metrics are scikit-learn's, others refused."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +10,14 @@ import pytest
 from sklearn import metrics as oracle
 
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.evaluation.aligned_models import ScoredModel
+from medimg_baseline_cls.evaluation.aligned_models import AlignedModel
 from medimg_baseline_cls.evaluation.comparison import compare_models
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.records.comparisons import Comparison
+from medimg_baseline_cls.records.estimates import PairedDifference
+from medimg_baseline_cls.records.summaries import Average, MetricKey
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.delong import delong_test
 
@@ -45,16 +48,16 @@ def make_findings(seed: int, *, size: int = 60) -> Predictions:
     return replace(images, labels=labels, probabilities=scores, task="multilabel")
 
 
-def make_model(name: str, test: Predictions) -> ScoredModel:
+def make_model(name: str, test: Predictions) -> AlignedModel:
     positive = "PNEUMONIA" if test.class_names == BINARY else None
     classes = evaluated_classes(test.class_names, positive)
     val = replace(test, split="val")
     thresholds = choose_thresholds(val, classes=classes, target_sensitivity=0.9)
-    return ScoredModel(name, test, thresholds, positive)
+    return AlignedModel(name, test, thresholds, positive)
 
 
 def walk(content: Any, found: list[Mapping[str, Any]] | None = None) -> list[Mapping[str, Any]]:
-    """Return every figure of a nested summary."""
+    """Return every metric of a nested summary."""
     found = [] if found is None else found
     if isinstance(content, dict):
         if "value" in content:
@@ -69,8 +72,10 @@ def walk(content: Any, found: list[Mapping[str, Any]] | None = None) -> list[Map
     [make_test(1), make_test(1, per_patient=3), make_test(1, names=GRADES), make_findings(1)],
 )
 def test_a_copy_of_a_model_does_not_differ(test: Predictions) -> None:
-    found = compare_models([make_model("a", test), make_model("b", test)], resampling=FEW)
+    comparison = compare_models([make_model("a", test), make_model("b", test)], resampling=FEW)
+    found = comparison.to_json()
     gaps = walk(found["differences"][0]["classes"])
+    assert len(gaps) == len(comparison.differences[0].differences)
     assert len(gaps) > 25
     for gap in gaps:
         assert gap["value"] == 0
@@ -80,18 +85,15 @@ def test_a_copy_of_a_model_does_not_differ(test: Predictions) -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_models_have_the_figures_of_their_own_summaries() -> None:
+def test_models_have_the_metrics_of_their_own_summaries() -> None:
     models = [make_model("a", make_test(1)), make_model("b", make_test(2))]
     found = compare_models(models, resampling=FEW)
-    for model, entry in zip(models, found["models"], strict=True):
+    for model, entry in zip(models, found.models, strict=True):
         own = summarize_predictions(model.test, model.thresholds, positive_class="PNEUMONIA")
-        block = entry["classes"]["PNEUMONIA"]
-        expected = own["classes"]["PNEUMONIA"]
-        for figure, value in expected["metrics"].items():
-            assert block["metrics"][figure]["value"] == value["value"]
-        for rule, point in expected["operating_points"].items():
-            for figure in ("sensitivity", "ppv", "mcc"):
-                assert block["operating_points"][rule][figure]["value"] == point[figure]["value"]
+        expected = list(own.classes["PNEUMONIA"].items())
+        assert len(expected) == len(entry.estimates) == 4 + 3 * 8
+        for rule, metric, estimate in expected:
+            assert entry.estimates[MetricKey("PNEUMONIA", rule, metric)].value == estimate.value
 
 
 def test_macro_averages_are_those_of_the_summaries() -> None:
@@ -99,30 +101,31 @@ def test_macro_averages_are_those_of_the_summaries() -> None:
         model = make_model("a", test)
         found = compare_models([model, make_model("b", test)], resampling=FEW)
         own = summarize_predictions(test, model.thresholds, positive_class=None)
-        for figure in ("auroc", "average_precision", "brier_score"):
-            value = found["models"][0]["classes"]["macro"]["metrics"][figure]["value"]
-            assert value == pytest.approx(own["macro"]["metrics"][figure]["value"], rel=1e-12)
+        for metric in ("auroc", "average_precision", "brier_score"):
+            value = found.models[0].estimates[MetricKey(Average.MACRO, None, metric)].value
+            assert value == pytest.approx(own.macro.metrics[metric].value, rel=1e-12)
 
 
 def test_differences_are_those_of_scikit_learn_with_paired_tests() -> None:
     one, other = make_model("a", make_test(1)), make_model("b", make_test(2))
     found = compare_models([one, other], resampling=FEW)
-    block = found["differences"][0]["classes"]["PNEUMONIA"]
+    gaps = found.differences[0].differences
     truth = one.test.labels == 1
     first, second = one.test.scores("PNEUMONIA"), other.test.scores("PNEUMONIA")
-    gap = block["metrics"]["auroc"]
+    gap = gaps[MetricKey("PNEUMONIA", None, "auroc")]
     expected = oracle.roc_auc_score(truth, second) - oracle.roc_auc_score(truth, first)
-    assert gap["value"] == pytest.approx(expected, abs=1e-12)
+    assert gap.value == pytest.approx(expected, abs=1e-12)
     test = delong_test(truth, first=first, second=second)
     assert test is not None
-    assert (gap["p_value"], gap["interval"]) == (test.p_value, list(test.interval or ()))
-    for rule, point in block["operating_points"].items():
+    assert test.interval is not None
+    assert (gap.p_value, gap.bounds) == (test.p_value, test.interval)
+    for rule in ("max_f1", "target_sensitivity", "default"):
         cuts = [p.value for m in (one, other) for p in m.thresholds["PNEUMONIA"] if p.rule == rule]
         right = [(s >= t) == truth for s, t in zip((first, second), cuts, strict=True)]
-        accuracy = point["accuracy"]
-        assert accuracy["only_reference_right"] == (right[0] & ~right[1]).sum()
-        assert accuracy["only_model_right"] == (right[1] & ~right[0]).sum()
-        assert accuracy["value"] == pytest.approx(right[1].mean() - right[0].mean(), abs=1e-12)
+        accuracy = gaps[MetricKey("PNEUMONIA", rule, "accuracy")]
+        assert accuracy.only_reference_right == (right[0] & ~right[1]).sum()
+        assert accuracy.only_model_right == (right[1] & ~right[0]).sum()
+        assert accuracy.value == pytest.approx(right[1].mean() - right[0].mean(), abs=1e-12)
 
 
 def test_the_bootstrap_draws_the_same_images_for_both_models() -> None:
@@ -130,7 +133,9 @@ def test_the_bootstrap_draws_the_same_images_for_both_models() -> None:
     tests = make_test(1, size=150), make_test(2, size=150)
     models = [make_model(name, test) for name, test in zip("ab", tests, strict=True)]
     found = compare_models(models, resampling=Resampling(num_resamples=2000, seed=3))
-    gap = found["differences"][0]["classes"]["PNEUMONIA"]["metrics"]["average_precision"]
+    gap = found.differences[0].differences[MetricKey("PNEUMONIA", None, "average_precision")]
+    own = gap.bounds
+    assert gap.value is not None and own is not None
     random = np.random.default_rng(0)
     truth = tests[0].labels == 1
     rows = [np.flatnonzero(truth), np.flatnonzero(~truth)]
@@ -144,18 +149,22 @@ def test_the_bootstrap_draws_the_same_images_for_both_models() -> None:
         gaps.append(second - first)
     low, high = np.quantile(gaps, [0.025, 0.975])
     width = high - low
-    assert gap["interval"] == pytest.approx([low, high], abs=0.08 * width)
-    assert gap["interval"][0] < gap["value"] < gap["interval"][1]
+    assert own == pytest.approx((low, high), abs=0.08 * width)
+    assert own[0] < gap.value < own[1]
+
+
+def list_gaps(comparison: Comparison) -> list[PairedDifference]:
+    return [gap for part in comparison.differences for gap in part.differences.values()]
 
 
 def test_all_tests_of_a_comparison_are_one_family() -> None:
     models = [make_model(name, make_test(seed)) for seed, name in enumerate("abc")]
     found = compare_models(models, resampling=FEW)
-    tested = [gap for part in found["differences"] for gap in walk(part) if "p_value" in gap]
-    assert found["tests"]["num_tests"] == len(tested) == 2 * (1 + 3)
-    smallest = min(tested, key=lambda gap: gap["p_value"])
-    assert smallest["p_holm"] == pytest.approx(min(1, 8 * smallest["p_value"]))
-    assert all(gap["p_holm"] >= gap["p_value"] for gap in tested)
+    tested = [(gap.p_value, gap.p_holm or 0) for gap in list_gaps(found) if gap.p_value is not None]
+    assert found.tests["num_tests"] == len(tested) == 2 * (1 + 3)
+    smallest, corrected = min(tested)
+    assert corrected == pytest.approx(min(1, 8 * smallest))
+    assert all(p_holm >= p_value for p_value, p_holm in tested)
 
 
 def test_images_in_another_order_are_the_same_images() -> None:
@@ -169,12 +178,12 @@ def test_images_in_another_order_are_the_same_images() -> None:
     )
     straight = compare_models([make_model("a", one), make_model("b", other)], resampling=FEW)
     mixed = compare_models([make_model("a", one), make_model("b", shuffled)], resampling=FEW)
-    assert mixed == straight
+    assert mixed == straight and mixed.to_json() == straight.to_json()
 
 
 def test_patients_with_several_images_are_warned_of() -> None:
     models = [make_model(name, make_test(i, per_patient=2)) for i, name in enumerate("ab")]
-    (warning,) = compare_models(models, resampling=FEW)["warnings"]
+    (warning,) = compare_models(models, resampling=FEW).warnings
     assert warning.startswith("60 images are of 30 patients")
 
 
@@ -184,18 +193,18 @@ def test_identical_predictions_are_named_pair_by_pair() -> None:
     cuts = {"PNEUMONIA": (replace(models[3].thresholds["PNEUMONIA"][0], value=0.123),)}
     models[3] = replace(models[3], thresholds=cuts)
     found = compare_models(models, resampling=FEW)
-    assert found["warnings"] == [
+    assert found.warnings == (
         "a and d are identical predictions, only their thresholds differ.",
         "b and c are identical predictions.",
-    ]
-    assert [gap["is_identical"] for gap in found["differences"]] == [False, False, True]
+    )
+    assert [gap.is_identical for gap in found.differences] == [False, False, True]
 
 
 def test_predictions_that_differ_in_the_last_digit_are_no_copies() -> None:
     one, other = make_test(1), make_test(1)
     other.probabilities[7, 1] = np.nextafter(other.probabilities[7, 1], 0)
     found = compare_models([make_model("a", one), make_model("b", other)], resampling=FEW)
-    assert found["warnings"] == [] and not found["differences"][0]["is_identical"]
+    assert found.warnings == () and not found.differences[0].is_identical
 
 
 def other_labels(test: Predictions) -> Predictions:

@@ -1,46 +1,68 @@
-"""The table and the CSV of a comparison: every figure once, written as journals print them."""
+"""The table and the CSV of a comparison: every metric once, written as journals print them."""
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from medimg_baseline_cls.evaluation.comparison_table import (
-    choose_figures,
-    format_p,
-    list_figures,
+    choose_metrics,
+    list_metrics,
     list_rows,
     tabulate_comparison,
 )
+from medimg_baseline_cls.records.comparisons import ComparedModel, Comparison, ModelDifference
+from medimg_baseline_cls.records.estimates import Estimate, Interval, PairedDifference
+from medimg_baseline_cls.records.summaries import Average, MetricKey
+from medimg_baseline_cls.utils.quantities import format_p
 
 
-def make_content(classes: tuple[str, ...] = ("PNEUMONIA",)) -> dict[str, Any]:
-    """Return a comparison of two models as it would be written, figures invented."""
-
-    def block(value: float, **more: Any) -> dict[str, Any]:
-        figure = {"value": value, "interval": [value - 0.02, value + 0.03], "method": "bootstrap"}
-        calls = {name: dict(figure) for name in ("sensitivity", "specificity", "accuracy")}
-        scores = {"average_precision": dict(figure), "auroc": figure | more}
-        return {"metrics": scores, "operating_points": {"max_f1": calls}}
-
-    names = classes if len(classes) == 1 else (*classes, "macro")
-    gap = {"test": "delong", "p_value": 0.0004, "p_holm": 0.0012, "method": "delong"}
-    return {
-        "split": "test",
-        "num_images": 60,
-        "positive_class": "PNEUMONIA" if len(classes) == 1 else None,
-        "reference": "first",
-        "models": [
-            {"name": "first", "classes": {name: block(0.9) for name in names}},
-            {"name": "second", "classes": {name: block(0.85) for name in names}},
-        ],
-        "differences": [
-            {"name": "second", "classes": {name: block(-0.05, **gap) for name in names}}
-        ],
-    }
+def interval_around(value: float, method: str = "bootstrap") -> Interval:
+    return Interval(bounds=(value - 0.02, value + 0.03), method=method)
 
 
-def test_the_table_has_a_row_for_each_figure_and_model() -> None:
-    header, rows = tabulate_comparison(make_content(), rule="max_f1")
+def list_keys(block: str | Average) -> list[MetricKey]:
+    scores = [MetricKey(block, None, name) for name in ("average_precision", "auroc")]
+    calls = ("sensitivity", "specificity", "accuracy")
+    return scores + [MetricKey(block, "max_f1", name) for name in calls]
+
+
+def make_comparison(classes: tuple[str, ...] = ("PNEUMONIA",)) -> Comparison:
+    """Return a comparison of two models, its metrics invented."""
+    blocks = classes if len(classes) == 1 else (*classes, Average.MACRO)
+    keys = [key for block in blocks for key in list_keys(block)]
+    gap = PairedDifference(value=-0.05, interval=interval_around(-0.05))
+    tested = PairedDifference(
+        value=-0.05,
+        interval=interval_around(-0.05, method="delong"),
+        test="delong",
+        p_value=0.0004,
+        p_holm=0.0012,
+    )
+    models = tuple(
+        ComparedModel(
+            name=name,
+            thresholds={},
+            estimates=dict.fromkeys(keys, Estimate(value=value, interval=interval_around(value))),
+        )
+        for name, value in (("first", 0.9), ("second", 0.85))
+    )
+    gaps = {key: tested if key.metric == "auroc" else gap for key in keys}
+    return Comparison(
+        facts={
+            "split": "test",
+            "num_images": 60,
+            "positive_class": "PNEUMONIA" if len(classes) == 1 else None,
+        },
+        intervals={},
+        tests={},
+        warnings=(),
+        models=models,
+        differences=(ModelDifference(name="second", is_identical=False, differences=gaps),),
+    )
+
+
+def test_the_table_has_a_row_for_each_metric_and_model() -> None:
+    header, rows = tabulate_comparison(make_comparison(), rule="max_f1")
     assert [row[0] for row in rows[::2]] == [
         "AUROC",
         "AP",
@@ -55,28 +77,36 @@ def test_the_table_has_a_row_for_each_figure_and_model() -> None:
 
 
 def test_many_classes_show_their_averages_first() -> None:
-    chosen = choose_figures(make_content(("A", "B", "C")), rule="max_f1")
-    names = [(figure.key.class_name, figure.label) for figure in chosen]
+    chosen = choose_metrics(make_comparison(("A", "B", "C")), rule="max_f1")
+    names = [(compared.class_name, compared.label) for compared in chosen]
     assert names[:3] == [("macro", "AUROC"), ("macro", "AP"), ("A", "AUROC")]
     assert len(names) == 5
 
 
-def test_the_csv_has_every_figure_of_every_model() -> None:
-    content = make_content(("A", "B", "C"))
-    header, rows = list_rows(content)
-    assert len(rows) == 2 * len(list_figures(content)) == 2 * 4 * 5
+def test_the_csv_has_every_metric_of_every_model() -> None:
+    comparison = make_comparison(("A", "B", "C"))
+    header, rows = list_rows(comparison)
+    assert len(rows) == 2 * len(list_metrics(comparison)) == 2 * 4 * 5
     second = next(dict(zip(header, row, strict=True)) for row in rows if row[3] == "second")
     assert (second["difference"], second["reference"]) == (-0.05, "first")
+    assert (second["difference_low"], second["difference_high"]) == (-0.05 - 0.02, -0.05 + 0.03)
     first = dict(zip(header, rows[0], strict=True))
     assert (first["difference"], first["reference"], first["p_value"]) == (None, None, None)
 
 
-def test_an_undefined_figure_is_a_dash() -> None:
-    content = make_content()
-    undefined = {"value": None, "reason": "undefined for one of the models"}
-    content["models"][1]["classes"]["PNEUMONIA"]["metrics"]["auroc"] = undefined
-    content["differences"][0]["classes"]["PNEUMONIA"]["metrics"]["auroc"] = undefined
-    _, rows = tabulate_comparison(content, rule="max_f1")
+def test_an_undefined_metric_is_a_dash() -> None:
+    key, reason = MetricKey("PNEUMONIA", None, "auroc"), "undefined for one of the models"
+    comparison = make_comparison()
+    first, second = comparison.models
+    (gap,) = comparison.differences
+    undefined = {key: Estimate(value=None, reason=reason)}
+    gaps = {key: PairedDifference(value=None, reason=reason)}
+    comparison = replace(
+        comparison,
+        models=(first, replace(second, estimates={**second.estimates, **undefined})),
+        differences=(replace(gap, differences={**gap.differences, **gaps}),),
+    )
+    _, rows = tabulate_comparison(comparison, rule="max_f1")
     assert rows[1][2:] == ["–", "–", "–", "–", "", "", ""]
 
 

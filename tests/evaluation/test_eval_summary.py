@@ -1,11 +1,13 @@
 """Warnings appear when they must and only then; the table says what the summaries say."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import MANY, draw_odd_findings, known_of, with_column
 
 from medimg_baseline_cls.evaluation.eval_summary import (
     find_warnings,
@@ -15,6 +17,9 @@ from medimg_baseline_cls.evaluation.eval_summary import (
 from medimg_baseline_cls.evaluation.mistakes import mine_mistakes
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.records.estimates import Estimate, Interval
+from medimg_baseline_cls.records.evaluations import ShortcutBaseline
+from medimg_baseline_cls.records.summaries import MetricKey, SplitSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import write_json
 
@@ -24,7 +29,7 @@ TERNARY = ("bacteria", "normal", "virus")
 
 def summarize_both(
     val: Predictions, other: Predictions, positive: str | None = "PNEUMONIA"
-) -> tuple[dict[str, Any], dict[str, Any], Any]:
+) -> tuple[SplitSummary, SplitSummary, Any]:
     classes = evaluated_classes(val.class_names, positive)
     thresholds = choose_thresholds(val, classes=classes, target_sensitivity=0.95)
     val_summary, test_summary = (
@@ -95,13 +100,13 @@ def test_what_a_few_images_show_by_chance_is_no_warning(binary: MakePredictions)
 
 
 @pytest.mark.parametrize(
-    ("interval", "is_told"), [([0.1, 0.49], True), ([0.1, 0.52], False), (None, True)]
+    ("bounds", "is_told"), [((0.1, 0.49), True), ((0.1, 0.52), False), (None, True)]
 )
 def test_an_auroc_below_one_half_is_told_where_its_interval_is_too(
-    binary: MakePredictions, interval: list[float] | None, is_told: bool
+    binary: MakePredictions, bounds: tuple[float, float] | None, is_told: bool
 ) -> None:
     val = summarize_both(*[scored(binary, "val", prevalence=0.5, gap=-0.1)] * 2)[0]
-    val["classes"]["PNEUMONIA"]["metrics"]["auroc"]["interval"] = interval
+    val = val.change(lambda _, estimate: estimate.with_interval(Interval(bounds=bounds)))
     assert any("below 0.5" in text for text in find_warnings(val)) == is_told
 
 
@@ -110,14 +115,19 @@ def test_eight_images_do_not_tell_an_inverted_order(binary: MakePredictions) -> 
     assert not any("below 0.5" in text for text in find_warnings(summarize_both(val, val)[0]))
 
 
+def fail_all(key: MetricKey, estimate: Estimate) -> Estimate:
+    return Estimate(value=0.0) if key.metric in ("sensitivity", "specificity") else estimate
+
+
 def test_many_classes_give_one_line_of_a_kind(draw: MakePredictions) -> None:
-    val, other = draw("val", class_names=TERNARY), draw("test", class_names=TERNARY)
-    val, other, _ = summarize_both(val, other, None)
-    for shift, block in enumerate(other["classes"].values(), start=2):
-        block["prevalence"] = block["prevalence"] + shift / 10
-        for point in block["operating_points"].values():
-            point["sensitivity"]["value"] = point["specificity"]["value"] = 0.0
-    texts = find_warnings(val, other)
+    parts = draw("val", class_names=TERNARY), draw("test", class_names=TERNARY)
+    val, other, _ = summarize_both(*parts, None)
+    other = other.change(fail_all)
+    classes = {
+        name: replace(block, prevalence=(block.prevalence or 0) + shift / 10)
+        for shift, (name, block) in enumerate(other.classes.items(), start=2)
+    }
+    texts = find_warnings(val, replace(other, classes=classes))
     for words in ("The prevalence", "falls from", "VAL holds only"):
         assert sum(words in text for text in texts) <= 1
     (prevalence,) = [text for text in texts if "The prevalence" in text]
@@ -127,12 +137,13 @@ def test_many_classes_give_one_line_of_a_kind(draw: MakePredictions) -> None:
 def test_controls_that_the_model_does_not_beat_come_first(binary: MakePredictions) -> None:
     small = binary("val", [True] * 3 + [False] * 30, [0.9] * 3 + [0.1] * 30)
     val, test, thresholds = summarize_both(small, small)
-    control = {"description": "classifier", "test": {"auroc": {"value": 1.0}}}
-    content = summarize_evaluation(
+    reached = {"test": {"auroc": Estimate(value=1.0)}}
+    control = ShortcutBaseline(name="border", description="classifier", metrics=reached)
+    overview = summarize_evaluation(
         val, test, checkpoint={}, thresholds=thresholds, mistakes=(), controls=[control]
     )
-    assert "does not clearly beat" in content["warnings"][0]
-    assert len(content["warnings"]) > 1
+    assert "does not clearly beat" in overview.warnings[0]
+    assert len(overview.warnings) > 1
 
 
 def test_a_small_or_one_sided_val_is_told(binary: MakePredictions) -> None:
@@ -152,7 +163,7 @@ def test_evaluation_holds_both_splits_and_the_head(
     val, other = draw("val", class_names=names), draw("test", class_names=names)
     val_summary, test_summary, thresholds = summarize_both(val, other, positive)
     mistakes = mine_mistakes(other, thresholds, num_hard_examples=4)
-    content = summarize_evaluation(
+    overview = summarize_evaluation(
         val_summary,
         test_summary,
         checkpoint={"stage": "finetune", "epoch": 3, "sha256": "ab" * 32},
@@ -160,8 +171,10 @@ def test_evaluation_holds_both_splits_and_the_head(
         mistakes=mistakes,
         head_only={"val": val_summary},
     )
+    content = overview.to_json()
     write_json(tmp_path / "eval_summary.json", content)
-    source = val_summary["classes"][positive] if positive else val_summary["macro"]
+    written = val_summary.to_json()
+    source = written["classes"][positive] if positive else written["macro"]
     assert content["headline"]["val"] == source["metrics"]
     assert content["head_only"] == {"val": source["metrics"]}
     assert content["class_names"] == list(names)
@@ -186,7 +199,7 @@ def test_table_of_two_classes_has_a_row_per_operating_point(
     assert [row[0] for row in rows] == ["VAL", "", "", "TEST", "", ""]
     column = header.index("operating point")
     assert [row[column] for row in rows[:3]] == ["Max-F1", "Target sensitivity", "Default (0.5)"]
-    block = test_summary["classes"]["PNEUMONIA"]
+    block = test_summary.to_json()["classes"]["PNEUMONIA"]
     shown = dict(zip(header, rows[3], strict=True))
     point = block["operating_points"]["max_f1"]
     assert shown["n"] == "80"
@@ -206,8 +219,39 @@ def test_table_of_many_classes_ends_each_split_with_the_mean(draw: MakePredictio
     assert rows[9][:2] == ["VAL", "macro mean"]
 
 
-def test_undefined_figures_are_dashes(binary: MakePredictions) -> None:
+def test_undefined_metrics_are_dashes(binary: MakePredictions) -> None:
     val = binary("val", [True, False], [0.8, 0.2])
     summaries = summarize_both(val, binary("test", [False], [0.1]))[:2]
     header, rows = tabulate_summaries(summaries)
     assert dict(zip(header, rows[3], strict=True))["AUROC"] == "–"
+
+
+def test_the_overview_names_the_task_and_warns_of_findings() -> None:
+    val, other = draw_odd_findings()
+    val_summary, summary, thresholds = summarize_both(val, other, None)
+    overview = summarize_evaluation(
+        val_summary, summary, checkpoint={}, thresholds=thresholds, mistakes=()
+    )
+    assert overview.to_json()["task"] == "multilabel"
+    text = "\n".join(overview.warnings)
+    assert f"VAL holds no image with {MANY[1]}," in text
+    swapped = replace(val, labels=np.where(val.labels < 0, -1, 1 - val.labels))
+    warnings = find_warnings(summarize_both(swapped, other, None)[0])
+    assert any("1 and 0 may be swapped" in warning for warning in warnings)
+    assert not any("class_names" in warning for warning in warnings)
+
+
+def test_the_end_table_counts_known_images() -> None:
+    val, other = draw_odd_findings()
+    summary = summarize_both(val, other, None)[1]
+    header, rows = tabulate_summaries([summary])
+    assert all(len(row) == len(header) for row in rows)
+    first = {row[1]: row for row in rows if row[0] and row[1]}
+    assert first[MANY[0]][2] == str(len(known_of(other, 0)[0]))
+    assert first[MANY[2]][2:6] == ["0", "–", "–", "– (–)"]
+    assert "macro mean (13 of 14)" in first
+    always = with_column(val, 0, 1)  # defines the AP, but not the AUROC
+    _, of_val = tabulate_summaries([summarize_both(always, other, None)[0]])
+    assert "macro mean (AUROC 12, AP 13 of 14)" in [row[1] for row in of_val]
+    micro = next(row for row in rows if row[1].startswith("micro"))
+    assert micro[2] == str((other.labels >= 0).sum())

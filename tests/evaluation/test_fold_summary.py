@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +11,20 @@ from sklearn import metrics as oracle
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.evaluation.fold_summary import (
-    describe_values,
+    describe_spread,
     summarize_spread,
     tabulate_spread,
 )
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
+from medimg_baseline_cls.records.estimates import Spread
+from medimg_baseline_cls.records.summaries import Average, SplitSummary
 from medimg_baseline_cls.schema import Predictions, Threshold
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
 
-def make_summary(seed: int, *, size: int = 40, threshold: float = 0.5) -> dict[str, Any]:
+def make_summary(seed: int, *, size: int = 40, threshold: float = 0.5) -> SplitSummary:
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, size)
     scores = np.clip(random.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
@@ -43,20 +44,23 @@ def make_summary(seed: int, *, size: int = 40, threshold: float = 0.5) -> dict[s
 
 def test_spread_is_that_of_numpy() -> None:
     summaries = [make_summary(seed) for seed in range(5)]
-    block = summarize_spread(summaries)["classes"]["PNEUMONIA"]
-    for figure in ("auroc", "average_precision", "brier_score", "log_loss"):
-        values = [s["classes"]["PNEUMONIA"]["metrics"][figure]["value"] for s in summaries]
-        found = block["metrics"][figure]
-        assert found["mean"] == pytest.approx(np.mean(values), rel=1e-12)
-        assert found["sd"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
-        assert (found["min"], found["max"], found["num_defined"]) == (min(values), max(values), 5)
+    block = summarize_spread(summaries).classes["PNEUMONIA"]
+    for metric in ("auroc", "average_precision", "brier_score", "log_loss"):
+        measured = [s.classes["PNEUMONIA"].metrics[metric].value for s in summaries]
+        values = [value for value in measured if value is not None]
+        found = block.metrics[metric]
+        assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
+        assert found.sd == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+        ends = (found.minimum, found.maximum, found.num_defined)
+        assert ends == (min(values), max(values), 5)
 
 
 def test_pooled_decisions_are_made_at_each_runs_own_threshold() -> None:
     summaries = [make_summary(n, threshold=t, size=20 + n) for n, t in enumerate((0.3, 0.5, 0.7))]
-    points = [s["classes"]["PNEUMONIA"]["operating_points"]["max_f1"] for s in summaries]
-    spread = summarize_spread(summaries)["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
-    pooled = spread["pooled"]
+    written = [summary.to_json()["classes"]["PNEUMONIA"] for summary in summaries]
+    points = [block["operating_points"]["max_f1"] for block in written]
+    spread = summarize_spread(summaries).to_json()["classes"]["PNEUMONIA"]
+    pooled = spread["operating_points"]["max_f1"]["pooled"]
     assert {name: pooled[name] for name in ("tp", "fp", "fn", "tn")} == {
         name: points[0][name] + points[1][name] + points[2][name]
         for name in ("tp", "fp", "fn", "tn")
@@ -64,33 +68,33 @@ def test_pooled_decisions_are_made_at_each_runs_own_threshold() -> None:
     assert pooled["sensitivity"]["value"] == pooled["tp"] / (pooled["tp"] + pooled["fn"])
     assert pooled["specificity"]["value"] == pooled["tn"] / (pooled["tn"] + pooled["fp"])
     assert sum(pooled[name] for name in ("tp", "fp", "fn", "tn")) == 63
-    assert "pooled" not in summarize_spread(summaries)["classes"]["PNEUMONIA"]["metrics"]
+    assert "pooled" not in spread["metrics"]
 
 
-def test_undefined_figures_are_left_out_counted_and_never_nan() -> None:
-    assert describe_values([0.25, None, 0.75]) == {
+def test_undefined_metrics_are_left_out_counted_and_never_nan() -> None:
+    assert describe_spread([0.25, None, 0.75]).to_json() == {
         "mean": 0.5,
         "sd": pytest.approx(math.sqrt(0.125)),
         "min": 0.25,
         "max": 0.75,
         "num_defined": 2,
     }
-    assert describe_values([0.5])["sd"] is None
-    nothing = describe_values([None, None])
-    assert nothing["mean"] is nothing["sd"] is nothing["min"] is nothing["max"] is None
-    assert nothing["reason"] == "undefined in every run"
-    summary = make_summary(1)
-    point = summary["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
+    assert describe_spread([0.5]).sd is None
+    nothing = describe_spread([None, None])
+    assert nothing == Spread(mean=None, sd=None, minimum=None, maximum=None, num_defined=0)
+    assert nothing.to_json()["reason"] == "undefined in every run"
+    content = make_summary(1).to_json()
+    point = content["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
     point |= {"tp": 0, "fp": 0, "ppv": {"value": None, "reason": "no image was called positive"}}
-    spread = summarize_spread([summary])
+    spread = summarize_spread([SplitSummary.from_json(content)]).to_json()
     json.dumps(spread, allow_nan=False)
     pooled = spread["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]["pooled"]
     assert pooled["ppv"] == {"value": None, "reason": "no image was called positive"}
 
 
-def test_table_has_a_row_per_figure() -> None:
+def test_table_has_a_row_per_metric() -> None:
     header, rows = tabulate_spread(summarize_spread([make_summary(seed) for seed in range(3)]))
-    assert header == ["class", "figure", "mean", "SD", "min", "max", "pooled"]
+    assert header == ["class", "metric", "mean", "SD", "min", "max", "pooled"]
     assert [row[1] for row in rows] == [
         "AUROC",
         "AP",
@@ -102,7 +106,7 @@ def test_table_has_a_row_per_figure() -> None:
 
 
 def test_runs_of_other_classes_are_refused() -> None:
-    other = make_summary(1) | {"class_names": ["NORMAL", "TB"]}
+    other = replace(make_summary(1), class_names=("NORMAL", "TB"))
     with pytest.raises(RunError, match="different classes"):
         summarize_spread([make_summary(0), other])
 
@@ -110,7 +114,7 @@ def test_runs_of_other_classes_are_refused() -> None:
 def test_a_finding_without_a_positive_val_image_in_one_run_is_spread_over_the_others(
     findings: Callable[..., Predictions],
 ) -> None:
-    summaries: list[dict[str, Any]] = []
+    summaries: list[SplitSummary] = []
     for seed in range(3):
         val, other = findings("val", seed=seed), findings("test", seed=seed)
         if seed == 0:
@@ -120,21 +124,25 @@ def test_a_finding_without_a_positive_val_image_in_one_run_is_spread_over_the_ot
         thresholds = choose_thresholds(val, classes=val.class_names, target_sensitivity=0.9)
         summaries.append(summarize_predictions(other, thresholds, positive_class=None))
     spread = summarize_spread(summaries)
-    json.dumps(spread, allow_nan=False)
-    held = [s["classes"]["Mass"]["operating_points"].get("max_f1") for s in summaries]
-    assert held[0] is None
-    found = spread["classes"]["Mass"]["operating_points"]["max_f1"]
-    values = [point["sensitivity"]["value"] for point in held[1:]]
-    assert found["sensitivity"]["mean"] == pytest.approx(np.mean(values))
-    assert found["sensitivity"]["num_defined"] == 2
-    assert found["pooled"]["tp"] == sum(point["tp"] for point in held[1:])
+    json.dumps(spread.to_json(), allow_nan=False)
+    first, *held = [s.classes["Mass"].operating_points.get("max_f1") for s in summaries]
+    assert first is None
+    points = [point for point in held if point is not None]
+    assert len(points) == 2
+    found = spread.classes["Mass"].operating_points["max_f1"]
+    values = [point.metrics["sensitivity"].value for point in points]
+    assert None not in values
+    assert found.metrics["sensitivity"].mean == pytest.approx(sum(v or 0 for v in values) / 2)
+    assert found.metrics["sensitivity"].num_defined == 2
+    assert found.pooled is not None
+    assert found.pooled.tp == sum(point.tp or 0 for point in points)
 
 
-def test_micro_figures_are_spread_and_their_decisions_pooled(
+def test_micro_averages_are_spread_and_their_decisions_pooled(
     findings: Callable[..., Predictions],
 ) -> None:
     parts = [findings("test", seed=seed) for seed in range(4)]
-    summaries: list[dict[str, Any]] = []
+    summaries: list[SplitSummary] = []
     for part in parts:
         points = {
             n: (Threshold(rule="default", value=0.5, description="", class_name=n),)
@@ -142,10 +150,15 @@ def test_micro_figures_are_spread_and_their_decisions_pooled(
         }
         summaries.append(summarize_predictions(part, points, positive_class=None))
     spread = summarize_spread(summaries)
-    values = [summary["micro"]["metrics"]["auroc"]["value"] for summary in summaries]
-    assert spread["micro"]["metrics"]["auroc"]["mean"] == pytest.approx(np.mean(values))
+    known = [
+        (part.labels[part.labels >= 0], part.probabilities[part.labels >= 0]) for part in parts
+    ]
+    values = [oracle.roc_auc_score(truth, scores) for truth, scores in known]
+    micro = spread.averages[Average.MICRO]
+    assert micro.metrics["auroc"].mean == pytest.approx(np.mean(values))
     calls = sum(int(((p.probabilities >= 0.5) & (p.labels == 1)).sum()) for p in parts)
-    assert spread["micro"]["operating_points"]["default"]["pooled"]["tp"] == calls
+    pooled = micro.operating_points["default"].pooled
+    assert pooled is not None and pooled.tp == calls
     assert "micro (all pairs)" in {row[0] for row in tabulate_spread(spread)[1]}
 
 
@@ -156,12 +169,12 @@ def test_agreement_of_grades_is_spread(draw: Callable[..., Predictions]) -> None
         for part in parts
     ]
     spread = summarize_spread(summaries)
-    assert spread["task"] == "ordinal"
+    assert spread.to_json()["task"] == "ordinal"
     calls = [part.probabilities.argmax(axis=1) for part in parts]
     pairs = list(zip(parts, calls, strict=True))
     kappas = [oracle.cohen_kappa_score(p.labels, c, weights="quadratic") for p, c in pairs]
     errors = [oracle.mean_absolute_error(p.labels, c) for p, c in pairs]
-    found = spread["overall"]
+    found = spread.to_json()["overall"]
     assert found["quadratic_weighted_kappa"]["mean"] == pytest.approx(np.mean(kappas))
     assert found["quadratic_weighted_kappa"]["sd"] == pytest.approx(np.std(kappas, ddof=1))
     assert found["mean_grade_error"]["mean"] == pytest.approx(np.mean(errors))

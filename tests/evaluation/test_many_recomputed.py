@@ -1,4 +1,4 @@
-"""Figures of several classes and of findings, with intervals, recomputed by scikit-learn alone.
+"""Metrics of several classes and of findings, with intervals, recomputed by scikit-learn alone.
 
 The package writes predictions and summaries; here the CSV is read by pandas, every value is
 computed again, and every interval is drawn again by a plain loop with other random numbers.
@@ -20,17 +20,18 @@ from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
 from medimg_baseline_cls.evaluation.resampling import Resampling, add_intervals
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions, Task
 
 TERNARY = ("bacteria", "normal", "virus")
 FINDINGS = ("Effusion", "Mass", "Nodule")
 TARGET, TIMES = 0.9, 250
-Summary = dict[str, Any]
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 
-def evaluate(parts: tuple[Predictions, Predictions]) -> dict[str, Summary]:
+def evaluate(parts: tuple[Predictions, Predictions]) -> dict[str, SplitSummary]:
     val, _ = parts
     classes = evaluated_classes(val.class_names, None)
     thresholds = choose_thresholds(val, classes=classes, target_sensitivity=TARGET)
@@ -85,14 +86,16 @@ def interval_of(
     return float(low), float(high)
 
 
-def assert_near(found: Summary, expected: tuple[float, float]) -> None:
+def assert_near(found: Estimate, expected: tuple[float, float]) -> None:
     """Compare two percentile intervals of independent draws: within a quarter of their width."""
-    assert found["method"] == "bootstrap"
+    assert found.interval is not None and found.interval.method == "bootstrap"
     slack = 0.25 * (expected[1] - expected[0]) + 1e-6
-    assert found["interval"] == pytest.approx(expected, abs=slack)
+    assert found.bounds == pytest.approx(expected, abs=slack)
 
 
-def prepare_classes(folder: Path, task: Task) -> tuple[dict[str, Summary], Labels, Scores, Any]:
+def prepare_classes(
+    folder: Path, task: Task
+) -> tuple[dict[str, SplitSummary], Labels, Scores, Any]:
     parts = tuple(
         write_and_read(folder, replace(draw_predictions(s, class_names=TERNARY), task=task))
         for s in ("val", "test")
@@ -101,9 +104,9 @@ def prepare_classes(folder: Path, task: Task) -> tuple[dict[str, Summary], Label
     return evaluate((val, test)), *read_classes(folder, "test", TERNARY)
 
 
-def test_macro_figures_of_three_classes(tmp_path: Path) -> None:
+def test_macro_means_of_three_classes(tmp_path: Path) -> None:
     summaries, labels, scores, groups = prepare_classes(tmp_path, "multiclass")
-    macro = summaries["test"]["macro"]["metrics"]
+    macro = summaries["test"].macro.metrics
 
     def auroc(rows: NDArray[np.int64]) -> float:
         return float(oracle.roc_auc_score(labels[rows], scores[rows], multi_class="ovr"))
@@ -114,13 +117,13 @@ def test_macro_figures_of_three_classes(tmp_path: Path) -> None:
 
     everyone = np.arange(len(labels))
     for name, figure in (("auroc", auroc), ("average_precision", precision)):
-        assert macro[name]["value"] == pytest.approx(figure(everyone), abs=1e-9)
+        assert macro[name].value == pytest.approx(figure(everyone), abs=1e-9)
         assert_near(macro[name], interval_of(figure, groups, labels))
 
 
 def test_accuracy_and_log_loss_of_the_most_probable_class(tmp_path: Path) -> None:
     summaries, labels, scores, groups = prepare_classes(tmp_path, "multiclass")
-    overall = summaries["test"]["overall"]
+    overall = summaries["test"].overall
 
     def accuracy(rows: NDArray[np.int64]) -> float:
         return float(oracle.accuracy_score(labels[rows], scores[rows].argmax(axis=1)))
@@ -130,13 +133,13 @@ def test_accuracy_and_log_loss_of_the_most_probable_class(tmp_path: Path) -> Non
 
     everyone = np.arange(len(labels))
     for name, figure in (("accuracy", accuracy), ("log_loss", loss)):
-        assert overall[name]["value"] == pytest.approx(figure(everyone), abs=1e-9)
+        assert overall[name].value == pytest.approx(figure(everyone), abs=1e-9)
         assert_near(overall[name], interval_of(figure, groups, labels))
 
 
 def test_kappa_and_mean_error_of_grades(tmp_path: Path) -> None:
     summaries, labels, scores, groups = prepare_classes(tmp_path, "ordinal")
-    overall = summaries["test"]["overall"]
+    overall = summaries["test"].overall
 
     def kappa(rows: NDArray[np.int64]) -> float:
         calls = scores[rows].argmax(axis=1)
@@ -147,11 +150,11 @@ def test_kappa_and_mean_error_of_grades(tmp_path: Path) -> None:
 
     everyone = np.arange(len(labels))
     for name, figure in (("quadratic_weighted_kappa", kappa), ("mean_grade_error", error)):
-        assert overall[name]["value"] == pytest.approx(figure(everyone), abs=1e-9)
+        assert overall[name].value == pytest.approx(figure(everyone), abs=1e-9)
         assert_near(overall[name], interval_of(figure, groups, labels))
 
 
-def prepare_findings(folder: Path) -> tuple[dict[str, Summary], Labels, Scores, Any]:
+def prepare_findings(folder: Path) -> tuple[dict[str, SplitSummary], Labels, Scores, Any]:
     val, test = (write_and_read(folder, draw_findings(s)) for s in ("val", "test"))
     return evaluate((val, test)), *read_findings(folder, "test")
 
@@ -166,10 +169,10 @@ def test_each_finding_on_the_images_where_it_is_known(tmp_path: Path) -> None:
             own = rows[labels[rows, column] >= 0]
             return float(oracle.roc_auc_score(labels[own, column], scores[own, column]))
 
-        block = summaries["test"]["classes"][name]
-        assert block["num_unknown"] == (labels[:, column] < 0).sum()
-        assert block["metrics"]["auroc"]["value"] == pytest.approx(auroc(everyone), abs=1e-9)
-        assert_near(block["metrics"]["auroc"], interval_of(auroc, groups, nothing))
+        block = summaries["test"].classes[name]
+        assert block.num_unknown == (labels[:, column] < 0).sum()
+        assert block.metrics["auroc"].value == pytest.approx(auroc(everyone), abs=1e-9)
+        assert_near(block.metrics["auroc"], interval_of(auroc, groups, nothing))
 
 
 def test_micro_macro_and_exact_matches_of_findings(tmp_path: Path) -> None:
@@ -194,10 +197,11 @@ def test_micro_macro_and_exact_matches_of_findings(tmp_path: Path) -> None:
         return float((right | ~known).all(axis=1)[counted].mean())
 
     everyone = np.arange(len(labels))
+    assert summary.micro is not None
     for found, figure in (
-        (summary["micro"]["metrics"]["auroc"], micro),
-        (summary["macro"]["metrics"]["auroc"], macro),
-        (summary["overall"]["exact_match"], matches),
+        (summary.micro.metrics["auroc"], micro),
+        (summary.macro.metrics["auroc"], macro),
+        (summary.overall["exact_match"], matches),
     ):
-        assert found["value"] == pytest.approx(figure(everyone), abs=1e-9)
+        assert found.value == pytest.approx(figure(everyone), abs=1e-9)
         assert_near(found, interval_of(figure, groups, nothing))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medimg_baseline_cls.errors import ConfigError, RunError
@@ -89,3 +90,17 @@ def test_no_mistake_is_a_header_alone(tmp_path: Path) -> None:
     assert read_mistakes(tmp_path / "mistakes.csv") == ()
     header = "split,rule,class,kind,rank,image_id,probability,margin\n"
     assert (tmp_path / "mistakes.csv").read_text() == header
+
+
+def test_mistakes_are_ranked_among_known_images(findings: MakePredictions) -> None:
+    val, other = findings("val"), findings("test")
+    thresholds = choose_thresholds(val, classes=val.class_names, target_sensitivity=0.9)
+    mistakes = mine_mistakes(other, thresholds, num_hard_examples=1000)
+    for k, name in enumerate(other.class_names):
+        for point in thresholds[name]:
+            call = other.probabilities[:, k] >= point.value
+            for kind, wrong in (("FP", call & (other.labels[:, k] == 0)),
+                                ("FN", ~call & (other.labels[:, k] == 1))):  # fmt: skip
+                ids = {m.image_id for m in mistakes
+                       if (m.class_name, m.rule, m.kind) == (name, point.rule, kind)}  # fmt: skip
+                assert ids == {other.image_ids[i] for i in np.flatnonzero(wrong)}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_curve, recall_score
+from tests.conftest import known_of
 
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.operating_points import (
@@ -180,3 +181,17 @@ def test_the_target_stands_with_the_threshold_that_it_chose(
         checkpoint_sha256="1" * 64,
     )
     assert read_thresholds(path) == chosen
+
+
+def test_thresholds_see_known_images_alone(findings: MakePredictions) -> None:
+    val = findings("val")
+    points = choose_thresholds(val, classes=val.class_names, target_sensitivity=0.9)
+    for k, name in enumerate(val.class_names):
+        truth, scores = known_of(val, k)
+        best = max(f1_score(truth, scores >= cut) for cut in scores)
+        max_f1, target, _ = points[name]
+        assert f1_score(truth, scores >= max_f1.value) == pytest.approx(best)
+        assert recall_score(truth, scores >= target.value) >= 0.9
+        above = scores[scores > target.value]
+        assert all(recall_score(truth, scores >= cut) < 0.9 for cut in above)
+        assert (max_f1.num_positive, max_f1.num_negative) == (truth.sum(), (truth == 0).sum())

@@ -1,5 +1,7 @@
 """What is written reads back bit for bit, by us and by pandas."""
 
+import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from medimg_baseline_cls.evaluation.prediction_files import (
     write_predictions,
 )
 from medimg_baseline_cls.schema import ImageRecord, Predictions, Split
+
+MakePredictions = Callable[..., Predictions]
 
 
 def make_split() -> Split:
@@ -136,3 +140,41 @@ def test_nan_and_empty_files_are_refused(tmp_path: Path, val: Predictions) -> No
         read_predictions(tmp_path / "p.csv", split="val")
     with pytest.raises(RunError, match="missing"):
         read_predictions(tmp_path / "absent.csv", split="val")
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.3])
+def test_findings_read_back_as_they_were(
+    tmp_path: Path, findings: MakePredictions, unknown: float
+) -> None:
+    val = findings("val", unknown=unknown)
+    write_predictions(tmp_path / "p.csv", val)
+    again = read_predictions(tmp_path / "p.csv", split="val", task="multilabel")
+    assert (again.labels == val.labels).all() and again.labels.shape == (80, 3)
+    assert (again.probabilities == val.probabilities).all()
+    assert (again.task, again.class_names) == ("multilabel", val.class_names)
+
+
+def test_findings_are_in_the_file_as_text(tmp_path: Path, findings: MakePredictions) -> None:
+    val = findings("val", num_images=3)
+    labels = np.array([[1, -1, 1], [0, 0, 0], [-1, 0, -1]])
+    write_predictions(tmp_path / "p.csv", replace(val, labels=labels))
+    text = (tmp_path / "p.csv").read_text(encoding="utf-8")
+    for cell in ("Effusion|Nodule|?Mass", "?Effusion|?Nodule"):
+        assert f",{cell}," in text
+    with pytest.raises(RunError, match="none of its classes"):
+        read_predictions(tmp_path / "p.csv", split="val")  # not one class each
+
+
+@pytest.mark.parametrize("label", ["Mass|?Mass", "Nodule|Mass", "Mass|Mass", "Effusion|"])
+def test_findings_that_were_changed_are_refused(
+    tmp_path: Path, findings: MakePredictions, label: str
+) -> None:
+    path = tmp_path / "predictions_val.csv"
+    write_predictions(path, findings("val"))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = next(csv.reader([lines[1]]))
+    cells[2] = label
+    lines[1] = ",".join(f'"{cell}"' for cell in cells)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(RunError, match="names a finding twice or in another order"):
+        read_predictions(path, split="val", task="multilabel")

@@ -1,6 +1,6 @@
 """Intervals of the summaries against the definition: everything done again on repeated images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from tests.conftest import draw_predictions
+from tests.conftest import draw_findings, draw_predictions, with_column
 
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.evaluation.resampling import Resampling, add_intervals, draw_part
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions, Task
 
 TARGET = 0.9
 NUM_RESAMPLES = 40
 TERNARY = ("bacteria", "normal", "virus")
-Summaries = dict[str, dict[str, Any]]
+Summaries = dict[str, SplitSummary]
 
 
 def findings_of(split: str) -> Predictions:
@@ -47,9 +48,7 @@ def positive_of(task: str) -> str | None:
     return "PNEUMONIA" if task == "binary" else None
 
 
-def evaluate(
-    val: Predictions, test: Predictions, *, positive: str | None
-) -> dict[str, dict[str, Any]]:
+def evaluate(val: Predictions, test: Predictions, *, positive: str | None) -> Summaries:
     """Do what an evaluation does without any interval."""
     classes = evaluated_classes(val.class_names, positive)
     thresholds = choose_thresholds(val, classes=classes, target_sensitivity=TARGET)
@@ -73,13 +72,19 @@ def repeat(part: Predictions, times: NDArray[np.uint16]) -> Predictions:
     )
 
 
-def figures_of(content: Mapping[str, Any], where: str = "") -> dict[str, dict[str, Any]]:
-    """Return every figure of a summary by its path."""
+def metrics_of(summary: SplitSummary) -> dict[str, dict[str, Any]]:
+    """Return every metric of what is written of a summary, by its path."""
+    found = walk(summary.to_json())
+    assert len(found) >= 28  # an empty walk would compare nothing
+    return found
+
+
+def walk(content: Mapping[str, Any], where: str = "") -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for key, value in content.items():
         if isinstance(value, dict):
             path = f"{where}/{key}"
-            found |= {path: value} if "value" in value else figures_of(value, path)
+            found |= {path: value} if "value" in value else walk(value, path)
     return found
 
 
@@ -108,8 +113,8 @@ def test_every_interval_is_that_of_evaluations_of_repeated_images(task: str) -> 
         for v, t in zip(weights["val"], weights["test"], strict=True)
     ]
     for split, summary in with_intervals(task).items():
-        again = [figures_of(evaluation[split]) for evaluation in repeated]
-        for path, figure in figures_of(summary).items():
+        again = [metrics_of(evaluation[split]) for evaluation in repeated]
+        for path, figure in metrics_of(summary).items():
             if figure["value"] is None:
                 assert "interval" not in figure
                 continue
@@ -128,7 +133,7 @@ def test_val_has_no_interval_at_a_threshold_that_was_chosen_on_it(task: str) -> 
     summaries = with_intervals(task)
     counts = {True: 0, False: 0}
     for split, summary in summaries.items():
-        for path, figure in figures_of(summary).items():
+        for path, figure in metrics_of(summary).items():
             if figure["value"] is None:
                 continue
             is_own = is_chosen_here(split, path)
@@ -141,13 +146,14 @@ def test_val_has_no_interval_at_a_threshold_that_was_chosen_on_it(task: str) -> 
                 assert "chosen" not in figure.get("interval_reason", ""), path
     assert min(counts.values()) >= 16
     # How far the threshold itself is certain does not depend on that, and is told on both.
-    name = next(iter(summaries["val"]["classes"]))
-    cuts = [s["classes"][name]["operating_points"]["max_f1"] for s in summaries.values()]
-    assert cuts[0]["threshold_interval"] == cuts[1]["threshold_interval"]
+    name = next(iter(summaries["val"].classes))
+    cuts = [s.classes[name].operating_points["max_f1"] for s in summaries.values()]
+    assert cuts[0].threshold_interval == cuts[1].threshold_interval
+    assert all("threshold_interval" in cut.to_json() for cut in cuts)
 
 
 def test_most_figures_have_an_interval_with_the_value_inside() -> None:
-    figures = figures_of(with_intervals("binary", num_resamples=500)["test"])
+    figures = metrics_of(with_intervals("binary", num_resamples=500)["test"])
     assert all(figure["interval"] for figure in figures.values())
     inside = [f["interval"][0] <= f["value"] <= f["interval"][1] for f in figures.values()]
     assert np.mean(inside) > 0.9
@@ -156,21 +162,25 @@ def test_most_figures_have_an_interval_with_the_value_inside() -> None:
 def test_a_test_interval_holds_the_uncertainty_of_the_threshold() -> None:
     few = draw_predictions("val", num_images=30)
     test = draw_predictions("test", num_images=2000)
-    summary = add_intervals(
+    summaries = add_intervals(
         evaluate(few, test, positive="PNEUMONIA"),
         (few, test),
         target_sensitivity=TARGET,
         resampling=Resampling(500, 0),
-    )["test"]["classes"]["PNEUMONIA"]["operating_points"]
-    width = {rule: np.ptp(summary[rule]["specificity"]["interval"]) for rule in summary}
+    )
+    points = summaries["test"].classes["PNEUMONIA"].operating_points
+    width = {
+        rule: np.ptp(point.metrics["specificity"].bounds or ()) for rule, point in points.items()
+    }
     assert width["target_sensitivity"] > 1.5 * width["default"]
-    low, high = summary["target_sensitivity"]["threshold_interval"]
+    low, high = points["target_sensitivity"].threshold_interval or (1.0, 0.0)
     assert low < high
-    assert "threshold_interval" not in summary["default"]
+    assert "threshold_interval" not in points["default"].to_json()
 
 
 def test_proportions_have_the_intervals_of_scipy_beside_them() -> None:
-    point = with_intervals("binary")["test"]["classes"]["PNEUMONIA"]["operating_points"]["default"]
+    summary = with_intervals("binary")["test"]
+    point = summary.classes["PNEUMONIA"].operating_points["default"].to_json()
     counts = {
         "sensitivity": (point["tp"], point["fn"]),
         "specificity": (point["tn"], point["fp"]),
@@ -194,13 +204,14 @@ def test_a_sensitivity_without_a_miss_has_the_exact_interval_of_its_patients() -
         target_sensitivity=TARGET,
         resampling=Resampling(NUM_RESAMPLES, 0),
     )
-    block = summaries["test"]["classes"]["PNEUMONIA"]
+    block = summaries["test"].classes["PNEUMONIA"]
     num_patients = len({g for g, y in zip(test.groups, test.labels, strict=True) if y == 1})
-    figure = block["operating_points"]["default"]["sensitivity"]
-    assert figure["value"] == 1.0 and figure["method"] == "clopper_pearson"
-    assert figure["interval"] == pytest.approx([0.025 ** (1 / num_patients), 1.0])
-    assert block["metrics"]["auroc"]["interval"] is None
-    assert block["metrics"]["auroc"]["interval_reason"] == "the resamples do not vary"
+    found = block.operating_points["default"].metrics["sensitivity"].to_json()
+    assert found["value"] == 1.0 and found["method"] == "clopper_pearson"
+    assert found["interval"] == pytest.approx([0.025 ** (1 / num_patients), 1.0])
+    auroc = block.metrics["auroc"].to_json()
+    assert auroc["interval"] is None
+    assert auroc["interval_reason"] == "the resamples do not vary"
 
 
 def test_the_given_summaries_stay_as_they_were() -> None:
@@ -216,10 +227,29 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 
 def test_pairs_in_blocks_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = with_intervals("multilabel")
-    monkeypatch.setattr("medimg_baseline_cls.evaluation.overall_resampling._PAIR_CELLS", 1000)
-    again: Callable[[Summaries], dict[str, Any]] = lambda s: s["test"]["micro"]["metrics"]  # noqa: E731
-    for name, figure in again(with_intervals("multilabel")).items():
-        assert figure["interval"] == pytest.approx(again(whole)[name]["interval"], abs=1e-12)
+    monkeypatch.setattr("medimg_baseline_cls.statistics.bootstrap._PAIR_CELLS", 1000)
+    one, other = whole["test"].micro, with_intervals("multilabel")["test"].micro
+    assert one is not None and other is not None
+    for name, estimate in other.metrics.items():
+        assert estimate.bounds == pytest.approx(one.metrics[name].bounds, abs=1e-12)
+
+
+def test_a_rule_of_findings_that_test_does_not_know_has_no_interval() -> None:
+    # Only the last finding has a Max-F1 threshold, and TEST does not know it of any image.
+    val, test = (draw_findings(split) for split in ("val", "test"))
+    val = with_column(with_column(val, 0, 0), 1, 0)
+    parts = val, with_column(test, 2, -1)
+    found = add_intervals(
+        evaluate(*parts, positive=None),
+        parts,
+        target_sensitivity=TARGET,
+        resampling=Resampling(NUM_RESAMPLES, 0),
+    )["test"]
+    assert found.micro is not None
+    points = found.micro.operating_points
+    assert points["max_f1"].num_findings == 1 and points["max_f1"].counts() == 0
+    assert all(e.value is None and e.interval is None for e in points["max_f1"].metrics.values())
+    assert all(e.interval is not None for e in points["default"].metrics.values())
 
 
 def test_delongs_interval_stands_beside_the_auroc() -> None:
@@ -231,7 +261,10 @@ def test_delongs_interval_stands_beside_the_auroc() -> None:
             (val, part),
             target_sensitivity=TARGET,
             resampling=Resampling(NUM_RESAMPLES, 0),
-        )["test"]["classes"]["PNEUMONIA"]["metrics"]["auroc"]["delong"]
+        )["test"]
+        .classes["PNEUMONIA"]
+        .metrics["auroc"]
+        .delong
         for part in (alone, test)
     ]
     truth, scores = alone.truth("PNEUMONIA"), alone.scores("PNEUMONIA")

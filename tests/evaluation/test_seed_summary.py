@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.evaluation.aligned_models import ScoredModel
+from medimg_baseline_cls.evaluation.aligned_models import AlignedModel
 from medimg_baseline_cls.evaluation.resampling import Resampling, add_intervals
 from medimg_baseline_cls.evaluation.seed_summary import (
     average_predictions,
@@ -18,6 +18,9 @@ from medimg_baseline_cls.evaluation.seed_summary import (
     tabulate_seeds,
 )
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.records.estimates import Bounds, Spread
+from medimg_baseline_cls.records.spreads import SpreadSummary
+from medimg_baseline_cls.records.summaries import Average
 from medimg_baseline_cls.schema import Predictions, Threshold
 
 BINARY, THREE = ("NORMAL", "PNEUMONIA"), ("A", "B", "C")
@@ -34,18 +37,18 @@ def make_test(
     return Predictions("test", names, ids, ids, groups, labels, probabilities)
 
 
-def make_model(test: Predictions, name: str = "seed") -> ScoredModel:
+def make_model(test: Predictions, name: str = "seed") -> AlignedModel:
     positive = "PNEUMONIA" if test.class_names == BINARY else None
     classes = evaluated_classes(test.class_names, positive)
     cuts = {
         c: (Threshold(rule="default", value=0.5, description="", class_name=c),) for c in classes
     }
-    return ScoredModel(name, test, cuts, positive)
+    return AlignedModel(name, test, cuts, positive)
 
 
 def draw_models(
     num_seeds: int, *, spread: float, names: tuple[str, ...] = BINARY, seed: int = 0
-) -> list[ScoredModel]:
+) -> list[AlignedModel]:
     """Draw networks that share their view of an image, and differ from one another by spread."""
     random = np.random.default_rng(seed)
     shared = random.normal(size=(80, len(names)))
@@ -55,32 +58,43 @@ def draw_models(
     ]
 
 
-def summarize(models: list[ScoredModel], num_resamples: int = 400) -> dict[str, Any]:
+def summarize(models: list[AlignedModel], num_resamples: int = 400) -> SpreadSummary:
     summaries = [
         summarize_predictions(m.test, m.thresholds, positive_class=m.positive_class) for m in models
     ]
     return summarize_seeds(summaries, models, resampling=Resampling(num_resamples, 1))
 
 
-def width(figure: dict[str, Any]) -> float:
-    return figure["interval"][1] - figure["interval"][0]
+def auroc_of(models: list[AlignedModel], num_resamples: int = 400) -> Spread:
+    return summarize(models, num_resamples).classes["PNEUMONIA"].metrics["auroc"]
+
+
+def bounds_of(spread: Spread) -> Bounds:
+    assert spread.interval is not None and spread.interval.bounds is not None
+    return spread.interval.bounds
+
+
+def width(spread: Spread) -> float:
+    low, high = bounds_of(spread)
+    return high - low
 
 
 def test_mean_sd_and_range_are_those_of_numpy() -> None:
     models = draw_models(4, spread=0.8)
     values = [roc_auc_score(m.test.labels == 1, m.test.scores("PNEUMONIA")) for m in models]
-    found = summarize(models)["classes"]["PNEUMONIA"]["metrics"]["auroc"]
-    assert found["mean"] == pytest.approx(np.mean(values))
-    assert found["sd"] == pytest.approx(np.std(values, ddof=1))
-    assert (found["min"], found["max"]) == pytest.approx((min(values), max(values)))
-    assert found["interval"][0] < found["mean"] < found["interval"][1]
-    assert found["method"] == "bootstrap of seeds and patients"
+    found = auroc_of(models)
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.sd == pytest.approx(np.std(values, ddof=1))
+    assert (found.minimum, found.maximum) == pytest.approx((min(values), max(values)))
+    low, high = bounds_of(found)
+    assert low < (found.mean or 0) < high
+    assert found.to_json()["method"] == "bootstrap of seeds and patients"
 
 
 def test_equal_seeds_leave_the_variation_of_patients_alone() -> None:
     """Against a plain loop that draws images by class."""
     (model,) = draw_models(1, spread=0.5)
-    found = summarize([model] * 3, 4000)["classes"]["PNEUMONIA"]["metrics"]["auroc"]
+    found = auroc_of([model] * 3, 4000)
     random = np.random.default_rng(5)
     truth, scores = model.test.labels == 1, model.test.scores("PNEUMONIA")
     values: list[float] = []
@@ -91,19 +105,17 @@ def test_equal_seeds_leave_the_variation_of_patients_alone() -> None:
         ]
         values.append(float(roc_auc_score(truth[rows], scores[rows])))
     low, high = np.quantile(values, [0.025, 0.975])
-    assert found["interval"] == pytest.approx([low, high], abs=0.1 * (high - low))
-    assert found["sd"] == 0
+    assert bounds_of(found) == pytest.approx((low, high), abs=0.1 * (high - low))
+    assert found.sd == 0
 
 
 def test_seeds_that_differ_widen_the_interval_by_their_variance() -> None:
     """The variance of the mean is that of patients plus SD squared over the number of seeds."""
     models = draw_models(3, spread=2.5, seed=4)
-    both = summarize(models, 4000)["classes"]["PNEUMONIA"]["metrics"]["auroc"]
-    alone = [
-        summarize([model] * 3, 4000)["classes"]["PNEUMONIA"]["metrics"]["auroc"] for model in models
-    ]
-    of_patients = np.mean([width(figure) for figure in alone]) / 3.92
-    of_seeds = both["sd"] / np.sqrt(3)
+    both = auroc_of(models, 4000)
+    alone = [auroc_of([model] * 3, 4000) for model in models]
+    of_patients = np.mean([width(spread) for spread in alone]) / 3.92
+    of_seeds = (both.sd or 0) / np.sqrt(3)
     assert of_seeds > 0.3 * of_patients  # else this would show nothing
     # The patients of a mean vary less than those of one network: the sum is an upper bound.
     assert of_seeds < width(both) / 3.92 < 1.1 * np.hypot(of_patients, of_seeds)
@@ -115,23 +127,30 @@ def test_one_seed_fewer_than_there_are_is_drawn() -> None:
         replace(m, test=replace(m.test, groups=tuple(map(str, m.test.labels))))
         for m in draw_models(6, spread=2.5, seed=2)
     ]
-    found = summarize(models, 8000)["classes"]["PNEUMONIA"]["metrics"]["auroc"]
+    found = auroc_of(models, 8000)
     values = [roc_auc_score(m.test.labels == 1, m.test.scores("PNEUMONIA")) for m in models]
     means = np.random.default_rng(8).choice(values, size=(20_000, 5)).mean(axis=1)
     assert means.std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(6), rel=0.02)
     low, high = np.quantile(means, [0.025, 0.975])
-    assert found["interval"] == pytest.approx([low, high], abs=0.02 * (high - low))
+    assert bounds_of(found) == pytest.approx((low, high), abs=0.02 * (high - low))
 
 
 def test_decisions_are_not_added_up_and_averages_have_intervals() -> None:
-    content = summarize(draw_models(3, spread=0.5, names=THREE))
+    content = summarize(draw_models(3, spread=0.5, names=THREE)).to_json()
     for block in (*content["classes"].values(), content["macro"]):
         assert all("pooled" not in point for point in block["operating_points"].values())
         assert block["metrics"]["auroc"]["interval"] is not None
     assert content["num_runs"] == 3
 
 
-def as_findings(model: ScoredModel) -> ScoredModel:
+def test_the_mean_of_two_classes_has_no_interval_of_the_positive_one() -> None:
+    content = summarize(draw_models(3, spread=0.5)).to_json()
+    assert content["positive_class"] == "PNEUMONIA"
+    assert all("interval" in found for found in content["classes"]["PNEUMONIA"]["metrics"].values())
+    assert not any("interval" in found for found in content["macro"]["metrics"].values())
+
+
+def as_findings(model: AlignedModel) -> AlignedModel:
     """Return a model of findings: some positive, some unknown, a threshold of each its own."""
     random = np.random.default_rng(9)
     labels = random.integers(-1, 2, size=model.test.probabilities.shape)
@@ -143,18 +162,18 @@ def as_findings(model: ScoredModel) -> ScoredModel:
     return replace(model, test=test, thresholds=cuts)
 
 
-def as_grades(model: ScoredModel) -> ScoredModel:
+def as_grades(model: AlignedModel) -> AlignedModel:
     return replace(model, test=replace(model.test, task="ordinal"))
 
 
-def figures_with_intervals(block: Any) -> dict[str, Any]:
+def list_intervals(block: Any) -> dict[str, Any]:
     """Return the intervals of a block by their path, of metrics and of operating points."""
     found: dict[str, Any] = {}
     for name, entry in block.items() if isinstance(block, dict) else ():
         if isinstance(entry, dict) and "interval" in entry:
             found[name] = entry["interval"]
         else:
-            found |= {f"{name}/{k}": v for k, v in figures_with_intervals(entry).items()}
+            found |= {f"{name}/{k}": v for k, v in list_intervals(entry).items()}
     return found
 
 
@@ -162,7 +181,7 @@ def figures_with_intervals(block: Any) -> dict[str, Any]:
     ("change", "part", "least"), [(as_findings, "micro", 12), (as_grades, "overall", 4)]
 )
 def test_equal_seeds_have_the_pooled_intervals_of_one_evaluation(
-    change: Callable[[ScoredModel], ScoredModel], part: str, least: int
+    change: Callable[[AlignedModel], AlignedModel], part: str, least: int
 ) -> None:
     model = change(draw_models(1, spread=0.5, names=THREE)[0])
     val = replace(model.test, split="val")
@@ -173,8 +192,8 @@ def test_equal_seeds_have_the_pooled_intervals_of_one_evaluation(
     one = add_intervals(
         summaries, (val, model.test), target_sensitivity=0.9, resampling=Resampling(200, 1)
     )["test"]
-    expected = figures_with_intervals(one[part])
-    found = figures_with_intervals(summarize([model] * 3, 200)[part])
+    expected = list_intervals(one.to_json()[part])
+    found = list_intervals(summarize([model] * 3, 200).to_json()[part])
     assert set(found) == set(expected) and len(found) >= least
     for name, interval in expected.items():
         assert found[name] == pytest.approx(interval, abs=1e-12), name
@@ -182,11 +201,16 @@ def test_equal_seeds_have_the_pooled_intervals_of_one_evaluation(
 
 def test_pooled_intervals_hold_seeds_that_differ() -> None:
     models = [as_findings(m) for m in draw_models(4, spread=3.0, names=THREE)]
-    both = summarize(models)["micro"]["metrics"]["auroc"]
-    alone = [summarize([m] * 4)["micro"]["metrics"]["auroc"] for m in models]
-    assert both["sd"] > 0 and both["method"] == "bootstrap of seeds and patients"
-    assert both["interval"] not in [figure["interval"] for figure in alone]
-    assert both["interval"][0] < both["mean"] < both["interval"][1]
+    both, *alone = (
+        summarize(group).averages[Average.MICRO].metrics["auroc"]
+        for group in (models, *([model] * 4 for model in models))
+    )
+    assert len(alone) == 4
+    assert (both.sd or 0) > 0
+    assert both.to_json()["method"] == "bootstrap of seeds and patients"
+    assert bounds_of(both) not in [bounds_of(spread) for spread in alone]
+    low, high = bounds_of(both)
+    assert low < (both.mean or 0) < high
 
 
 def test_the_ensemble_is_the_mean_of_the_probabilities() -> None:
@@ -213,7 +237,7 @@ def test_the_table_has_seeds_and_ensemble_side_by_side() -> None:
         "specificity at Default (0.5)",
     ]
     assert all(len(row) == len(header) for row in rows)
-    auroc = summary["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"]
+    auroc = summary.classes["PNEUMONIA"].metrics["auroc"].value
     assert rows[0][header.index("ensemble")] == f"{auroc:.3f}"
 
 

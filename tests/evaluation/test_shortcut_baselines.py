@@ -1,6 +1,6 @@
-"""The figures of controls are scikit-learn's, and a model that does not beat them is told."""
+"""The metrics of controls are scikit-learn's, and a model that does not beat them is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,17 +14,20 @@ from medimg_baseline_cls.evaluation.shortcut_baselines import (
     warn_of_controls,
 )
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.evaluations import ShortcutBaseline
 from medimg_baseline_cls.schema import Predictions
 
 MakePredictions = Callable[..., Predictions]
 
 
-def figures(auroc: float | None) -> dict[str, dict[str, float | None]]:
-    return {"auroc": {"value": auroc}, "average_precision": {"value": 0.5}}
+def metrics_of(auroc: float | None) -> dict[str, Estimate]:
+    return {"auroc": Estimate(value=auroc), "average_precision": Estimate(value=0.5)}
 
 
-def control(auroc: float | None, name: str = "border") -> Mapping[str, object]:
-    return {"name": name, "description": f"the {name} alone", "test": figures(auroc)}
+def control(auroc: float | None, name: str = "border") -> ShortcutBaseline:
+    metrics = {"test": metrics_of(auroc)}
+    return ShortcutBaseline(name=name, description=f"the {name} alone", metrics=metrics)
 
 
 def ternary(split: str, *, seed: int) -> Predictions:
@@ -35,27 +38,26 @@ def ternary(split: str, *, seed: int) -> Predictions:
     return Predictions(split, ("A", "B", "C"), names, names, names, labels, probabilities)
 
 
-def test_figures_of_two_classes_are_those_of_the_positive_one(binary: MakePredictions) -> None:
+def test_metrics_of_two_classes_are_those_of_the_positive_one(binary: MakePredictions) -> None:
     rng = np.random.default_rng(0)
     truth, scores = rng.random(60) < 0.4, rng.random(60)
     parts = [binary(split, truth.tolist(), scores.tolist()) for split in ("val", "test")]
     found = summarize_control(
         "border", description="the frame", predictions=parts, positive_class="PNEUMONIA"
     )
-    assert (found["name"], found["description"]) == ("border", "the frame")
+    assert (found.name, found.description) == ("border", "the frame")
     for split in ("val", "test"):
-        assert found[split]["auroc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
+        metrics = found.metrics[split]
+        assert metrics["auroc"].value == pytest.approx(roc_auc_score(truth, scores))
         precision = average_precision_score(truth, scores)
-        assert found[split]["average_precision"]["value"] == pytest.approx(precision)
+        assert metrics["average_precision"].value == pytest.approx(precision)
 
 
-def test_figures_of_three_classes_are_the_mean_against_the_rest() -> None:
+def test_metrics_of_three_classes_are_the_mean_against_the_rest() -> None:
     part = ternary("test", seed=1)
-    found = summarize_control("trivial", description="", predictions=[part], positive_class=None)[
-        "test"
-    ]
+    found = summarize_control("trivial", description="", predictions=[part], positive_class=None)
     expected = roc_auc_score(part.labels, part.probabilities, multi_class="ovr", average="macro")
-    assert found["auroc"]["value"] == pytest.approx(expected)
+    assert found.metrics["test"]["auroc"].value == pytest.approx(expected)
 
 
 def test_unknown_findings_are_left_out() -> None:
@@ -64,7 +66,7 @@ def test_unknown_findings_are_left_out() -> None:
     names = tuple("abcde")
     part = Predictions("test", ("Mass",), names, names, names, labels, scores, "multilabel")
     found = summarize_control("border", description="", predictions=[part], positive_class=None)
-    assert found["test"]["auroc"]["value"] == 1.0
+    assert found.metrics["test"]["auroc"].value == 1.0
 
 
 def test_the_mean_is_over_the_findings_of_the_models_mean(findings: MakePredictions) -> None:
@@ -74,19 +76,17 @@ def test_the_mean_is_over_the_findings_of_the_models_mean(findings: MakePredicti
     labels[:, 2] = -1  # nothing at all
     part = replace(part, labels=labels)
     found = summarize_control("border", description="", predictions=[part], positive_class=None)
-    model = summarize_predictions(part, {}, positive_class=None)["macro"]["metrics"]
-    for figure, metric in (
-        ("auroc", roc_auc_score),
-        ("average_precision", average_precision_score),
-    ):
-        expected = metric(labels[:, 0], part.probabilities[:, 0])
-        assert found["test"][figure]["value"] == pytest.approx(expected)
-        assert found["test"][figure]["value"] == model[figure]["value"]
+    model = summarize_predictions(part, {}, positive_class=None).macro.metrics
+    for metric, score in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
+        expected = score(labels[:, 0], part.probabilities[:, 0])
+        assert found.metrics["test"][metric].value == pytest.approx(expected)
+        assert found.metrics["test"][metric].value == model[metric].value
     unknown = replace(part, labels=np.full_like(labels, -1))
     nothing = summarize_control(
         "border", description="", predictions=[unknown], positive_class=None
     )
-    assert nothing["test"]["auroc"] == {"value": None, "reason": "undefined for every finding"}
+    expected = {"value": None, "reason": "undefined for every finding"}
+    assert nothing.metrics["test"]["auroc"].to_json() == expected
 
 
 def test_a_finding_that_train_did_not_define_makes_the_mean_undefined(
@@ -95,14 +95,14 @@ def test_a_finding_that_train_did_not_define_makes_the_mean_undefined(
     part = findings("test")
     part.probabilities[:, 1] = np.nan
     found = summarize_control("border", description="", predictions=[part], positive_class=None)
-    assert found["test"]["auroc"]["value"] is None
+    assert found.metrics["test"]["auroc"].value is None
 
 
-def test_undefined_figure_is_null_with_its_reason(binary: MakePredictions) -> None:
+def test_undefined_metric_is_null_with_its_reason(binary: MakePredictions) -> None:
     part = binary("test", [True, True], [0.4, 0.5])
     found = summarize_control(
         "border", description="", predictions=[part], positive_class="PNEUMONIA"
-    )["test"]
+    ).to_json()["test"]
     assert found["auroc"] == {"value": None, "reason": "all images are of one class"}
     assert found["average_precision"]["value"] == 1.0
 
@@ -111,7 +111,7 @@ def test_class_that_train_did_not_define_makes_the_mean_undefined() -> None:
     part = ternary("test", seed=2)
     part.probabilities[:, 1] = np.nan
     found = summarize_control("border", description="", predictions=[part], positive_class=None)
-    assert found["test"]["auroc"]["value"] is None
+    assert found.metrics["test"]["auroc"].value is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_class_that_train_did_not_define_makes_the_mean_undefined() -> None:
 def test_model_must_clearly_beat_a_control(
     own: float | None, reached: float | None, is_told: bool
 ) -> None:
-    warnings = list(warn_of_controls(figures(own), [control(reached)]))
+    warnings = list(warn_of_controls(metrics_of(own), [control(reached)]))
     assert len(warnings) == is_told
     if is_told:
         assert f"{own:.3f}" in warnings[0]
@@ -138,7 +138,7 @@ def test_model_must_clearly_beat_a_control(
 
 def test_each_control_is_told_by_itself() -> None:
     controls = [control(0.95, "trivial"), control(0.7), control(0.89)]
-    assert len(list(warn_of_controls(figures(0.9), controls))) == 2
+    assert len(list(warn_of_controls(metrics_of(0.9), controls))) == 2
 
 
 def test_line_names_every_control() -> None:

@@ -1,4 +1,4 @@
-"""The written figures against scikit-learn and against the independent checker."""
+"""The written metrics against scikit-learn and against the independent checker."""
 
 import json
 import runpy
@@ -17,10 +17,11 @@ from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds, write_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
 from medimg_baseline_cls.evaluation.split_summary import (
+    describe_headline,
     evaluated_classes,
-    headline,
     summarize_predictions,
 )
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 
@@ -32,7 +33,7 @@ quick = settings(
 )
 
 
-def summarize(predictions: Predictions, val: Predictions, positive: str | None) -> dict[str, Any]:
+def summarize(predictions: Predictions, val: Predictions, positive: str | None) -> SplitSummary:
     classes = evaluated_classes(val.class_names, positive)
     thresholds = choose_thresholds(val, classes=classes, target_sensitivity=0.9)
     return summarize_predictions(predictions, thresholds, positive_class=positive)
@@ -56,7 +57,7 @@ def write_run(folder: Path, val: Predictions, other: Predictions, positive: str 
     )
     for split, predictions in read.items():
         summary = summarize_predictions(predictions, thresholds, positive_class=positive)
-        write_json(folder / f"{split}_summary.json", summary)
+        write_json(folder / f"{split}_summary.json", summary.to_json())
     return json.loads((folder / "thresholds.json").read_text())
 
 
@@ -109,7 +110,7 @@ def test_checker_finds_no_difference_on_odd_splits(
     assert differences == []
 
 
-def test_checker_sees_a_wrong_figure(
+def test_checker_sees_a_wrong_metric(
     tmp_path: Path, checker: dict[str, Any], val: Predictions, held_out: Predictions
 ) -> None:
     thresholds = write_run(tmp_path, val, held_out, "PNEUMONIA")
@@ -122,7 +123,8 @@ def test_checker_sees_a_wrong_figure(
 
 
 def test_two_classes_show_the_positive_one_alone(val: Predictions, held_out: Predictions) -> None:
-    summary = summarize(held_out, val, "PNEUMONIA")
+    record = summarize(held_out, val, "PNEUMONIA")
+    summary = record.to_json()
     assert list(summary["classes"]) == ["PNEUMONIA"]
     block, truth = summary["classes"]["PNEUMONIA"], held_out.truth("PNEUMONIA")
     scores = held_out.scores("PNEUMONIA")
@@ -136,12 +138,14 @@ def test_two_classes_show_the_positive_one_alone(val: Predictions, held_out: Pre
     assert [[default["tn"], default["fp"]], [default["fn"], default["tp"]]] == expected.tolist()
     assert summary["overall"]["accuracy"] == default["accuracy"]
     assert (summary["split"], summary["num_images"], summary["num_groups"]) == ("test", 80, 40)
-    assert headline(summary) == block["metrics"]
+    assert record.headline == record.classes["PNEUMONIA"].metrics
+    assert describe_headline(record) == block["metrics"]
 
 
 def test_many_classes_are_averaged(draw: MakePredictions) -> None:
     val, other = draw("val", class_names=TERNARY), draw("test", class_names=TERNARY, seed=2)
-    summary = summarize(other, val, None)
+    record = summarize(other, val, None)
+    summary = record.to_json()
     assert tuple(summary["classes"]) == TERNARY
     macro = summary["macro"]["metrics"]
     expected = oracle.roc_auc_score(other.labels, other.probabilities, multi_class="ovr")
@@ -162,12 +166,13 @@ def test_many_classes_are_averaged(draw: MakePredictions) -> None:
     )
     assert points["f1_score"]["value"] == pytest.approx(mean)
     assert "threshold" not in points and "tp" not in points
-    assert headline(summary) == macro
+    assert record.headline == record.macro.metrics
+    assert describe_headline(record) == macro
 
 
 def test_one_class_only_is_null_with_a_reason(tmp_path: Path, binary: MakePredictions) -> None:
     val = binary("val", [True, False], [0.8, 0.2])
-    summary = summarize(binary("test", [False, False], [0.1, 0.7]), val, "PNEUMONIA")
+    summary = summarize(binary("test", [False, False], [0.1, 0.7]), val, "PNEUMONIA").to_json()
     metrics = summary["classes"]["PNEUMONIA"]["metrics"]
     assert metrics["auroc"] == {"value": None, "reason": "all images are of one class"}
     assert metrics["average_precision"]["value"] is None
@@ -196,5 +201,5 @@ def test_a_positive_class_of_many_does_not_hide_the_others(draw: MakePredictions
     val = draw("val", class_names=TERNARY)
     assert evaluated_classes(TERNARY, "virus") == TERNARY
     summary = summarize(val, val, "virus")
-    assert summary["positive_class"] is None
+    assert summary.positive_class is None
     assert summary == summarize(val, val, None)

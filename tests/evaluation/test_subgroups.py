@@ -92,7 +92,7 @@ def test_intervals_hold_their_values_and_those_of_all_are_the_summary_s(
     }
     whole = add_intervals(
         summaries, (val, test), target_sensitivity=0.9, resampling=SETTINGS.resampling
-    )["test"]["classes"][POSITIVE]
+    )["test"].to_json()["classes"][POSITIVE]
     found = content["all"]["classes"][POSITIVE]
     assert found["metrics"]["auroc"] == whole["metrics"]["auroc"]
     point = found["operating_points"]["max_f1"]

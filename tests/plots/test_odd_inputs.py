@@ -15,6 +15,9 @@ from medimg_baseline_cls.plots.comparison import draw_comparison
 from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
 from medimg_baseline_cls.plots.style import BLUE, CLASS_COLORS
 from medimg_baseline_cls.plots.subgroups import draw_subgroups
+from medimg_baseline_cls.records.comparisons import ComparedModel, Comparison, ModelDifference
+from medimg_baseline_cls.records.estimates import Estimate, PairedDifference
+from medimg_baseline_cls.records.summaries import MetricKey
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.calibration import describe_calibration
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_decision_curve
@@ -73,34 +76,49 @@ def subgroups_of(name: str, values: dict[str, Figure]) -> Figure:
     }
 
 
-def comparison_of(names: list[str], gaps: list[float | None], *, classes: list[str]) -> Figure:
-    """Return the content of a comparison: the same gaps for each class, p-values beside them."""
-    is_binary = len(classes) == 1
+def estimate_of(value: float | None) -> Estimate:
+    """Return what `value_of` writes as a record."""
+    return Estimate.from_json(value_of(value))
 
-    def gap_of(name: str, value: float | None) -> Figure:
-        content = block_of(name, value)["classes"]
-        if value is not None:
-            content[name]["metrics"]["auroc"] |= {"p_value": 0.0004, "p_holm": 0.0004}
-        return content
 
-    models = [
-        {
-            "name": model,
-            "classes": {k: v for c in classes for k, v in block_of(c, 0.7)["classes"].items()},
-        }
-        for model in names
+def gap_of(value: float | None, *, is_tested: bool) -> PairedDifference:
+    if value is None:
+        return PairedDifference(value=None, reason="undefined for one of the models")
+    interval = estimate_of(value).interval
+    p_value = 0.0004 if is_tested else None
+    return PairedDifference(value=value, interval=interval, p_value=p_value, p_holm=p_value)
+
+
+def comparison_of(names: list[str], gaps: list[float | None], *, classes: list[str]) -> Comparison:
+    """Return a comparison: the same gaps for each class, p-values beside those of AUROC."""
+    keys = [
+        MetricKey(c, None, metric) for c in classes for metric in ("auroc", "average_precision")
     ]
-    return {
-        "split": "test",
-        "num_images": 50,
-        "positive_class": classes[0] if is_binary else None,
-        "reference": names[0],
-        "models": models,
-        "differences": [
-            {"name": model, "classes": {k: v for c in classes for k, v in gap_of(c, gap).items()}}
-            for model, gap in zip(names[1:], gaps, strict=True)
-        ],
-    }
+    keys += [
+        MetricKey(c, "max_f1", metric)
+        for c in classes
+        for metric in ("sensitivity", "specificity", "accuracy")
+    ]
+    estimates = dict.fromkeys(keys, estimate_of(0.7))
+    return Comparison(
+        facts={
+            "split": "test",
+            "num_images": 50,
+            "positive_class": classes[0] if len(classes) == 1 else None,
+        },
+        intervals={},
+        tests={},
+        warnings=(),
+        models=tuple(ComparedModel(name=n, thresholds={}, estimates=estimates) for n in names),
+        differences=tuple(
+            ModelDifference(
+                name=name,
+                is_identical=False,
+                differences={k: gap_of(gap, is_tested=k.metric == "auroc") for k in keys},
+            )
+            for name, gap in zip(names[1:], gaps, strict=True)
+        ),
+    )
 
 
 def judged(part: Predictions, name: str) -> tuple[Figure, DecisionCurve]:

@@ -116,7 +116,7 @@ def test_thresholds_of_resamples_are_those_chosen_on_repeated_images(target: flo
     images = draw_images(seed=5)
     truth, scores, _ = images
     weights = weights_of(images)
-    cuts = choose_in_resamples(truth, scores, weights=weights, target_sensitivity=target)
+    cuts = choose_in_resamples(truth, scores, weights=weights, target=target)
     for b, row in enumerate(weights):
         t, s = np.repeat(truth, row), np.repeat(scores, row)
         val = predictions_of("val", t.astype(np.int64), np.stack([1 - s, s], axis=1))
@@ -149,7 +149,7 @@ def test_a_resample_without_a_positive_image_is_undefined_and_counted() -> None:
     weights = np.array([[0, 2, 1], [1, 1, 1], [1, 2, 0], [1, 0, 2]], dtype=np.uint16)
     values = weighted_scores(truth, scores, weights=weights)
     assert np.isnan(values["auroc"]).tolist() == [True, False, False, False]
-    cuts = choose_in_resamples(truth, scores, weights=weights, target_sensitivity=0.9)
+    cuts = choose_in_resamples(truth, scores, weights=weights, target=0.9)
     assert np.isnan(cuts["max_f1"]).tolist() == [True, False, False, False]
     points = weighted_points(truth, scores, thresholds=cuts["max_f1"], weights=weights)
     assert np.isnan(points["specificity"]).tolist() == [True, False, False, False]

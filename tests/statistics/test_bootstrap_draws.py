@@ -83,10 +83,8 @@ def test_auroc_and_average_precision_depend_on_ranks_alone(power: float) -> None
     for name in ("auroc", "average_precision"):
         assert np.array_equal(plain[name], bent[name])
     assert not np.allclose(plain["brier_score"], bent["brier_score"])
-    for rule, cuts in choose_in_resamples(
-        truth, scores, weights=weights, target_sensitivity=0.9
-    ).items():
-        other = choose_in_resamples(truth, scores**power, weights=weights, target_sensitivity=0.9)
+    for rule, cuts in choose_in_resamples(truth, scores, weights=weights, target=0.9).items():
+        other = choose_in_resamples(truth, scores**power, weights=weights, target=0.9)
         assert other[rule] == pytest.approx(cuts**power)
 
 

@@ -127,13 +127,17 @@ def test_a_closed_interval_at_a_chosen_threshold_falls_short_of_the_drawn_one() 
             part.split: summarize_predictions(part, thresholds, positive_class="PNEUMONIA")
             for part in (val, test)
         }
-        point = add_intervals(
-            summaries, (val, test), target_sensitivity=0.9, resampling=Resampling(300, seed)
-        )["test"]["classes"]["PNEUMONIA"]["operating_points"]["target_sensitivity"]
-        low, high = point["specificity"]["interval"]
-        drawn.append((low, high))
-        low, high = point["specificity"]["wilson"]
-        closed.append((low, high))
+        point = (
+            add_intervals(
+                summaries, (val, test), target_sensitivity=0.9, resampling=Resampling(300, seed)
+            )["test"]
+            .classes["PNEUMONIA"]
+            .operating_points["target_sensitivity"]
+        )
+        found = point.metrics["specificity"]
+        assert found.bounds is not None and found.wilson is not None
+        drawn.append(found.bounds)
+        closed.append(found.wilson)
     assert coverage(drawn, specificity) >= 0.9
     assert coverage(closed, specificity) < 0.75
 

@@ -53,8 +53,10 @@ def test_kappa_of_the_reversed_grading_is_negative() -> None:
 def test_grades_are_classes_with_an_order(draw: MakePredictions) -> None:
     val, other = (draw(split, class_names=GRADES) for split in ("val", "test"))
     thresholds = choose_thresholds(val, classes=GRADES, target_sensitivity=0.9)
-    plain = summarize_predictions(other, thresholds, positive_class=None)
-    graded = summarize_predictions(replace(other, task="ordinal"), thresholds, positive_class=None)
+    plain, graded = (
+        summarize_predictions(replace(other, task=task), thresholds, positive_class=None).to_json()
+        for task in ("multiclass", "ordinal")
+    )
     called = other.probabilities.argmax(axis=1)
     kappa = graded["overall"].pop("quadratic_weighted_kappa")["value"]
     expected = oracle.cohen_kappa_score(other.labels, called, weights="quadratic")
@@ -71,8 +73,8 @@ def test_the_end_table_shows_both(draw: MakePredictions) -> None:
     summary = summarize_predictions(val, thresholds, positive_class=None)
     header, rows = tabulate_summaries([summary])
     assert all(len(row) == len(header) for row in rows)
-    kappa = summary["overall"]["quadratic_weighted_kappa"]["value"]
-    error = summary["overall"]["mean_grade_error"]["value"]
+    kappa = summary.overall["quadratic_weighted_kappa"].value
+    error = summary.overall["mean_grade_error"].value
     last = " ".join(rows[-1])
     shown = [
         Decimal(str(n)).quantize(Decimal("0.001"), rounding=ROUND_HALF_UP) for n in (kappa, error)
@@ -84,7 +86,7 @@ def test_two_grades_keep_their_positive_class(draw: MakePredictions) -> None:
     val = replace(draw("val", class_names=("benign", "malignant")), task="ordinal")
     thresholds = choose_thresholds(val, classes=["malignant"], target_sensitivity=0.9)
     summary = summarize_predictions(val, thresholds, positive_class="malignant")
-    assert list(summary["classes"]) == ["malignant"]
+    assert list(summary.classes) == ["malignant"]
     header, rows = tabulate_summaries([summary])
     assert all(len(row) == len(header) for row in rows)
 
@@ -98,16 +100,16 @@ def test_distances_are_those_of_the_grades(draw: MakePredictions, names: tuple[s
     values = np.array([int(name) for name in names])
     truth, called = values[found.labels], values[found.probabilities.argmax(axis=1)]
     thresholds = choose_thresholds(found, classes=names, target_sensitivity=0.9)
-    overall = summarize_predictions(found, thresholds, positive_class=None)["overall"]
+    overall = summarize_predictions(found, thresholds, positive_class=None).overall
     error = oracle.mean_absolute_error(truth, called)
-    assert overall["mean_grade_error"]["value"] == pytest.approx(error, rel=1e-12)
+    assert overall["mean_grade_error"].value == pytest.approx(error, rel=1e-12)
     # scikit-learn weighs by the place in `labels`: with every whole number in it, by value
     kappa = 1 - np.mean((truth - called) ** 2.0) / np.mean((truth[:, None] - called) ** 2.0)
     if max(values) < 100:
         every = np.arange(values.min(), values.max() + 1)
         by_place = oracle.cohen_kappa_score(truth, called, weights="quadratic", labels=every)
         assert kappa == pytest.approx(by_place, abs=1e-12)
-    assert overall["quadratic_weighted_kappa"]["value"] == pytest.approx(kappa, abs=1e-9)
+    assert overall["quadratic_weighted_kappa"].value == pytest.approx(kappa, abs=1e-9)
 
 
 def test_names_that_do_not_rise_or_fall_as_numbers_are_steps() -> None:

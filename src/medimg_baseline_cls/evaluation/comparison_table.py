@@ -1,134 +1,129 @@
-"""Turns comparison.json into its printed table, comparison.csv and the rows of its figure."""
+"""Turns a comparison into its printed table, comparison.csv and the rows of its picture."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES, name_rule, word_of
-from medimg_baseline_cls.evaluation.aligned_models import MACRO, FigureKey
-from medimg_baseline_cls.utils.quantities import UNDEFINED, say_score
+from medimg_baseline_cls.records.comparisons import Comparison
+from medimg_baseline_cls.records.estimates import Bounds, Estimate, PairedDifference
+from medimg_baseline_cls.records.summaries import Average, MetricKey
+from medimg_baseline_cls.utils.quantities import UNDEFINED, format_p, say_score
 
 _SHOWN_CALLS = (*HEADLINE_DECISIONS, "accuracy")
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
+_MISSING, _NO_GAP = Estimate(value=None), PairedDifference(value=None)
 
 
-class ComparedFigure(NamedTuple):
-    """One figure of all models, the reference first; gaps are of the others."""
+class ComparedMetric(NamedTuple):
+    """One metric of all models, the reference first; gaps are of the others."""
 
-    key: FigureKey
+    key: MetricKey
     label: str
-    entries: tuple[Mapping[str, Any], ...]
-    gaps: tuple[Mapping[str, Any], ...]
+    entries: tuple[Estimate, ...]
+    gaps: tuple[PairedDifference, ...]
+
+    @property
+    def class_name(self) -> str:
+        """Return the class or average it belongs to."""
+        block = self.key.block
+        return block.value if isinstance(block, Average) else block
 
 
-def list_figures(content: Mapping[str, Any]) -> list[ComparedFigure]:
-    """Return every figure of comparison.json, class by class."""
-    first = content["models"][0]
-    found: list[ComparedFigure] = []
-    for name, block in first["classes"].items():
-        keys = [FigureKey(name, None, figure) for figure in block["metrics"]]
-        for rule, point in block["operating_points"].items():
-            keys += [FigureKey(name, rule, figure) for figure in point]
-        for key in keys:
-            entries = tuple(_look_up(model, key) for model in content["models"])
-            gaps = tuple(_look_up(gap, key) for gap in content["differences"])
-            found.append(ComparedFigure(key, name_figure(key), entries, gaps))
-    return found
+def list_metrics(comparison: Comparison) -> list[ComparedMetric]:
+    """Return every metric of a comparison, class by class."""
+    return [
+        ComparedMetric(
+            key,
+            name_metric(key),
+            tuple(model.estimates.get(key, _MISSING) for model in comparison.models),
+            tuple(
+                d.differences.get(key, PairedDifference(value=None)) for d in comparison.differences
+            ),
+        )
+        for key in comparison.models[0].estimates
+    ]
 
 
-def choose_figures(content: Mapping[str, Any], *, rule: str) -> list[ComparedFigure]:
-    """Return the figures that are shown to people; the rest stands in the files.
+def choose_metrics(comparison: Comparison, *, rule: str) -> list[ComparedMetric]:
+    """Return the metrics that are shown to people; all of them are in the files.
 
-    Of two classes AUROC, AP and the calls at one operating point; of more the averages, then
+    Of two classes AUROC, AP and the decisions at one operating point; of more the averages, then
     the AUROC of each class.
     """
-    figures = list_figures(content)
-    if content["positive_class"] is not None:
-        scores = [f for f in figures if f.key.rule is None and f.key.figure in HEADLINE_SCORES]
-        calls = [f for f in figures if f.key.rule == rule and f.key.figure in _SHOWN_CALLS]
+    metrics = list_metrics(comparison)
+    if comparison.positive_class is not None:
+        scores = [m for m in metrics if m.key.rule is None and m.key.metric in HEADLINE_SCORES]
+        calls = [m for m in metrics if m.key.rule == rule and m.key.metric in _SHOWN_CALLS]
         order = (*HEADLINE_SCORES, *_SHOWN_CALLS)
-        return sorted([*scores, *calls], key=lambda figure: order.index(figure.key.figure))
-    macro = [f for f in figures if f.key.class_name == MACRO and f.key.figure in HEADLINE_SCORES]
-    single = [f for f in figures if f.key.class_name != MACRO and f.key.figure == "auroc"]
+        return sorted([*scores, *calls], key=lambda compared: order.index(compared.key.metric))
+    averages = [m for m in metrics if isinstance(m.key.block, Average)]
+    macro = [m for m in averages if m.key.metric in HEADLINE_SCORES]
+    single = [m for m in metrics if m not in averages and m.key.metric == "auroc"]
     return [*reversed(macro), *single]
 
 
-def tabulate_comparison(
-    content: Mapping[str, Any], *, rule: str
-) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the end table: a figure of a model per row."""
-    is_binary = content["positive_class"] is not None
-    header = ["figure", "model", "value", "95 % interval", "difference", "95 % interval"]
+def tabulate_comparison(comparison: Comparison, *, rule: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the end table: a metric of a model per row."""
+    header = ["metric", "model", "value", "95 % interval", "difference", "95 % interval"]
     header += ["test", "p", "p (Holm)"]
     rows: list[list[str]] = []
-    for figure in choose_figures(content, rule=rule):
-        label = figure.label if is_binary else f"{figure.key.class_name}: {figure.label}"
-        for number, model in enumerate(content["models"]):
-            entry = figure.entries[number]
-            cells = [label if number == 0 else "", model["name"], *_value_cells(entry)]
-            gap = figure.gaps[number - 1] if number else {}
-            rows.append([*cells, *_gap_cells(gap, is_reference=number == 0)])
+    for compared in choose_metrics(comparison, rule=rule):
+        label = compared.label
+        if comparison.positive_class is None:
+            label = f"{compared.class_name}: {label}"
+        for number, model in enumerate(comparison.models):
+            entry = compared.entries[number]
+            cells = [label if number == 0 else "", model.name, *_value_cells(entry)]
+            rows.append([*cells, *_gap_cells(compared.gaps[number - 1] if number else None)])
     return header, rows
 
 
-def list_rows(content: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of comparison.csv: every figure of every model."""
+def list_rows(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of comparison.csv: every metric of every model."""
     header = ["class", "operating_point", "figure", "model", "value", "low", "high"]
     header += ["reference", "difference", "difference_low", "difference_high", "method"]
     header += ["test", "p_value", "p_holm"]
     rows: list[list[Any]] = []
-    for figure in list_figures(content):
-        for number, model in enumerate(content["models"]):
-            entry, gap = figure.entries[number], figure.gaps[number - 1] if number else {}
-            row = [figure.key.class_name, figure.key.rule, figure.key.figure, model["name"]]
-            row += [entry.get("value"), *_bounds(entry)]
-            row += [content["reference"] if number else None, gap.get("value"), *_bounds(gap)]
-            row += [gap.get("method"), gap.get("test"), gap.get("p_value"), gap.get("p_holm")]
-            rows.append(row)
+    for compared in list_metrics(comparison):
+        for number, model in enumerate(comparison.models):
+            entry = compared.entries[number]
+            row = [compared.class_name, compared.key.rule, compared.key.metric, model.name]
+            row += [entry.value, *_ends(entry.bounds)]
+            if number == 0:
+                rows.append([*row, *[None] * 8])
+                continue
+            gap = compared.gaps[number - 1]
+            method = None if gap.interval is None else gap.interval.method
+            row += [comparison.models[0].name, gap.value, *_ends(gap.bounds)]
+            rows.append([*row, method, gap.test or None, gap.p_value, gap.p_holm])
     return header, rows
 
 
-def name_figure(key: FigureKey) -> str:
-    """Return the name of a figure in words.
+def name_metric(key: MetricKey) -> str:
+    """Return the name of a metric in words.
 
-    >>> name_figure(FigureKey("PNEUMONIA", "max_f1", "ppv"))
+    >>> name_metric(MetricKey("PNEUMONIA", "max_f1", "ppv"))
     'PPV at Max-F1'
     """
-    name = word_of(key.figure)
+    name = word_of(key.metric)
     return name if key.rule is None else f"{name} at {name_rule(key.rule)}"
 
 
-def format_p(value: float | None) -> str:
-    """Return a p-value as journals print it.
-
-    >>> format_p(0.04213), format_p(0.00002), format_p(1.0), format_p(None)
-    ('0.042', '<0.001', '1.000', '–')
-    """
-    if value is None:
-        return UNDEFINED
-    return "<0.001" if value < 0.001 else say_score(value)
-
-
-def _look_up(part: Mapping[str, Any], key: FigureKey) -> Mapping[str, Any]:
-    block = part["classes"].get(key.class_name, {"metrics": {}, "operating_points": {}})
-    figures = block["metrics"] if key.rule is None else block["operating_points"].get(key.rule, {})
-    return figures.get(key.figure, {"value": None})
-
-
-def _value_cells(entry: Mapping[str, Any]) -> Iterator[str]:
-    value, bounds = entry["value"], entry.get("interval")
-    yield say_score(value)
+def _value_cells(entry: Estimate) -> Iterator[str]:
+    yield say_score(entry.value)
+    bounds = entry.bounds
     yield f"{say_score(bounds[0])} to {say_score(bounds[1])}" if bounds else UNDEFINED
 
 
-def _gap_cells(gap: Mapping[str, Any], *, is_reference: bool) -> list[str]:
-    if is_reference:
+def _gap_cells(gap: PairedDifference | None) -> list[str]:
+    if gap is None:
         return ["reference", "", "", "", ""]
-    value, bounds = gap["value"], gap.get("interval")
+    bounds = gap.bounds
     return [
-        UNDEFINED if value is None else _signed(value),
+        UNDEFINED if gap.value is None else _signed(gap.value),
         f"{_signed(bounds[0])} to {_signed(bounds[1])}" if bounds else UNDEFINED,
-        _TEST_NAMES.get(gap.get("test", ""), ""),
-        *(format_p(gap[key]) if key in gap else "" for key in ("p_value", "p_holm")),
+        _TEST_NAMES.get(gap.test, ""),
+        *("" if p is None else format_p(p) for p in (gap.p_value, gap.p_holm)),
     ]
 
 
@@ -137,5 +132,5 @@ def _signed(value: float) -> str:
     return text.lstrip("+-") if float(text) == 0 else text
 
 
-def _bounds(entry: Mapping[str, Any]) -> Sequence[float | None]:
-    return entry.get("interval") or (None, None)
+def _ends(bounds: Bounds | None) -> Bounds | tuple[None, None]:
+    return bounds or (None, None)

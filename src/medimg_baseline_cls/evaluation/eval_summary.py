@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medimg_baseline_cls.catalogue import name_rule
-from medimg_baseline_cls.evaluation.estimates import Summary
 from medimg_baseline_cls.evaluation.operating_points import Thresholds, describe_thresholds
 from medimg_baseline_cls.evaluation.shortcut_baselines import warn_of_controls
-from medimg_baseline_cls.evaluation.split_summary import headline
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.evaluations import EvaluationSummary, ShortcutBaseline
+from medimg_baseline_cls.records.summaries import ClassMetrics, SplitSummary
 from medimg_baseline_cls.schema import Mistake
 from medimg_baseline_cls.utils.quantities import format_threshold, say_score
 
@@ -20,19 +21,20 @@ LARGE_SHIFT = 0.1
 MIN_TRANSFER_IMAGES = 10
 
 _NUM_SHOWN = 5
+Blocks = Mapping[str, ClassMetrics]
 _POINT_COLUMNS = ("sensitivity", "specificity", "ppv", "npv", "f1_score")
 
 
 def summarize_evaluation(
-    val: Mapping[str, Any],
-    test: Mapping[str, Any],
+    val: SplitSummary,
+    test: SplitSummary,
     *,
     checkpoint: Mapping[str, Any],
     thresholds: Thresholds,
     mistakes: Sequence[Mistake],
-    head_only: Mapping[str, Mapping[str, Any]] | None = None,
-    controls: Sequence[Mapping[str, Any]] = (),
-) -> Summary:
+    head_only: Mapping[str, SplitSummary] | None = None,
+    controls: Sequence[ShortcutBaseline] = (),
+) -> EvaluationSummary:
     """Return the content of eval_summary.json.
 
     Args:
@@ -42,34 +44,31 @@ def summarize_evaluation(
         thresholds: the operating points, from VAL.
         mistakes: the mined mistakes.
         head_only: summaries "val" and "test" of the head-only model, where there is one.
-        controls: figures of the control classifiers, from `summarize_control`.
+        controls: classifiers on shortcuts, from `summarize_control`.
     """
-    content: Summary = {
-        "checkpoint": dict(checkpoint),
-        "class_names": val["class_names"],
-        "positive_class": val["positive_class"],
-        "thresholds": describe_thresholds(thresholds),
-        "headline": {"val": headline(val), "test": headline(test)},
-        "num_mistakes": _count_mistakes(mistakes),
-        "warnings": [*warn_of_controls(headline(test), controls), *find_warnings(val, test)],
-        "controls": list(controls),
-    }
-    if "task" in val:
-        content["task"] = val["task"]
-    if head_only is not None:
-        content["head_only"] = {split: headline(summary) for split, summary in head_only.items()}
-    return content
+    return EvaluationSummary(
+        checkpoint=checkpoint,
+        class_names=val.class_names,
+        positive_class=val.positive_class,
+        task=val.task,
+        thresholds=describe_thresholds(thresholds),
+        headline={"val": val.headline, "test": test.headline},
+        num_mistakes=_count_mistakes(mistakes),
+        warnings=(*warn_of_controls(test.headline, controls), *find_warnings(val, test)),
+        controls=tuple(controls),
+        head_only=None if head_only is None else {s: h.headline for s, h in head_only.items()},
+    )
 
 
-def find_warnings(val: Mapping[str, Any], test: Mapping[str, Any] | None = None) -> list[str]:
+def find_warnings(val: SplitSummary, test: SplitSummary | None = None) -> list[str]:
     """Return one sentence for each kind of thing that a reader could overlook, classes joined.
 
     What a few images show by chance is no warning: an AUROC below 0.5 counts where its
     interval lies below, a worse figure on TEST where VAL holds 10 images to measure it by.
     """
-    is_finding = val.get("task") == "multilabel"
-    order = () if is_finding else val["class_names"]
-    blocks = val["classes"]
+    is_finding = val.task == "multilabel"
+    order = () if is_finding else val.class_names
+    blocks = val.classes
     warnings = [
         *(
             s
@@ -80,12 +79,12 @@ def find_warnings(val: Mapping[str, Any], test: Mapping[str, Any] | None = None)
         *_warn_of_threshold(blocks),
     ]
     if test is not None:
-        warnings += _warn_of_prevalence(blocks, test["classes"])
-        warnings += _warn_of_transfer(blocks, test["classes"])
+        warnings += _warn_of_prevalence(blocks, test.classes)
+        warnings += _warn_of_transfer(blocks, test.classes)
     return warnings
 
 
-def tabulate_summaries(summaries: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def tabulate_summaries(summaries: Iterable[SplitSummary]) -> tuple[list[str], list[list[str]]]:
     """Return the end table of the command line: its header, and rows of text.
 
     A row is one operating point; what belongs to the whole split stands in its first row. Of a
@@ -95,24 +94,23 @@ def tabulate_summaries(summaries: Iterable[Mapping[str, Any]]) -> tuple[list[str
         summaries: of VAL and TEST, in the order in which they shall be shown.
     """
     listed = list(summaries)
-    is_binary = all(summary["positive_class"] is not None for summary in listed)
+    is_binary = all(summary.positive_class is not None for summary in listed)
     head = ["split", "n", "prevalence", "AUROC", "AP (baseline)"]
     tail = ["operating point", "threshold", "sensitivity", "specificity", "PPV", "NPV", "F1"]
     header = head + tail if is_binary else [head[0], "class", *head[1:], *tail]
     rows: list[list[str]] = []
     for summary in listed:
-        for name, block in summary["classes"].items():
-            lead = [summary["split"].upper(), *([] if is_binary else [name])]
-            num_known = block["num_positive"] + block["num_negative"]
+        for name, block in summary.classes.items():
+            lead = [summary.split.upper(), *([] if is_binary else [name])]
+            num_known = (block.num_positive or 0) + (block.num_negative or 0)
             rows += _tabulate_block(block, lead=[*lead, str(num_known)])
         if not is_binary:
             rows.append(_tabulate_macro(summary, width=len(header)))
-        if "micro" in summary:
-            micro = summary["micro"]
-            lead = [summary["split"].upper(), "micro (all pairs)"]
-            num_pairs = str(summary["overall"]["num_known_pairs"])
-            rows += _tabulate_block(micro, lead=[*lead, num_pairs])
-        if "quadratic_weighted_kappa" in summary["overall"]:
+        if summary.micro is not None:
+            lead = [summary.split.upper(), "micro (all pairs)"]
+            num_pairs = str(summary.num_known_pairs)
+            rows += _tabulate_block(summary.micro, lead=[*lead, num_pairs])
+        if "quadratic_weighted_kappa" in summary.overall:
             rows.append(_tabulate_grades(summary, header=header))
     return header, rows
 
@@ -127,15 +125,15 @@ def _count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, dict[str, dict[str
     return counts
 
 
-def _warn_of_order(name: str, block: Summary, *, class_names: Sequence[str]) -> Iterator[str]:
+def _warn_of_order(name: str, block: ClassMetrics, *, class_names: Sequence[str]) -> Iterator[str]:
     """Warn of a score that points the wrong way; findings have no order, so no class_names."""
-    auroc = block["metrics"]["auroc"]
-    interval = auroc.get("interval")
+    auroc = block.metrics["auroc"]
+    interval = auroc.bounds
     if interval is None:
-        is_sure = min(block["num_positive"], block["num_negative"]) >= FEW_IMAGES
+        is_sure = min(block.num_positive or 0, block.num_negative or 0) >= FEW_IMAGES
     else:
         is_sure = interval[1] < 0.5
-    if auroc["value"] is None or auroc["value"] >= 0.5 or not is_sure:
+    if auroc.value is None or auroc.value >= 0.5 or not is_sure:
         return
     cause = f"1 and 0 may be swapped in the labels of {name}; look at some of its images."
     if class_names:
@@ -143,17 +141,17 @@ def _warn_of_order(name: str, block: Summary, *, class_names: Sequence[str]) -> 
             f"the class order may be inverted. It is {', '.join(class_names)}; check class_names "
             f"and positive_class."
         )
-    yield f"The AUROC of {name} on VAL is {say_score(auroc['value'])}, below 0.5: {cause}"
+    yield f"The AUROC of {name} on VAL is {say_score(auroc.value)}, below 0.5: {cause}"
 
 
-def _warn_of_counts(blocks: Mapping[str, Summary], *, is_finding: bool) -> Iterator[str]:
+def _warn_of_counts(blocks: Blocks, *, is_finding: bool) -> Iterator[str]:
     missing: list[str] = []
     few: list[str] = []
     for name, block in blocks.items():
         words = ((f"{name} ", ""), (f"non-{name} ", ""))
         if is_finding:
             words = (("", f" with {name}"), ("", f" known to be without {name}"))
-        counts = (block["num_positive"], block["num_negative"])
+        counts = (block.num_positive or 0, block.num_negative or 0)
         for count, (lead, end) in zip(counts, words, strict=True):
             if count == 0:
                 missing.append(f"no {lead}image{end}")
@@ -165,11 +163,11 @@ def _warn_of_counts(blocks: Mapping[str, Summary], *, is_finding: bool) -> Itera
         yield f"VAL holds {_join(few)}: thresholds chosen on so few are uncertain."
 
 
-def _warn_of_threshold(blocks: Mapping[str, Summary]) -> Iterator[str]:
+def _warn_of_threshold(blocks: Blocks) -> Iterator[str]:
     names: list[str] = []
     for name, block in blocks.items():
-        point = block["operating_points"].get("max_f1")
-        if point is not None and point["tn"] + point["fn"] == 0 and point["fp"] > 0:
+        point = block.operating_points.get("max_f1")
+        if point is not None and point.counts(("tn", "fn")) == 0 and point.counts(("fp",)) > 0:
             names.append(name)
     if names:
         yield (
@@ -178,10 +176,12 @@ def _warn_of_threshold(blocks: Mapping[str, Summary]) -> Iterator[str]:
         )
 
 
-def _warn_of_prevalence(val: Mapping[str, Summary], test: Mapping[str, Summary]) -> Iterator[str]:
+def _warn_of_prevalence(
+    val: Mapping[str, ClassMetrics], test: Mapping[str, ClassMetrics]
+) -> Iterator[str]:
     shifted: list[str] = []
     for name, block in val.items():
-        before, after = block["prevalence"], test[name]["prevalence"]
+        before, after = block.prevalence, test[name].prevalence
         if before is not None and after is not None and abs(before - after) > LARGE_SHIFT:
             shares = f"{say_score(before)} on VAL and {say_score(after)} on TEST"
             shifted.append(f"of {name} is {shares}")
@@ -192,7 +192,9 @@ def _warn_of_prevalence(val: Mapping[str, Summary], test: Mapping[str, Summary])
         )
 
 
-def _warn_of_transfer(val: Mapping[str, Summary], test: Mapping[str, Summary]) -> Iterator[str]:
+def _warn_of_transfer(
+    val: Mapping[str, ClassMetrics], test: Mapping[str, ClassMetrics]
+) -> Iterator[str]:
     """Warn of thresholds whose sensitivity or specificity is much lower on TEST."""
     falls = [
         fall for name, block in val.items() for fall in _find_falls(name, block, test=test[name])
@@ -205,13 +207,13 @@ def _warn_of_transfer(val: Mapping[str, Summary], test: Mapping[str, Summary]) -
         )
 
 
-def _find_falls(name: str, val: Summary, *, test: Summary) -> Iterator[tuple[float, str]]:
+def _find_falls(name: str, val: ClassMetrics, *, test: ClassMetrics) -> Iterator[tuple[float, str]]:
     """Yield how far, and where, a figure of one class falls from VAL to TEST."""
-    counts = {"sensitivity": val["num_positive"], "specificity": val["num_negative"]}
-    for rule, point in val["operating_points"].items():
+    counts = {"sensitivity": val.num_positive or 0, "specificity": val.num_negative or 0}
+    for rule, point in val.operating_points.items():
         for metric, count in counts.items():
-            before = point[metric]["value"]
-            after = test["operating_points"][rule][metric]["value"]
+            before = point.metrics[metric].value
+            after = test.operating_points[rule].metrics[metric].value
             if before is None or after is None or count < MIN_TRANSFER_IMAGES:
                 continue
             if before - after > LARGE_SHIFT:
@@ -232,61 +234,62 @@ def _join(parts: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _tabulate_block(block: Summary, *, lead: list[str]) -> list[list[str]]:
-    metrics = block["metrics"]
+def _tabulate_block(block: ClassMetrics, *, lead: list[str]) -> list[list[str]]:
+    metrics = block.metrics
     precision = metrics["average_precision"]
     first = [
         *lead,
-        _text(block["prevalence"]),
-        _text(metrics["auroc"]["value"]),
-        f"{_text(precision['value'])} ({_text(precision['baseline'])})",
+        say_score(block.prevalence),
+        say_score(metrics["auroc"].value),
+        f"{say_score(precision.value)} ({_baseline(precision)})",
     ]
     blank = [""] * len(first)
     rows: list[list[str]] = []
-    for rule, point in block["operating_points"].items():
+    for rule, point in block.operating_points.items():
         # Micro figures are cut at one threshold per finding.
-        threshold = point.get("threshold")
+        threshold = point.threshold
         cells = [name_rule(rule), "" if threshold is None else format_threshold(threshold)]
-        cells += [_text(point[column]["value"]) for column in _POINT_COLUMNS]
+        cells += [say_score(point.metrics[column].value) for column in _POINT_COLUMNS]
         rows.append([*(blank if rows else first), *cells])
     return rows
 
 
-def _tabulate_macro(summary: Mapping[str, Any], *, width: int) -> list[str]:
-    metrics = summary["macro"]["metrics"]
+def _tabulate_macro(summary: SplitSummary, *, width: int) -> list[str]:
+    metrics = summary.macro.metrics
     precision = metrics["average_precision"]
     cells = [
-        summary["split"].upper(),
+        summary.split.upper(),
         _name_macro(summary),
-        str(summary["num_images"]),
+        str(summary.num_images),
         "",
-        _text(metrics["auroc"]["value"]),
-        f"{_text(precision['value'])} ({_text(precision['baseline'])})",
+        say_score(metrics["auroc"].value),
+        f"{say_score(precision.value)} ({_baseline(precision)})",
     ]
     return cells + [""] * (width - len(cells))
 
 
-def _name_macro(summary: Mapping[str, Any]) -> str:
+def _name_macro(summary: SplitSummary) -> str:
     """Return what a macro row is called; of findings, how many of them define its figures."""
-    metrics = summary["macro"]["metrics"]
-    auroc, precision = (metrics[m].get("num_defined") for m in ("auroc", "average_precision"))
+    metrics = summary.macro.metrics
+    auroc, precision = (metrics[m].num_defined for m in ("auroc", "average_precision"))
     if auroc is None:
         return "macro mean"
     number = f"{auroc}" if auroc == precision else f"AUROC {auroc}, AP {precision}"
-    return f"macro mean ({number} of {len(summary['classes'])})"
+    return f"macro mean ({number} of {len(summary.classes)})"
 
 
-def _tabulate_grades(summary: Mapping[str, Any], *, header: Sequence[str]) -> list[str]:
+def _tabulate_grades(summary: SplitSummary, *, header: Sequence[str]) -> list[str]:
     """Return the row of quadratic weighted kappa and of the mean error in grades."""
-    overall = summary["overall"]
+    overall = summary.overall
     cells = dict.fromkeys(header, "")
-    cells["split"], cells["n"] = summary["split"].upper(), str(summary["num_images"])
+    cells["split"], cells["n"] = summary.split.upper(), str(summary.num_images)
     if "class" in cells:
         cells["class"] = "most probable grade"
     kappa, error = overall["quadratic_weighted_kappa"], overall["mean_grade_error"]
-    cells["operating point"] = f"kappa {_text(kappa['value'])}, error {_text(error['value'])}"
+    cells["operating point"] = f"kappa {say_score(kappa.value)}, error {say_score(error.value)}"
     return list(cells.values())
 
 
-def _text(value: float | None) -> str:
-    return say_score(value)
+def _baseline(precision: Estimate) -> str:
+    baseline = precision.baseline
+    return say_score(None if baseline is None or baseline != baseline else baseline)

@@ -19,6 +19,7 @@ from typing import Any
 from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.evaluation.operating_points import Thresholds, read_thresholds
+from medimg_baseline_cls.records.evaluations import EvaluationSummary
 from medimg_baseline_cls.schema import Threshold
 from medimg_baseline_cls.utils.faults import plain_faults
 from medimg_baseline_cls.utils.files import (
@@ -285,11 +286,11 @@ def keep_stored(
     return kept
 
 
-def count_evaluations(run_dir: Path, overview: dict[str, Any]) -> None:
-    """Put the number of evaluations on TEST, and a warning of each change, into eval_summary."""
+def count_evaluations(run_dir: Path, summary: EvaluationSummary) -> EvaluationSummary:
+    """Return the summary with the number of evaluations on TEST, and a warning of each change."""
     entries = read_log(run_dir)
-    overview["test_evaluations"] = len(entries)
-    overview["warnings"] = [*overview["warnings"], *describe_log(entries)]
+    warnings = (*summary.warnings, *describe_log(entries))
+    return replace(summary, test_evaluations=len(entries), warnings=warnings)
 
 
 def describe_log(entries: Sequence[LogEntry]) -> tuple[str, ...]:

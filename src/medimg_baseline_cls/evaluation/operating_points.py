@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
+from medimg_baseline_cls.catalogue import CHOSEN_RULES, RULES
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.schema import Predictions, Threshold
-from medimg_baseline_cls.statistics.metrics import ThresholdCounts, count_by_threshold
+from medimg_baseline_cls.statistics.metrics import count_by_threshold
+from medimg_baseline_cls.statistics.threshold_rules import choose_position
 from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
 
 SCORE_SPACE = "probability"
@@ -144,45 +144,22 @@ def _choose(val: Predictions, name: str, *, target: float) -> tuple[Threshold, .
     truth, scores = select_known(val, name)
     values: dict[str, float] = {}
     if truth.any():
-        counts = count_by_threshold(truth, scores)
-        values = {"max_f1": _max_f1(counts), "target_sensitivity": _reach(counts, target)}
-    descriptions = {
-        "max_f1": "highest F1 score on VAL; of equals the highest threshold",
-        "target_sensitivity": f"highest threshold with a VAL sensitivity of at least {target:g}",
-        "default": f"fixed at {DEFAULT_THRESHOLD}, for comparison",
-    }
+        thresholds, tp, fp = count_by_threshold(truth, scores)
+        for rule in CHOSEN_RULES:
+            values[rule] = float(thresholds[choose_position(rule, tp, fp=fp, target=target)])
     return tuple(
         Threshold(
             rule=rule,
             value=value,
-            description=descriptions[rule],
+            description=RULES[rule].description.format(target=target),
             class_name=name,
             score_space=SCORE_SPACE,
             num_positive=int(truth.sum()),
             num_negative=int((~truth).sum()),
-            target=target if rule == "target_sensitivity" else None,
+            target=target if RULES[rule].has_target else None,
         )
         for rule, value in (values | {"default": DEFAULT_THRESHOLD}).items()
     )
-
-
-def _max_f1(counts: ThresholdCounts) -> float:
-    """Return the threshold with the highest F1; of equal ones the highest: fewest calls.
-
-    Equal ratios of whole numbers are equal floats, so a tie is seen as one.
-    """
-    num_positive = counts.tp[-1]
-    f1_scores = 2 * counts.tp / (counts.tp + counts.fp + num_positive)
-    return float(counts.thresholds[np.argmax(f1_scores)])  # the first maximum: the highest
-
-
-def _reach(counts: ThresholdCounts, target: float) -> float:
-    """Return the highest threshold whose sensitivity reaches the target.
-
-    The share is compared, not the count: 55 of 100 reach 0.55, though 0.55 * 100 > 55.
-    """
-    sensitivities = counts.tp / max(int(counts.tp[-1]), 1)
-    return float(counts.thresholds[np.argmax(sensitivities >= target)])
 
 
 def _parse_point(name: str, rule: str, *, entry: Mapping[str, Any], score_space: str) -> Threshold:

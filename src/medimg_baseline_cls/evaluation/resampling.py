@@ -1,25 +1,31 @@
-"""Gives every figure of val_summary.json and test_summary.json its 95 % interval.
+"""Gives every metric of a split its 95 % interval, by resampling patients.
 
-The patients of VAL and of TEST are drawn again; in each resample the operating points are
-chosen again on VAL, so that the interval of a TEST figure holds the uncertainty of its
-threshold too. Proportions get Wilson's and Clopper and Pearson's intervals beside it, for
-readers who take the threshold as given and the images as independent; AUROC gets DeLong's.
-On VAL a figure at a threshold that was chosen there gets none: the choice has picked the images'
-luck, and its bootstrap interval would begin at the estimate.
+The patients of VAL and of TEST are resampled; in each resample the operating points are chosen
+again on VAL, so that the interval of a TEST metric includes the uncertainty of its threshold.
+Proportions get Wilson's and Clopper and Pearson's intervals in addition, for readers who take the
+threshold as given and the images as independent; AUROC gets DeLong's. On VAL a metric at a
+threshold that was chosen there gets none: the choice has picked the images' luck, and its
+bootstrap interval would begin at the estimate.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.catalogue import CHOSEN_RULES, PROPORTIONS
-from medimg_baseline_cls.evaluation.estimates import Summary
-from medimg_baseline_cls.evaluation.overall_resampling import resample_overall, resample_pairs
+from medimg_baseline_cls.evaluation.image_metrics import resample_image_metrics
 from medimg_baseline_cls.evaluation.prediction_files import select_known
+from medimg_baseline_cls.records.estimates import Estimate, Interval
+from medimg_baseline_cls.records.summaries import (
+    Average,
+    ClassMetrics,
+    MetricKey,
+    OperatingPoint,
+    SplitSummary,
+)
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.bootstrap import (
     NUM_RESAMPLES,
@@ -29,9 +35,9 @@ from medimg_baseline_cls.statistics.bootstrap import (
     choose_in_resamples,
     describe_values,
     draw_weights,
-    mean_of,
     point_figures,
     weighted_calls,
+    weighted_pairs,
     weighted_scores,
 )
 from medimg_baseline_cls.statistics.delong import delong_interval
@@ -42,33 +48,42 @@ from medimg_baseline_cls.statistics.intervals import (
 )
 
 CHOSEN_HERE = "the threshold was chosen on these images; see TEST"
-Cuts = Mapping[str, Values]
+Cuts = Mapping[str, Values | float]
+"""By rule, one threshold for all resamples or one for each, shape (B,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How patients are drawn again: B times, from a seed."""
+    """How patients are resampled: B times, from a seed."""
 
     num_resamples: int = NUM_RESAMPLES
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _ClassValues:
-    """The figures of one class in each resample; shape (B,) each."""
+class ClassDraws:
+    """One class in each resample: its threshold-free metrics, and the counts of its decisions."""
 
-    metrics: Mapping[str, Values]
+    scores: Mapping[str, Values]
     calls: Mapping[str, CallCounts]
+
+    def items(self) -> Iterator[tuple[str | None, str, Values]]:
+        """Yield every metric with its rule (None without a threshold), shape (B,) each."""
+        for metric, values in self.scores.items():
+            yield None, metric, values
+        for rule, counts in self.calls.items():
+            for metric, values in point_figures(counts).items():
+                yield rule, metric, values
 
 
 def add_intervals(
-    summaries: Mapping[str, Summary],
+    summaries: Mapping[str, SplitSummary],
     parts: Sequence[Predictions],
     *,
     target_sensitivity: float,
     resampling: Resampling,
-) -> dict[str, Summary]:
-    """Return the summaries with an interval at each figure.
+) -> dict[str, SplitSummary]:
+    """Return the summaries with the interval of each metric.
 
     Args:
         summaries: by split, from `summarize_predictions`.
@@ -77,28 +92,35 @@ def add_intervals(
         resampling: how often, and from which seed.
 
     Returns:
-        Copies, in which a figure has "interval" and "method" (and "num_undefined" where
-        resamples leave it undefined), a proportion "wilson" and "clopper_pearson", the AUROC
-        "delong", an operating point "threshold_interval", and
-        "intervals" says how they were made. On VAL, figures at thresholds chosen there have
-        "interval" None and "interval_reason" instead.
+        Copies; on VAL, metrics at thresholds that were chosen there have the reason instead.
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
         name: choose_cuts(parts[0], name, weights=weights["val"], target=target_sensitivity)
-        for name in summaries["val"]["classes"]
+        for name in summaries["val"].classes
     }
-    return {
+    described = {
         part.split: describe_part(
             part, summaries[part.split], weights=weights[part.split], cuts=cuts
         )
-        | {"intervals": _describe_method(part, resampling)}
+        for part in parts
+    }
+    return {
+        part.split: replace(
+            described[part.split], intervals=_describe_method(part, resampling=resampling)
+        )
         for part in parts
     }
 
 
-def draw_part(part: Predictions, resampling: Resampling) -> Weights:
-    """Return the weights of one split, its classes kept; findings have no classes to keep."""
+def draw_part(part: Predictions, resampling: Resampling, *, purpose: str | None = None) -> Weights:
+    """Return the weights of one split, its classes kept; findings have no classes to keep.
+
+    Args:
+        part: predictions of one split.
+        resampling: how often, and from which seed.
+        purpose: other words give other draws; None takes the name of the split.
+    """
     is_finding = part.task == "multilabel"
     strata = np.zeros(len(part.groups), dtype=np.int64) if is_finding else part.labels
     return draw_weights(
@@ -106,11 +128,11 @@ def draw_part(part: Predictions, resampling: Resampling) -> Weights:
         strata,
         num_resamples=resampling.num_resamples,
         seed=resampling.seed,
-        purpose=part.split,
+        purpose=part.split if purpose is None else purpose,
     )
 
 
-def _describe_method(part: Predictions, resampling: Resampling) -> Summary:
+def _describe_method(part: Predictions, *, resampling: Resampling) -> dict[str, Any]:
     return {
         "level": LEVEL,
         "method": "percentile bootstrap of whole groups (patients)",
@@ -128,140 +150,186 @@ def choose_cuts(
     truth, scores = select_known(val, name)
     if not truth.any():
         return {}
-    return choose_in_resamples(truth, scores, weights=weights[:, known], target_sensitivity=target)
+    return choose_in_resamples(truth, scores, weights=weights[:, known], target=target)
 
 
 def describe_part(
-    part: Predictions, summary: Summary, *, weights: Weights, cuts: Mapping[str, Cuts]
-) -> Summary:
-    """Return a copy of one summary with its intervals."""
-    content = deepcopy(summary)
-    values: dict[str, _ClassValues] = {}
-    for name in part.class_names:
-        block = content["classes"].get(name, {"operating_points": {}})
-        values[name] = _resample_class(
-            part, name, weights=weights, points=block["operating_points"], cuts=cuts.get(name, {})
-        )
-    for name, block in content["classes"].items():
-        _attach_block(block, values[name])
-        _attach_proportions(block, part, name=name)
-        _attach_delong(block, part, name=name)
-        for rule, point in block["operating_points"].items():
-            if rule in cuts[name]:
-                described = describe_values(cuts[name][rule])
-                point["threshold_interval"] = described["interval"]
-    mean = _mean_defined if part.task == "multilabel" else mean_of
-    _attach_macro(content["macro"], list(values.values()), mean=mean)
-    overall = resample_overall(part, weights=weights, positive_class=content["positive_class"])
-    if "micro" in content:
-        pooled = resample_pairs(part, weights=weights)
-        overall["log_loss"] = pooled["log_loss"]
-        calls = {rule: _add_up(values, rule) for rule in content["micro"]["operating_points"]}
-        _attach_block(content["micro"], _ClassValues(pooled, calls))
-    for name, found in overall.items():
-        _attach(content["overall"][name], found)
-    if part.split == "val":
-        averages = [content[kind] for kind in ("macro", "micro") if kind in content]
-        for block in (*content["classes"].values(), *averages):
-            _withhold_chosen(block["operating_points"])
-    return content
-
-
-def _resample_class(
     part: Predictions,
-    name: str,
+    summary: SplitSummary,
     *,
     weights: Weights,
-    points: Mapping[str, Any],
-    cuts: Cuts,
-) -> _ClassValues:
-    truth, scores = select_known(part, name)
-    if len(truth) == 0:
-        return _ClassValues({}, {})
-    own = weights[:, part.known(name)]
-    calls = {
-        rule: weighted_calls(
-            truth, scores, thresholds=cuts.get(rule, point["threshold"]), weights=own
-        )
-        for rule, point in points.items()
+    cuts: Mapping[str, Mapping[str, Values]],
+) -> SplitSummary:
+    """Return one summary with its intervals.
+
+    Args:
+        part: predictions of the split.
+        summary: its metrics.
+        weights: shape (B, N), from `draw_part`.
+        cuts: by class, thresholds that were chosen again in each resample.
+    """
+    chosen = {
+        name: {
+            rule: cuts[name].get(rule, point.threshold)
+            for rule, point in block.operating_points.items()
+            if point.threshold is not None
+        }
+        for name, block in summary.classes.items()
     }
-    return _ClassValues(weighted_scores(truth, scores, weights=own), calls)
+    drawn = resample_classes(part, part.class_names, cuts=chosen, weights=weights)
+    values = list_values(drawn, over_defined=part.task == "multilabel")
+    values |= resample_images(part, drawn, weights=weights, positive_class=summary.positive_class)
+    summary = attach(summary, values)
+    classes = {
+        name: _add_closed_forms(_add_thresholds(block, cuts[name]), part, name=name)
+        for name, block in summary.classes.items()
+    }
+    summary = replace(summary, classes=classes)
+    return summary.change(_withhold_chosen) if part.split == "val" else summary
 
 
-def _attach_block(block: Summary, values: _ClassValues) -> None:
-    for name, found in values.metrics.items():
-        _attach(block["metrics"][name], found)
-    for rule, counts in values.calls.items():
-        for name, found in point_figures(counts).items():
-            _attach(block["operating_points"][rule][name], found)
+def attach(summary: SplitSummary, values: Mapping[MetricKey, Values]) -> SplitSummary:
+    """Return a summary with the percentile interval of each metric that was resampled."""
+    return summary.change(
+        lambda key, estimate: (
+            estimate.with_interval(interval_of(values[key])) if key in values else estimate
+        )
+    )
 
 
-def _attach(figure: Summary, values: Values) -> None:
-    """Put the interval of a figure beside its value; one that is undefined has none."""
-    if figure["value"] is not None:
-        figure |= describe_values(values)
+def interval_of(values: Values) -> Interval:
+    """Return the percentile interval of a metric over resamples, shape (B,), as a record."""
+    interval = Interval.from_json(describe_values(values))
+    assert interval is not None
+    return interval
 
 
-def _withhold_chosen(points: Mapping[str, Summary]) -> None:
-    """Take the intervals from figures at thresholds that were chosen on the same images."""
-    entries = [entry for rule in CHOSEN_RULES for entry in points.get(rule, {}).values()]
-    for figure in [entry for entry in entries if isinstance(entry, dict)]:
-        if figure["value"] is None:
-            continue
-        for key in ("method", "num_undefined", "wilson", "clopper_pearson"):
-            figure.pop(key, None)
-        figure |= {"interval": None, "interval_reason": CHOSEN_HERE}
-
-
-def _attach_macro(
-    macro: Summary,
-    values: Sequence[_ClassValues],
+def resample_classes(
+    part: Predictions,
+    classes: Sequence[str],
     *,
-    mean: Callable[[Sequence[Values]], Values],
-) -> None:
-    """Give the means over classes the interval of their mean in each resample."""
-    for name, figure in macro["metrics"].items():
-        if figure["value"] is not None:
-            _attach(figure, mean([v.metrics[name] for v in values if v.metrics]))
-    for rule, point in macro["operating_points"].items():
-        found = [point_figures(v.calls[rule]) for v in values if rule in v.calls]
-        for name in [name for name in point if point[name]["value"] is not None]:
-            _attach(point[name], mean([figures[name] for figures in found]))
+    cuts: Mapping[str, Cuts],
+    weights: Weights,
+) -> dict[str, ClassDraws]:
+    """Return the metrics of classes in each resample, each on the images where it is known.
+
+    Args:
+        part: predictions of one split.
+        classes: which classes; one without a known image has no metrics.
+        cuts: the thresholds of each class, by rule.
+        weights: shape (B, N), from `draw_part`.
+    """
+    drawn: dict[str, ClassDraws] = {}
+    for name in classes:
+        truth, scores = select_known(part, name)
+        if len(truth) == 0:
+            drawn[name] = ClassDraws({}, {})
+            continue
+        own = weights[:, part.known(name)]
+        calls = {
+            rule: weighted_calls(truth, scores, thresholds=threshold, weights=own)
+            for rule, threshold in cuts.get(name, {}).items()
+        }
+        drawn[name] = ClassDraws(weighted_scores(truth, scores, weights=own), calls)
+    return drawn
 
 
-def _mean_defined(columns: Sequence[Values]) -> Values:
-    """Return the mean of the classes that are defined in each resample, shape (B,)."""
+def list_values(drawn: Mapping[str, ClassDraws], *, over_defined: bool) -> dict[MetricKey, Values]:
+    """Return the metrics of classes, and their means, in each resample; shape (B,) each.
+
+    Args:
+        drawn: from `resample_classes`.
+        over_defined: means over the classes that are defined in a resample, as for findings;
+            else a mean is NaN where one of them is.
+    """
+    values = {
+        MetricKey(name, rule, metric): found
+        for name, of_class in drawn.items()
+        for rule, metric, found in of_class.items()
+    }
+    columns: dict[MetricKey, list[Values]] = {}
+    for key, found in values.items():
+        columns.setdefault(key._replace(block=Average.MACRO), []).append(found)
+    return values | {
+        key: _average(found, over_defined=over_defined) for key, found in columns.items()
+    }
+
+
+def resample_images(
+    part: Predictions,
+    drawn: Mapping[str, ClassDraws],
+    *,
+    weights: Weights,
+    positive_class: str | None,
+) -> dict[MetricKey, Values]:
+    """Return what is measured of whole images, and of pooled findings, in each resample.
+
+    Args:
+        part: predictions of one split.
+        drawn: from `resample_classes`, of all classes.
+        weights: shape (B, N), from `draw_part`.
+        positive_class: of two classes, as in the summary.
+    """
+    overall = resample_image_metrics(part, weights=weights, positive_class=positive_class)
+    values: dict[MetricKey, Values] = {}
+    if part.task == "multilabel":
+        pooled = weighted_pairs(part.labels, part.probabilities, weights=weights)
+        overall |= {"log_loss": pooled["log_loss"]} if pooled else {}
+        rules = dict.fromkeys(rule for of_class in drawn.values() for rule in of_class.calls)
+        micro = ClassDraws(pooled, {rule: _add_up(drawn, rule) for rule in rules})
+        values = {MetricKey(Average.MICRO, r, metric): found for r, metric, found in micro.items()}
+    return values | {MetricKey(Average.OVERALL, None, m): found for m, found in overall.items()}
+
+
+def _average(columns: Sequence[Values], *, over_defined: bool) -> Values:
+    """Return the mean over classes in each resample, shape (B,)."""
     stacked = np.stack(columns)  # (C, B)
     is_defined = ~np.isnan(stacked)
+    if not over_defined:
+        is_defined &= is_defined.all(axis=0)
     count = is_defined.sum(axis=0)
     total = np.where(is_defined, stacked, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _add_up(values: Mapping[str, _ClassValues], rule: str) -> CallCounts:
+def _add_up(drawn: Mapping[str, ClassDraws], rule: str) -> CallCounts:
     """Add up the calls of all findings by one rule; a finding without a threshold adds none."""
-    found = [v.calls[rule] for v in values.values() if rule in v.calls]
+    found = [of_class.calls[rule] for of_class in drawn.values() if rule in of_class.calls]
     return CallCounts(*(np.nansum(np.stack(column), axis=0) for column in zip(*found, strict=True)))
 
 
-def _attach_delong(block: Summary, part: Predictions, *, name: str) -> None:
-    """Put DeLong's interval beside the AUROC, images of one patient taken as a cluster."""
+def _withhold_chosen(key: MetricKey, estimate: Estimate) -> Estimate:
+    """Take the intervals from a metric at a threshold that was chosen on the same images."""
+    if key.rule not in CHOSEN_RULES or estimate.value is None:
+        return estimate
+    withheld = Interval(bounds=None, reason=CHOSEN_HERE)
+    return replace(estimate, interval=withheld, wilson=None, clopper_pearson=None)
+
+
+def _add_thresholds(block: ClassMetrics, cuts: Mapping[str, Values]) -> ClassMetrics:
+    """Give each threshold that was chosen again its interval."""
+    points = {
+        rule: replace(point, threshold_interval=interval_of(cuts[rule]).bounds, is_resampled=True)
+        if rule in cuts
+        else point
+        for rule, point in block.operating_points.items()
+    }
+    return replace(block, operating_points=points)
+
+
+def _add_closed_forms(block: ClassMetrics, part: Predictions, *, name: str) -> ClassMetrics:
+    """Add the intervals that need no resampling: DeLong's, Wilson's, Clopper and Pearson's."""
     truth, scores = select_known(part, name)
-    groups = np.array(part.groups)[part.known(name)].tolist()
-    interval = delong_interval(truth, scores, groups=groups) if len(truth) else None
-    if interval is not None:
-        block["metrics"]["auroc"]["delong"] = list(interval)
-
-
-def _attach_proportions(block: Summary, part: Predictions, *, name: str) -> None:
-    """Put the closed-form intervals beside each proportion; one of them where no resample varies.
-
-    That one takes patients for images, as those of one patient are no independent trials.
-    """
     groups = np.array(part.groups)[part.known(name)]
-    truth, scores = select_known(part, name)
-    for point in block["operating_points"].values():
-        call = scores >= point["threshold"]
+    metrics = dict(block.metrics)
+    if len(truth):
+        interval = delong_interval(truth, scores, groups=groups.tolist())
+        metrics["auroc"] = replace(metrics["auroc"], delong=interval)
+    points: dict[str, OperatingPoint] = {}
+    for rule, point in block.operating_points.items():
+        if point.threshold is None:
+            continue
+        call = scores >= point.threshold
         bases = {
             "sensitivity": truth,
             "specificity": ~truth,
@@ -269,20 +337,30 @@ def _attach_proportions(block: Summary, part: Predictions, *, name: str) -> None
             "npv": ~call,
             "accuracy": np.ones_like(truth),
         }
-        for metric, (hits, misses) in _proportions(point):
-            figure = point[metric]
-            if figure["value"] is None:
-                continue
-            figure["wilson"] = list(wilson_interval(hits, hits + misses))
-            figure["clopper_pearson"] = list(clopper_pearson_interval(hits, hits + misses))
-            if figure["interval"] is None and figure["value"] in (0.0, 1.0):
-                count = len(np.unique(groups[bases[metric]]))
-                exact = clopper_pearson_interval(count if hits else 0, count)
-                figure |= {"interval": list(exact), "method": "clopper_pearson"}
+        proportions = {
+            metric: _add_exact(point, metric, groups=groups[bases[metric]])
+            for metric in PROPORTIONS
+            if point.metrics[metric].value is not None
+        }
+        points[rule] = replace(point, metrics={**point.metrics, **proportions})
+    return replace(block, metrics=metrics, operating_points=points)
 
 
-def _proportions(point: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield each proportion of an operating point with its hits and misses."""
-    for metric, (part, whole) in PROPORTIONS.items():
-        hits, total = (sum(point[key] for key in keys) for keys in (part, whole))
-        yield metric, (hits, total - hits)
+def _add_exact(point: OperatingPoint, metric: str, *, groups: NDArray[Any]) -> Estimate:
+    """Add the closed-form intervals of a proportion; one is the interval where no resample varies.
+
+    That one takes patients for images, as those of one patient are not independent trials.
+    """
+    part, whole = PROPORTIONS[metric]
+    hits, total = point.counts(part), point.counts(whole)
+    estimate = replace(
+        point.metrics[metric],
+        wilson=wilson_interval(hits, total),
+        clopper_pearson=clopper_pearson_interval(hits, total),
+    )
+    if estimate.bounds is not None or estimate.value not in (0.0, 1.0):
+        return estimate
+    count = len(np.unique(groups))
+    exact = clopper_pearson_interval(count if hits else 0, count)
+    interval = estimate.interval or Interval(bounds=None)
+    return replace(estimate, interval=replace(interval, bounds=exact, method="clopper_pearson"))

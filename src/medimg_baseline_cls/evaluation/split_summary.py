@@ -1,41 +1,48 @@
-"""Turns predictions and thresholds into val_summary.json and test_summary.json.
+"""Measures one split: predictions and thresholds in, every metric of it out.
 
-Two classes: the figures of the positive class. More: each class against the rest, and
-their macro averages. One class per image: the confusion matrix too, and for grades what
-their order adds. Several findings per image: each on the images where it is known, with
-macro and micro averages. A figure is {"value": x}, or {"value": null, "reason": ...} where
-the images do not define it.
+Two classes: the metrics of the positive class. More: each class against the rest, and their macro
+averages. One class per image: the confusion matrix too, and for grades what their order adds.
+Several findings per image: each on the images where it is known, with macro and micro averages.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
+from medimg_baseline_cls.catalogue import reason_of
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.evaluation.estimates import (
-    Summary,
-    count_calls,
-    make_figure,
-    measure_counts,
-    measure_scores,
-)
-from medimg_baseline_cls.evaluation.findings import average_findings, measure_overall, pool_findings
+from medimg_baseline_cls.evaluation.image_metrics import measure_image_metrics
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import require_score_space, select_known
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint, SplitSummary
 from medimg_baseline_cls.schema import Predictions, Threshold
+from medimg_baseline_cls.statistics.findings import mean_of_defined, pool_pairs
 from medimg_baseline_cls.statistics.metrics import (
+    ConfusionCounts,
+    Scores,
+    Truth,
+    auroc_score,
+    average_precision_score,
+    brier_score,
+    count_confusion,
     count_matrix,
-    cross_entropy_error,
-    grade_values,
-    mean_grade_error,
-    quadratic_weighted_kappa,
+    log_loss_error,
+    operating_point_metrics,
 )
+
+SCORE_METRICS: dict[str, Callable[[Truth, Scores], float | None]] = {
+    "average_precision": average_precision_score,
+    "auroc": auroc_score,
+    "brier_score": brier_score,
+    "log_loss": log_loss_error,
+}
+_NO_IMAGE = ConfusionCounts(tp=0, fp=0, fn=0, tn=0)
 
 
 def evaluated_classes(class_names: Sequence[str], positive_class: str | None) -> tuple[str, ...]:
-    """Return the classes that have figures of their own.
+    """Return the classes that have metrics of their own.
 
     >>> evaluated_classes(["NORMAL", "PNEUMONIA"], "PNEUMONIA")
     ('PNEUMONIA',)
@@ -47,7 +54,7 @@ def evaluated_classes(class_names: Sequence[str], positive_class: str | None) ->
 
 
 def positive_of(class_names: Sequence[str], positive_class: str | None) -> str | None:
-    """Return the positive one of two classes; None for more: each stands against the rest.
+    """Return the positive one of two classes; None for more: each is evaluated against the rest.
 
     Raises:
         DataError: It is not one of the classes.
@@ -59,128 +66,183 @@ def positive_of(class_names: Sequence[str], positive_class: str | None) -> str |
 
 def summarize_predictions(
     predictions: Predictions, thresholds: Thresholds, *, positive_class: str | None
-) -> Summary:
-    """Compute every figure of one split, at thresholds that are given.
+) -> SplitSummary:
+    """Compute every metric of one split, at thresholds that are given.
 
     Args:
         predictions: of VAL or TEST, each image with its reference standard.
         thresholds: operating points by class, from `choose_thresholds`.
         positive_class: of two classes; None, or more classes, evaluates each against the rest.
 
-    Returns:
-        The content of <split>_summary.json.
-
     Raises:
         DataError: An image has no reference standard, or there is no image.
     """
+    has_findings = predictions.task == "multilabel"
     names = predictions.class_names
-    facts: Summary = {
-        "split": predictions.split,
-        "num_images": len(predictions.labels),
-        "num_groups": len(set(predictions.groups)),
-        "class_names": list(names),
+    positive = None if has_findings else positive_of(names, positive_class)
+    blocks = {
+        name: _measure_class(predictions, name, points=thresholds.get(name, ()))
+        for name in evaluated_classes(names, positive)
     }
-    if predictions.task != "multiclass":
-        facts["task"] = predictions.task
-    if predictions.task == "multilabel":
-        return facts | _summarize_findings(predictions, thresholds)
-    return facts | _summarize_classes(
-        predictions, thresholds, positive_class=positive_of(names, positive_class)
+    every_class = blocks
+    if positive is not None:
+        every_class = {name: _measure_class(predictions, name, points=()) for name in names}
+    matrix = None
+    if not has_findings:
+        index = None if positive is None else names.index(positive)
+        matrix = count_matrix(predictions.labels, predictions.probabilities, positive=index)
+    return SplitSummary(
+        split=predictions.split,
+        num_images=len(predictions.labels),
+        num_groups=len(set(predictions.groups)),
+        class_names=names,
+        task=predictions.task,
+        positive_class=positive,
+        classes=blocks,
+        macro=_average_classes(every_class, over_defined=has_findings),
+        micro=_pool_findings(predictions, thresholds) if has_findings else None,
+        overall={
+            metric: make_estimate(metric, value)
+            for metric, value in measure_image_metrics(predictions, matrix).items()
+        },
+        num_known_pairs=int((predictions.labels >= 0).sum()) if has_findings else None,
+        confusion_matrix=None if matrix is None else matrix.tolist(),
     )
 
 
-def headline(summary: Mapping[str, Any]) -> Summary:
-    """Return the threshold-free figures of a split: of the positive class, or the averages."""
-    positive = summary["positive_class"]
-    source = summary["macro"] if positive is None else summary["classes"][positive]
-    return dict(source["metrics"])
+def describe_headline(summary: SplitSummary) -> dict[str, Any]:
+    """Return the threshold-free metrics that stand for a split, as JSON files list them."""
+    return {metric: estimate.to_json() for metric, estimate in summary.headline.items()}
 
 
-def _summarize_classes(
-    predictions: Predictions, thresholds: Thresholds, *, positive_class: str | None
-) -> Summary:
-    """Return the figures where each image has one class."""
-    names, labels = predictions.class_names, predictions.labels
-    classes = evaluated_classes(names, positive_class)
-    positive = None if positive_class is None else names.index(positive_class)
-    matrix = count_matrix(labels, predictions.probabilities, positive=positive)
-    blocks = {
-        name: _summarize_class(predictions, name, points=thresholds.get(name, ()))
-        for name in classes
-    }
-    every_class = blocks
-    if len(classes) < len(names):
-        every_class = {name: _summarize_class(predictions, name, points=()) for name in names}
-    overall: Summary = {
-        "accuracy": {"value": int(np.trace(matrix)) / len(labels)},
-        "log_loss": {"value": cross_entropy_error(labels, predictions.probabilities)},
-    }
-    if predictions.task == "ordinal":
-        grades = grade_values(names)
-        kappa = quadratic_weighted_kappa(matrix, grades)
-        overall["quadratic_weighted_kappa"] = make_figure("quadratic_weighted_kappa", kappa)
-        overall["mean_grade_error"] = {"value": mean_grade_error(matrix, grades)}
-    return {
-        "positive_class": positive_class,
-        "classes": blocks,
-        "macro": _average_blocks(every_class),
-        "overall": overall,
-        "confusion_matrix": matrix.tolist(),
-    }
+def make_estimate(metric: str, value: float | None) -> Estimate:
+    """Return a value as an estimate, with the reason where there is none.
+
+    >>> make_estimate("npv", None).reason
+    'no image was called negative'
+    """
+    return Estimate(value=value, reason="" if value is not None else reason_of(metric))
 
 
-def _summarize_findings(predictions: Predictions, thresholds: Thresholds) -> Summary:
-    """Return the figures where each image has any number of findings."""
-    blocks: dict[str, Summary] = {}
-    for name in predictions.class_names:
-        block = _summarize_class(predictions, name, points=thresholds.get(name, ()))
-        blocks[name] = block | {"num_unknown": int((~predictions.known(name)).sum())}
-    return {
-        "positive_class": None,
-        "classes": blocks,
-        "macro": average_findings(blocks),
-        "micro": pool_findings(predictions, thresholds),
-        "overall": measure_overall(predictions),
-        "confusion_matrix": None,
-    }
+def measure_scores(truth: Truth, scores: Scores) -> ClassMetrics:
+    """Return the counts and threshold-free metrics of some images, which may be none.
+
+    Args:
+        truth: whether the reference standard is positive, shape (n,), bool.
+        scores: probabilities, shape (n,), in [0, 1].
+    """
+    prevalence = float(truth.mean()) if len(truth) else None
+    found = {m: get(truth, scores) if len(truth) else None for m, get in SCORE_METRICS.items()}
+    metrics = {metric: make_estimate(metric, value) for metric, value in found.items()}
+    return ClassMetrics(
+        metrics=_with_baseline(metrics, prevalence),
+        operating_points={},
+        prevalence=prevalence,
+        num_positive=int(truth.sum()),
+        num_negative=int((~truth).sum()),
+    )
 
 
-def _summarize_class(
+def measure_counts(
+    counts: ConfusionCounts, *, threshold: float | None = None, num_findings: int | None = None
+) -> OperatingPoint:
+    """Return the metrics of a decision from its counts."""
+    found = operating_point_metrics(counts)
+    return OperatingPoint(
+        metrics={metric: make_estimate(metric, value) for metric, value in found.items()},
+        threshold=threshold,
+        num_findings=num_findings,
+        **asdict(counts),
+    )
+
+
+def _count_calls(truth: Truth, scores: Scores, *, threshold: float) -> ConfusionCounts:
+    """Return what `count_confusion` does; of no image, zeros."""
+    return count_confusion(truth, scores, threshold=threshold) if len(truth) else _NO_IMAGE
+
+
+def _measure_class(
     predictions: Predictions, name: str, *, points: Sequence[Threshold]
-) -> Summary:
+) -> ClassMetrics:
     truth, scores = select_known(predictions, name)
-    cuts: Summary = {}
+    measured: dict[str, OperatingPoint] = {}
     for point in points:
         require_score_space(predictions, point)
-        counts = count_calls(truth, scores, threshold=point.value)
-        cuts[point.rule] = {"threshold": point.value} | measure_counts(counts)
-    return measure_scores(truth, scores) | {"operating_points": cuts}
+        counts = _count_calls(truth, scores, threshold=point.value)
+        measured[point.rule] = measure_counts(counts, threshold=point.value)
+    unknown = int((~predictions.known(name)).sum()) if predictions.task == "multilabel" else None
+    block = measure_scores(truth, scores)
+    return replace(block, operating_points=measured, num_unknown=unknown)
 
 
-def _average_blocks(blocks: Mapping[str, Summary]) -> Summary:
-    """Return the plain means over classes; undefined as soon as one class's figure is."""
-    baseline = math.fsum(block["prevalence"] for block in blocks.values()) / len(blocks)
-    metrics = _average_figures({name: block["metrics"] for name, block in blocks.items()})
-    metrics["average_precision"]["baseline"] = baseline
-    first = next(iter(blocks.values()))["operating_points"]
-    shared = [r for r in first if all(r in b["operating_points"] for b in blocks.values())]
-    points = {
-        rule: _average_figures({n: b["operating_points"][rule] for n, b in blocks.items()})
-        for rule in shared
-    }
-    return {"metrics": metrics, "operating_points": points}
+def _average_classes(blocks: Mapping[str, ClassMetrics], *, over_defined: bool) -> ClassMetrics:
+    """Return the means over classes.
+
+    Of classes: undefined as soon as that of one class is, at the operating points that all have.
+    Of findings (`over_defined`): over those that define a metric, however many they are.
+    """
+    floors = [b.prevalence for b in blocks.values() if b.num_positive or not over_defined]
+    metrics = _average([b.metrics for b in blocks.values()], blocks, over_defined=over_defined)
+    points: dict[str, OperatingPoint] = {}
+    for rule in dict.fromkeys(rule for b in blocks.values() for rule in b.operating_points):
+        having = {n: b for n, b in blocks.items() if rule in b.operating_points}
+        if len(having) == len(blocks) or over_defined:
+            measured = [b.operating_points[rule].metrics for b in having.values()]
+            means = _average(measured, having, over_defined=over_defined)
+            points[rule] = OperatingPoint(metrics=means)
+    # The floor of a mean is that of the classes in it.
+    baseline = mean_of_defined(floors)
+    return ClassMetrics(metrics=_with_baseline(metrics, baseline), operating_points=points)
 
 
-def _average_figures(figures: Mapping[str, Summary]) -> Summary:
-    """Return the mean of each {"value": ...} entry over classes."""
-    averages: Summary = {}
-    for key, example in next(iter(figures.values())).items():
-        if not isinstance(example, dict):
-            continue
-        values = {name: entry[key]["value"] for name, entry in figures.items()}
-        missing = [name for name, value in values.items() if value is None]
-        if missing:
-            averages[key] = {"value": None, "reason": f"undefined for {', '.join(missing)}"}
+def _average(
+    measured: Sequence[Mapping[str, Estimate]],
+    names: Mapping[str, ClassMetrics],
+    *,
+    over_defined: bool,
+) -> dict[str, Estimate]:
+    """Return the mean of each metric over classes."""
+    averages: dict[str, Estimate] = {}
+    for metric in measured[0]:
+        values = [metrics[metric].value for metrics in measured]
+        missing = [name for name, value in zip(names, values, strict=True) if value is None]
+        mean = mean_of_defined(values)
+        if over_defined:
+            reason = "" if mean is not None else "undefined for every finding"
+            count = len(values) - len(missing)
+            averages[metric] = Estimate(value=mean, reason=reason, num_defined=count)
+        elif missing:
+            averages[metric] = Estimate(value=None, reason=f"undefined for {', '.join(missing)}")
         else:
-            averages[key] = {"value": math.fsum(values.values()) / len(values)}
+            averages[metric] = Estimate(value=mean)
     return averages
+
+
+def _with_baseline(metrics: Mapping[str, Estimate], share: float | None) -> dict[str, Estimate]:
+    """Give the average precision its baseline: the prevalence, NaN where that is undefined."""
+    name = "average_precision"
+    baseline = math.nan if share is None else share
+    return {**metrics, name: replace(metrics[name], baseline=baseline)}
+
+
+def _pool_findings(predictions: Predictions, thresholds: Thresholds) -> ClassMetrics:
+    """Return the micro averages: the metrics of all known pairs of image and finding together.
+
+    At an operating point each finding has its own threshold; `num_findings` says how many have
+    one by this rule.
+    """
+    counts: dict[str, list[ConfusionCounts]] = {}
+    for name, points in thresholds.items():
+        truth, scores = select_known(predictions, name)
+        for point in points:
+            found = _count_calls(truth, scores, threshold=point.value)
+            counts.setdefault(point.rule, []).append(found)
+    points = {r: measure_counts(_add_up(c), num_findings=len(c)) for r, c in counts.items()}
+    block = measure_scores(*pool_pairs(predictions.labels, predictions.probabilities))
+    num_unknown = int((predictions.labels < 0).sum())
+    return replace(block, operating_points=points, num_unknown=num_unknown)
+
+
+def _add_up(counts: Sequence[ConfusionCounts]) -> ConfusionCounts:
+    totals = {name: sum(getattr(c, name) for c in counts) for name in asdict(_NO_IMAGE)}
+    return ConfusionCounts(**totals)

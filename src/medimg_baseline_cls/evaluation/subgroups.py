@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.catalogue import COUNTS, RATES
-from medimg_baseline_cls.evaluation.estimates import Summary
+from medimg_baseline_cls.catalogue import RATES
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.evaluation.resampling import (
@@ -23,17 +22,14 @@ from medimg_baseline_cls.evaluation.resampling import (
     choose_cuts,
     describe_part,
     draw_part,
+    interval_of,
 )
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import ClassMetrics
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import (
-    Values,
-    Weights,
-    describe_values,
-    draw_weights,
-    weighted_mean,
-)
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, weighted_mean
 from medimg_baseline_cls.utils.files import write_csv
 
 _SCORES = ("auroc", "average_precision", "brier_score", "calibration_in_the_large")
@@ -60,7 +56,7 @@ def measure_subgroups(
     thresholds: Thresholds,
     positive_class: str | None,
     settings: SubgroupSettings,
-) -> Summary:
+) -> dict[str, Any]:
     """Return the content of subgroups.json.
 
     Args:
@@ -75,7 +71,7 @@ def measure_subgroups(
         thresholds, positive_class, settings, _choose_cuts(val, thresholds, settings=settings)
     )
     everyone = np.ones(len(test.groups), dtype=np.bool_)
-    listed: list[Summary] = []
+    listed: list[dict[str, Any]] = []
     for column in columns:
         values = np.array(column.values)
         subgroups = {
@@ -114,10 +110,10 @@ class _Measure:
     settings: SubgroupSettings
     cuts: Mapping[str, Mapping[str, Values]]
 
-    def block(self, test: Predictions, mask: NDArray[np.bool_], *, purpose: str) -> Summary:
+    def block(self, test: Predictions, mask: NDArray[np.bool_], *, purpose: str) -> dict[str, Any]:
         """Return counts and, where there are enough images, the figures of each class."""
         part = select_images(test, mask)
-        content: Summary = {
+        content: dict[str, Any] = {
             "num_images": len(part.groups),
             "num_groups": len(set(part.groups)),
             "is_too_small": len(part.groups) < self.settings.min_images,
@@ -127,19 +123,12 @@ class _Measure:
             return content
         summary = summarize_predictions(part, self.thresholds, positive_class=self.positive_class)
         resampling = self.settings.resampling
-        is_finding = part.task == "multilabel"
-        weights = draw_weights(
-            part.groups,
-            np.zeros(len(part.groups), dtype=np.int64) if is_finding else part.labels,
-            num_resamples=resampling.num_resamples,
-            seed=resampling.seed,
-            # The whole TEST is drawn as test_summary.json draws it: the same intervals.
-            purpose=purpose,
-        )
+        # The whole TEST is drawn as test_summary.json draws it: the same intervals.
+        weights = draw_part(part, resampling, purpose=purpose)
         summary = describe_part(part, summary, weights=weights, cuts=self.cuts)
         content["classes"] = {
-            name: _keep_figures(block, _measure_mean(part, name, weights=weights))
-            for name, block in summary["classes"].items()
+            name: _keep_estimates(block, _measure_mean(part, name, weights=weights)).to_json()
+            for name, block in summary.classes.items()
         }
         return content
 
@@ -170,7 +159,7 @@ def _choose_cuts(
     return {name: choose_cuts(val, name, weights=weights, target=target) for name in names}
 
 
-def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Summary:
+def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Estimate:
     """Return the mean probability minus the prevalence; undefined without a known image.
 
     Calibration-in-the-large as a difference: above 0 the model promises too many positives
@@ -178,35 +167,33 @@ def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Summary:
     """
     truth, scores = select_known(part, name)
     if len(truth) == 0:
-        return {"value": None, "reason": "no image has a reference standard"}
+        return Estimate(value=None, reason="no image has a reference standard")
     excess = scores - truth
     values = weighted_mean(excess, weights[:, part.known(name)])
-    return {"value": float(excess.mean())} | describe_values(values)
+    return Estimate(value=float(excess.mean()), interval=interval_of(values))
 
 
-def _keep_figures(block: Mapping[str, Any], mean: Summary) -> Summary:
-    """Return the figures that are reported of a subgroup."""
-    counts = {name: block[name] for name in ("prevalence", "num_positive", "num_negative")}
+def _keep_estimates(block: ClassMetrics, mean: Estimate) -> ClassMetrics:
+    """Return the metrics that are reported of a subgroup."""
     allowed, reason = {*_SCORES, *RATES}, ""
-    if not counts["num_negative"] or not counts["num_positive"]:
-        is_positive = bool(counts["num_positive"])
-        allowed = {"sensitivity" if is_positive else "specificity"}
-        reason = f"the subgroup holds {'positive' if is_positive else 'negative'} images only"
+    if not block.num_negative or not block.num_positive:
+        side = "positive" if block.num_positive else "negative"
+        allowed = {"sensitivity" if block.num_positive else "specificity"}
+        reason = f"the subgroup holds {side} images only"
 
-    def keep(name: str, figure: Summary) -> Summary:
-        return figure if name in allowed else {"value": None, "reason": reason}
+    def keep(found: Mapping[str, Estimate], names: Sequence[str]) -> dict[str, Estimate]:
+        missing = Estimate(value=None, reason=reason)
+        return {name: found[name] if name in allowed else missing for name in names}
 
-    scores = {**block["metrics"], "calibration_in_the_large": mean}
     points = {
-        rule: {key: point[key] for key in ("threshold", *COUNTS)}
-        | {name: keep(name, point[name]) for name in RATES}
-        for rule, point in block["operating_points"].items()
+        rule: replace(point, metrics=keep(point.metrics, RATES), is_resampled=False)
+        for rule, point in block.operating_points.items()
     }
-    metrics = {name: keep(name, scores[name]) for name in _SCORES}
-    return {**counts, "metrics": metrics, "operating_points": points}
+    metrics = keep({**block.metrics, "calibration_in_the_large": mean}, _SCORES)
+    return replace(block, metrics=metrics, operating_points=points, num_unknown=None)
 
 
-def list_blocks(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Summary]]:
+def list_blocks(content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield column, subgroup and its block, the whole TEST first as ("", "all", ...)."""
     yield "", "all", content["all"]
     for column in content["columns"]:
@@ -227,7 +214,7 @@ def _list_rows(content: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
                 yield (*lead, *counts, *cells)
 
 
-def _list_figures(found: Mapping[str, Any]) -> Iterator[tuple[str, str, Summary]]:
+def _list_figures(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for metric, figure in found["metrics"].items():
         yield "", metric, figure
     for rule, point in found["operating_points"].items():

@@ -1,52 +1,55 @@
-"""Draws models side by side: each figure with its interval, and its difference from the first.
+"""Draws models side by side: each metric with its interval, and its difference from the first.
 
 The two panels share their rows. Where the interval of a difference leaves out 0, its line is
 drawn strong; p-values by Holm's correction stand at the right.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from medimg_baseline_cls.evaluation.comparison_table import ComparedFigure, choose_figures, format_p
+from medimg_baseline_cls.evaluation.comparison_table import ComparedMetric, choose_metrics
 from medimg_baseline_cls.plots.style import CLASS_COLORS, INK, MUTED, PALE, WIDE, drawing, shorten
+from medimg_baseline_cls.records.comparisons import Comparison
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.utils.quantities import format_p
 
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _MAX_ROWS = 24
 
 
-def draw_comparison(content: Mapping[str, Any], path: Path, *, rule: str) -> None:
-    """Draw the figures of all models and their differences from the reference.
+def draw_comparison(comparison: Comparison, path: Path, *, rule: str) -> None:
+    """Draw the metrics of all models and their differences from the reference.
 
     Args:
-        content: of comparison.json.
+        comparison: from `compare_models`.
         path: the PNG.
         rule: the operating point whose calls are shown.
     """
-    figures = choose_figures(content, rule=rule)[:_MAX_ROWS]
-    names = [model["name"] for model in content["models"]]
-    height = 1.6 + 0.16 * len(names) + len(figures) * max(0.44, 0.22 * len(names))
+    metrics = choose_metrics(comparison, rule=rule)[:_MAX_ROWS]
+    names = [model.name for model in comparison.models]
+    height = 1.6 + 0.16 * len(names) + len(metrics) * max(0.44, 0.22 * len(names))
     with drawing(path, width=WIDE, height=height) as figure:
         values, gaps = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.0))
-        for row, compared in enumerate(figures):
+        for row, compared in enumerate(metrics):
             _shade(values, gaps, row=row)
             _draw_row(values, compared.entries, row=row, first=0, count=len(names))
             _draw_row(gaps, compared.gaps, row=row, first=1, count=len(names))
-        _write_p(gaps, figures, count=len(names))
-        is_binary = content["positive_class"] is not None
-        labels = [_label(compared, is_binary=is_binary) for compared in figures]
-        values.set_yticks(range(len(figures)), labels)
-        values.set_ylim(len(figures) - 0.5, -0.5)
+        _write_p(gaps, metrics, count=len(names))
+        is_binary = comparison.positive_class is not None
+        labels = [_label(compared, is_binary=is_binary) for compared in metrics]
+        values.set_yticks(range(len(metrics)), labels)
+        values.set_ylim(len(metrics) - 0.5, -0.5)
         values.set_xlim(right=min(1.02, values.get_xlim()[1]))
         gaps.axvline(0, color=INK, linewidth=1.0, zorder=2)
         for axes in (values, gaps):
             axes.tick_params(axis="y", length=0)
             axes.grid(visible=False, axis="y")
             axes.spines["left"].set_visible(False)
-        values.set_title(f"{content['split'].upper()}, {content['num_images']} images")
+        facts = comparison.facts
+        values.set_title(f"{facts['split'].upper()}, {facts['num_images']} images")
         values.set_xlabel("Value, 95 % interval")
         gaps.set_title(f"Difference from {shorten(names[0], 26)}")
         gaps.set_xlabel("Difference, 95 % interval (left of 0: lower than the reference)")
@@ -62,12 +65,12 @@ def draw_comparison(content: Mapping[str, Any], path: Path, *, rule: str) -> Non
         )
 
 
-def _label(compared: ComparedFigure, *, is_binary: bool) -> str:
+def _label(compared: ComparedMetric, *, is_binary: bool) -> str:
     if is_binary:
         name, _, rule = compared.label.partition(" at ")
         name = name[0].upper() + name[1:]
         return f"{name}\nat {rule}" if rule else name
-    return f"{shorten(compared.key.class_name, 22)}\n{compared.label}"
+    return f"{shorten(compared.class_name, 22)}\n{compared.label}"
 
 
 def _color(number: int) -> str:
@@ -84,29 +87,27 @@ def _shade(*panels: Axes, row: int) -> None:
         axes.axhspan(row - 0.5, row + 0.5, color=PALE, alpha=0.55, linewidth=0, zorder=0)
 
 
-def _draw_row(
-    axes: Axes, entries: Sequence[Mapping[str, Any]], *, row: int, first: int, count: int
-) -> None:
-    """Draw the marks and intervals of one figure; what is undefined is left out."""
+def _draw_row(axes: Axes, entries: Sequence[Estimate], *, row: int, first: int, count: int) -> None:
+    """Draw the marks and intervals of one metric; what is undefined is left out."""
     for number, entry in enumerate(entries, start=first):
-        if entry["value"] is None:
+        if entry.value is None:
             continue
         place, color = _place(row, number, count=count), _color(number)
-        bounds = entry.get("interval")
+        bounds = entry.bounds
         if bounds:
             is_clear = first == 0 or bounds[0] > 0 or bounds[1] < 0
             axes.plot(bounds, [place, place], color=color, linewidth=2.2 if is_clear else 1.2)
         mark = _MARKS[number % len(_MARKS)]
-        axes.plot([entry["value"]], [place], mark, color=color, markersize=5.5, zorder=4)
+        axes.plot([entry.value], [place], mark, color=color, markersize=5.5, zorder=4)
 
 
-def _write_p(axes: Axes, figures: Sequence[ComparedFigure], *, count: int) -> None:
+def _write_p(axes: Axes, metrics: Sequence[ComparedMetric], *, count: int) -> None:
     """Write the p-values, corrected, at the right border."""
     texts = [("p (Holm)", -0.62, INK)]
-    for row, compared in enumerate(figures):
+    for row, compared in enumerate(metrics):
         for number, gap in enumerate(compared.gaps, start=1):
             place = _place(row, number, count=count)
-            texts += [(format_p(gap["p_holm"]), place, MUTED)] if "p_holm" in gap else []
+            texts += [] if gap.p_holm is None else [(format_p(gap.p_holm), place, MUTED)]
     for text, place, color in texts:
         axes.annotate(
             text,

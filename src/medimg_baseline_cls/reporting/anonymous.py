@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from medimg_baseline_cls.records.evaluations import EvaluationSummary
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.utils.pseudonyms import NameHider, Pseudonyms
 
@@ -20,7 +21,7 @@ def hide_content(content: RunContent, pseudonyms: Pseudonyms) -> RunContent:
     return replace(
         content,
         config=_hide_texts({**content.config, "anonymous_ids": True}, "inferences", hider=hider),
-        evaluation=_hide_texts(content.evaluation, "warnings", hider=hider),
+        evaluation=_hide_warnings(content.evaluation, hider),
         split=tuple(hide_row(row, pseudonyms) for row in content.split),
         rejected=tuple(_hide_rejected(row, hider) for row in content.rejected),
         mistakes=mistakes,
@@ -52,6 +53,16 @@ def _keep(text: str) -> str:
 def _hide_rejected(row: Mapping[str, str], hider: NameHider) -> dict[str, str]:
     """Return a rejected file without its name, which the reason may repeat."""
     return {**row, "path": hider.image(row["path"]), "reason": hider.text(row["reason"])}
+
+
+def _hide_warnings(
+    evaluation: EvaluationSummary | None, hider: NameHider
+) -> EvaluationSummary | None:
+    if evaluation is None:
+        return None
+    patients = _hide_texts(evaluation.patients, "warnings", hider=hider)
+    warnings = tuple(map(hider.text, evaluation.warnings))
+    return replace(evaluation, warnings=warnings, patients=patients)
 
 
 def _hide_texts(content: Any, key: str, *, hider: NameHider, is_inside: bool = False) -> Any:

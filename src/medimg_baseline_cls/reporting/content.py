@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.records.estimates import Json, read_number
+from medimg_baseline_cls.records.evaluations import EvaluationSummary
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.utils.files import read_csv, read_json
 from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
 from medimg_baseline_cls.utils.visible import show_all
 
 KINDS = ("FP", "FN")
 
-Json = Mapping[str, Any]
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -27,7 +29,8 @@ class RunContent:
     Attributes:
         name: the folder's own name.
         config: settings and, under "provenance", what was inferred from the data.
-        summaries: split ("val", "test") to the content of its summary.
+        evaluation: the evaluation in short; None before there was one.
+        summaries: of each split ("val", "test") that was evaluated.
         patient_summaries: the same per patient; empty where patients have one image each.
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
@@ -39,9 +42,9 @@ class RunContent:
     name: str
     config: Json
     environment: Json
-    evaluation: Json
-    summaries: Mapping[str, Json]
-    patient_summaries: Mapping[str, Json]
+    evaluation: EvaluationSummary | None
+    summaries: Mapping[str, SplitSummary]
+    patient_summaries: Mapping[str, SplitSummary]
     calibration: Json
     recalibration: Json
     prevalence: Json
@@ -84,8 +87,8 @@ class RunContent:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Return the classes in their frozen order."""
-        for source in (self.evaluation, self.provenance, self.config):
-            names = source.get("class_names")
+        evaluated = self.evaluation.class_names if self.evaluation else ()
+        for names in (evaluated, *(s.get("class_names") for s in (self.provenance, self.config))):
             if names:
                 return tuple(str(name) for name in names)
         return tuple(sorted({row["label"] for row in self.split}))
@@ -93,10 +96,9 @@ class RunContent:
     @property
     def task(self) -> str:
         """Return "multiclass", "ordinal" or "multilabel"."""
-        for source in (self.evaluation, self.provenance):
-            if source.get("task"):
-                return str(source["task"])
-        return "multiclass"
+        if self.evaluation is not None:
+            return self.evaluation.task
+        return str(self.provenance.get("task") or "multiclass")
 
     @property
     def has_findings(self) -> bool:
@@ -106,10 +108,8 @@ class RunContent:
     @property
     def target_sensitivity(self) -> float | None:
         """Return the target that the thresholds were chosen by, whatever config.json says today."""
-        for points in as_mapping(self.evaluation.get("thresholds")).values():
-            target = value_of(
-                as_mapping(as_mapping(points).get("target_sensitivity")).get("target")
-            )
+        for points in self.thresholds.values():
+            target = value_of(as_mapping(points.get("target_sensitivity")).get("target"))
             if target is not None:
                 return target
         return number_of(str(self.config.get("target_sensitivity", "")))
@@ -117,10 +117,20 @@ class RunContent:
     @property
     def positive_class(self) -> str | None:
         """Return the positive class; None where each class stands against the rest."""
-        for source in (self.evaluation, *self.summaries.values(), self.provenance, self.config):
-            if source.get("positive_class") in self.class_names:
-                return str(source["positive_class"])
-        return None
+        evaluated = filter(None, (self.evaluation, *self.summaries.values()))
+        named = [summary.positive_class for summary in evaluated]
+        named += [source.get("positive_class") for source in (self.provenance, self.config)]
+        return next((str(name) for name in named if name in self.class_names), None)
+
+    @property
+    def checkpoint(self) -> Json:
+        """Return stage, epoch and sha256 of the network that was evaluated."""
+        return {} if self.evaluation is None else self.evaluation.checkpoint
+
+    @property
+    def thresholds(self) -> Mapping[str, Mapping[str, Json]]:
+        """Return each threshold of the evaluation by class, then by rule, with its description."""
+        return {} if self.evaluation is None else self.evaluation.thresholds
 
 
 def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunContent:
@@ -143,7 +153,7 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
         name=run_dir.resolve().name,
         config=_json(run_dir / "config.json"),
         environment=_json(run_dir / "env_report.json"),
-        evaluation=_json(run_dir / "eval_summary.json"),
+        evaluation=_evaluation(_json(run_dir / "eval_summary.json")),
         summaries=_summaries(run_dir, gaps or ()),
         patient_summaries=_summaries(run_dir / "patients"),
         calibration=_json(run_dir / "calibration.json"),
@@ -178,10 +188,7 @@ def as_mapping(value: Any) -> Json:
 
 def value_of(metric: Any) -> float | None:
     """Return the number of a metric, {"value": x} or bare; None where it is undefined."""
-    inner: Any = as_mapping(metric).get("value") if isinstance(metric, Mapping) else metric
-    if isinstance(inner, bool) or not isinstance(inner, int | float):
-        return None
-    return float(inner)
+    return read_number(as_mapping(metric).get("value") if isinstance(metric, Mapping) else metric)
 
 
 def number_of(text: str | None) -> float | None:
@@ -193,10 +200,14 @@ def number_of(text: str | None) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _summaries(folder: Path, gaps: Collection[str] = ()) -> Mapping[str, Json]:
+def _summaries(folder: Path, gaps: Collection[str] = ()) -> Mapping[str, SplitSummary]:
     names = {split: f"{split}_summary.json" for split in ("val", "test")}
-    summaries = {split: _read_json(folder / names[split], gaps=gaps) for split in names}
-    return {split: summary for split, summary in summaries.items() if summary}
+    found = {split: _read_json(folder / names[split], gaps=gaps) for split in names}
+    return {s: SplitSummary.from_json(content) for s, content in found.items() if content}
+
+
+def _evaluation(content: Json) -> EvaluationSummary | None:
+    return EvaluationSummary.from_json(content) if content else None
 
 
 def _read_json(path: Path, *, gaps: Collection[str]) -> Json:

@@ -24,12 +24,14 @@ from medimg_baseline_cls.statistics.metrics import (
     decision_ratios,
     negative_logs,
 )
+from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, choose_position
 from medimg_baseline_cls.utils.seed import generator
 
 NUM_RESAMPLES = 2000
 LEAST_DEFINED = 0.5
 NO_VARIATION = "the resamples do not vary"
 _CHUNK_CELLS = 1_000_000
+_PAIR_CELLS = 50_000_000
 
 Weights = NDArray[np.uint16]
 Values = NDArray[np.float64]
@@ -247,23 +249,26 @@ def aurocs(counts: WeightedCounts) -> Values:
 
 
 def choose_in_resamples(
-    truth: Truth, scores: Scores, *, weights: Weights, target_sensitivity: float
+    truth: Truth, scores: Scores, *, weights: Weights, target: float
 ) -> dict[str, Values]:
     """Choose the operating points again in each resample of VAL, as `choose_thresholds` does.
 
+    Args:
+        truth: shape (N,), bool.
+        scores: shape (N,), in [0, 1].
+        weights: shape (B, N), from `draw_weights`.
+        target: of the rules that have one, such as a sensitivity.
+
     Returns:
-        "max_f1" and "target_sensitivity", shape (B,) each; NaN without a positive image.
+        For each rule of `threshold_rules`, shape (B,); NaN without a positive image.
     """
-    cuts = {name: np.empty(len(weights)) for name in ("max_f1", "target_sensitivity")}
+    cuts = {rule: np.empty(len(weights)) for rule in CRITERIA}
     for rows, _, counts in count_resamples(rank_scores(truth, scores), weights):
-        num_positive = counts.num_positive[:, None]
-        f1_scores = 2 * counts.tp / np.maximum(counts.tp + counts.fp + num_positive, 1)
-        reached = counts.tp / np.maximum(num_positive, 1) >= target_sensitivity
-        is_defined = num_positive[:, 0] > 0
-        # The first maximum is the highest threshold, and always a score that was drawn.
-        for name, found in (("max_f1", f1_scores), ("target_sensitivity", reached)):
-            best = counts.thresholds[np.argmax(found, axis=1)]
-            cuts[name][rows] = np.where(is_defined, best, np.nan)
+        is_defined = counts.num_positive > 0
+        for rule, chosen in cuts.items():
+            # The first maximum is always a score that was drawn.
+            place = choose_position(rule, counts.tp, fp=counts.fp, target=target)
+            chosen[rows] = np.where(is_defined, counts.thresholds[place], np.nan)
     return cuts
 
 
@@ -274,6 +279,54 @@ def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
         part = weights[rows].astype(np.float64)
         means[rows] = _ratio(part @ values, part.sum(axis=1))
     return means
+
+
+def weighted_pairs(
+    labels: NDArray[np.int64], probabilities: Scores, *, weights: Weights
+) -> dict[str, Values]:
+    """Return the threshold-free metrics of all known pairs of image and finding.
+
+    Args:
+        labels: 1, 0 or -1 (unknown), shape (N, C).
+        probabilities: shape (N, C).
+        weights: shape (B, N); an image weighs alike in all its pairs.
+
+    Returns:
+        As `weighted_scores`; nothing where no pair is known.
+    """
+    known = labels >= 0
+    truth, scores = labels[known] == 1, probabilities[known]
+    if len(truth) == 0:
+        return {}
+    images = np.nonzero(known)[0]  # (pairs,)
+    step = max(1, _PAIR_CELLS // len(truth))
+    blocks = [
+        weighted_scores(truth, scores, weights=weights[start : start + step][:, images])
+        for start in range(0, len(weights), step)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def weighted_kappas(
+    labels: NDArray[np.int64], decided: NDArray[np.int64], *, weights: Weights, grades: Values
+) -> Values:
+    """Return the quadratic weighted kappa of each resample; NaN where all is one grade.
+
+    Args:
+        labels: the grade of each image as an index, shape (N,).
+        decided: the grade that was decided, shape (N,).
+        weights: shape (B, N).
+        grades: the value of each grade, shape (C,).
+    """
+    num_grades = len(grades)
+    cells = np.zeros((len(labels), num_grades**2))
+    cells[np.arange(len(labels)), labels * num_grades + decided] = 1.0
+    matrices = (weights.astype(np.float64) @ cells).reshape(-1, num_grades, num_grades)
+    distances = (grades[:, None] - grades) ** 2
+    by_chance = np.einsum("bi,bj->bij", matrices.sum(axis=2), matrices.sum(axis=1))
+    expected = (distances * by_chance).sum(axis=(1, 2))
+    found = matrices.sum(axis=(1, 2)) * (distances * matrices).sum(axis=(1, 2))
+    return np.where(expected > 0, 1 - found / np.where(expected > 0, expected, 1.0), np.nan)
 
 
 def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
@@ -303,11 +356,6 @@ def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
     if low == high:
         return content | {"interval_reason": NO_VARIATION}
     return content | {"interval": [low, high]}
-
-
-def mean_of(columns: Sequence[Values]) -> Values:
-    """Return the mean over classes in each resample; NaN where that of one class is."""
-    return np.mean(np.stack(columns), axis=0)
 
 
 def _stratify(

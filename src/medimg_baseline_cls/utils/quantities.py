@@ -94,6 +94,17 @@ def say_score(value: float | None) -> str:
     return f"{round_half_up(value, DECIMALS):f}"
 
 
+def format_p(value: float | None) -> str:
+    """Return a p-value as journals print it.
+
+    >>> format_p(0.04213), format_p(0.00002), format_p(1.0), format_p(None)
+    ('0.042', '<0.001', '1.000', '–')
+    """
+    if value is None:
+        return UNDEFINED
+    return "<0.001" if value < 0.001 else say_score(value)
+
+
 def say_count(number: int, nouns: str) -> str:
     """Return a number and what it counts, which is given in the plural.
 

@@ -8,6 +8,7 @@ report, figures. Data files (CSV, JSON) keep the exact name.
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 
 # C0, DEL, C1; soft hyphen; bidi marks; zero-width; line and paragraph separators; lone
@@ -39,7 +40,7 @@ def quote_words(*words: str) -> str:
 
 
 def show_all(content: Any) -> Any:
-    r"""Return plain values, as of JSON, with every text in them shown by `show_hidden`.
+    r"""Return plain values or records of them with every text in them shown by `show_hidden`.
 
     >>> show_all({"a\t": [1, "\x07", None]})
     {'a\\t': [1, '\\x07', None]}
@@ -52,6 +53,10 @@ def show_all(content: Any) -> Any:
     if isinstance(content, list | tuple):
         items = cast(list[Any] | tuple[Any, ...], content)
         return type(items)(map(show_all, items))
+    if is_dataclass(content) and not isinstance(content, type):
+        return replace(
+            content, **{f.name: show_all(getattr(content, f.name)) for f in fields(content)}
+        )
     return content
 
 

@@ -190,6 +190,7 @@ class Stage:
             "operating_points": {},
         }
         summary = {
+            "split": "test",
             "class_names": ["A", "B"],
             "positive_class": "B",
             "classes": {"B": block},

@@ -87,7 +87,7 @@ def test_the_ensemble_is_one_more_evaluated_model(finished: RunResult) -> None:
     run = read_json(runs_of(finished.run_dir)[0] / "test_summary.json")
     assert written.keys() == run.keys()
     block = written["classes"]["PNEUMONIA"]["metrics"]["auroc"]
-    assert block["value"] == summary["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"]
+    assert block["value"] == summary.classes["PNEUMONIA"].metrics["auroc"].value
     assert "interval" in block
 
 

@@ -1,9 +1,9 @@
-"""The printed line of intervals: the headline's figures, and only those that have one."""
+"""The printed line of intervals: the headline's metrics, and only those that have one."""
 
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,10 +13,12 @@ from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions, Task
 from medimg_baseline_cls.utils.log import RunLog
 
-Summaries = dict[str, dict[str, Any]]
+Summaries = dict[str, SplitSummary]
 NAMES = ("bacteria", "normal", "virus")
 
 
@@ -50,7 +52,7 @@ def summarize(
     return resample_summaries(config, summaries, parts=parts)
 
 
-def print_line(config: Config, summary: dict[str, Any], folder: Path) -> str:
+def print_line(config: Config, summary: SplitSummary, folder: Path) -> str:
     """Return what is printed of a summary."""
     log = RunLog(None, folder / "log.txt")
     # No run is needed: these two are all that is read of a session.
@@ -59,9 +61,10 @@ def print_line(config: Config, summary: dict[str, Any], folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def written(figure: dict[str, Any]) -> str:
-    low, high = figure["interval"]
-    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
+def written(estimate: Estimate) -> str:
+    assert estimate.bounds is not None
+    low, high = estimate.bounds
+    return f"{estimate.value:.3f} ({low:.3f} to {high:.3f})"
 
 
 @pytest.fixture
@@ -84,21 +87,21 @@ def test_two_classes_have_their_operating_point(
     parts = tuple(draw(split, names=names, task="multiclass") for split in ("val", "test"))
     chosen = replace(config, operating_point=rule)
     summary = summarize(chosen, (parts[0], parts[1]), "yes")["test"]
-    line, block = print_line(chosen, summary, tmp_path), summary["classes"]["yes"]
+    line, block = print_line(chosen, summary, tmp_path), summary.classes["yes"]
     assert "95 % intervals on TEST: AUROC " in line
     assert line.count("AUROC") == 1 and "macro" not in line
     for key in ("auroc", "average_precision"):
-        assert written(block["metrics"][key]) in line
+        assert written(block.metrics[key]) in line
     for key in ("sensitivity", "specificity"):
-        figure = block["operating_points"][rule][key]
-        assert f"{key} at {name} {written(figure)}" in line
+        estimate = block.operating_points[rule].metrics[key]
+        assert f"{key} at {name} {written(estimate)}" in line
 
 
 @pytest.mark.parametrize("task", ["multiclass", "ordinal", "multilabel"])
 def test_more_classes_have_their_macro_means(config: Config, tmp_path: Path, task: Task) -> None:
     parts = tuple(draw(split, names=NAMES, task=task) for split in ("val", "test"))
     summary = summarize(config, (parts[0], parts[1]), None)["test"]
-    line, macro = print_line(config, summary, tmp_path), summary["macro"]["metrics"]
+    line, macro = print_line(config, summary, tmp_path), summary.macro.metrics
     for name, key in (("macro AUROC", "auroc"), ("macro AP", "average_precision")):
         assert f"{name} {written(macro[key])}" in line
     assert "sensitivity" not in line
@@ -111,11 +114,11 @@ def test_the_split_is_named(config: Config, tmp_path: Path) -> None:
     assert "on VAL: " in print_line(config, summaries["val"], tmp_path)
 
 
-def test_an_undefined_figure_is_not_printed(config: Config, tmp_path: Path) -> None:
+def test_an_undefined_metric_is_not_printed(config: Config, tmp_path: Path) -> None:
     val, test = (draw(split, names=("no", "yes"), task="multiclass") for split in ("val", "test"))
     alone = replace(test, labels=np.ones(60, dtype=np.int64))
     summary = summarize(config, (val, alone), "yes")["test"]
-    assert summary["classes"]["yes"]["metrics"]["auroc"]["value"] is None
+    assert summary.classes["yes"].metrics["auroc"].value is None
     line = print_line(config, summary, tmp_path)
     assert "AUROC" not in line and "specificity" not in line
     assert "sensitivity at " in line and "None" not in line and "nan" not in line
@@ -135,8 +138,8 @@ def test_settings_reach_the_resampling(config: Config) -> None:
         for change in ({}, {}, {"seed": 4}, {"num_resamples": 90})
     ]
     assert found[0] == found[1]
-    assert [s["intervals"]["num_resamples"] for s in found] == [80, 80, 80, 90]
-    assert [s["intervals"]["seed"] for s in found] == [0, 0, 4, 0]
-    points = [s["classes"]["yes"]["metrics"]["auroc"] for s in found]
-    assert points[0]["value"] == points[2]["value"]
-    assert points[0]["interval"] != points[2]["interval"]
+    assert [s.intervals["num_resamples"] for s in found] == [80, 80, 80, 90]
+    assert [s.intervals["seed"] for s in found] == [0, 0, 4, 0]
+    aurocs = [s.classes["yes"].metrics["auroc"] for s in found]
+    assert aurocs[0].value == aurocs[2].value
+    assert aurocs[0].interval != aurocs[2].interval

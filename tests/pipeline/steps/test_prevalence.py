@@ -193,7 +193,7 @@ def test_rates_have_the_intervals_of_the_summary(task: Task) -> None:
     resampling = Resampling(NUM_RESAMPLES, 0)
     summary = add_intervals(summaries, parts, target_sensitivity=TARGET, resampling=resampling)
     for name, blocks in describe(parts, split).items():
-        points = summary["test"]["classes"][name]["operating_points"]
+        points = summary["test"].to_json()["classes"][name]["operating_points"]
         for rule, point in blocks["test"]["operating_points"].items():
             for key in ("sensitivity", "specificity"):
                 wanted = {k: points[rule][key][k] for k in ("value", "interval", "method")}

@@ -57,8 +57,8 @@ def test_controls_do_not_look_at_labels_of_test(finished_run: Path, tmp_path: Pa
     data = reopen_data(session, read_provenance(finished_run))
     before = evaluate_controls(session, data)
     assert before == evaluate_controls(session, data)
-    assert [c["name"] for c in before] == list(controls_of(finished_run))
-    written = json.loads(json.dumps(before))
+    assert [control.name for control in before] == list(controls_of(finished_run))
+    written = json.loads(json.dumps([control.to_json() for control in before]))
     assert written == list(controls_of(finished_run).values())
 
 
@@ -70,7 +70,7 @@ def test_large_train_set_is_thinned_out(
     monkeypatch.setattr(
         "medimg_baseline_cls.pipeline.steps.shortcut_baselines.MAX_TRAIN_IMAGES", 30
     )
-    fewer = evaluate_controls(session, data)
+    fewer = [control.to_json() for control in evaluate_controls(session, data)]
     assert fewer != list(controls_of(finished_run).values())
 
 

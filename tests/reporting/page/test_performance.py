@@ -9,7 +9,7 @@ from sklearn import metrics as oracle
 
 from medimg_baseline_cls.reporting.content import read_run
 from medimg_baseline_cls.reporting.page.performance import (
-    headline_figure,
+    headline_estimate,
     list_rules,
     tabulate_confusion,
     tabulate_controls,
@@ -99,7 +99,7 @@ def test_headline_of_many_classes_is_their_mean(make_run: Callable[..., Any]) ->
     run = make_run(MULTI)
     mean = oracle.roc_auc_score(run.labels["test"], run.probabilities["test"], multi_class="ovr")
     content = read_run(run.folder)
-    assert headline_figure(content, "test", metric="auroc")["value"] == pytest.approx(
+    assert headline_estimate(content, "test", metric="auroc").value == pytest.approx(
         mean, abs=1e-12
     )
     rows = cells(tabulate_metrics(content))

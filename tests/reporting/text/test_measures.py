@@ -28,9 +28,9 @@ def test_more_classes_have_each_and_their_mean(make_run: Callable[..., Any]) -> 
     content = read_run(make_run(MULTI).folder)
     owners = list(dict.fromkeys(m.owner for m in list_metrics(content)))
     assert owners == [*MULTI, "Macro mean"]
-    macro = content.summaries["test"]["macro"]["metrics"]["auroc"]["value"]
+    macro = content.summaries["test"].macro.metrics["auroc"].value
     mean = next(m for m in list_metrics(content) if (m.owner, m.key) == ("Macro mean", "auroc"))
-    assert mean.metrics["test"]["value"] == macro
+    assert mean.estimates["test"].value == macro
 
 
 def test_counts_are_those_of_the_confusion_matrix(make_run: Callable[..., Any]) -> None:
@@ -79,8 +79,8 @@ def test_interval_of_a_threshold_is_printed_with_three_decimals(
     threshold = list_points(read_run(run.folder))[0]
     assert threshold.print_long("test") == "0.613 (95% CI 0.200, 0.778)"
     assert threshold.print_short("test") == "0.613 (0.200, 0.778)"
-    assert threshold.metrics["test"]["method"] == "bootstrap"
-    assert threshold.metrics["val"]["method"] is None
+    assert threshold.estimates["test"].interval.method == "bootstrap"
+    assert threshold.estimates["val"].interval is None
 
 
 def test_run_without_evaluation_has_no_figures(make_run: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import Config, build_config
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.evaluation.aligned_models import ScoredModel
+from medimg_baseline_cls.evaluation.aligned_models import AlignedModel
 from medimg_baseline_cls.evaluation.comparison import compare_models
 from medimg_baseline_cls.evaluation.comparison_table import list_rows, tabulate_comparison
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
@@ -59,24 +59,27 @@ def compare(
     models = _name_apart([read_model(folder, _name_run(folder)) for folder in folders])
     config = read_settings(folders[0])
     resampling = Resampling(config.num_resamples, config.seed)
+    comparison = compare_models(models, resampling=resampling)
     content = {
-        **compare_models(models, resampling=resampling),
+        **comparison.to_json(),
         "runs": {model.name: str(run) for model, run in zip(models, folders, strict=True)},
     }
     if output is not None:
         _make_new(output)
     folder = output or create_run_folder(output_dir, name_comparison(folders), subfolder=FOLDER)
     write_json(folder / "comparison.json", content)
-    header, rows = list_rows(content)
+    header, rows = list_rows(comparison)
     write_csv(folder / "comparison.csv", header, rows=rows)
-    draw_comparison(content, folder / "comparison.png", rule=config.operating_point)
+    draw_comparison(comparison, folder / "comparison.png", rule=config.operating_point)
     log = open_log(folder / "log.txt")
-    header, rows = tabulate_comparison(content, rule=config.operating_point)
+    header, rows = tabulate_comparison(comparison, rule=config.operating_point)
     log.table(
-        f"{len(models)} models on {content['num_images']} TEST images", header=header, rows=rows
+        f"{len(models)} models on {comparison.facts['num_images']} TEST images",
+        header=header,
+        rows=rows,
     )
-    log.info(f"Holm's correction takes all {content['tests']['num_tests']} tests as one family.")
-    for warning in content["warnings"]:
+    log.info(f"Holm's correction takes all {comparison.tests['num_tests']} tests as one family.")
+    for warning in comparison.warnings:
         log.warn(warning)
     log.info(f"results: {folder}")
     return RunResult(folder, content)
@@ -99,7 +102,7 @@ def find_evaluated(run: Path | str, output_dir: Path) -> Path:
     return found
 
 
-def read_model(folder: Path, name: str) -> ScoredModel:
+def read_model(folder: Path, name: str) -> AlignedModel:
     """Return the TEST predictions and thresholds that an evaluation wrote.
 
     Raises:
@@ -114,10 +117,10 @@ def read_model(folder: Path, name: str) -> ScoredModel:
         return _read_model(folder, name)
 
 
-def _read_model(folder: Path, name: str) -> ScoredModel:
+def _read_model(folder: Path, name: str) -> AlignedModel:
     summary = read_json(folder / "test_summary.json")
     task = summary.get("task", "multiclass")
-    return ScoredModel(
+    return AlignedModel(
         name=name,
         test=read_predictions(folder / "predictions_test.csv", split="test", task=task),
         thresholds=read_thresholds(
@@ -164,11 +167,11 @@ def _name_run(folder: Path) -> str:
     return f"{folder.parent.name} (ensemble)" if folder.name == ENSEMBLE else folder.name
 
 
-def _name_apart(models: Sequence[ScoredModel]) -> list[ScoredModel]:
+def _name_apart(models: Sequence[AlignedModel]) -> list[AlignedModel]:
     """Return the models with names that differ: copies of a run share theirs."""
     total = Counter(model.name for model in models)
     seen: Counter[str] = Counter()
-    named: list[ScoredModel] = []
+    named: list[AlignedModel] = []
     for model in models:
         seen[model.name] += 1
         is_shared = total[model.name] > 1

@@ -27,6 +27,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     is_in_one_process,
     naming_sweep,
 )
+from medimg_baseline_cls.records.summaries import read_summary
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
@@ -35,6 +36,7 @@ from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
 from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
 
 DEFAULT_FOLDS = 5
+_SHOWN_OF_RUNS = ("num_images", "num_groups", "classes")
 KIND = SweepKind(name="cross-validation", subfolder="cv", resume="medimg cv --resume")
 
 
@@ -227,26 +229,27 @@ def _fold_config(plan: _Plan, fold: _Fold) -> Config:
 def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
     """Write predictions_oof.csv and cv_summary.json, and print the table."""
     runs = [Path(fold.run) for fold in plan.folds if fold.run is not None]
-    summaries = [read_json(run / "test_summary.json") for run in runs]
+    summaries = [read_summary(run / "test_summary.json") for run in runs]
+    spread = summarize_spread(summaries)
     _write_predictions(plan, runs)
     content = {
         "num_folds": plan.config.num_folds,
         "repeats": plan.repeats,
         "by_site": plan.by_site,
-        **summarize_spread(summaries),
+        **spread.to_json(),
         "runs": [
-            asdict(fold) | {name: summary[name] for name in ("num_images", "num_groups", "classes")}
+            asdict(fold) | {name: summary.to_json()[name] for name in _SHOWN_OF_RUNS}
             for fold, summary in zip(plan.folds, summaries, strict=True)
         ],
     }
-    tables = {"": content}
+    tables = {"": spread}
     of_patients = [run / "patients" / "test_summary.json" for run in runs]
     if all(path.is_file() for path in of_patients):
-        content["patients"] = summarize_spread([read_json(path) for path in of_patients])
-        tables[" per patient"] = content["patients"]
+        tables[" per patient"] = summarize_spread([read_summary(path) for path in of_patients])
+        content["patients"] = tables[" per patient"].to_json()
     write_json(plan.folder / KIND.summary_file, content)
-    for words, spread in tables.items():
-        header, rows = tabulate_spread(spread)
+    for words, found in tables.items():
+        header, rows = tabulate_spread(found)
         title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
         log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")

@@ -53,6 +53,9 @@ from medimg_baseline_cls.pipeline.steps.test_lock import (
     write_test,
 )
 from medimg_baseline_cls.plots import draw_evaluation
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.evaluations import EvaluationSummary, Headlines
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.reporting.outdated import list_outdated, mark_outdated
 from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -115,7 +118,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
         parts=(val, test),
     )
     for name, summary in summaries.items():
-        write_json(run_dir / f"{name}_summary.json", summary)
+        write_json(run_dir / f"{name}_summary.json", summary.to_json())
     write_calibration(
         session,
         (val, test),
@@ -142,25 +145,30 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
         head_only=_evaluate_head_only(session, data, model=head_only),
         controls=evaluate_controls(session, data),
     )
-    overview["warnings"][:0] = list_warnings(data.provenance.get("inferences", ()))
-    count_evaluations(run_dir, overview)
-    of_patients: Mapping[str, Summary] = {}
+    inferred = list_warnings(data.provenance.get("inferences", ()))
+    overview = count_evaluations(
+        run_dir, replace(overview, warnings=(*inferred, *overview.warnings))
+    )
+    of_patients: Mapping[str, SplitSummary] = {}
     if patients is not None:
-        of_patients, overview["patients"] = score_patients(session, patients, test=test)
+        of_patients, found = score_patients(session, patients, test=test)
+        overview = replace(overview, patients=found)
     if is_trained(run_dir):  # else training can still be resumed
         write_status(run_dir, "finished")
     # Last of all: with it the evaluation counts as complete.
-    write_json(run_dir / "eval_summary.json", overview)
+    write_json(run_dir / "eval_summary.json", overview.to_json())
     mark_latest(run_dir)
     _print_results(session, summaries, overview=overview)
-    if of_patients:
-        print_patients(session, of_patients, overview=overview["patients"])
+    if overview.patients is not None:
+        print_patients(session, of_patients, overview=overview.patients)
     if decision.entry.accepted and (run_dir / "predictions_new.csv").is_file():
         log.warn("predictions_new.csv was made before the change that was accepted: predict again")
-    if (count := overview["test_evaluations"]) > 1:
+    if (count := overview.test_evaluations or 0) > 1:
         log.info(f"TEST has now been scored {count} times (test_log.csv)")
     log.info(f"results: {run_dir}")
-    return RunResult(run_dir, overview, list_outdated(run_dir) if is_trained(run_dir) else ())
+    return RunResult(
+        run_dir, overview.to_json(), list_outdated(run_dir) if is_trained(run_dir) else ()
+    )
 
 
 def _score_splits(
@@ -202,7 +210,7 @@ def _write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
 
 def _summarize(
     val: Predictions, test: Predictions, *, thresholds: Thresholds, positive_class: str | None
-) -> dict[str, Summary]:
+) -> dict[str, SplitSummary]:
     return {
         p.split: summarize_predictions(p, thresholds, positive_class=positive_class)
         for p in (val, test)
@@ -249,7 +257,7 @@ def _load_head_only(session: Session) -> Classifier | None:
 
 def _evaluate_head_only(
     session: Session, data: PreparedData, *, model: Classifier | None
-) -> dict[str, Summary] | None:
+) -> dict[str, SplitSummary] | None:
     """Summarise the best model of the head-only stage, where there was one."""
     if model is None:
         return None
@@ -260,33 +268,33 @@ def _evaluate_head_only(
 
 
 def _print_results(
-    session: Session, summaries: Mapping[str, Summary], *, overview: Mapping[str, Any]
+    session: Session, summaries: Mapping[str, SplitSummary], *, overview: EvaluationSummary
 ) -> None:
     """Print one compact table, what to mind, and what to type next."""
     log = session.log
     header, rows = tabulate_summaries(summaries.values())
     log.table("Results (thresholds from VAL)", header=header, rows=rows)
     print_intervals(session, summaries["test"])
-    if "head_only" in overview:
-        log.info(_compare_with_head_only(overview))
-    log.info(describe_controls(overview["controls"]))
-    for warning in overview["warnings"]:
+    if overview.head_only is not None:
+        log.info(_compare_with_head_only(overview, overview.head_only))
+    log.info(describe_controls(overview.controls))
+    for warning in overview.warnings:
         log.warn(warning)
 
 
-def _compare_with_head_only(overview: Mapping[str, Any]) -> str:
+def _compare_with_head_only(overview: EvaluationSummary, before: Headlines) -> str:
     """Say what fine-tuning brought over the head-only model it started from."""
-    if overview["checkpoint"]["stage"] == "head":
+    if overview.checkpoint["stage"] == "head":
         return "fine-tuning was not kept: the head-only model has the highest VAL AP"
 
-    def figures(headline: Mapping[str, Any]) -> str:
-        ap, auroc = headline["average_precision"]["value"], headline["auroc"]["value"]
+    def describe(headline: Mapping[str, Estimate]) -> str:
+        ap, auroc = headline["average_precision"].value, headline["auroc"].value
         if ap is None or auroc is None:
             return "AP undefined"
         return f"AP {say_score(ap)}, AUROC {say_score(auroc)}"
 
-    before, after = overview["head_only"], overview["headline"]
+    after = overview.headline
     return "; ".join(
-        f"{name.upper()}: head only {figures(before[name])}, final {figures(after[name])}"
+        f"{name.upper()}: head only {describe(before[name])}, final {describe(after[name])}"
         for name in ("val", "test")
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.errors import ConfigError, RunError
-from medimg_baseline_cls.evaluation.aligned_models import ScoredModel, align_models
+from medimg_baseline_cls.evaluation.aligned_models import AlignedModel, align_models
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds, write_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
 from medimg_baseline_cls.evaluation.resampling import Resampling
@@ -21,7 +21,7 @@ from medimg_baseline_cls.evaluation.seed_summary import (
     summarize_seeds,
     tabulate_seeds,
 )
-from medimg_baseline_cls.evaluation.split_summary import Summary, headline, summarize_predictions
+from medimg_baseline_cls.evaluation.split_summary import describe_headline, summarize_predictions
 from medimg_baseline_cls.pipeline.commands.compare import ENSEMBLE, read_model
 from medimg_baseline_cls.pipeline.commands.run import finish
 from medimg_baseline_cls.pipeline.steps.intervals import resample_summaries
@@ -36,6 +36,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     naming_sweep,
 )
 from medimg_baseline_cls.plots import draw_evaluation
+from medimg_baseline_cls.records.summaries import SplitSummary, read_summary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
@@ -164,26 +165,28 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     """Write the ensemble and seeds_summary.json, and print the table."""
     models = [read_model(run, f"seed {s.seed}") for run, s in zip(runs, plan.runs, strict=True)]
     resampling = Resampling(plan.config.num_resamples, plan.config.seed)
-    summaries = [read_json(run / "test_summary.json") for run in runs]
-    content = summarize_seeds(summaries, models, resampling=resampling)
+    summaries = [read_summary(run / "test_summary.json") for run in runs]
+    spread = summarize_seeds(summaries, models, resampling=resampling)
     ensemble = _write_ensemble(plan, runs, models=models)
-    content |= {
+    content = spread.to_json() | {
         "split_seed": plan.config.split_seed,
-        "ensemble": {"folder": ENSEMBLE, "headline": headline(ensemble)},
+        "ensemble": {"folder": ENSEMBLE, "headline": describe_headline(ensemble)},
         "runs": [
-            asdict(entry) | {"headline": headline(summary)}
+            asdict(entry) | {"headline": describe_headline(summary)}
             for entry, summary in zip(plan.runs, summaries, strict=True)
         ],
     }
     write_json(plan.folder / KIND.summary_file, content)
-    header, rows = tabulate_seeds(content, ensemble)
+    header, rows = tabulate_seeds(spread, ensemble)
     title = f"TEST over {len(runs)} seeds, and their ensemble (thresholds from VAL)"
     log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")
     return RunResult(plan.folder, content)
 
 
-def _write_ensemble(plan: _Plan, runs: Sequence[Path], *, models: Sequence[ScoredModel]) -> Summary:
+def _write_ensemble(
+    plan: _Plan, runs: Sequence[Path], *, models: Sequence[AlignedModel]
+) -> SplitSummary:
     """Write the mean of the networks as one more evaluated model; return its TEST summary.
 
     The files are those of a run folder; the checkpoint in thresholds.json is the sha256 of the
@@ -210,7 +213,7 @@ def _write_ensemble(plan: _Plan, runs: Sequence[Path], *, models: Sequence[Score
     }
     summaries = resample_summaries(plan.config, summaries, parts=(val, test))
     for name, summary in summaries.items():
-        write_json(folder / f"{name}_summary.json", summary)
+        write_json(folder / f"{name}_summary.json", summary.to_json())
     draw_evaluation(
         (val, test), folder / "figures", thresholds=thresholds, positive_class=positive_class
     )
@@ -218,7 +221,7 @@ def _write_ensemble(plan: _Plan, runs: Sequence[Path], *, models: Sequence[Score
 
 
 def _write_mean(
-    folder: Path, runs: Sequence[Path], *, models: Sequence[ScoredModel], split: str
+    folder: Path, runs: Sequence[Path], *, models: Sequence[AlignedModel], split: str
 ) -> Predictions:
     """Write the mean predictions of one split, and return what the file reads back to.
 

@@ -20,13 +20,13 @@ from medimg_baseline_cls.evaluation.operating_points import (
 from medimg_baseline_cls.evaluation.patients import Aggregation, aggregate_predictions, has_groups
 from medimg_baseline_cls.evaluation.prediction_files import write_predictions
 from medimg_baseline_cls.evaluation.split_summary import (
-    Summary,
+    describe_headline,
     evaluated_classes,
-    headline,
     summarize_predictions,
 )
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 
@@ -87,7 +87,7 @@ def write_patients(session: Session, level: PatientLevel | None) -> None:
 
 def score_patients(
     session: Session, level: PatientLevel, *, test: Predictions
-) -> tuple[dict[str, Summary], Summary]:
+) -> tuple[dict[str, SplitSummary], dict[str, Any]]:
     """Score the patients of TEST at the operating points that are settled.
 
     Returns:
@@ -107,19 +107,19 @@ def score_patients(
     }
     summaries = resample_summaries(session.config, summaries, parts=parts)
     for name, summary in summaries.items():
-        write_json(level.folder / f"{name}_summary.json", summary)
+        write_json(level.folder / f"{name}_summary.json", summary.to_json())
     overview = {
         "aggregation": level.how,
-        "num_patients": {name: summary["num_groups"] for name, summary in summaries.items()},
+        "num_patients": {name: summary.num_groups for name, summary in summaries.items()},
         "num_left_out": {"val": level.num_left_out, "test": num_left_out},
-        "headline": {name: headline(summary) for name, summary in summaries.items()},
+        "headline": {name: describe_headline(summary) for name, summary in summaries.items()},
         "warnings": find_warnings(summaries["val"], summaries.get("test")),
     }
     return summaries, overview
 
 
 def print_patients(
-    session: Session, summaries: Mapping[str, Summary], *, overview: Mapping[str, Any]
+    session: Session, summaries: Mapping[str, SplitSummary], *, overview: Mapping[str, Any]
 ) -> None:
     """Print the table of the patients, and who was left out of it."""
     header, rows = tabulate_summaries(summaries.values())

@@ -16,17 +16,17 @@ from medimg_baseline_cls.audit.shortcut_classifiers import (
 )
 from medimg_baseline_cls.evaluation.prediction_files import collect_predictions
 from medimg_baseline_cls.evaluation.shortcut_baselines import summarize_control
-from medimg_baseline_cls.evaluation.split_summary import Summary
 from medimg_baseline_cls.pipeline.steps.listing import find_root
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData
 from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.records.evaluations import ShortcutBaseline
 from medimg_baseline_cls.utils.seed import permutation
 
 MAX_TRAIN_IMAGES = 20_000
 
 
-def evaluate_controls(session: Session, data: PreparedData) -> list[Summary]:
-    """Return the figures of both controls on VAL and TEST."""
+def evaluate_controls(session: Session, data: PreparedData) -> list[ShortcutBaseline]:
+    """Return the metrics of both controls on VAL and TEST."""
     train = data.split.rows("train")
     if len(train) > MAX_TRAIN_IMAGES:
         order = permutation(0, "controls", size=len(train))

@@ -6,13 +6,14 @@ which part is "not available"; a topic of which the run knows nothing has no wor
 
 from collections.abc import Callable, Iterator, Set
 
-from medimg_baseline_cls.reporting.content import RunContent, as_mapping, number_of
+from medimg_baseline_cls.reporting.content import RunContent, number_of
 from medimg_baseline_cls.reporting.documents.checklist_subgroups import SUBGROUP_ANSWERS
 from medimg_baseline_cls.reporting.documents.methods import list_methods
 from medimg_baseline_cls.reporting.documents.sentences import describe_data, describe_performance
 from medimg_baseline_cls.reporting.page.headline import describe_weights, summarize_run
 from medimg_baseline_cls.reporting.page.performance import (
-    control_figures,
+    control_values,
+    count_resamples,
     list_rules,
     operating_points,
     rule_name,
@@ -152,19 +153,17 @@ def _say_measures(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_uncertainty(content: RunContent, _: Set[str]) -> Words:
-    for summary in content.summaries.values():
-        number = number_of(str(as_mapping(summary.get("intervals")).get("num_resamples")))
-        if number is not None:
-            yield (
-                f"95% intervals: whole groups drawn again {format_count(int(number))} times, "
-                "thresholds chosen again in each; Wilson and Clopper-Pearson beside proportions."
-            )
-            return
+    number = count_resamples(content)
+    if number is not None:
+        yield (
+            f"95% intervals: whole groups drawn again {format_count(number)} times, "
+            "thresholds chosen again in each; Wilson and Clopper-Pearson beside proportions."
+        )
 
 
 def _say_controls(content: RunContent, _: Set[str]) -> Words:
     for split in list(content.summaries)[-1:]:
-        figures = control_figures(content, split, metric="auroc")
+        figures = control_values(content, split, metric="auroc")
         known = [f"{name} {value:.2f}" for name, value in figures.items() if value is not None]
         if known:
             yield f"Controls that see no organ, {name_split(split)} AUROC: {', '.join(known)}."
@@ -207,7 +206,7 @@ def _say_characteristics(content: RunContent, _: Set[str]) -> Words:
 def _say_all_splits(content: RunContent, _: Set[str]) -> Words:
     figures = [m for m in list_metrics(content) if m.key == "auroc"]
     for measure in figures[-1:]:
-        listed = [f"{name_split(s)} {measure.print_long(s)}" for s in measure.metrics]
+        listed = [f"{name_split(s)} {measure.print_long(s)}" for s in measure.estimates]
         yield f"AUROC of {measure.owner}: {', '.join(listed)}."
 
 
@@ -230,10 +229,10 @@ def _say_errors(content: RunContent, files: Set[str]) -> Words:
 
 
 def _count_errors(content: RunContent, name: str, *, rule: str) -> str:
-    point = as_mapping(operating_points(content, "test", class_name=name).get(rule))
-    if not point:
+    point = operating_points(content, "test", class_name=name).get(rule)
+    if point is None:
         return ""
-    positives, negatives = (format_count(point.get(key)) for key in ("fp", "fn"))
+    positives, negatives = format_count(point.fp), format_count(point.fn)
     return f"false positives of {name} {positives}, false negatives {negatives}"
 
 
@@ -247,7 +246,7 @@ def _say_protocol(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_availability(content: RunContent, _: Set[str]) -> Words:
-    digest = as_mapping(content.evaluation.get("checkpoint")).get("sha256")
+    digest = content.checkpoint.get("sha256")
     if digest:
         yield f"Network: best.pt, sha256 {digest}. Where it is published: not available."
 
@@ -277,7 +276,7 @@ def _say_imbalance(content: RunContent, _: Set[str]) -> Words:
 def _say_thresholds(content: RunContent, _: Set[str]) -> Words:
     points = [m for m in list_points(content) if m.key == "threshold"]
     if points:
-        splits = list(points[0].metrics)[:1]
+        splits = list(points[0].estimates)[:1]
         listed = [f"{m.owner}, {m.rule}: {m.print_long(s)}" for m in points for s in splits]
         yield f"Probabilities; positive at or above the threshold. {'; '.join(listed)}."
 

@@ -6,6 +6,7 @@ or bears on fairness, the run cannot know, and these answers leave it to the aut
 
 from collections.abc import Callable, Iterator, Set
 
+from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.reporting.page.performance import shown_classes
 from medimg_baseline_cls.reporting.text.publication_format import format_estimate
@@ -42,7 +43,9 @@ def _say_ranges(content: RunContent, _: Set[str]) -> Words:
         for name in shown_classes(content):
             values = [v for block in blocks if (v := _find_auroc(block, name)) is not None]
             if len(values) > 1:
-                low, high = format_estimate(min(values)), format_estimate(max(values))
+                low, high = (
+                    format_estimate(Estimate(value=end)) for end in (min(values), max(values))
+                )
                 ranges.append(f"{column['column']}, {name} {low} to {high}")
     if ranges:
         yield (

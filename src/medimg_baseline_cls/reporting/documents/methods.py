@@ -105,7 +105,7 @@ def _describe_stages(config: Json) -> Iterator[Fact]:
 
 
 def _describe_choice(content: RunContent) -> Iterator[Fact]:
-    checkpoint = as_mapping(content.evaluation.get("checkpoint"))
+    checkpoint = content.checkpoint
     if checkpoint:
         stage = name_stage(str(checkpoint.get("stage", "")))
         yield "Model choice", "Rule", "highest VAL average precision, ties by lower VAL loss"

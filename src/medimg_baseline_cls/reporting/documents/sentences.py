@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import class_block, list_rules, rule_name
 from medimg_baseline_cls.reporting.text.format import format_count
@@ -56,18 +57,18 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
 
 def _describe_split(content: RunContent, split: str) -> str:
     summary = content.summaries[split]
-    images, groups = (format_count(summary.get(key)) for key in ("num_images", "num_groups"))
+    images, groups = format_count(summary.num_images), format_count(summary.num_groups)
     text = f"{name_split(split)} ({images} images of {groups} groups"
     if content.positive_class is None:
         return f"{text}; means over the classes)"
     block = class_block(content, split, class_name=content.positive_class)
-    share = format_proportion({"value": block.get("prevalence")})
+    share = format_proportion(Estimate(value=block.prevalence))
     return f"{text}; {share} {content.positive_class})"
 
 
 def _describe_points(content: RunContent, points: list[Measure], *, split: str) -> Iterator[str]:
     for name in [rule_name(content, rule) for rule in list_rules(content)]:
-        mine = {m.key: m for m in points if m.rule == name and split in m.metrics}
+        mine = {m.key: m for m in points if m.rule == name and split in m.estimates}
         if "threshold" not in mine:
             continue
         threshold = mine["threshold"].print_short(split).split(" ")[0]

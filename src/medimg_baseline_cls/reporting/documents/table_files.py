@@ -10,15 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.documents.methods import list_methods
-from medimg_baseline_cls.reporting.page.performance import list_rules, rule_name, shown_classes
+from medimg_baseline_cls.reporting.page.performance import (
+    count_resamples,
+    list_rules,
+    rule_name,
+    shown_classes,
+)
 from medimg_baseline_cls.reporting.page.tables import count_labels
 from medimg_baseline_cls.reporting.text.format import format_count
 from medimg_baseline_cls.reporting.text.latex import format_table
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_split
-from medimg_baseline_cls.reporting.text.publication_format import format_proportion, interval_of
+from medimg_baseline_cls.reporting.text.publication_format import format_proportion
 from medimg_baseline_cls.schema import SPLIT_NAMES
 from medimg_baseline_cls.utils.files import write_csv, write_text_atomic
 from medimg_baseline_cls.utils.spreadsheet_cells import guard_cell
@@ -102,7 +108,7 @@ def _export_performance(content: RunContent, suffix: str = "") -> Export:
         rows=tuple(_print_rows(shown, content, by="owner")),
         fields=("split", "class", *_FIGURE_HEADER),
         records=tuple(
-            (split, m.owner, *_record(m, split)) for m in measures for split in m.metrics
+            (split, m.owner, *_record(m, split)) for m in measures for split in m.estimates
         ),
         notes=("Average precision of chance is the prevalence.", *_describe_resampling(content)),
     )
@@ -125,7 +131,7 @@ def _export_points(content: RunContent, suffix: str = "") -> Export:
         rows=tuple(_print_rows(shown, content, by="owner" if has_many else "rule")),
         fields=("split", "class", "operating_point", *_FIGURE_HEADER),
         records=tuple(
-            (split, m.owner, m.rule, *_record(m, split)) for m in measures for split in m.metrics
+            (split, m.owner, m.rule, *_record(m, split)) for m in measures for split in m.estimates
         ),
         notes=tuple(_describe_resampling(content)),
     )
@@ -194,31 +200,29 @@ def _print_rows(
 
 
 def _record(measure: Measure, split: str) -> tuple[object, ...]:
-    metric: Json = measure.metrics[split]
-    low, high = interval_of(metric) or (None, None)
-    method = str(metric.get("method") or "") if low is not None else ""
+    estimate = measure.estimates[split]
+    low, high = estimate.bounds or (None, None)
+    method = estimate.interval.method if estimate.interval and estimate.bounds else ""
     part, whole = measure.counts.get(split, (None, None))
     printed = measure.print_long(split)
-    return (measure.key, value_of(metric), low, high, method, part, whole, printed)
+    return (measure.key, estimate.value, low, high, method, part, whole, printed)
 
 
 def _describe_resampling(content: RunContent) -> Iterator[str]:
-    for summary in content.summaries.values():
-        number = value_of(as_mapping(summary.get("intervals")).get("num_resamples"))
-        if number is not None:
-            yield (
-                f"Intervals: percentiles of {format_count(int(number))} resamples of whole groups "
-                "within each class, thresholds chosen again in each; where these do not vary, "
-                "Clopper and Pearson's, with groups as trials. VAL figures at a threshold chosen "
-                "on VAL flatter the model and have no interval; see TEST."
-            )
-            return
+    number = count_resamples(content)
+    if number is not None:
+        yield (
+            f"Intervals: percentiles of {format_count(number)} resamples of whole groups "
+            "within each class, thresholds chosen again in each; where these do not vary, "
+            "Clopper and Pearson's, with groups as trials. VAL figures at a threshold chosen "
+            "on VAL flatter the model and have no interval; see TEST."
+        )
 
 
 def _brackets(measures: Sequence[Measure]) -> str:
-    metrics = [metric for measure in measures for metric in measure.metrics.values()]
+    estimates = [found for measure in measures for found in measure.estimates.values()]
     parts = ["counts"] * any(measure.counts for measure in measures)
-    parts += ["95% confidence interval"] * any(interval_of(metric) for metric in metrics)
+    parts += ["95% confidence interval"] * any(found.bounds for found in estimates)
     return f"In brackets: {', '.join(parts)}." if parts else ""
 
 
@@ -231,5 +235,5 @@ def _unit(suffix: str) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    share = format_proportion({"value": part / whole if whole else None})
+    share = format_proportion(Estimate(value=part / whole if whole else None))
     return f"{format_count(part)} ({share})"

@@ -3,12 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.records.estimates import read_estimate
+from medimg_baseline_cls.reporting.content import (
+    Json,
+    RunContent,
+    as_mapping,
+    value_of,
+)
 from medimg_baseline_cls.reporting.page.performance import (
-    format_figure,
     list_rules,
     name_class,
     rule_name,
+    show_estimate,
     shown_classes,
 )
 from medimg_baseline_cls.reporting.page.tables import Row, Table
@@ -24,6 +30,7 @@ _METHODS = {
     "isotonic": "Isotonic",
 }
 _LINE = {"slope": "Slope", "intercept": "Intercept", "intercept_at_slope_1": "At slope 1"}
+_SHOWN_LINE = ("slope", "intercept", "ece_equal_mass")
 _PARTS = ("reliability", "resolution", "uncertainty")
 _SOURCES = {"train": "TRAIN", "val": "VAL", "test": "TEST", "target": "Declared"}
 
@@ -54,8 +61,8 @@ def tabulate_calibration(content: RunContent) -> Table:
             cells = (
                 *((name,) if len(names) > 1 else ()),
                 name_split(split),
-                *(format_figure(block.get(key)) for key in _LINE),
-                format_figure(error),
+                *(show_estimate(read_estimate(block.get(key))) for key in _LINE),
+                show_estimate(read_estimate(error)),
                 f"{expected}\nto {format_score(value_of(error.get('percentile_95')))}",
                 format_score(value_of(brier)),
                 *(format_score(value_of(brier.get(key))) for key in _PARTS),
@@ -92,7 +99,7 @@ def tabulate_recalibration(content: RunContent, class_name: str) -> Table | None
             threshold = _threshold(content, class_name, rule=rule)
         cells = (
             title,
-            *(format_figure(entry.get(key)) for key in ("slope", "intercept", "ece_equal_mass")),
+            *(show_estimate(read_estimate(entry.get(key))) for key in _SHOWN_LINE),
             *(format_score(value_of(entry.get(key))) for key in ("brier", "log_loss")),
             format_threshold(threshold),
         )
@@ -124,8 +131,8 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
             _SOURCES.get(source, source),
             format_score(value_of(entry.get("prevalence"))),
             format_score(value_of(entry.get("average_precision"))),
-            format_figure(point.get("ppv")),
-            format_figure(point.get("npv")),
+            show_estimate(read_estimate(point.get("ppv"))),
+            show_estimate(read_estimate(point.get("npv"))),
             format_threshold(value_of(best.get("threshold"))),
             format_score(value_of(best.get("sensitivity"))),
             format_score(value_of(best.get("specificity"))),
@@ -150,7 +157,7 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
 
 
 def _threshold(content: RunContent, class_name: str, *, rule: str) -> float | None:
-    points = as_mapping(as_mapping(content.evaluation.get("thresholds")).get(class_name))
+    points = content.thresholds.get(class_name, {})
     return value_of(as_mapping(points.get(rule)).get("threshold"))
 
 

@@ -3,17 +3,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import OperatingPoint
+from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
 from medimg_baseline_cls.reporting.page.performance import (
+    baseline_of,
     class_block,
-    control_figures,
+    control_values,
     describe_intervals,
-    format_figure,
-    headline_figure,
+    headline_estimate,
     list_rules,
     name_class,
     operating_points,
     rule_name,
+    show_estimate,
     shown_classes,
     with_interval,
 )
@@ -29,6 +32,7 @@ from medimg_baseline_cls.reporting.text.names import name_split, name_stage
 from medimg_baseline_cls.utils.quantities import format_threshold
 from medimg_baseline_cls.utils.visible import quote_words
 
+_UNKNOWN = Estimate(value=None)
 _FIRST_SCREEN_TOPICS = ("positive class", "patients")
 
 
@@ -61,7 +65,8 @@ def summarize_run(content: RunContent) -> Answer:
     """Return the first screen; with VAL in place of TEST while TEST has not been scored."""
     split = next((s for s in ("test", "val") if s in content.summaries), "")
     inferred = [item["warning"] for item in content.inferences if item["warning"]]
-    listed = content.evaluation.get("warnings", inferred)  # which repeats them
+    # The warnings of an evaluation repeat them.
+    listed = inferred if content.evaluation is None else content.evaluation.warnings
     return Answer(
         project=str(content.config.get("project", content.name)),
         lede=_describe_task(content),
@@ -113,10 +118,10 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     name = f"{name_split(split)} {'' if is_binary else 'macro '}"
     if content.task == "ordinal":
         yield from _grade_statistics(content, split)
-    auroc = headline_figure(content, split, metric="auroc")
+    auroc = headline_estimate(content, split, metric="auroc")
     beside = _beside(content, split, metric="auroc")
     yield _statistic(f"{name}AUROC", auroc, floor=0.5, details=[beside])
-    precision = headline_figure(content, split, metric="average_precision")
+    precision = headline_estimate(content, split, metric="average_precision")
     beside = _beside(content, split, metric="average_precision")
     floor = _precision_floor(content, split)
     reason = "prevalence" if is_binary else "mean prevalence"
@@ -125,22 +130,20 @@ def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
 
 
 def _grade_statistics(content: RunContent, split: str) -> Iterator[Statistic]:
-    kappas = {
-        name: as_mapping(as_mapping(summary.get("overall")).get("quadratic_weighted_kappa"))
-        for name, summary in content.summaries.items()
-    }
-    overall = as_mapping(as_mapping(content.summaries.get(split)).get("overall"))
-    details = [f"mean error {format_score(value_of(overall.get('mean_grade_error')))} grades"]
+    overall = {name: summary.overall for name, summary in content.summaries.items()}
+    kappas = {s: found.get("quadratic_weighted_kappa", _UNKNOWN) for s, found in overall.items()}
+    error = overall[split].get("mean_grade_error", _UNKNOWN)
+    details = [f"mean error {format_score(error.value)} grades"]
     if split == "test" and "val" in kappas:
-        details.append(f"VAL {format_score(value_of(kappas['val']))}")
+        details.append(f"VAL {format_score(kappas['val'].value)}")
     title = f"{name_split(split)} quadratic weighted kappa"
     yield _statistic(title, kappas[split], floor=0.0, details=details)
 
 
 def _statistic(
-    label: str, figure: Json, *, floor: float | None, details: Sequence[str]
+    label: str, estimate: Estimate, *, floor: float | None, details: Sequence[str]
 ) -> Statistic:
-    value, interval = value_of(figure), format_interval(figure.get("interval"))
+    value, interval = estimate.value, format_interval(estimate.bounds)
     listed = [f"95 % CI {interval}" if interval else "", *details]
     return Statistic(
         label=label,
@@ -155,17 +158,15 @@ def _precision_floor(content: RunContent, split: str) -> float | None:
     """Return the average precision that chance reaches."""
     if content.positive_class is not None:
         block = class_block(content, split, class_name=content.positive_class)
-        return value_of(block.get("prevalence"))
-    macro = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
-    precision = as_mapping(as_mapping(macro.get("metrics")).get("average_precision"))
-    return value_of(precision.get("baseline"))
+        return block.prevalence
+    return baseline_of(headline_estimate(content, split, metric="average_precision"))
 
 
 def _beside(content: RunContent, split: str, *, metric: str) -> str:
     """Return the VAL figure, to stand beside that of TEST."""
     if split != "test" or "val" not in content.summaries:
         return ""
-    return f"VAL {format_score(value_of(headline_figure(content, 'val', metric=metric)))}"
+    return f"VAL {format_score(headline_estimate(content, 'val', metric=metric).value)}"
 
 
 def _tabulate_answer(content: RunContent, split: str) -> Table | None:
@@ -175,7 +176,7 @@ def _tabulate_answer(content: RunContent, split: str) -> Table | None:
     splits = [split, *(s for s in content.summaries if s != split)]
     for rule in list_rules(content):
         points = {
-            s: as_mapping(operating_points(content, s, class_name=content.positive_class).get(rule))
+            s: operating_points(content, s, class_name=content.positive_class).get(rule)
             for s in splits
         }
         cells = [rule_name(content, rule), format_threshold(_threshold(points[split]))]
@@ -199,16 +200,15 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
     rows: list[Row] = []
     for name in shown_classes(content):
         block = class_block(content, split, class_name=name)
-        metrics = as_mapping(block.get("metrics"))
         points = operating_points(content, split, class_name=name)
-        point = as_mapping(points.get(rules[0])) if rules else {}
+        point = points.get(rules[0]) if rules else None
         rows.append(
             Row(
                 (
                     name,
-                    format_score(value_of(block.get("prevalence"))),
-                    format_figure(metrics.get("auroc")),
-                    format_figure(metrics.get("average_precision")),
+                    format_score(block.prevalence),
+                    show_estimate(block.metrics.get("auroc")),
+                    show_estimate(block.metrics.get("average_precision")),
                     format_threshold(_threshold(point)),
                     _fraction(point, "sensitivity"),
                     _fraction(point, "specificity"),
@@ -236,18 +236,20 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
     )
 
 
-def _threshold(point: Json) -> float | None:
-    return value_of(point.get("threshold"))
+def _threshold(point: OperatingPoint | None) -> float | None:
+    return None if point is None else point.threshold
 
 
-def _fraction(point: Json, metric: str) -> str:
+def _fraction(point: OperatingPoint | None, metric: str) -> str:
     """Return a proportion with its counts: 0.979 (382/390)."""
+    if point is None:
+        return format_score(None)
     hit, miss = ("tp", "fn") if metric == "sensitivity" else ("tn", "fp")
-    hits, misses = value_of(point.get(hit)), value_of(point.get(miss))
-    text = format_score(value_of(point.get(metric)))
-    if hits is not None and misses is not None:
-        text = f"{text} ({int(hits)}/{int(hits + misses)})"
-    return with_interval(text, point.get(metric))
+    estimate = point.metrics.get(metric, _UNKNOWN)
+    text = format_score(estimate.value)
+    if point.tp is not None:
+        text = f"{text} ({point.counts((hit,))}/{point.counts((hit, miss))})"
+    return with_interval(text, estimate)
 
 
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
@@ -256,13 +258,13 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     yield "First weights", describe_weights(content)
     if stages := list(_count_epochs(content)):
         yield "Epochs", ", ".join(stages)
-    checkpoint = as_mapping(content.evaluation.get("checkpoint"))
+    checkpoint = content.checkpoint
     if checkpoint:
         digest = str(checkpoint.get("sha256", ""))[:12]
         stage = name_stage(str(checkpoint.get("stage", "")))
         code = f", sha256 {digest}…" if digest else ""
         yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}{code}"
-    controls = control_figures(content, "test", metric="auroc")
+    controls = control_values(content, "test", metric="auroc")
     if controls and "test" in content.summaries:
         listed = [f"{name.lower()} {format_score(value)}" for name, value in controls.items()]
         yield "To beat, TEST AUROC", ", ".join(listed)
@@ -295,7 +297,7 @@ def _count_epochs(content: RunContent) -> Iterator[str]:
 
 
 def _weights_report(content: RunContent) -> Json:
-    for source in (content.provenance, content.environment, content.evaluation):
+    for source in (content.provenance, content.environment):
         for key in ("weights", "weights_report"):
             report = as_mapping(source.get(key))
             if report:
@@ -309,7 +311,8 @@ def _pending(content: RunContent) -> Iterator[str]:
         yield "No epoch has ended yet."
     if content.is_stopped:
         yield f"Training was stopped before its end: {resumed} does the rest."
-    if len(content.test_log) > (value_of(content.evaluation.get("test_evaluations")) or 0):
+    counted = None if content.evaluation is None else content.evaluation.test_evaluations
+    if len(content.test_log) > (counted or 0):
         yield f"The last evaluation was interrupted: {resumed} completes it."
     elif not content.summaries:
         yield f"Not evaluated yet: {resumed} does that and the rest."

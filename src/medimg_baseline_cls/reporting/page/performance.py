@@ -1,7 +1,6 @@
 """Tables of the report about performance: without a threshold, at each one, and the matrix."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from medimg_baseline_cls.catalogue import (
     COUNTS,
@@ -12,7 +11,10 @@ from medimg_baseline_cls.catalogue import (
     Metric,
     name_rule,
 )
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.records.estimates import Bounds, Estimate
+from medimg_baseline_cls.records.evaluations import Headlines
+from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint
+from medimg_baseline_cls.reporting.content import RunContent, value_of
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
     UNDEFINED,
@@ -24,10 +26,12 @@ from medimg_baseline_cls.reporting.text.names import name_split
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 _CONTROL_NAMES = {"trivial": "Trivial properties", "border": "Outer frame"}
+_NOTHING = ClassMetrics(metrics={}, operating_points={})
+_UNKNOWN = Estimate(value=None)
 
 
 def shown_classes(content: RunContent) -> tuple[str, ...]:
-    """Return the classes whose figures are shown: the positive one, or all of more than two."""
+    """Return the classes whose metrics are shown: the positive one, or all of more than two."""
     positive = content.positive_class
     return content.class_names if positive is None else (positive,)
 
@@ -37,20 +41,19 @@ def name_class(content: RunContent) -> str:
     return "Finding" if content.has_findings else "Class"
 
 
-def class_block(content: RunContent, split: str, *, class_name: str) -> Json:
-    """Return the figures of one class on one split; empty before its evaluation."""
-    classes = as_mapping(as_mapping(content.summaries.get(split)).get("classes"))
-    return as_mapping(classes.get(class_name))
+def class_block(content: RunContent, split: str, *, class_name: str) -> ClassMetrics:
+    """Return the metrics of one class on one split; without any before its evaluation."""
+    summary = content.summaries.get(split)
+    return _NOTHING if summary is None else summary.classes.get(class_name, _NOTHING)
 
 
-def headline_figure(content: RunContent, split: str, *, metric: str) -> Json:
-    """Return the one figure that stands for a split: of the positive class, or the macro mean."""
-    positive = content.positive_class
-    if positive is not None:
-        block = class_block(content, split, class_name=positive)
-    else:
-        block = as_mapping(as_mapping(content.summaries.get(split)).get("macro"))
-    return as_mapping(as_mapping(block.get("metrics")).get(metric))
+def headline_estimate(content: RunContent, split: str, *, metric: str) -> Estimate:
+    """Return the metric that represents a split: of the positive class, or the macro mean."""
+    summary, positive = content.summaries.get(split), content.positive_class
+    if summary is None:
+        return _UNKNOWN
+    block = summary.macro if positive is None else summary.classes.get(positive, _NOTHING)
+    return block.metrics.get(metric, _UNKNOWN)
 
 
 def list_rules(content: RunContent) -> list[str]:
@@ -63,9 +66,11 @@ def list_rules(content: RunContent) -> list[str]:
     return sorted(rules, key=lambda rule: rule != first)
 
 
-def operating_points(content: RunContent, split: str, *, class_name: str) -> Mapping[str, Any]:
+def operating_points(
+    content: RunContent, split: str, *, class_name: str
+) -> Mapping[str, OperatingPoint]:
     """Return the operating points of one class on one split, by rule."""
-    return as_mapping(class_block(content, split, class_name=class_name).get("operating_points"))
+    return class_block(content, split, class_name=class_name).operating_points
 
 
 def rule_name(content: RunContent, rule: str) -> str:
@@ -73,24 +78,30 @@ def rule_name(content: RunContent, rule: str) -> str:
     return name_rule(rule, content.target_sensitivity)
 
 
-def format_figure(metric: Any) -> str:
-    """Return a figure, and on a second line its interval or a dash; old runs have neither."""
-    return with_interval(format_score(value_of(metric)), metric)
+def count_resamples(content: RunContent) -> int | None:
+    """Return from how many resamples the intervals are; None for a run without intervals."""
+    methods = [summary.intervals for summary in content.summaries.values()]
+    found = [value_of(method.get("num_resamples")) for method in methods]
+    return next((int(number) for number in found if number is not None), None)
 
 
-def with_interval(text: str, metric: Any) -> str:
-    """Return the text, and on a second line the interval of its metric, or a dash for why not."""
-    figure = as_mapping(metric)
-    interval = format_interval(figure.get("interval"))
-    if not interval and figure.get("interval_reason"):
+def show_estimate(estimate: Estimate | None) -> str:
+    """Return a value, and on a second line its interval or a dash; old runs have neither."""
+    estimate = estimate or _UNKNOWN
+    return with_interval(format_score(estimate.value), estimate)
+
+
+def with_interval(text: str, estimate: Estimate) -> str:
+    """Return the text, and on a second line an interval, or a dash where there is a reason."""
+    interval = format_interval(estimate.bounds)
+    if not interval and estimate.interval is not None and estimate.interval.reason:
         interval = UNDEFINED
     return f"{text}\n{interval}" if interval else text
 
 
 def describe_intervals(content: RunContent) -> Iterator[str]:
     """Say what the second lines are; nothing for a run without intervals."""
-    methods = [as_mapping(s.get("intervals")) for s in content.summaries.values()]
-    number = next((_count(m.get("num_resamples")) for m in methods if m), None)
+    number = count_resamples(content)
     if number is not None:
         yield (
             f"Second lines: 95 % intervals, whole groups drawn again {format_count(number)} times, "
@@ -109,13 +120,12 @@ def tabulate_metrics(content: RunContent) -> Table | None:
     for name in classes:
         for split in content.summaries:
             block = class_block(content, split, class_name=name)
-            metrics = as_mapping(block.get("metrics"))
             lead = (name, name_split(split)) if len(classes) > 1 else (name_split(split),)
-            cells = [format_figure(metrics.get(key)) for key in SCORES]
-            cells.insert(2, format_score(value_of(block.get("prevalence"))))
+            cells = [show_estimate(block.metrics.get(key)) for key in SCORES]
+            cells.insert(2, format_score(block.prevalence))
             is_first = split == next(iter(content.summaries)) and len(classes) > 1
             rows.append(Row((*lead, *cells), "start" if is_first else ""))
-            notes += _reasons(metrics, SCORES, where=" ".join(lead))
+            notes += _reasons(block.metrics, SCORES, where=" ".join(lead))
     rows += list(_average_rows(content)) if len(classes) > 1 else []
     lead_header = (name_class(content), "Split") if len(classes) > 1 else ("Split",)
     of = classes[0] if len(classes) == 1 else "each class against the rest"
@@ -136,32 +146,32 @@ def tabulate_metrics(content: RunContent) -> Table | None:
     )
 
 
-def control_figures(content: RunContent, split: str, *, metric: str) -> dict[str, float | None]:
-    """Return a figure of each control classifier, by its name."""
+def control_values(content: RunContent, split: str, *, metric: str) -> dict[str, float | None]:
+    """Return a metric of each control classifier, by its name."""
+    controls = () if content.evaluation is None else content.evaluation.controls
     return {
-        _name_control(control): value_of(as_mapping(control.get(split)).get(metric))
-        for control in _list_controls(content)
+        _name_control(c.name): c.metrics.get(split, {}).get(metric, _UNKNOWN).value
+        for c in controls
     }
 
 
 def tabulate_controls(content: RunContent) -> Table | None:
-    """Return the control classifiers beside the model; None where the run has none."""
-    controls = _list_controls(content)
-    if not controls or not content.summaries:
+    """Return the control classifiers next to the model; None where the run has none."""
+    evaluation = content.evaluation
+    if evaluation is None or not evaluation.controls or not content.summaries:
         return None
-    names = [_name_control(control) for control in controls]
-    model = as_mapping(content.evaluation.get("headline"))
-    sources = [(model, "The model"), *zip(controls, names, strict=True)]
+    controls = {_name_control(control.name): control for control in evaluation.controls}
+    sources: dict[str, Headlines] = {"The model": evaluation.headline}
+    sources |= {name: control.metrics for name, control in controls.items()}
     rows: list[Row] = []
-    for source, title in sources:
-        parts = [as_mapping(source.get(split)) for split in content.summaries]
-        metrics = [value_of(part.get(m)) for part in parts for m in HEADLINE_SCORES]
-        rows.append(Row((title, *map(format_score, metrics)), "" if rows else "best"))
+    for title, source in sources.items():
+        parts = [source.get(split, {}) for split in content.summaries]
+        values = [part.get(m, _UNKNOWN).value for part in parts for m in HEADLINE_SCORES]
+        rows.append(Row((title, *map(format_score, values)), "" if rows else "best"))
     header = [
         f"{name_split(s)} {SCORES[m].short}" for s in content.summaries for m in HEADLINE_SCORES
     ]
-    pairs = zip(names, controls, strict=True)
-    notes = [f"{name}: {c['description']}, fitted on TRAIN." for name, c in pairs]
+    notes = [f"{name}: {c.description}, fitted on TRAIN." for name, c in controls.items()]
     return Table(
         title="Controls that see no organ",
         header=("Classifier", *header),
@@ -171,7 +181,7 @@ def tabulate_controls(content: RunContent) -> Table | None:
 
 
 def tabulate_points(content: RunContent, class_name: str) -> Table | None:
-    """Return every figure of one class at every operating point, VAL and TEST."""
+    """Return every metric of one class at every operating point, VAL and TEST."""
     points = {
         split: operating_points(content, split, class_name=class_name)
         for split in content.summaries
@@ -185,7 +195,7 @@ def tabulate_points(content: RunContent, class_name: str) -> Table | None:
 def tabulate_micro_points(content: RunContent) -> Table | None:
     """Return the operating points of all findings together; None where there are no findings."""
     points = {
-        split: as_mapping(as_mapping(summary.get("micro")).get("operating_points"))
+        split: {} if summary.micro is None else summary.micro.operating_points
         for split, summary in content.summaries.items()
     }
     note = "Micro: the pairs of image and finding that are known, each cut at its own threshold."
@@ -193,14 +203,14 @@ def tabulate_micro_points(content: RunContent) -> Table | None:
 
 
 def tabulate_overall(content: RunContent) -> Table | None:
-    """Return the figures of whole images by split; None for two classes, which have no other."""
-    overall = {s: as_mapping(c.get("overall")) for s, c in content.summaries.items()}
+    """Return the metrics of whole images by split; None for two classes, which have no other."""
+    overall = {split: summary.overall for split, summary in content.summaries.items()}
     names = {key: OVERALL[key].short for key in OVERALL if any(key in o for o in overall.values())}
     if content.positive_class is not None or not names:
         return None
     rows = [
-        Row((name_split(split), *(format_figure(figures.get(key)) for key in names)))
-        for split, figures in overall.items()
+        Row((name_split(split), *(show_estimate(metrics.get(key)) for key in names)))
+        for split, metrics in overall.items()
     ]
     return Table(
         title="All findings of an image" if content.has_findings else "Most probable class",
@@ -212,7 +222,7 @@ def tabulate_overall(content: RunContent) -> Table | None:
 
 def _tabulate_points(
     content: RunContent,
-    points_of: Mapping[str, Mapping[str, Any]],
+    points_of: Mapping[str, Mapping[str, OperatingPoint]],
     *,
     title: str,
     notes: Iterable[str],
@@ -223,16 +233,16 @@ def _tabulate_points(
         for split, points in points_of.items():
             if rule not in points:
                 continue
-            point, where = as_mapping(points[rule]), f"{rule_name(content, rule)}"
+            point, where = points[rule], f"{rule_name(content, rule)}"
             cells = (
                 where if is_first else "",
                 name_split(split),
                 _threshold_text(point),
-                *(format_count(_count(point.get(key))) for key in COUNTS),
-                *(format_figure(point.get(key)) for key in DECISIONS),
+                *(format_count(getattr(point, key)) for key in COUNTS),
+                *(show_estimate(point.metrics.get(key)) for key in DECISIONS),
             )
             rows.append(Row(cells, "start" if is_first else ""))
-            reasons += _reasons(point, DECISIONS, where=f"{name_split(split)}, {where}")
+            reasons += _reasons(point.metrics, DECISIONS, where=f"{name_split(split)}, {where}")
             is_first = False
     if not rows:
         return None
@@ -248,12 +258,12 @@ def _tabulate_points(
 
 def tabulate_confusion(content: RunContent, split: str) -> Table | None:
     """Return the confusion matrix of the most probable class; None where none was written."""
-    matrix = as_mapping(content.summaries.get(split)).get("confusion_matrix")
-    names = content.class_names
-    if not isinstance(matrix, list) or len(matrix) != len(names):
+    summary, names = content.summaries.get(split), content.class_names
+    matrix = None if summary is None else summary.confusion_matrix
+    if matrix is None or len(matrix) != len(names):
         return None
     rows = [
-        Row((name, *(format_count(_count(n)) for n in line)))
+        Row((name, *(format_count(int(n)) for n in line)))
         for name, line in zip(names, matrix, strict=True)
     ]
     return Table(
@@ -265,15 +275,22 @@ def tabulate_confusion(content: RunContent, split: str) -> Table | None:
 
 
 def _average_rows(content: RunContent) -> Iterator[Row]:
-    for kind, name in (("macro", "Macro mean"), ("micro", "Micro, all pairs")):
-        for split, summary in content.summaries.items():
-            metrics = as_mapping(as_mapping(summary.get(kind)).get("metrics"))
-            values = [value_of(metrics.get(key)) for key in SCORES]
-            cells = [format_figure(metrics.get(key)) for key in SCORES]
-            baseline = value_of(as_mapping(metrics.get("average_precision")).get("baseline"))
-            cells.insert(2, format_score(baseline) if content.has_findings else "")
-            if any(value is not None for value in values):
+    macro = {s: summary.macro for s, summary in content.summaries.items()}
+    micro = {s: summary.micro or _NOTHING for s, summary in content.summaries.items()}
+    for name, blocks in (("Macro mean", macro), ("Micro, all pairs", micro)):
+        for split, block in blocks.items():
+            estimates = [block.metrics.get(key) for key in SCORES]
+            precision = block.metrics.get("average_precision", _UNKNOWN)
+            cells = [show_estimate(estimate) for estimate in estimates]
+            cells.insert(2, format_score(baseline_of(precision)) if content.has_findings else "")
+            if any(estimate is not None and estimate.value is not None for estimate in estimates):
                 yield Row((name, name_split(split), *cells), "total")
+
+
+def baseline_of(precision: Estimate) -> float | None:
+    """Return what chance reaches; None where that is undefined."""
+    baseline = precision.baseline
+    return None if baseline is None or baseline != baseline else baseline
 
 
 def _describe_averages(content: RunContent) -> Iterator[str]:
@@ -284,12 +301,11 @@ def _describe_averages(content: RunContent) -> Iterator[str]:
     )
     for split, summary in content.summaries.items():
         blocks = {n: class_block(content, split, class_name=n) for n in content.class_names}
-        unknown = {n: _count(block.get("num_unknown")) or 0 for n, block in blocks.items()}
+        unknown = {n: block.num_unknown for n, block in blocks.items()}
         listed = ", ".join(f"{n} in {format_count(k)}" for n, k in unknown.items() if k)
         if listed:
             yield f"{name_split(split)}: not known and not counted are {listed} images."
-        macro = as_mapping(as_mapping(summary.get("macro")).get("metrics"))
-        number = _count(as_mapping(macro.get("auroc")).get("num_defined"))
+        number = summary.macro.metrics.get("auroc", _UNKNOWN).num_defined
         if number is not None and number < len(blocks):
             share = f"{number} of {len(blocks)} findings"
             yield f"{name_split(split)}: the macro AUROC is over {share}."
@@ -297,37 +313,29 @@ def _describe_averages(content: RunContent) -> Iterator[str]:
 
 def _describe_rules(content: RunContent, class_name: str) -> Iterator[str]:
     """Say how each threshold was chosen, as the evaluation wrote it down."""
-    thresholds = as_mapping(as_mapping(content.evaluation.get("thresholds")).get(class_name))
+    thresholds = content.thresholds.get(class_name, {})
     for rule in list_rules(content):
-        description = as_mapping(thresholds.get(rule)).get("rule")
+        description = thresholds.get(rule, {}).get("rule")
         if description:
             yield f"{rule_name(content, rule)}: {description}"
 
 
-def _reasons(metrics: Json, shown: Mapping[str, Metric], *, where: str) -> Iterator[str]:
+def _reasons(
+    metrics: Mapping[str, Estimate], shown: Mapping[str, Metric], *, where: str
+) -> Iterator[str]:
     for key, metric in shown.items():
-        reason = as_mapping(metrics.get(key)).get("reason")
+        reason = metrics.get(key, _UNKNOWN).reason
         if reason:
             yield f"{metric.short} ({where}) is undefined: {reason}"
 
 
-def _list_controls(content: RunContent) -> list[Json]:
-    listed = content.evaluation.get("controls")
-    return [as_mapping(item) for item in listed] if isinstance(listed, list) else []
+def _name_control(name: str) -> str:
+    return _CONTROL_NAMES.get(name, name)
 
 
-def _name_control(control: Json) -> str:
-    return _CONTROL_NAMES.get(str(control["name"]), str(control["name"]))
-
-
-def _threshold_text(point: Json) -> str:
-    if "threshold" not in point:
+def _threshold_text(point: OperatingPoint) -> str:
+    if point.threshold is None:
         return "each its own"
-    interval = format_interval(point.get("threshold_interval"))
-    text = format_threshold(value_of(point["threshold"]))
+    bounds: Bounds | None = point.threshold_interval
+    text, interval = format_threshold(point.threshold), format_interval(bounds)
     return f"{text}\n{interval}" if interval else text
-
-
-def _count(value: Any) -> int | None:
-    number = value_of(value)
-    return None if number is None else int(number)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from medimg_baseline_cls.catalogue import DECISIONS, HEADLINE_SCORES, RATES, SCORES
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
-from medimg_baseline_cls.reporting.page.performance import format_figure, rule_name
+from medimg_baseline_cls.records.summaries import ClassMetrics
+from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
+from medimg_baseline_cls.reporting.page.performance import rule_name, show_estimate
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import UNDEFINED, format_count, format_score
 
@@ -40,17 +41,18 @@ def _tabulate_class(content: RunContent, name: str) -> Table:
 
 def _cells(block: Json, title: str, *, name: str, rule: str) -> tuple[str, ...]:
     found = as_mapping(as_mapping(block.get("classes")).get(name))
-    metrics = as_mapping(found.get("metrics"))
-    point = as_mapping(as_mapping(found.get("operating_points")).get(rule))
+    measured = ClassMetrics.from_json(found)
+    point = measured.operating_points.get(rule)
+    rates = {} if point is None else point.metrics
     few = "\ntoo few images" if block.get("is_too_small") else ""
     return (
         f"{title}{few}",
         format_count(block.get("num_images", 0)),
         format_count(block.get("num_groups", 0)),
-        format_score(value_of(found.get("prevalence"))) if found else UNDEFINED,
-        *(format_figure(metrics.get(key)) for key in HEADLINE_SCORES),
-        *(format_figure(point.get(key)) for key in RATES),
-        *(format_figure(metrics.get(key)) for key in _LAST),
+        format_score(measured.prevalence) if found else UNDEFINED,
+        *(show_estimate(measured.metrics.get(key)) for key in HEADLINE_SCORES),
+        *(show_estimate(rates.get(key)) for key in RATES),
+        *(show_estimate(measured.metrics.get(key)) for key in _LAST),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medimg_baseline_cls.catalogue import SCORES
-from medimg_baseline_cls.reporting.content import Rows, RunContent, as_mapping, number_of, value_of
+from medimg_baseline_cls.reporting.content import Rows, RunContent, number_of
 from medimg_baseline_cls.reporting.text.format import (
     UNDEFINED,
     format_count,
@@ -118,7 +118,7 @@ def tabulate_stages(content: RunContent) -> Table | None:
     """Return the best epoch of each stage; None before the first epoch has ended."""
     if not content.history:
         return None
-    checkpoint = as_mapping(content.evaluation.get("checkpoint"))
+    checkpoint = content.checkpoint
     chosen = (str(checkpoint.get("stage")), number_of(str(checkpoint.get("epoch"))))
     rows: list[Row] = []
     for stage in dict.fromkeys(row["stage"] for row in content.history):
@@ -154,19 +154,20 @@ _NOT_KEPT = (
 
 def tabulate_gain(content: RunContent) -> Table | None:
     """Return the head-only model beside the final one; None where only one of them exists."""
-    before = as_mapping(content.evaluation.get("head_only"))
-    after = as_mapping(content.evaluation.get("headline"))
+    if content.evaluation is None or content.evaluation.head_only is None:
+        return None
+    before, after = content.evaluation.head_only, content.evaluation.headline
     rows: list[Row] = []
     for split in ("val", "test"):
-        old, new = as_mapping(before.get(split)), as_mapping(after.get(split))
+        old, new = before.get(split, {}), after.get(split, {})
         for key in [k for k in SCORES if k in old and k in new]:
-            a, b = value_of(old[key]), value_of(new[key])
+            a, b = old[key].value, new[key].value
             cells = (name_split(split), SCORES[key].short, format_score(a), format_score(b))
             is_first = key == next(k for k in SCORES if k in old and k in new)
             rows.append(Row((*cells, format_difference(b, a)), "start" if is_first else ""))
     if not rows:
         return None
-    is_head = as_mapping(content.evaluation.get("checkpoint")).get("stage") == "head"
+    is_head = content.checkpoint.get("stage") == "head"
     not_kept = (_NOT_KEPT,) if is_head else ()
     return Table(
         title="What fine-tuning brought",

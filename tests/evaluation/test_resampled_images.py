@@ -1,4 +1,4 @@
-"""Figures of whole images in each resample are those of scikit-learn on repeated rows."""
+"""Metrics of whole images in each resample are those of scikit-learn on repeated rows."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
-from medimg_baseline_cls.evaluation.overall_resampling import resample_overall, resample_pairs
+from medimg_baseline_cls.evaluation.resampling import resample_classes, resample_images
+from medimg_baseline_cls.records.summaries import Average
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import draw_weights
+from medimg_baseline_cls.statistics.bootstrap import Values, draw_weights
 
 MakePredictions = Callable[..., Predictions]
 GRADES = ("none", "mild", "moderate", "severe")
@@ -20,6 +21,19 @@ NUM_RESAMPLES = 30
 def weights_of(part: Predictions, *, seed: int = 0) -> NDArray[np.uint16]:
     strata = np.zeros(len(part.groups), dtype=np.int64)
     return draw_weights(part.groups, strata, num_resamples=NUM_RESAMPLES, seed=seed, purpose="x")
+
+
+def resample(
+    part: Predictions,
+    block: Average,
+    *,
+    weights: NDArray[np.uint16],
+    positive_class: str | None = None,
+) -> dict[str, Values]:
+    """Return what is measured of whole images, or of pooled findings, in each resample."""
+    drawn = resample_classes(part, part.class_names, cuts={}, weights=weights)
+    values = resample_images(part, drawn, weights=weights, positive_class=positive_class)
+    return {key.metric: found for key, found in values.items() if key.block is block}
 
 
 def repeated(
@@ -32,7 +46,7 @@ def repeated(
 def test_accuracy_and_log_loss_are_those_of_scikit_learn(draw: MakePredictions, seed: int) -> None:
     part = draw("test", class_names=GRADES[:3], seed=seed)
     weights = weights_of(part, seed=seed)
-    values = resample_overall(part, weights=weights, positive_class=None)
+    values = resample(part, Average.OVERALL, weights=weights)
     assert set(values) == {"accuracy", "log_loss"}
     for b, row in enumerate(weights):
         labels, probabilities = repeated(part, row)
@@ -51,7 +65,7 @@ def test_kappa_and_grade_error_are_those_of_scikit_learn(
 ) -> None:
     part = replace(draw("test", class_names=names), task="ordinal")
     weights = weights_of(part)
-    values = resample_overall(part, weights=weights, positive_class=None)
+    values = resample(part, Average.OVERALL, weights=weights)
     every = list(range(max(numbers) + 1))  # scikit-learn weighs by the place in `labels`
     for b, row in enumerate(weights):
         labels, probabilities = repeated(part, row)
@@ -71,7 +85,7 @@ def test_kappa_of_a_resample_of_one_grade_is_undefined(draw: MakePredictions) ->
     alone[0, right] = 7
     alone[1] = 1
     kappa, error = (
-        resample_overall(part, weights=alone, positive_class=None)[name]
+        resample(part, Average.OVERALL, weights=alone)[name]
         for name in ("quadratic_weighted_kappa", "mean_grade_error")
     )
     assert np.isnan(kappa).tolist() == [True, False]
@@ -85,14 +99,14 @@ def test_a_tie_of_two_classes_is_called_positive(
     # Four images at one half: one with pneumonia and three without, each weighing once.
     part = binary("test", [True, False, False, False], [0.5] * 4)
     weights = np.ones((1, 4), dtype=np.uint16)
-    values = resample_overall(part, weights=weights, positive_class=positive)
+    values = resample(part, Average.OVERALL, weights=weights, positive_class=positive)
     assert values["accuracy"].tolist() == [expected]
 
 
 def test_a_sure_and_wrong_call_has_a_finite_log_loss(binary: MakePredictions) -> None:
     part = binary("test", [True, False], [0.0, 0.0])
     weights = np.array([[1, 1], [0, 2]], dtype=np.uint16)
-    values = resample_overall(part, weights=weights, positive_class="PNEUMONIA")
+    values = resample(part, Average.OVERALL, weights=weights, positive_class="PNEUMONIA")
     expected = oracle.log_loss([1, 0], [[1.0, 0.0], [1.0, 0.0]], labels=[0, 1])
     assert values["log_loss"] == pytest.approx([expected, 0.0], abs=1e-9)
 
@@ -103,8 +117,8 @@ def test_exact_match_counts_images_with_something_known(
 ) -> None:
     part = findings("test", unknown=0.5, seed=seed)
     weights = weights_of(part, seed=seed)
-    values = resample_overall(part, weights=weights, positive_class=None)
-    assert set(values) == {"exact_match"}
+    values = resample(part, Average.OVERALL, weights=weights)
+    assert set(values) == {"exact_match", "log_loss"}
     assert not (part.labels >= 0).any(axis=1).all()
     for b, row in enumerate(weights):
         labels, probabilities = repeated(part, row)
@@ -121,7 +135,7 @@ def test_exact_match_of_fully_known_images_is_that_of_scikit_learn(
 ) -> None:
     part = findings("test", unknown=0.0)
     weights = weights_of(part)
-    values = resample_overall(part, weights=weights, positive_class=None)["exact_match"]
+    values = resample(part, Average.OVERALL, weights=weights)["exact_match"]
     for b, row in enumerate(weights):
         labels, probabilities = repeated(part, row)
         expected = oracle.accuracy_score(labels, (probabilities >= 0.5).astype(int))
@@ -132,7 +146,9 @@ def test_exact_match_of_fully_known_images_is_that_of_scikit_learn(
 def test_pooled_figures_are_those_of_all_known_pairs(findings: MakePredictions, seed: int) -> None:
     part = findings("test", seed=seed)
     weights = weights_of(part, seed=seed)
-    values = resample_pairs(part, weights=weights)
+    values = resample(part, Average.MICRO, weights=weights)
+    losses = resample(part, Average.OVERALL, weights=weights)["log_loss"]
+    assert losses.tolist() == values["log_loss"].tolist()
     for b, row in enumerate(weights):
         labels, probabilities = repeated(part, row)
         truth, scores = labels[labels >= 0], probabilities[labels >= 0]
@@ -150,7 +166,7 @@ def test_pooled_figures_are_those_of_all_known_pairs(findings: MakePredictions, 
 def test_pairs_of_one_image_are_drawn_together(findings: MakePredictions) -> None:
     part = findings("test", num_images=12, unknown=0.0)
     weights = np.eye(12, dtype=np.uint16)
-    values = resample_pairs(part, weights=weights)["brier_score"]
+    values = resample(part, Average.MICRO, weights=weights)["brier_score"]
     expected = ((part.probabilities - part.labels) ** 2).mean(axis=1)
     assert values == pytest.approx(expected, abs=1e-12)
 
@@ -158,6 +174,6 @@ def test_pairs_of_one_image_are_drawn_together(findings: MakePredictions) -> Non
 def test_nothing_known_has_no_pooled_figure(findings: MakePredictions) -> None:
     part = findings("test", unknown=1.1)
     assert (part.labels < 0).all()
-    assert resample_pairs(part, weights=weights_of(part)) == {}
-    values = resample_overall(part, weights=weights_of(part), positive_class=None)
-    assert np.isnan(values["exact_match"]).all()
+    assert resample(part, Average.MICRO, weights=weights_of(part)) == {}
+    values = resample(part, Average.OVERALL, weights=weights_of(part))
+    assert set(values) == {"exact_match"} and np.isnan(values["exact_match"]).all()

@@ -1,0 +1,85 @@
+"""Metrics of whole images, plain and in each resample: of the most probable class, of all findings.
+
+A new one is computed in both functions here and gets a row in the catalogue.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.evaluation.operating_points import DEFAULT_THRESHOLD
+from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.statistics.bootstrap import (
+    Values,
+    Weights,
+    weighted_kappas,
+    weighted_mean,
+)
+from medimg_baseline_cls.statistics.findings import exact_matches, pool_pairs
+from medimg_baseline_cls.statistics.metrics import (
+    cross_entropy_error,
+    decide_classes,
+    grade_values,
+    log_loss_error,
+    mean_grade_error,
+    negative_logs,
+    quadratic_weighted_kappa,
+)
+
+
+def measure_image_metrics(
+    predictions: Predictions, matrix: NDArray[np.int64] | None
+) -> dict[str, float | None]:
+    """Return each metric; None where the images do not define it.
+
+    Args:
+        predictions: of one split.
+        matrix: their confusion matrix; None for findings.
+    """
+    labels, probabilities = predictions.labels, predictions.probabilities
+    if matrix is None:
+        truth, scores = pool_pairs(labels, probabilities)
+        loss = log_loss_error(truth, scores) if len(truth) else None
+        _, matches = exact_matches(labels, probabilities, threshold=DEFAULT_THRESHOLD)
+        share = float(matches.mean()) if len(matches) else None
+        return {"log_loss": loss, "exact_match": share}
+    found: dict[str, float | None] = {
+        "accuracy": int(np.trace(matrix)) / len(labels),
+        "log_loss": cross_entropy_error(labels, probabilities),
+    }
+    if predictions.task == "ordinal":
+        grades = grade_values(predictions.class_names)
+        found["quadratic_weighted_kappa"] = quadratic_weighted_kappa(matrix, grades)
+        found["mean_grade_error"] = mean_grade_error(matrix, grades)
+    return found
+
+
+def resample_image_metrics(
+    part: Predictions, *, weights: Weights, positive_class: str | None
+) -> dict[str, Values]:
+    """Return each metric in each resample, shape (B,), but for the log loss of findings.
+
+    Args:
+        part: predictions of one split.
+        weights: shape (B, N), from `draw_part`.
+        positive_class: of two classes, as in the summary.
+    """
+    labels, probabilities = part.labels, part.probabilities
+    if part.task == "multilabel":
+        known, matches = exact_matches(labels, probabilities, threshold=DEFAULT_THRESHOLD)
+        return {"exact_match": weighted_mean(matches, weights[:, known])}
+    positive = None if positive_class is None else part.class_names.index(positive_class)
+    decided = decide_classes(probabilities, positive=positive)
+    losses = negative_logs(probabilities[np.arange(len(labels)), labels])
+    values = {
+        "accuracy": weighted_mean(decided == labels, weights),
+        "log_loss": weighted_mean(losses, weights),
+    }
+    if part.task == "ordinal":
+        grades = np.array(grade_values(part.class_names), dtype=np.float64)
+        errors = np.abs(grades[decided] - grades[labels])
+        kappas = weighted_kappas(labels, decided, weights=weights, grades=grades)
+        values |= {
+            "quadratic_weighted_kappa": kappas,
+            "mean_grade_error": weighted_mean(errors, weights),
+        }
+    return values
