@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": set(),
     "utils": {"errors"},
     "statistics": {"errors", "utils"},
-    "records": {"errors", "catalogue", "utils"},
+    "records": {"errors", "schema", "catalogue", "utils"},
     "config": {"errors", "schema", "utils"},
     "data": {"errors", "schema", "utils"},
     "phantom": {"errors", "utils", "data"},

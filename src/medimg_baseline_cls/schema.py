@@ -17,6 +17,28 @@ SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 Task = Literal["multiclass", "ordinal", "multilabel"]
 FINDING_SEPARATOR, UNKNOWN_MARK = "|", "?"
+
+
+class TaskFacts:
+    """What the task of a record means: the one place that compares its name.
+
+    A record with a `task` inherits this. A new task says here what its labels are.
+    """
+
+    __slots__ = ()
+    task: Task
+
+    @property
+    def has_findings(self) -> bool:
+        """Return whether an image may have several findings, or none; else it has one class."""
+        return self.task == "multilabel"
+
+    @property
+    def has_grades(self) -> bool:
+        """Return whether the classes have an order."""
+        return self.task == "ordinal"
+
+
 Certainty = Literal["set", "sure", "guess", "unknown"]
 
 
@@ -65,7 +87,7 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Split(TaskFacts):
     """Every accepted image with its split, in the order of split.csv (sorted by path).
 
     An image's position in `records` is its *row*: the number that names it in the
@@ -92,12 +114,12 @@ class Split:
     def label_text(self, row: int) -> str:
         """Return the reference standard of one row for a picture; of many findings the first."""
         label = self.records[row].label
-        return describe_findings(label, max_shown=2) if self.task == "multilabel" else label
+        return describe_findings(label, max_shown=2) if self.has_findings else label
 
     def class_counts(self, split: str) -> dict[str, int]:
         """Return the number of images per class in one split; of positive ones per finding."""
         labels = [record.label for record in self.records if record.split == split]
-        if self.task == "multilabel":
+        if self.has_findings:
             positive = index_labels(labels, self) == 1
             return dict(zip(self.class_names, positive.sum(axis=0).tolist(), strict=True))
         counts = Counter(labels)
@@ -109,7 +131,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class Predictions(TaskFacts):
     """Probabilities of one split: the content of predictions_<split>.csv.
 
     Attributes:
@@ -141,11 +163,11 @@ class Predictions:
     def truth(self, class_name: str) -> NDArray[np.bool_]:
         """Return whether the reference standard names this class, shape (N,)."""
         index = self.class_names.index(class_name)
-        return self.labels[:, index] == 1 if self.task == "multilabel" else self.labels == index
+        return self.labels[:, index] == 1 if self.has_findings else self.labels == index
 
     def known(self, class_name: str) -> NDArray[np.bool_]:
         """Return whether the reference standard says yes or no to this class, shape (N,)."""
-        if self.task == "multilabel":
+        if self.has_findings:
             return self.labels[:, self.class_names.index(class_name)] >= 0
         return self.labels >= 0
 
@@ -202,7 +224,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(TaskFacts):
     """Everything the training loop needs to know, as plain values."""
 
     stages: tuple[Stage, ...]
@@ -271,7 +293,7 @@ def describe_findings(text: str, *, max_shown: int | None = None) -> str:
 
 def index_labels(labels: Sequence[str], split: Split) -> NDArray[np.int64]:
     """Return label texts as `Split.labels` does: shape (n,), or (n, C) for several findings."""
-    if split.task == "multilabel":
+    if split.has_findings:
         rows = {text: parse_findings(text, split.class_names) for text in set(labels)}
         table = [rows[text] for text in labels]
         return np.array(table, dtype=np.int64).reshape(len(labels), len(split.class_names))

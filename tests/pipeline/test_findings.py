@@ -6,6 +6,7 @@ patient has two films. How such a split is read from a table is tested elsewhere
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,16 @@ def prepare(session: Session, split: Split) -> PreparedData:
     return PreparedData(split, cache.pixels, rows, settings, provenance)
 
 
+def prepared_with(split: Split) -> Callable[..., PreparedData]:
+    """Return a `prepare_data` whose split is given; it asks for the network's needs as that does."""
+
+    def prepare_data(session: Session, *, estimate: Callable[[int], object]) -> PreparedData:
+        estimate(len(split.class_names))
+        return prepare(session, split)
+
+    return prepare_data
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split]:
     folder = tmp_path_factory.mktemp("films")
@@ -122,7 +133,7 @@ def make_config(films: tuple[Path, Split], output_dir: Path, **changes: Any) -> 
 def run_dir(films: tuple[Path, Split], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "prepare_data", lambda session, **_: prepare(session, films[1]))
+        patch.setattr(training, "prepare_data", prepared_with(films[1]))
         return run(make_config(films, output)).run_dir
 
 
@@ -331,7 +342,7 @@ def test_imbalance_settings_change_the_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "prepare_data", lambda session, **_: prepare(session, films[1]))
+    monkeypatch.setattr(training, "prepare_data", prepared_with(films[1]))
     config = make_config(films, tmp_path, imbalance=imbalance, finetune_epochs=0)
     found = pd.read_csv(train(config).run_dir / "history.csv")["train_loss"][0]
     assert found != pd.read_csv(run_dir / "history.csv")["train_loss"][0]
@@ -346,7 +357,7 @@ def test_grades_are_compared_by_their_order(
         for record in films[1].records
     ]
     split = Split(tuple(records), grades, task="ordinal")
-    monkeypatch.setattr(training, "prepare_data", lambda session, **_: prepare(session, split))
+    monkeypatch.setattr(training, "prepare_data", prepared_with(split))
     run_dir = run(make_config(films, tmp_path, head_epochs=0, finetune_epochs=1)).run_dir
     table = pd.read_csv(run_dir / "predictions_test.csv", keep_default_na=False)
     truth = table["label"].map(grades.index)

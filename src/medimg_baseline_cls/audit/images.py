@@ -68,7 +68,7 @@ class AuditImages:
         The second of two where it is not known which is positive.
         """
         names = self.split.class_names
-        if len(names) != 2 or self.split.task == "multilabel":
+        if len(names) != 2 or self.split.has_findings:
             return names
         return names[1:] if self.positive_class is None else (self.positive_class,)
 
@@ -111,7 +111,7 @@ def paths_of_each(
 def class_truths(split: Split) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Return (whether positive, whether known) of each image, for each class: (N,), (N,)."""
     labels = index_labels([record.label for record in split.records], split)
-    if split.task == "multilabel":
+    if split.has_findings:
         return {n: (labels[:, i] == 1, labels[:, i] >= 0) for i, n in enumerate(split.class_names)}
     known = np.ones(len(labels), dtype=np.bool_)
     return {name: (labels == i, known) for i, name in enumerate(split.class_names)}

@@ -55,7 +55,7 @@ def _join(sides: list[str]) -> str:
 def _judge_classes(split: Split, counts: Counts) -> Iterator[Finding]:
     totals = {n: sum(side[n][0] for side in counts.values()) for n in split.class_names}
     filled = [name for name, total in totals.items() if total]
-    if len(filled) < 2 and split.task != "multilabel":
+    if len(filled) < 2 and not split.has_findings:
         yield _finding(
             "one_class",
             "error",

@@ -29,7 +29,7 @@ def check_groups(images: AuditImages) -> Check:
     known = {name: held for name, held in groups.items() if not _is_lone(name, held)}
     call = images.name_group
     findings = [*_judge_sides(known, call), *_judge_spellings(known, call)]
-    if images.split.task != "multilabel":
+    if not images.split.has_findings:
         findings += _judge_labels(known, call, num_classes=len(images.split.class_names))
     if not known:
         findings.append(

@@ -69,7 +69,7 @@ def resample_model(model: AlignedModel, weights: Weights) -> dict[MetricKey, Val
         model: its images in the order of the weights.
         weights: shape (B, N), from `draw_part`.
     """
-    values = list_values(draw_classes(model, weights), over_defined=model.test.task == "multilabel")
+    values = list_values(draw_classes(model, weights), over_defined=model.test.has_findings)
     return {key: found for key, found in values.items() if _is_compared(key, model)}
 
 

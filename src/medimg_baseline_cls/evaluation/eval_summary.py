@@ -66,7 +66,7 @@ def find_warnings(val: SplitSummary, test: SplitSummary | None = None) -> list[s
     What a few images show by chance is no warning: an AUROC below 0.5 counts where its
     interval lies below, a worse figure on TEST where VAL holds 10 images to measure it by.
     """
-    is_finding = val.task == "multilabel"
+    is_finding = val.has_findings
     order = () if is_finding else val.class_names
     blocks = val.classes
     warnings = [

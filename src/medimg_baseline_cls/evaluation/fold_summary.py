@@ -60,7 +60,7 @@ def summarize_spread(summaries: Sequence[SplitSummary]) -> SpreadSummary:
         for name in first.blocks
     }
     overall = None
-    if first.task == "ordinal":
+    if first.has_grades:
         overall = SpreadBlock(metrics=_spread([summary.overall for summary in summaries]))
     return SpreadSummary(
         facts=facts,

@@ -46,7 +46,7 @@ def measure_image_metrics(
         "accuracy": int(np.trace(matrix)) / len(labels),
         "log_loss": cross_entropy_error(labels, probabilities),
     }
-    if predictions.task == "ordinal":
+    if predictions.has_grades:
         grades = grade_values(predictions.class_names)
         found["quadratic_weighted_kappa"] = quadratic_weighted_kappa(matrix, grades)
         found["mean_grade_error"] = mean_grade_error(matrix, grades)
@@ -64,7 +64,7 @@ def resample_image_metrics(
         positive_class: of two classes, as in the summary.
     """
     labels, probabilities = part.labels, part.probabilities
-    if part.task == "multilabel":
+    if part.has_findings:
         known, matches = exact_matches(labels, probabilities, threshold=DEFAULT_THRESHOLD)
         return {"exact_match": weighted_mean(matches, weights[:, known])}
     positive = None if positive_class is None else part.class_names.index(positive_class)
@@ -74,7 +74,7 @@ def resample_image_metrics(
         "accuracy": weighted_mean(decided == labels, weights),
         "log_loss": weighted_mean(losses, weights),
     }
-    if part.task == "ordinal":
+    if part.has_grades:
         grades = np.array(grade_values(part.class_names), dtype=np.float64)
         errors = np.abs(grades[decided] - grades[labels])
         kappas = weighted_kappas(labels, decided, weights=weights, grades=grades)

@@ -132,7 +132,7 @@ def _require_val(val: Predictions, classes: Sequence[str]) -> None:
         raise DataError(
             f"{missing[0]} is not a class of the predictions ({', '.join(val.class_names)})."
         )
-    is_unknown = val.task != "multilabel" and bool((val.labels < 0).any())
+    is_unknown = not val.has_findings and bool((val.labels < 0).any())
     if len(val.labels) == 0 or is_unknown:
         raise DataError(
             "Thresholds need VAL images, each with its reference standard; check val_fraction "

@@ -88,7 +88,7 @@ def _merge_probabilities(
         # A rounding error must not lead out of [0, 1].
         return np.clip(np.add.reduceat(ordered, starts) / counts[:, None], 0.0, 1.0)
     highest = np.maximum.reduceat(ordered, starts)
-    if predictions.task == "multilabel":
+    if predictions.has_findings:
         return highest
     if positive_class is not None:
         positive = predictions.class_names.index(positive_class)
@@ -107,9 +107,9 @@ def _merge_labels(
     """Return the reference standard of each group, shape (G,) or (G, C); UNKNOWN where none."""
     ordered = predictions.labels[order]
     lowest, highest = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
-    if predictions.task == "multilabel":
+    if predictions.has_findings:
         return np.where(highest == 1, 1, np.where(lowest == UNKNOWN, UNKNOWN, 0))
-    if predictions.task == "ordinal":
+    if predictions.has_grades:
         return highest
     if positive_class is not None:
         positive = predictions.class_names.index(positive_class)

@@ -138,7 +138,7 @@ def read_predictions(path: Path, *, split: str, task: Task = "multiclass") -> Pr
 
 def _label_texts(predictions: Predictions) -> list[str]:
     labels = predictions.labels.tolist()
-    if predictions.task == "multilabel":
+    if predictions.has_findings:
         return [format_findings(values, predictions.class_names) for values in labels]
     names = (*predictions.class_names, "")  # the last for -1
     return [names[label] for label in labels]

@@ -121,7 +121,7 @@ def draw_part(part: Predictions, resampling: Resampling, *, purpose: str | None 
         resampling: how often, and from which seed.
         purpose: other words give other draws; None takes the name of the split.
     """
-    is_finding = part.task == "multilabel"
+    is_finding = part.has_findings
     strata = np.zeros(len(part.groups), dtype=np.int64) if is_finding else part.labels
     return draw_weights(
         part.groups,
@@ -136,7 +136,7 @@ def _describe_method(part: Predictions, *, resampling: Resampling) -> dict[str, 
     return {
         "level": LEVEL,
         "method": "percentile bootstrap of whole groups (patients)",
-        "stratified_by": None if part.task == "multilabel" else "class",
+        "stratified_by": None if part.has_findings else "class",
         "num_resamples": resampling.num_resamples,
         "seed": resampling.seed,
     }
@@ -177,7 +177,7 @@ def describe_part(
         for name, block in summary.classes.items()
     }
     drawn = resample_classes(part, part.class_names, cuts=chosen, weights=weights)
-    values = list_values(drawn, over_defined=part.task == "multilabel")
+    values = list_values(drawn, over_defined=part.has_findings)
     values |= resample_images(part, drawn, weights=weights, positive_class=summary.positive_class)
     summary = attach(summary, values)
     classes = {
@@ -272,7 +272,7 @@ def resample_images(
     """
     overall = resample_image_metrics(part, weights=weights, positive_class=positive_class)
     values: dict[MetricKey, Values] = {}
-    if part.task == "multilabel":
+    if part.has_findings:
         pooled = weighted_pairs(part.labels, part.probabilities, weights=weights)
         overall |= {"log_loss": pooled["log_loss"]} if pooled else {}
         rules = dict.fromkeys(rule for of_class in drawn.values() for rule in of_class.calls)

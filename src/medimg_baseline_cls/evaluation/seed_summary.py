@@ -118,7 +118,7 @@ def tabulate_seeds(
 def _resample(model: AlignedModel, weights: Weights) -> dict[MetricKey, Values]:
     """Return every metric of a model in each resample, at the thresholds that it has stored."""
     test, drawn = model.test, draw_classes(model, weights)
-    values = list_values(drawn, over_defined=test.task == "multilabel")
+    values = list_values(drawn, over_defined=test.has_findings)
     if test.task == "multiclass":
         return values
     return values | resample_images(

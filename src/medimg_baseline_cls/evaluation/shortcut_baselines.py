@@ -88,7 +88,7 @@ def _average(part: Predictions, classes: Sequence[str], *, metric: str) -> Estim
     values: list[float | None] = []
     for name in classes:
         truth, scores = select_known(part, name)
-        if part.task == "multilabel" and not _is_defined(metric, truth):
+        if part.has_findings and not _is_defined(metric, truth):
             continue
         has_scores = len(scores) > 0 and bool(np.isfinite(scores).all())
         value = SCORE_METRICS[metric](truth, scores) if has_scores else None

@@ -77,7 +77,7 @@ def summarize_predictions(
     Raises:
         DataError: An image has no reference standard, or there is no image.
     """
-    has_findings = predictions.task == "multilabel"
+    has_findings = predictions.has_findings
     names = predictions.class_names
     positive = None if has_findings else positive_of(names, positive_class)
     blocks = {
@@ -170,7 +170,7 @@ def _measure_class(
         require_score_space(predictions, point)
         counts = _count_calls(truth, scores, threshold=point.value)
         measured[point.rule] = measure_counts(counts, threshold=point.value)
-    unknown = int((~predictions.known(name)).sum()) if predictions.task == "multilabel" else None
+    unknown = int((~predictions.known(name)).sum()) if predictions.has_findings else None
     block = measure_scores(truth, scores)
     return replace(block, operating_points=measured, num_unknown=unknown)
 

@@ -43,7 +43,7 @@ def draw_confusion(
         positive_class: of two classes, at each of its operating points; None draws the most
             probable of all classes, or each finding at its first operating point.
     """
-    if splits[0].task == "multilabel":
+    if splits[0].has_findings:
         _draw_findings(splits[-1], path, thresholds=thresholds)
         return
     positive_class = positive_of(splits[0].class_names, positive_class)

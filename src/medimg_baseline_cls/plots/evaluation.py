@@ -38,7 +38,7 @@ def draw_evaluation(
         The files that were written.
     """
     # Findings do not exclude each other, so that no one matrix holds them: each has its own.
-    has_many = splits[0].task == "multilabel" and len(splits[0].class_names) > MAX_FINDINGS
+    has_many = splits[0].has_findings and len(splits[0].class_names) > MAX_FINDINGS
     drawn = {
         name: draw for name, draw in FIGURES.items() if not (has_many and draw is draw_confusion)
     }

@@ -66,7 +66,7 @@ def draw_score_histograms(
             axes.set(xlim=(-0.01, 1.01))
             axes.set_title(f"{predictions.split.upper()} ({len(predictions.labels)} images)")
             about = "the class" if positive_class is None else shorten(positive_class, 30)
-            about = "the finding" if predictions.task == "multilabel" else about
+            about = "the finding" if predictions.has_findings else about
             axes.set_xlabel(f"Probability of {about}")
         if positive_class is not None:
             panels[0].set_ylabel("Share of the class (%), square-root scale")
@@ -121,7 +121,7 @@ def _draw_stairs(axes: Axes, heights: NDArray[np.float64], *, color: str, base: 
 
 def _name_outcomes(predictions: Predictions, positive_class: str | None) -> tuple[str, str]:
     """Return what the positive and the negative images of a row are called."""
-    if predictions.task == "multilabel":
+    if predictions.has_findings:
         return "images with the finding", "images without it"
     if positive_class is None:
         return "images of the class", "all other images"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from medimg_baseline_cls.records.estimates import Estimate, Json, read_estimate
+from medimg_baseline_cls.schema import Task, TaskFacts
 
 Headlines = Mapping[str, Mapping[str, Estimate]]
 """By split, then by metric."""
@@ -42,7 +43,7 @@ class ShortcutBaseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSummary:
+class EvaluationSummary(TaskFacts):
     """What was evaluated, at which thresholds, how well, and what to mind.
 
     Attributes:
@@ -60,7 +61,7 @@ class EvaluationSummary:
     checkpoint: Json
     class_names: tuple[str, ...]
     positive_class: str | None
-    task: str
+    task: Task
     thresholds: Mapping[str, Mapping[str, Json]]
     headline: Headlines
     num_mistakes: Json
@@ -96,7 +97,7 @@ class EvaluationSummary:
             checkpoint=content.get("checkpoint", {}),
             class_names=tuple(map(str, content.get("class_names", ()))),
             positive_class=content.get("positive_class"),
-            task=str(content.get("task", "multiclass")),
+            task=content.get("task", "multiclass"),
             thresholds=content.get("thresholds", {}),
             headline=read_headlines(content.get("headline", {})),
             num_mistakes=content.get("num_mistakes", {}),

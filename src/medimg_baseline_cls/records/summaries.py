@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self, cast
 from medimg_baseline_cls.catalogue import COUNTS
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.records.estimates import Bounds, Estimate, Json
+from medimg_baseline_cls.schema import Task, TaskFacts
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.parsing import parsing
 
@@ -153,7 +154,7 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitSummary:
+class SplitSummary(TaskFacts):
     """Everything that is measured of one split.
 
     Attributes:
@@ -172,7 +173,7 @@ class SplitSummary:
     num_images: int
     num_groups: int
     class_names: tuple[str, ...]
-    task: str = "multiclass"
+    task: Task = "multiclass"
     positive_class: str | None
     classes: Mapping[str, ClassMetrics]
     macro: ClassMetrics
@@ -243,7 +244,7 @@ class SplitSummary:
             num_images=int(content["num_images"]),
             num_groups=int(content["num_groups"]),
             class_names=tuple(content["class_names"]),
-            task=str(content.get("task", "multiclass")),
+            task=content.get("task", "multiclass"),
             positive_class=content.get("positive_class"),
             classes={name: ClassMetrics.from_json(block) for name, block in classes.items()},
             macro=ClassMetrics.from_json(content.get("macro", {})),

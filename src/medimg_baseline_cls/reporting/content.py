@@ -13,6 +13,7 @@ from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.records.estimates import Json, read_number
 from medimg_baseline_cls.records.evaluations import EvaluationSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
+from medimg_baseline_cls.schema import Task, TaskFacts
 from medimg_baseline_cls.utils.files import read_csv, read_json
 from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
 from medimg_baseline_cls.utils.visible import show_all
@@ -23,7 +24,7 @@ Rows = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunContent:
+class RunContent(TaskFacts):
     """What a run folder holds; empty mappings and rows stand for files not written yet.
 
     Attributes:
@@ -94,16 +95,11 @@ class RunContent:
         return tuple(sorted({row["label"] for row in self.split}))
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Return "multiclass", "ordinal" or "multilabel"."""
         if self.evaluation is not None:
             return self.evaluation.task
-        return str(self.provenance.get("task") or "multiclass")
-
-    @property
-    def has_findings(self) -> bool:
-        """Return whether an image may have several findings, or none."""
-        return self.task == "multilabel"
+        return self.provenance.get("task") or "multiclass"
 
     @property
     def target_sensitivity(self) -> float | None:

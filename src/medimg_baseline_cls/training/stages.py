@@ -79,7 +79,7 @@ def open_stage(
 
 
 def _choose_criterion(data: TrainData, settings: TrainSettings) -> Criterion:
-    if settings.task == "multilabel":
+    if settings.has_findings:
         return make_finding_criterion(
             settings.imbalance,
             data.class_counts,

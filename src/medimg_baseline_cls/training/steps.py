@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from medimg_baseline_cls.errors import RunInterrupted, TrainingError
 from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
-from medimg_baseline_cls.schema import Stage, Task
+from medimg_baseline_cls.schema import Stage, Task, TaskFacts
 from medimg_baseline_cls.training.ema import WeightAverage
 from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.training.losses import Criterion
@@ -77,7 +77,7 @@ class TrainingContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageSetup:
+class StageSetup(TaskFacts):
     """Everything that one training stage needs.
 
     Attributes:

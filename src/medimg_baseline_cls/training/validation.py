@@ -51,7 +51,7 @@ def validate(
         np.concatenate(column) for column in zip(*filled, strict=True)
     )
     order = _order_once(all_rows, num_images=setup.val.num_images)
-    if setup.task == "multilabel":
+    if setup.has_findings:
         return finding_validation_scores(all_labels[order], all_probabilities[order])
     return validation_scores(all_labels[order], all_probabilities[order], positive=positive)
 

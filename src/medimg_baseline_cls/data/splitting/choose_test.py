@@ -12,7 +12,7 @@ from medimg_baseline_cls.data.splitting.folds import divide_into_folds, draw_sha
 from medimg_baseline_cls.data.splitting.group_sampling import draw_stratified
 from medimg_baseline_cls.data.splitting.grouping import Group, collect_groups, count_images
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError
-from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Task
+from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Task, TaskFacts
 
 Strategy = Literal["auto", "folder", "balanced", "stratified"]
 
@@ -55,7 +55,7 @@ class SplitSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(TaskFacts):
     """The images in order, how they are to be divided, and what their labels mean."""
 
     records: Sequence[ImageRecord]
@@ -155,7 +155,7 @@ def draw_stratified_share(
         fraction: share of the images of each class or stratum, in (0, 1).
         parts: what is divided from what, for the message: "train and val".
     """
-    if draw.task != "multilabel":
+    if not draw.has_findings:
         return draw_stratified(groups, fraction, class_names=draw.class_names, parts=parts)
     return draw_share(
         groups, fraction, class_names=draw.class_names, seed=draw.settings.seed, parts=parts

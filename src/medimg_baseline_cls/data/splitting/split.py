@@ -146,7 +146,7 @@ def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]
     for name in SPLIT_NAMES:
         counts, indices = split.class_counts(name), split.rows(name)
         totals = [len(indices)] * len(counts)
-        if split.task == "multilabel":
+        if split.has_findings:
             totals = (split.labels(indices) >= 0).sum(axis=0).tolist()
         cells = [
             f"{n} ({100 * n / total:.1f}%)" if total else "0"
@@ -158,7 +158,7 @@ def summarize_split(split: Split) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
 def list_one_sided(split: Split) -> list[str]:
     """Return which findings have no positive, or no negative, image in VAL; none for classes."""
-    if split.task != "multilabel":
+    if not split.has_findings:
         return []
     labels = split.labels(split.rows("val"))
     return [
@@ -171,7 +171,7 @@ def list_one_sided(split: Split) -> list[str]:
 
 def _choose_strategy(draw: Draw, places: Sequence[str]) -> tuple[str, list[str]]:
     """Return the strategy that "auto" means, and notes on the use of val/."""
-    strategy, is_multilabel = draw.settings.strategy, draw.task == "multilabel"
+    strategy, is_multilabel = draw.settings.strategy, draw.has_findings
     if strategy == "balanced" and is_multilabel:
         raise DataError(
             'val_strategy "balanced" takes the same number of images of each class, but these '

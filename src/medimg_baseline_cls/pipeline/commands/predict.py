@@ -312,7 +312,7 @@ def _plan_panels(
                 rule=threshold.rule,
                 decision=decider.describe(p),
             )
-            part = f"{safe_name(name)}_" if decider.task == "multilabel" else ""
+            part = f"{safe_name(name)}_" if decider.has_findings else ""
             stem = f"{position + 1:04d}_p{p[target]:.3f}_{part}{safe_name(path)}"
             wanted.append(Explained(position, target, folder / f"{stem}.png", text))
     return wanted

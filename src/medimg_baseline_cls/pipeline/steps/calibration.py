@@ -128,7 +128,7 @@ def warn_of_classes(
         if item.split != "val" or not maps[item.name]:
             continue
         others = [name for name in part.class_names if name != item.name]
-        is_binary = len(others) == 1 and part.task != "multilabel"
+        is_binary = len(others) == 1 and not part.has_findings
         other = others[0] if is_binary else f"non-{item.name}"
         found = warn_of_maps(item.truth, item.scores, name=item.name, other=other)
         if found is not None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, Threshold
+from medimg_baseline_cls.schema import FINDING_SEPARATOR, Task, TaskFacts, Threshold
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decider:
+class Decider(TaskFacts):
     """What turns the probabilities of an image into a decision.
 
     Attributes:
@@ -55,7 +55,7 @@ class Decider:
         """
         if self.positive_class is not None:
             return [self.positive_class]
-        called = self.called(probabilities) if self.task == "multilabel" else []
+        called = self.called(probabilities) if self.has_findings else []
         likeliest = max(
             self.thresholds, key=lambda name: probabilities[self.class_names.index(name)]
         )
@@ -73,7 +73,7 @@ class Decider:
         Of findings, how many images each one is called in.
         """
         (rule,) = {threshold.rule for threshold in self.thresholds.values()}
-        if self.task == "multilabel":
+        if self.has_findings:
             called = [self.called(row) or [self._none] for row in probabilities]
             counts = Counter(name for names in called for name in names)
             order = [*self.thresholds, self._none]
@@ -90,4 +90,4 @@ class Decider:
 
     @property
     def _none(self) -> str:
-        return "no finding" if self.task == "multilabel" else "no class"
+        return "no finding" if self.has_findings else "no class"

@@ -72,7 +72,7 @@ def _list_prevalences(
 ) -> dict[str, float]:
     labels = split.labels(split.rows("train"))
     index = split.class_names.index(name)
-    if split.task == "multilabel":
+    if split.has_findings:
         known = labels[:, index][labels[:, index] >= 0]
         train = float((known == 1).mean()) if len(known) else 0.0
     else:

@@ -42,7 +42,7 @@ def make_train_data(
     sampling = "balanced" if session.config.imbalance == "balanced_sampler" else "permute"
     counts = data.split.class_counts("train")
     negatives: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-    if data.split.task == "multilabel":
+    if data.split.has_findings:
         negatives = (data.split.labels(data.split.rows("train")) == 0).sum(axis=0)
     return TrainData(
         train=data.loader("train", session, sampling=sampling),

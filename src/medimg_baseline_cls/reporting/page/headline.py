@@ -108,7 +108,7 @@ def _describe_task(content: RunContent) -> str:
     listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "its classes"
     if content.has_findings:
         return f"{arch}, trained to find {listed}."
-    if content.task == "ordinal":
+    if content.has_grades:
         return f"{arch}, trained to grade {' < '.join(names)}."
     return f"{arch}, trained to tell {listed} apart."
 
@@ -116,7 +116,7 @@ def _describe_task(content: RunContent) -> str:
 def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     is_binary = content.positive_class is not None
     name = f"{name_split(split)} {'' if is_binary else 'macro '}"
-    if content.task == "ordinal":
+    if content.has_grades:
         yield from _grade_statistics(content, split)
     auroc = headline_estimate(content, split, metric="auroc")
     beside = _beside(content, split, metric="auroc")
