@@ -35,7 +35,7 @@ test: $(READY) ## run all tests and measure coverage
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 docs: $(READY) ## build the documentation site into docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -E -a -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -E -a -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 $(RIVALS)/.ready: benchmarks/rivals.txt $(READY)
