@@ -87,8 +87,11 @@ def describe_metrics(kind: str) -> str:
 
 def describe_rules() -> str:
     """Return a table of the rules by which a threshold is chosen."""
-    rows = [f"| {r.name} | `{r.key}` | {'VAL' if r.is_chosen else '-'} |" for r in RULES.values()]
-    return "\n".join(["| rule | key | chosen on |", "|---|---|---|", *rows])
+    rows = [
+        f"| {rule.name} | `{rule.key}` | {rule.description.replace('{target:g}', 'the target')} |"
+        for rule in RULES.values()
+    ]
+    return "\n".join(["| rule | key | threshold |", "|---|---|---|", *rows])
 
 
 def show_source(file: str, *names: str) -> str:

@@ -133,6 +133,20 @@ def test_python_of_a_guide_is_what_train_takes(desk: Path, name: str) -> None:
         exec(compile(code, f"{name}.md", "exec"), {})
 
 
+@pytest.mark.parametrize(
+    ("page", "word"),
+    [("reference/records", "max_f1 sensitivity"), ("how-to/add-a-metric", "prob_PNEUMONIA")],
+)
+def test_python_that_reads_a_run_reads_one(
+    desk: Path, page: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (desk / "outputs" / "runs" / "latest").exists():
+        pytest.skip("the run of this module was not made (only this test was chosen)")
+    (code,) = blocks("python", f"docs/{page}.md")
+    exec(compile(code, f"{page}.md", "exec"), {})
+    assert word in capsys.readouterr().out
+
+
 def test_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
     assert len(targets) > 15

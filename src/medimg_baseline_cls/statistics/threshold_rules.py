@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 Criterion = Callable[..., NDArray[Any]]
-"""Takes (tp, fp, *, target): counts at each score, shape (..., T); returns the same shape."""
+"""Takes `(tp, fp, *, target)`: counts at each score, shape (..., T); returns the same shape."""
 
 
 def f1_criterion(tp: Counts, fp: Counts, *, target: float) -> NDArray[np.float64]:
