@@ -105,7 +105,7 @@ def prepare(session: Session, split: Split) -> PreparedData:
 
 
 def prepared_with(split: Split) -> Callable[..., PreparedData]:
-    """Return a `prepare_data` whose split is given; it asks for the network's needs as that does."""
+    """Return a `prepare_data` whose split is given; it asks for the network's needs too."""
 
     def prepare_data(session: Session, *, estimate: Callable[[int], object]) -> PreparedData:
         estimate(len(split.class_names))
