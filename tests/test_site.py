@@ -19,6 +19,8 @@ from medimg_baseline_cls.training.steps import run_epoch, train_step
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
