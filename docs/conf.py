@@ -42,6 +42,7 @@ autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 # Types in signatures come from NumPy, PyTorch and ourselves; their pages are not ours to link.
 nitpicky = False
 
