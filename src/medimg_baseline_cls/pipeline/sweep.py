@@ -7,18 +7,21 @@ and ends with the same results.
 
 import os
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.config import Config, config_to_dict
 from medimg_baseline_cls.errors import MedimgError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline.commands.evaluate import evaluate
 from medimg_baseline_cls.pipeline.commands.run import is_evaluated
 from medimg_baseline_cls.pipeline.commands.train import resume, train
-from medimg_baseline_cls.utils.locks import remove_folder
-from medimg_baseline_cls.utils.log import RunLog
+from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.utils.files import read_json, write_json
+from medimg_baseline_cls.utils.locks import hold_folder, remove_folder
+from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.runs import age_key, list_runs, read_status
 from medimg_baseline_cls.utils.visible import quote_words
 
@@ -59,6 +62,110 @@ class SweepRun:
 
     config: Config
     title: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepEntry:
+    """What a plan says of one run. A kind of sweep adds its fields, the last one `run`:
+
+    the folder of the run, once it has one.
+    """
+
+    @property
+    def title(self) -> str:
+        """Return the name of the run in words."""
+        raise NotImplementedError
+
+
+Entry = TypeVar("Entry", bound=SweepEntry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan(Generic[Entry]):
+    """The content of the file that names the runs of a sweep.
+
+    Attributes:
+        kind: of the sweep.
+        folder: where the file is.
+        config: the settings of all runs.
+        entries: the runs, in their order.
+        facts: what else the file says.
+    """
+
+    kind: SweepKind
+    folder: Path
+    config: Config
+    entries: tuple[Entry, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def write(self) -> None:
+        """Write the file."""
+        runs = [asdict(entry) for entry in self.entries]
+        settings = config_to_dict(self.config)
+        content = {**self.facts, "runs": runs, "settings": settings}
+        write_json(self.folder / self.kind.plan_file, content)
+
+    def with_run(self, number: int, run: Path) -> "SweepPlan[Entry]":
+        """Return the plan in which one entry has its run folder."""
+        entries = list(self.entries)
+        entries[number] = replace(entries[number], run=run.as_posix())
+        return replace(self, entries=tuple(entries))
+
+
+def read_plan(
+    folder: Path, entry: type[Entry], *, kind: SweepKind, facts: Sequence[str] = ()
+) -> SweepPlan[Entry]:
+    """Read what `SweepPlan.write` wrote.
+
+    Args:
+        folder: of the sweep.
+        entry: the class of its entries.
+        kind: of the sweep.
+        facts: what else the file must say.
+
+    Raises:
+        RunError: The file was changed.
+    """
+    content = read_json(folder / kind.plan_file)
+    try:
+        return SweepPlan(
+            kind=kind,
+            folder=folder,
+            config=Config(**content["settings"]),
+            entries=tuple(entry(**values) for values in content["runs"]),
+            facts={name: content[name] for name in facts},
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder / kind.plan_file} was changed: {error} is not as written."
+        ) from error
+
+
+def do_sweep(
+    plan: SweepPlan[Entry],
+    *,
+    configure: Callable[[SweepPlan[Entry], Entry], Config],
+    summarize: Callable[..., RunResult],
+) -> RunResult:
+    """Do the runs of a plan that are left, then summarise all of them.
+
+    Args:
+        plan: names the runs.
+        configure: makes the settings of an entry's run.
+        summarize: takes (plan, folders of the runs, *, log).
+    """
+    kind, log = plan.kind, open_log(plan.folder / "log.txt")
+    runs = [SweepRun(configure(plan, entry), entry.title) for entry in plan.entries]
+
+    def note(number: int, run: Path) -> None:
+        nonlocal plan
+        plan = plan.with_run(number, run)
+        plan.write()
+
+    with hold_folder(plan.folder, command=kind.command, resume=kind.resume, log=log):
+        folders = do_runs(plan.folder, runs, kind=kind, log=log, note=note)
+        with naming_sweep(plan.folder, runs, kind=kind):
+            return summarize(plan, folders, log=log)
 
 
 def is_in_one_process() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.splitting.choose_test import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.evaluation.fold_summary import summarize_spread, tabulate_spread
@@ -20,19 +20,19 @@ from medimg_baseline_cls.pipeline.steps.prepare import prepare_data
 from medimg_baseline_cls.pipeline.steps.run_model import try_network
 from medimg_baseline_cls.pipeline.steps.session import RunResult, open_session
 from medimg_baseline_cls.pipeline.sweep import (
+    SweepEntry,
     SweepKind,
-    SweepRun,
-    do_runs,
+    SweepPlan,
+    do_sweep,
     find_sweep,
     is_in_one_process,
-    naming_sweep,
+    read_plan,
 )
 from medimg_baseline_cls.records.summaries import read_summary
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.utils.faults import ending_plainly
-from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
-from medimg_baseline_cls.utils.locks import hold_folder
-from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
+from medimg_baseline_cls.utils.files import read_csv, write_csv, write_json
+from medimg_baseline_cls.utils.log import SILENT, RunLog
 from medimg_baseline_cls.utils.runs import create_run_folder, name_fold
 
 DEFAULT_FOLDS = 5
@@ -41,8 +41,8 @@ KIND = SweepKind(name="cross-validation", subfolder="cv", resume="medimg cv --re
 
 
 @dataclass(frozen=True, slots=True)
-class _Fold:
-    """One run of a cross-validation; `run` is its folder, once it has one."""
+class _Fold(SweepEntry):
+    """One run of a cross-validation."""
 
     repeat: int
     fold: int
@@ -57,31 +57,7 @@ class _Fold:
         )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The content of cv.json, and where it lies."""
-
-    folder: Path
-    config: Config
-    repeats: int
-    by_site: bool
-    folds: tuple[_Fold, ...]
-
-    def write(self) -> None:
-        """Write cv.json."""
-        content = {
-            "repeats": self.repeats,
-            "by_site": self.by_site,
-            "runs": [asdict(fold) for fold in self.folds],
-            "settings": config_to_dict(self.config),
-        }
-        write_json(self.folder / KIND.plan_file, content)
-
-    def with_run(self, number: int, run: Path) -> "_Plan":
-        """Return the plan in which one fold has its run folder."""
-        folds = list(self.folds)
-        folds[number] = replace(folds[number], run=run.as_posix())
-        return replace(self, folds=tuple(folds))
+_Plan = SweepPlan[_Fold]
 
 
 @ending_plainly(is_resumable=True)
@@ -108,9 +84,10 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
         numbers = range(config.num_folds or DEFAULT_FOLDS)
         folds = [_Fold(repeat, number) for repeat in range(repeats) for number in numbers]
     folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
-    plan = _Plan(folder, config, repeats, by_site, tuple(folds))
+    facts = {"repeats": repeats, "by_site": by_site}
+    plan = SweepPlan(kind=KIND, folder=folder, config=config, entries=tuple(folds), facts=facts)
     plan.write()
-    return _go_on(plan)
+    return do_sweep(plan, configure=_fold_config, summarize=_summarize)
 
 
 @ending_plainly(is_resumable=True)
@@ -126,7 +103,9 @@ def resume_cross_validation(
     Raises:
         RunError: there is none, or its files were changed.
     """
-    return _go_on(_read_plan(find_sweep(cv, output_dir, kind=KIND)))
+    folder = find_sweep(cv, output_dir, kind=KIND)
+    plan = read_plan(folder, _Fold, kind=KIND, facts=("repeats", "by_site"))
+    return do_sweep(plan, configure=_fold_config, summarize=_summarize)
 
 
 def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
@@ -198,48 +177,27 @@ def _try_site(split: Split, site_column: str, *, site: str) -> None:
     choose_test(Draw(split.records, settings, split.class_names, split.task, split.subgroup_names))
 
 
-def _go_on(plan: _Plan) -> RunResult:
-    """Do what is left of a cross-validation, then summarise it."""
-    log = open_log(plan.folder / "log.txt")
-    with hold_folder(plan.folder, command=KIND.command, resume=KIND.resume, log=log):
-        return _do_rest(plan, log=log)
-
-
-def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
-    def note(number: int, run: Path) -> None:
-        nonlocal plan
-        plan = plan.with_run(number, run)
-        plan.write()
-
-    runs = [SweepRun(_fold_config(plan, fold), fold.title) for fold in plan.folds]
-    do_runs(plan.folder, runs, kind=KIND, log=log, note=note)
-    with naming_sweep(plan.folder, runs, kind=KIND):
-        return _summarize(plan, log=log)
-
-
 def _fold_config(plan: _Plan, fold: _Fold) -> Config:
     """Return the settings of a fold's run, whose project says which run of what it is."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
     project = name_fold(plan.config.project, stamp=stamp, repeat=fold.repeat, fold=fold.fold)
-    if plan.by_site:
+    if plan.facts["by_site"]:
         return replace(plan.config, project=project, test_site=fold.site)
     return replace(plan.config, project=project, fold=fold.fold, fold_repeat=fold.repeat)
 
 
-def _summarize(plan: _Plan, *, log: RunLog) -> RunResult:
+def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     """Write predictions_oof.csv and cv_summary.json, and print the table."""
-    runs = [Path(fold.run) for fold in plan.folds if fold.run is not None]
     summaries = [read_summary(run / "test_summary.json") for run in runs]
     spread = summarize_spread(summaries)
     _write_predictions(plan, runs)
     content = {
         "num_folds": plan.config.num_folds,
-        "repeats": plan.repeats,
-        "by_site": plan.by_site,
+        **plan.facts,
         **spread.to_json(),
         "runs": [
             asdict(fold) | {name: summary.to_json()[name] for name in _SHOWN_OF_RUNS}
-            for fold, summary in zip(plan.folds, summaries, strict=True)
+            for fold, summary in zip(plan.entries, summaries, strict=True)
         ],
     }
     tables = {"": spread}
@@ -264,13 +222,13 @@ def _write_predictions(plan: _Plan, runs: Sequence[Path]) -> None:
     """
     header: list[str] = []
     rows: list[list[str]] = []
-    for fold, run in zip(plan.folds, runs, strict=True):
+    for fold, run in zip(plan.entries, runs, strict=True):
         table = read_csv(run / "predictions_test.csv")
         header = list(table[0])
         site = [] if fold.site is None else [fold.site]
         own = [run.name, str(fold.repeat), str(fold.fold), *site]
         rows += [[*row.values(), *own] for row in table]
-    more = ["run", "repeat", "fold", *(["site"] if plan.by_site else [])]
+    more = ["run", "repeat", "fold", *(["site"] if plan.facts["by_site"] else [])]
     _check_each_once([dict(zip([*header, *more], row, strict=True)) for row in rows])
     write_csv(plan.folder / "predictions_oof.csv", [*header, *more], rows=rows)
 
@@ -283,17 +241,3 @@ def _check_each_once(rows: Sequence[Mapping[str, str]]) -> None:
             "the runs of this cross-validation do not test each image once: their data have "
             "changed on the way; start it again."
         )
-
-
-def _read_plan(folder: Path) -> _Plan:
-    content = read_json(folder / "cv.json")
-    try:
-        return _Plan(
-            folder=folder,
-            config=Config(**content["settings"]),
-            repeats=content["repeats"],
-            by_site=content["by_site"],
-            folds=tuple(_Fold(**entry) for entry in content["runs"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder / 'cv.json'} was changed: {error} is not as written.") from error

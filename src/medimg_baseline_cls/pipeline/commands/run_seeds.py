@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from medimg_baseline_cls.config import Config, config_to_dict
-from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.evaluation.aligned_models import AlignedModel, align_models
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds, write_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
@@ -28,54 +28,39 @@ from medimg_baseline_cls.pipeline.steps.intervals import resample_summaries
 from medimg_baseline_cls.pipeline.steps.listing import require_outside_data
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import (
+    SweepEntry,
     SweepKind,
-    SweepRun,
-    do_runs,
+    SweepPlan,
+    do_sweep,
     find_sweep,
     is_in_one_process,
-    naming_sweep,
+    read_plan,
 )
 from medimg_baseline_cls.plots import draw_evaluation
 from medimg_baseline_cls.records.summaries import SplitSummary, read_summary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.faults import ending_plainly
-from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
-from medimg_baseline_cls.utils.locks import hold_folder
-from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.files import sha256_file, write_json
+from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.runs import create_run_folder, name_seed
 
 KIND = SweepKind(name="sweep of seeds", subfolder="seeds", resume="medimg run --resume")
 
 
 @dataclass(frozen=True, slots=True)
-class _SeedRun:
-    """One run of a sweep; `run` is its folder, once it has one."""
+class _SeedRun(SweepEntry):
+    """One run of a sweep of seeds."""
 
     seed: int
     run: str | None = None
 
+    @property
+    def title(self) -> str:
+        """Return the seed in words."""
+        return f"seed {self.seed}"
 
-@dataclass(frozen=True)
-class _Plan:
-    """The content of seeds.json, and where it lies."""
 
-    folder: Path
-    config: Config
-    runs: tuple[_SeedRun, ...]
-
-    def write(self) -> None:
-        """Write seeds.json."""
-        content = {
-            "runs": [asdict(run) for run in self.runs],
-            "settings": config_to_dict(self.config),
-        }
-        write_json(self.folder / KIND.plan_file, content)
-
-    def with_run(self, number: int, run: Path) -> "_Plan":
-        """Return the plan in which one seed has its run folder."""
-        runs = list(self.runs)
-        runs[number] = replace(runs[number], run=run.as_posix())
-        return replace(self, runs=tuple(runs))
+_Plan = SweepPlan[_SeedRun]
 
 
 @ending_plainly(is_resumable=True)
@@ -97,9 +82,10 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
     if config.split_seed is None:
         config = replace(config, split_seed=seeds[0])
     folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
-    plan = _Plan(folder, config, tuple(_SeedRun(seed) for seed in seeds))
+    entries = tuple(_SeedRun(seed) for seed in seeds)
+    plan = SweepPlan(kind=KIND, folder=folder, config=config, entries=entries)
     plan.write()
-    return _go_on(plan)
+    return do_sweep(plan, configure=_seed_config, summarize=_finish)
 
 
 @ending_plainly(is_resumable=True)
@@ -115,7 +101,8 @@ def resume_seeds(
     Raises:
         RunError: there is none, or its files were changed.
     """
-    return _go_on(_read_plan(find_sweep(sweep, output_dir, kind=KIND)))
+    plan = read_plan(find_sweep(sweep, output_dir, kind=KIND), _SeedRun, kind=KIND)
+    return do_sweep(plan, configure=_seed_config, summarize=_finish)
 
 
 def _check_request(config: Config, seeds: Sequence[int]) -> None:
@@ -133,37 +120,23 @@ def _check_request(config: Config, seeds: Sequence[int]) -> None:
         replace(config, seed=seed)  # out of range: refused before anything is trained
 
 
-def _go_on(plan: _Plan) -> RunResult:
-    """Do what is left of a sweep, then summarise it."""
-    log = open_log(plan.folder / "log.txt")
-    with hold_folder(plan.folder, command=KIND.command, log=log):
-        return _do_rest(plan, log=log)
+def _finish(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
+    """Explain and report each run, then summarise all."""
+    for run in runs:
+        finish(run)
+    return _summarize(plan, runs, log=log)
 
 
-def _do_rest(plan: _Plan, *, log: RunLog) -> RunResult:
-    def note(number: int, run: Path) -> None:
-        nonlocal plan
-        plan = plan.with_run(number, run)
-        plan.write()
-
-    steps = [SweepRun(_seed_config(plan, entry.seed), f"seed {entry.seed}") for entry in plan.runs]
-    runs = do_runs(plan.folder, steps, kind=KIND, log=log, note=note)
-    with naming_sweep(plan.folder, steps, kind=KIND):
-        for run in runs:
-            finish(run)
-        return _summarize(plan, runs, log=log)
-
-
-def _seed_config(plan: _Plan, seed: int) -> Config:
+def _seed_config(plan: _Plan, entry: _SeedRun) -> Config:
     """Return the settings of a seed's run, whose project says which run of what it is."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
-    project = name_seed(plan.config.project, stamp=stamp, seed=seed)
-    return replace(plan.config, project=project, seed=seed)
+    project = name_seed(plan.config.project, stamp=stamp, seed=entry.seed)
+    return replace(plan.config, project=project, seed=entry.seed)
 
 
 def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     """Write the ensemble and seeds_summary.json, and print the table."""
-    models = [read_model(run, f"seed {s.seed}") for run, s in zip(runs, plan.runs, strict=True)]
+    models = [read_model(run, e.title) for run, e in zip(runs, plan.entries, strict=True)]
     resampling = Resampling(plan.config.num_resamples, plan.config.seed)
     summaries = [read_summary(run / "test_summary.json") for run in runs]
     spread = summarize_seeds(summaries, models, resampling=resampling)
@@ -173,7 +146,7 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
         "ensemble": {"folder": ENSEMBLE, "headline": describe_headline(ensemble)},
         "runs": [
             asdict(entry) | {"headline": describe_headline(summary)}
-            for entry, summary in zip(plan.runs, summaries, strict=True)
+            for entry, summary in zip(plan.entries, summaries, strict=True)
         ],
     }
     write_json(plan.folder / KIND.summary_file, content)
@@ -235,17 +208,3 @@ def _write_mean(
     ]
     write_predictions(folder / name, average_predictions([m.test for m in align_models(parts)]))
     return read_predictions(folder / name, split=split, task=task)
-
-
-def _read_plan(folder: Path) -> _Plan:
-    content = read_json(folder / KIND.plan_file)
-    try:
-        return _Plan(
-            folder=folder,
-            config=Config(**content["settings"]),
-            runs=tuple(_SeedRun(**entry) for entry in content["runs"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise RunError(
-            f"{folder / KIND.plan_file} was changed: {error} is not as written."
-        ) from error
