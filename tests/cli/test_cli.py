@@ -118,8 +118,12 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
             ),
         ),
         (
-            "explain a/b --output-dir o",
-            ("explain", ("a/b",), {"output_dir": Path("o"), "anonymous_ids": False}),
+            "explain a/b --output-dir o --method layercam",
+            (
+                "explain",
+                ("a/b",),
+                {"output_dir": Path("o"), "anonymous_ids": False, "method": "layercam"},
+            ),
         ),
         (
             "report --output_dir=o r --anonymous-ids",
@@ -141,6 +145,7 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                     "operating_point": "default",
                     "recalibrate": None,
                     "on_bad_image": "error",
+                    "method": "gradcam",
                 },
             ),
         ),

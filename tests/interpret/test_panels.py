@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medimg_baseline_cls.interpret import panels
+from medimg_baseline_cls.interpret.methods import METHODS, CamMethod
 from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText, draw_panel
 
 RECORD = PanelText(
@@ -199,6 +200,35 @@ def test_the_class_of_the_map_is_named_and_fits(tmp_path: Path, name: str) -> No
         assert name[:2].rstrip("_") in text and panels.CLASS_NAME not in text
         assert (name in text) or "…" in text
     assert caption.get_text().endswith(note) and empty.get_text().startswith("Empty: no place\n")
+
+
+def test_a_map_is_called_what_it_is(tmp_path: Path) -> None:
+    painter = PanelPainter()
+    record = replace(RECORD, method="Eigen-CAM", is_of_class=False, shows="a strong pattern")
+    for text, caption, note in (
+        (RECORD, "Grad-CAM for PNEUMONIA", "Attribution: what raised the score"),
+        (record, "Eigen-CAM, of no class", "Map: a strong pattern"),
+    ):
+        painter.draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=text)
+        assert painter._captions[1].get_text() == caption
+        assert painter._note.get_text() == f"{note}. Not a localisation, not a cause."
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_the_note_of_each_method_leaves_room_for_the_name_of_the_image(
+    tmp_path: Path, method: CamMethod
+) -> None:
+    painter = PanelPainter()
+    record = replace(
+        RECORD,
+        image_id="W" * 200,
+        method=method.label,
+        is_of_class=method.is_of_class,
+        shows=method.shows,
+    )
+    painter.draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)
+    note = painter._note.get_window_extent(painter._canvas.get_renderer())
+    assert painter._right_end(painter._image_id) < note.x0 / panels._DPI
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.003, 0.5, 0.999, 1.0])

@@ -28,6 +28,15 @@ AnonymousIds = Annotated[
         help_behavior_hint="",
     ),
 ]
+Method = Annotated[
+    str,
+    arg(
+        metavar="gradcam|layercam|...",
+        help="Kind of heat map: gradcam (default), hirescam, layercam, gradcam++, eigencam, "
+        "occlusion, or plugin:NAME.",
+        help_behavior_hint="",
+    ),
+]
 Seed = Annotated[int, arg(metavar="N", help="Every random number follows from it.")]
 
 
@@ -153,10 +162,11 @@ def explain(
     ] = (),
     /,
     *,
+    method: Method = "gradcam",
     anonymous_ids: AnonymousIds = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Draw a Grad-CAM panel of each of the worst mistakes of an evaluated run."""
+    """Draw a panel with a heat map of each of the worst mistakes of a run."""
     if images:
         command = quote_words("medimg", "predict", run, *images, "--explain")
         raise ConfigError(
@@ -165,7 +175,8 @@ def explain(
         )
     from medimg_baseline_cls import explain as explain_run
 
-    _say_next(explain_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids), "report")
+    result = explain_run(run, output_dir=output_dir, anonymous_ids=anonymous_ids, method=method)
+    _say_next(result, "report")
 
 
 def report(
@@ -211,7 +222,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Handling:
-    """How predict decides, and what it does with files that cannot be decoded."""
+    """How predict decides and explains, and what it does with files that cannot be decoded."""
 
     operating_point: Annotated[
         str | None,
@@ -239,6 +250,7 @@ class Handling:
             help_behavior_hint="",
         ),
     ] = "error"
+    method: Method = "gradcam"
 
 
 _USUAL = Handling()
@@ -261,7 +273,7 @@ def predict(
         arg(metavar="FILE", help="CSV to write (none: in the run folder).", help_behavior_hint=""),
     ] = None,
     explain: Annotated[
-        bool, arg(help="Draw a Grad-CAM panel of each image too.", help_behavior_hint="")
+        bool, arg(help="Draw a panel of each image too, with a heat map.", help_behavior_hint="")
     ] = False,
     deciding: Handling = _USUAL,
     output_dir: OutputDir = Path("outputs"),

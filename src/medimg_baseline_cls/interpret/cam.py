@@ -1,12 +1,13 @@
-"""Grad-CAM: a network, images and target classes in, maps of evidence out.
+"""Grad-CAM and its relatives: a network, images and target classes in, maps of evidence out.
 
-Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-Localization", ICCV 2017. For layers with feature maps (convolutional networks, channels
-first or last) and layers with tokens (vision transformers). A map says what raised the
-class's logit; it is neither a localisation nor a cause.
+They differ in how they weigh the features of a layer (interpret/methods.py). Grad-CAM: Selvaraju
+et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
+2017. For layers with feature maps (convolutional networks, channels first or last) and layers with
+tokens (vision transformers). A map is neither a localisation nor a cause.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch.nn import functional
 from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.interpret.hooks import capture_layer
 
+Weigh = Callable[[Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -26,7 +29,7 @@ class Evidence:
     Attributes:
         heats: shape (B, H, W), in [0, 1].
         grid: rows and columns of the layer's cells, which the maps are interpolated from.
-        is_found: whether anything in the image raised the class's logit, shape (B,).
+        is_found: whether anything in the image spoke for the class, shape (B,).
     """
 
     heats: NDArray[np.float32]
@@ -41,8 +44,29 @@ def compute_gradcam(
     return compute_evidence(model, pixels, targets=targets, layer=layer).heats
 
 
-def compute_evidence(model: nn.Module, pixels: Tensor, *, targets: Tensor, layer: str) -> Evidence:
-    """Compute the Grad-CAM of one class for each image of a batch.
+def weigh_by_mean_gradient(values: Tensor, slopes: Tensor) -> Tensor:
+    """Grad-CAM: each channel by its mean gradient.
+
+    Args:
+        values: features of the layer, shape (B, D, h, w).
+        slopes: gradients of the logit by them, of the same shape.
+
+    Returns:
+        Shape (B, 1, h, w); what is negative speaks against the class.
+    """
+    weights = slopes.mean(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
+    return (weights * values).sum(dim=1, keepdim=True)
+
+
+def compute_evidence(
+    model: nn.Module,
+    pixels: Tensor,
+    *,
+    targets: Tensor,
+    layer: str,
+    weigh: Weigh = weigh_by_mean_gradient,
+) -> Evidence:
+    """Compute the map of one class for each image of a batch: Grad-CAM, or as `weigh` says.
 
     The cost is one forward pass and a backward pass from the logits to the layer. The
     model is given back as it was: modes, hooks, gradients.
@@ -52,6 +76,7 @@ def compute_evidence(model: nn.Module, pixels: Tensor, *, targets: Tensor, layer
         pixels: a batch as the model takes it, shape (B, channels, H, W).
         targets: the class index to explain for each image, shape (B,).
         layer: dotted name of the layer whose output is weighed, such as "layer4".
+        weigh: turns features and gradients into a map, as `weigh_by_mean_gradient` does.
 
     Returns:
         Maps in [0, 1]: 1 at the strongest evidence for the class, 0 at the weakest; all 0
@@ -73,16 +98,31 @@ def compute_evidence(model: nn.Module, pixels: Tensor, *, targets: Tensor, layer
     with torch.no_grad():
         values = _feature_maps(activations.detach().float(), size, num_prefix=num_prefix)
         slopes = _feature_maps(gradients.float(), size, num_prefix=num_prefix)
-        weights = slopes.mean(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
-        maps = (weights * values).sum(dim=1, keepdim=True).clamp(min=0)  # (B, 1, h, w)
-        is_found = maps.amax(dim=(1, 2, 3)) > 0
-        grid = (int(maps.shape[2]), int(maps.shape[3]))
-        maps = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-        maps = _stretch(maps[:, 0])  # (B, H, W)
+        maps = weigh(values, slopes)  # (B, 1, h, w)
+    return finish_maps(maps, pixels, grid=(int(maps.shape[2]), int(maps.shape[3])))
+
+
+@torch.no_grad()
+def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, int]) -> Evidence:
+    """Return maps of any size as evidence: what is positive, over the image, spanning [0, 1].
+
+    Args:
+        maps: shape (B, 1, h, w).
+        pixels: the images, shape (B, channels, H, W).
+        grid: rows and columns of the cells that the maps are made of.
+
+    Raises:
+        ModelError: They are not finite.
+    """
+    maps = maps.clamp(min=0)
+    is_found = maps.amax(dim=(1, 2, 3)) > 0
+    size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+    maps = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    maps = _stretch(maps[:, 0])  # (B, H, W)
     if not bool(torch.isfinite(maps).all()):
         raise ModelError(
-            f"the Grad-CAM at layer {layer} is not finite: the weights or the pixels hold NaN "
-            "or values too large for the precision; try precision=fp32."
+            "the heat map is not finite: the weights or the pixels contain NaN or values too large "
+            "for the precision; try precision=fp32."
         )
     return Evidence(maps.cpu().numpy(), grid, is_found.cpu().numpy())
 

@@ -84,7 +84,7 @@ def capture_layer(module: nn.Module, name: str) -> Generator[CapturedLayer, None
     captured = CapturedLayer(name)
     with ExitStack() as stack:
         layer = find_layer(module, name)
-        stack.enter_context(_frozen_in_eval_mode(module))
+        stack.enter_context(frozen_in_eval_mode(module))
         stack.callback(layer.register_forward_hook(captured.keep).remove)
         # Within inference mode nothing can be recorded, whatever enable_grad says.
         stack.enter_context(torch.inference_mode(mode=False))
@@ -93,7 +93,8 @@ def capture_layer(module: nn.Module, name: str) -> Generator[CapturedLayer, None
 
 
 @contextmanager
-def _frozen_in_eval_mode(module: nn.Module) -> Generator[None, None, None]:
+def frozen_in_eval_mode(module: nn.Module) -> Generator[None, None, None]:
+    """Keep a network in eval mode, its parameters without gradients, for a block."""
     # Flags are put back one by one: a call of train() would also wake layers that were
     # in eval mode on purpose.
     modes = {part: part.training for part in module.modules()}

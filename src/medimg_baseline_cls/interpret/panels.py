@@ -56,7 +56,7 @@ _RIGHT = _LEFT + 3 * _SIDE + 2 * _GAP
 _GAUGE_LEFT = _RIGHT - _SIDE
 _BADGE_ROOM: Final = 2.0
 CLASS_NAME: Final = "{class}"
-_NOTE = "Attribution: what raised the score. Not a localisation, not a cause."
+_NOTE = "Not a localisation, not a cause."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class PanelText:
     `kind` is "FP", "FN", "TP", "TN" or "" (no reference standard); `class_name` the class
     whose probability and map are shown; `label` the reference standard, None if unknown;
     `rule` names how the threshold was chosen; `decision` what was called, in words;
+    `method` names the map, `is_of_class` whether it is of the class, and `shows` what it means;
     `map_note` how fine the map is; `empty_note` why a map without evidence has none, in which
     `CLASS_NAME` becomes the class.
     """
@@ -78,6 +79,8 @@ class PanelText:
     image_id: str
     rule: str = ""
     method: str = "Grad-CAM"
+    is_of_class: bool = True
+    shows: str = "what raised the score"
     decision: str = ""
     map_note: str = ""
     empty_note: str = ""
@@ -108,8 +111,8 @@ class PanelPainter:
         )
         self._empty.set(ha="center", linespacing=1.5)
         self._image_id = self._add_text(_LEFT, _FOOTER_Y, size=8, color=_GREY)
-        note = self._add_text(_RIGHT, _FOOTER_Y, size=8, color=_GREY)
-        note.set(text=_NOTE, ha="right", fontstyle="italic")
+        self._note = self._add_text(_RIGHT, _FOOTER_Y, size=8, color=_GREY)
+        self._note.set(ha="right", fontstyle="italic")
 
     def draw(self, path: Path, *, image: ArrayLike, heat: ArrayLike, record: PanelText) -> None:
         """Draw one panel and write it as a PNG.
@@ -171,7 +174,12 @@ class PanelPainter:
             caption.set_text(text)
         note = f", {record.map_note}" if record.map_note else ""
         of_map, head = self._captions[1], f"{record.method} for "
-        self._fit(of_map, record.class_name, room=_SIDE, head=head, tail=note)
+        if record.is_of_class:
+            self._fit(of_map, record.class_name, room=_SIDE, head=head, tail=note)
+        else:
+            self._fit(of_map, f"{record.method}, of no class", room=_SIDE, tail=note)
+        kind = "Attribution" if record.is_of_class else "Map"
+        self._note.set_text(_drawable(f"{kind}: {record.shows}. {_NOTE}"))
         is_prediction = not record.kind and bool(record.decision)
         if is_prediction and record.probability >= record.threshold:
             color = _CALLED
@@ -198,7 +206,9 @@ class PanelPainter:
         half = self._right_end(self._threshold) / 2
         self._threshold.set_x(min(max(place - half, _GAUGE_LEFT), _RIGHT - 2 * half))
         # Names of files differ at their end.
-        self._fit(self._image_id, record.image_id, room=_GAUGE_LEFT - _LEFT - 0.8, start=0.3)
+        note_left = self._note.get_window_extent(self._canvas.get_renderer()).x0 / _DPI
+        room = min(_GAUGE_LEFT - 0.8, note_left - 0.2) - _LEFT
+        self._fit(self._image_id, record.image_id, room=room, start=0.3)
 
     def _fit(
         self,

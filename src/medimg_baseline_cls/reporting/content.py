@@ -23,6 +23,15 @@ KINDS = ("FP", "FN")
 Rows = Sequence[Mapping[str, str]]
 
 
+# What `explain` draws unless explained.json names another kind of map.
+_GRADCAM = {
+    "label": "Grad-CAM",
+    "folder": "gradcam",
+    "shows": "what raised the score",
+    "is_of_class": True,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContent(TaskFacts):
     """What a run folder holds; empty mappings and rows stand for files not written yet.
@@ -60,6 +69,7 @@ class RunContent(TaskFacts):
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
     nearest: Mapping[str, Path]
+    maps: Json
     status: Json
     gaps: tuple[str, ...] = ()
 
@@ -145,6 +155,8 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
             f"name a folder that `medimg train` or `medimg run` has made."
         )
     _json, _rows = partial(_read_json, gaps=gaps or {}), partial(_read_rows, gaps=gaps or {})
+    maps: Json = {**_GRADCAM, **_json(run_dir / "explained.json")}
+    panels = run_dir / Path(str(maps["folder"])).name
     return RunContent(
         name=run_dir.resolve().name,
         config=_json(run_dir / "config.json"),
@@ -164,8 +176,9 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
         test_log=_rows(run_dir / "test_log.csv"),
         subgroups=_json(run_dir / "subgroups.json"),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
-        panels={kind: _pictures(run_dir / "gradcam" / kind) for kind in KINDS},
-        nearest={path.stem: path for path in _pictures(run_dir / "gradcam" / "nearest")},
+        panels={kind: _pictures(panels / kind) for kind in KINDS},
+        nearest={path.stem: path for path in _pictures(panels / "nearest")},
+        maps=maps,
         status=_json(run_dir / "status.json"),
         gaps=tuple((gaps or {}).values()),
     )

@@ -72,7 +72,7 @@ class GuardedCallback(Callback):
             self._log.warn(
                 f"the callback {type(self._callback).__name__} failed in {method} "
                 f"({type(error).__name__}{': ' if reason else ''}{reason}) and is not called any "
-                "more; training goes on without it"
+                "more; training continues without it"
             )
 
 

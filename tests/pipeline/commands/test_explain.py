@@ -1,20 +1,22 @@
 """Panels: one per mistaken image, with a threshold on whose wrong side it lies."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from medimg_baseline_cls import predict, report
+from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.evaluation.mistakes import read_mistakes
 from medimg_baseline_cls.interpret.cam import Evidence
 from medimg_baseline_cls.interpret.panels import PanelText
-from medimg_baseline_cls.pipeline.commands import explain as explanation
-from medimg_baseline_cls.pipeline.commands.explain import (
+from medimg_baseline_cls.pipeline.commands.explain import describe_panels, explain
+from medimg_baseline_cls.pipeline.steps import panel_drawing
+from medimg_baseline_cls.pipeline.steps.panel_drawing import (
     Explained,
     _describe_map,
     compute_maps,
-    describe_panels,
-    explain,
     safe_name,
 )
 from medimg_baseline_cls.pipeline.steps.prepare import reopen_data
@@ -35,7 +37,7 @@ class NotingPainter:
 def drawn(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, PanelText]]:
     """Explain the run with a painter that draws nothing; the panels are made again after."""
     NotingPainter.drawn = []
-    monkeypatch.setattr(explanation, "PanelPainter", NotingPainter)
+    monkeypatch.setattr(panel_drawing, "PanelPainter", NotingPainter)
     explain(finished_run)
     monkeypatch.undo()
     explain(finished_run)
@@ -136,6 +138,63 @@ def test_an_empty_map_is_explained_by_what_it_is_made_of(
     said = _describe_map(text, Evidence(heats, grid, np.array([is_found])), number=0)
     assert said.map_note == note
     assert words in said.empty_note
+
+
+def names_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+
+
+def test_another_method_has_its_own_folder_names_and_place_in_the_report(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    before, page = names_below(run / "gradcam"), (run / "report.html").read_text()
+    assert "The maps are Grad-CAM: they show what raised the score" in page
+    drawn: list[PanelText] = []
+    genuine = panel_drawing.PanelPainter.draw
+
+    def note(self: object, path: Path, **parts: object) -> None:
+        assert isinstance(parts["record"], PanelText)
+        drawn.append(parts["record"])
+        genuine(self, path, **parts)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(panel_drawing.PanelPainter, "draw", note)
+    explain(run, method="eigencam")
+    assert {text.method for text in drawn} == {"Eigen-CAM"} and not drawn[0].is_of_class
+    assert names_below(run / "gradcam") == before
+    names = names_below(run / "eigencam")
+    panels = {name for name in names if not name.startswith("nearest/")}
+    assert panels and all("_eigencam_" in name for name in panels)
+    assert {name.replace("_eigencam_", "_") for name in names} == before
+    report(run)
+    page = (run / "report.html").read_text()
+    assert "The maps are Eigen-CAM: they show the strongest pattern of the layer" in page
+    assert "Grad-CAM panel of" not in page
+    assert "Eigen-CAM panel of" in page
+    assert "Eigen-CAM of" in (run / "checklist.md").read_text()
+    explain(run)
+    assert not (run / "explained.json").exists() and names_below(run / "eigencam") == names
+
+
+def test_an_unknown_method_is_refused_before_anything_is_touched(finished_run: Path) -> None:
+    before = names_below(finished_run)
+    with pytest.raises(ConfigError, match="method=scorecam: expected one of gradcam"):
+        explain(finished_run, method="scorecam")
+    assert names_below(finished_run) == before
+
+
+def test_predict_names_the_method_of_its_panels(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    image = next((phantoms / "test").rglob("*.png"))
+    with pytest.raises(ConfigError, match="--method layercam would do nothing: add --explain"):
+        predict(finished_run, [image], output=tmp_path / "p.csv", method="layercam")
+    with pytest.raises(ConfigError, match="method=cam: expected one of"):
+        predict(finished_run, [image], output=tmp_path / "p.csv", method="cam", explain=True)
+    assert not (tmp_path / "p.csv").exists()
+    predict(finished_run, [image], output=tmp_path / "p.csv", method="gradcam++", explain=True)
+    (panel,) = (tmp_path / "p").glob("*.png")
+    assert panel.name.endswith(f"_gradcampp_{image.stem}.png")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from medimg_baseline_cls.evaluation.operating_points import read_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.interpret.mass_in_mask import dilate_masks, measure_mass_in_mask
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
-from medimg_baseline_cls.pipeline.commands.explain import compute_maps
 from medimg_baseline_cls.pipeline.commands.run import run
+from medimg_baseline_cls.pipeline.steps.panel_drawing import compute_maps
 from medimg_baseline_cls.pipeline.steps.prepare import reopen_data
 from medimg_baseline_cls.pipeline.steps.run_model import load_model
 from medimg_baseline_cls.pipeline.steps.session import (

@@ -30,6 +30,7 @@ from medimg_baseline_cls.pipeline.steps.early_checks import require_evaluable
 from medimg_baseline_cls.pipeline.steps.error_review import compile_dossier
 from medimg_baseline_cls.pipeline.steps.inferences import list_warnings
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
+from medimg_baseline_cls.pipeline.steps.panel_folders import list_panel_folders
 from medimg_baseline_cls.pipeline.steps.patients import print_patients, score_patients
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.steps.run_model import load_model, score_images
@@ -241,10 +242,12 @@ def _describe_test(
 
 def _replace_mistakes(session: Session, mistakes: tuple[Mistake, ...]) -> None:
     """Write mistakes.csv, and remove the panels of other mistakes than these."""
-    path, panels = session.run_dir / "mistakes.csv", session.run_dir / "gradcam"
+    path = session.run_dir / "mistakes.csv"
     before = path.read_bytes() if path.is_file() else None
     write_mistakes(path, mistakes)
-    if panels.is_dir() and before != path.read_bytes():
+    if before == path.read_bytes():
+        return
+    for panels in list_panel_folders(session.run_dir):
         shutil.rmtree(panels)
         session.log.info(f"the mistakes are others than before: their panels in {panels} are gone")
 

@@ -21,6 +21,7 @@ from medimg_baseline_cls.data.read import FileSorter, describe_files
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
 from medimg_baseline_cls.evaluation.split_summary import positive_of
+from medimg_baseline_cls.interpret.methods import DEFAULT, find_method, name_folder
 from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.decisions import Decider
 from medimg_baseline_cls.pipeline.steps.leftovers import remove_panels
@@ -50,7 +51,7 @@ from medimg_baseline_cls.utils.own_output import PANELS, mark_own
 from medimg_baseline_cls.utils.quantities import say_score
 
 if TYPE_CHECKING:
-    from medimg_baseline_cls.pipeline.commands.explain import Explained
+    from medimg_baseline_cls.pipeline.steps.panel_drawing import Explained
     from medimg_baseline_cls.statistics.recalibration import Recalibration
 
 MAX_TABLE_ROWS = 20
@@ -65,11 +66,13 @@ class Handling(TypedDict, total=False):
         recalibrate: "temperature", "platt" or "isotonic", as fitted on VAL, adds the recalibrated
             probability of each class that was evaluated; decisions stay the same.
         on_bad_image: "error" refuses all files where one cannot be decoded, "skip" lists it.
+        method: the kind of map that `explain` draws, as in the command of that name.
     """
 
     operating_point: str | None
     recalibrate: str | None
     on_bad_image: OnBadImage
+    method: str
 
 
 @ending_plainly(is_resumable=False)
@@ -90,9 +93,9 @@ def predict(
         paths: image files, folders (searched below) or glob patterns.
         output: the CSV file; None writes predictions_new.csv into the run folder.
         output_dir: where `latest` is looked up.
-        explain: draw a Grad-CAM panel of each image into a folder beside the CSV.
+        explain: draw a panel of each image, with its heat map, into a folder beside the CSV.
         model: a network of the class that the run was trained with, if that was passed.
-        **how: operating_point, recalibrate and on_bad_image, see `Handling`.
+        **how: operating_point, recalibrate, on_bad_image and method, see `Handling`.
 
     Raises:
         DataError: a path holds no image, or a file cannot be decoded.
@@ -102,6 +105,7 @@ def predict(
     if output is not None:
         require_free(output)
     recalibrate, on_bad_image = how.get("recalibrate"), _read_choice(how)
+    method = _read_method(how, is_used=explain)
     session = replace(reopen_session(run, output_dir=output_dir), module=model)
     target = output or session.run_dir / "predictions_new.csv"
     require_writable(target.parent, "name a file elsewhere with --output")
@@ -144,12 +148,21 @@ def predict(
     session.log.info(decider.count(probabilities))
     session.log.info(f"{len(rows)} images: {target}")
     if panels is not None:
-        from medimg_baseline_cls.pipeline.commands.explain import draw_panels  # imports matplotlib
+        from medimg_baseline_cls.pipeline.steps.panel_drawing import draw_panels  # matplotlib
 
-        wanted = _plan_panels(shown, probabilities, decider=decider, folder=panels)
-        draw_panels(session, network, images=images, wanted=wanted)
+        wanted = _plan_panels(shown, probabilities, decider=decider, folder=panels, method=method)
+        draw_panels(session, network, images=images, wanted=wanted, method=method)
         session.log.info(f"panels: {panels}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
+
+
+def _read_method(how: Handling, *, is_used: bool) -> str:
+    """Return the kind of map, which must be known, and of use."""
+    name = how.get("method", DEFAULT)
+    find_method(name)
+    if name != DEFAULT and not is_used:
+        raise ConfigError(f"--method {name} would do nothing: add --explain, or leave it out.")
+    return name
 
 
 def _read_choice(how: Handling) -> OnBadImage:
@@ -291,10 +304,11 @@ def _plan_panels(
     *,
     decider: Decider,
     folder: Path,
+    method: str,
 ) -> "list[Explained]":
     """Return the panels of each image: one, or one per finding that is called."""
     from medimg_baseline_cls.interpret.panels import PanelText
-    from medimg_baseline_cls.pipeline.commands.explain import Explained, safe_name
+    from medimg_baseline_cls.pipeline.steps.panel_drawing import Explained, safe_name
 
     folder.mkdir(parents=True, exist_ok=True)
     mark_own(folder, kind=PANELS)
@@ -313,6 +327,7 @@ def _plan_panels(
                 decision=decider.describe(p),
             )
             part = f"{safe_name(name)}_" if decider.has_findings else ""
+            part += "" if method == DEFAULT else f"{name_folder(method)}_"
             stem = f"{position + 1:04d}_p{p[target]:.3f}_{part}{safe_name(path)}"
             wanted.append(Explained(position, target, folder / f"{stem}.png", text))
     return wanted

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,13 @@ from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
 SIDE_PX = 96
 
 
-def write_thumbnails(session: Session, data: PreparedData) -> None:
-    """Write gradcam/nearest/ROW.png of each image that dossier.csv names as near a mistake.
+def write_thumbnails(session: Session, data: PreparedData, *, panels: Path) -> None:
+    """Write nearest/ROW.png of each image that dossier.csv names as near a mistake.
 
-    ROW is the row of split.csv, from 0. Nothing is written for a run without a dossier.
+    It is in the folder of the panels. ROW is the row of split.csv, from 0. Nothing is written for
+    a run without a dossier.
     """
-    folder = session.run_dir / "gradcam" / "nearest"
+    folder = panels / "nearest"
     shutil.rmtree(folder, ignore_errors=True)
     path = session.run_dir / DOSSIER_NAME
     if not path.is_file():

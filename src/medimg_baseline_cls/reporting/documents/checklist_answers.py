@@ -172,7 +172,8 @@ def _say_controls(content: RunContent, _: Set[str]) -> Words:
 def _say_explanation(content: RunContent, _: Set[str]) -> Words:
     number = sum(map(len, content.panels.values()))
     if number:
-        yield f"Grad-CAM of {format_count(number)} mistakes, gradcam/; attribution, not validated."
+        label, folder = content.maps["label"], content.maps["folder"]
+        yield f"{label} of {format_count(number)} mistakes, {folder}/; attribution, not validated."
 
 
 def _say_internal_test(content: RunContent, files: Set[str]) -> Words:

@@ -115,6 +115,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "subgroup_tables": tabulate_subgroups(content),
         "subgroup_figures": figures["subgroups"],
         "galleries": galleries,
+        "maps": content.maps,
         "cases": describe_cases(content, galleries),
         "gallery_filter": offer_filter(galleries),
         "kind_names": KIND_NAMES,

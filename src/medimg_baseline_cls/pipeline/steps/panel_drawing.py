@@ -1,0 +1,125 @@
+"""Panels of some images: their maps computed in batches, what each says of its map, and drawing.
+
+For the mistakes of a run and for new images alike.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.batches.loaders import ImageSet, to_unit_range
+from medimg_baseline_cls.evaluation.inference import INFERENCE_BATCH_SIZE
+from medimg_baseline_cls.interpret.cam import Evidence
+from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS, CamMethod, find_method
+from medimg_baseline_cls.interpret.panels import CLASS_NAME, PanelPainter, PanelText
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.utils.visible import show_hidden
+
+_FEW_CELLS = 5  # rows or columns of a map
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An image whose map is wanted: where it lies in a set, and what its panel says."""
+
+    position: int
+    target: int
+    path: Path
+    text: PanelText
+
+
+def draw_panels(
+    session: Session,
+    model: Classifier,
+    *,
+    images: ImageSet,
+    wanted: Sequence[Explained],
+    method: str,
+) -> None:
+    """Compute the maps in batches and draw one panel each; note maps that show little."""
+    kind = find_method(method)
+    painter, num_empty = PanelPainter(), 0
+    with session.log.progress("drawing panels", len(wanted)) as bar:
+        for start in range(0, len(wanted), INFERENCE_BATCH_SIZE):
+            chunk = wanted[start : start + INFERENCE_BATCH_SIZE]
+            positions = np.array([item.position for item in chunk], dtype=np.int64)
+            pixels, evidence = compute_maps(
+                session,
+                model,
+                images=images,
+                positions=positions,
+                targets=[i.target for i in chunk],
+                method=kind,
+            )
+            num_empty += int((~evidence.heats.any(axis=(1, 2))).sum())
+            for i, (item, image) in enumerate(zip(chunk, pixels, strict=True)):
+                text = _describe_map(item.text, evidence, number=i, method=kind)
+                painter.draw(item.path, image=image, heat=evidence.heats[i], record=text)
+                bar.advance()
+            if min(evidence.grid) < _FEW_CELLS:
+                session.log.hint(
+                    f"the maps have {_shape(evidence)}: too few to tell one place from another",
+                    fix="train with a larger --image-size",
+                )
+    if num_empty:
+        session.log.info(f"{num_empty} of {len(wanted)} maps are empty; each panel says why")
+
+
+def compute_maps(
+    session: Session,
+    model: Classifier,
+    *,
+    images: ImageSet,
+    positions: NDArray[np.int64],
+    targets: Sequence[int],
+    method: CamMethod = METHODS[DEFAULT],
+) -> tuple[NDArray[np.float32], Evidence]:
+    """Return the pixels (n, C, S, S) of some images of a set and their maps."""
+    pixels = to_unit_range(images.batch(positions).pixels, session.device)
+    layer = f"net.{model.cam_layer}"
+    evidence = method.compute(model, pixels, targets=torch.tensor(targets), layer=layer)
+    return pixels.cpu().numpy(), evidence
+
+
+def _describe_map(
+    text: PanelText, evidence: Evidence, *, number: int, method: CamMethod = METHODS[DEFAULT]
+) -> PanelText:
+    """Return what a panel says, with what its map is, how fine, and why it may be empty."""
+    if not method.is_of_class:
+        reason = "Empty: all places are alike."
+    elif evidence.grid == (1, 1):
+        reason = f"Empty: at this input size the map\nof {CLASS_NAME}\nhas a single cell."
+    elif evidence.is_found[number]:
+        reason = f"Empty: every place raised the score\nof {CLASS_NAME}\nalike."
+    else:
+        reason = f"Empty: no place in the image\nraised the score of\n{CLASS_NAME}."
+    return replace(
+        text,
+        method=method.label,
+        is_of_class=method.is_of_class,
+        shows=method.shows,
+        map_note=_shape(evidence),
+        empty_note=reason,
+    )
+
+
+def _shape(evidence: Evidence) -> str:
+    height, width = evidence.grid
+    cells = "1 cell" if height * width == 1 else f"{height} × {width} cells"
+    return f"{cells} at {evidence.heats.shape[-1]} px input"
+
+
+def safe_name(text: str) -> str:
+    """Return a text as a part of a file name: its last path component, plain characters.
+
+    >>> safe_name("test/NORMAL/IM 0001.jpeg")
+    'IM_0001'
+    """
+    stem = Path(text.replace("\\", "/")).stem
+    return re.sub(r"[^\w.-]+", "_", show_hidden(stem))[:80] or "image"
