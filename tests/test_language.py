@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (
     *("README.md", "CONTRIBUTING.md", "Makefile"),
     *("docs/**/*.md", "docs/**/*.sbatch", "notebooks/*.py"),
+    *(f"src/medimg_baseline_cls/{room}/**/*.py" for room in ("config", "cli")),
+    *(f"src/medimg_baseline_cls/{name}.py" for name in ("catalogue", "errors", "schema")),
 )
 PHRASES = {
     r"\bst(?:and|ands|ood)\b(?! for\b)": "is, appears, is listed",

@@ -1,7 +1,7 @@
-"""The catalogue of metrics and of rules for a threshold: one row each, read wherever one is named.
+"""The catalogue of metrics and threshold rules: one row each, read wherever one is named.
 
 A new metric is computed in `statistics` and gets a row here; tables, report, comparison and
-terminal take its names, its order and the reason why it may be undefined from that row.
+terminal take its names, its order and the reason for undefined values from that row.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ COUNTS = ("tp", "fp", "fn", "tn")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What is known of a metric without any image.
+    """Facts about a metric that do not depend on the data.
 
     Attributes:
         key: in JSON files and Python.
@@ -25,11 +25,11 @@ class Metric:
         kind: "score" needs no threshold, "decision" has one, "overall" is of whole images.
         is_better_high: whether a higher value is better.
         bounds: the least and the greatest value.
-        reason: why it is undefined, where it is.
+        reason: why it can be undefined.
         source: of the formula.
-        proportion: counts that it is the share of, and counts that it is a share among; None for
-            what is not a proportion of images.
-        note: what a table says about it.
+        proportion: counts in its numerator and in its denominator; None if not a proportion
+            of images.
+        note: footnote of a table.
     """
 
     key: str
@@ -47,15 +47,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """How a threshold comes about.
+    """How a threshold is chosen.
 
     Attributes:
         key: in JSON files and settings.
         name: in tables.
-        description: what thresholds.json says of it; {target} is what it must reach.
-        is_chosen: whether it is chosen on VAL, so that metrics of VAL at it flatter; how, says
-            `statistics.threshold_rules`.
-        has_target: whether it must reach the target of the settings.
+        description: its text in thresholds.json; {target} is the value to reach.
+        is_chosen: whether it is chosen on VAL (by `statistics.threshold_rules`), which makes VAL
+            metrics optimistic.
+        has_target: whether it must reach the target in the settings.
     """
 
     key: str
@@ -275,20 +275,20 @@ OVERALL = _of_kind("overall")
 """Metrics of whole images: of the most probable class, or of all findings."""
 
 PROPORTIONS = {m.key: m.proportion for m in DECISIONS.values() if m.proportion is not None}
-"""What is counted, and among what, of each decision metric that is a proportion."""
+"""Numerator and denominator counts of each decision metric that is a proportion."""
 
 RULES = {rule.key: rule for rule in _RULES}
 CHOSEN_RULES = tuple(rule.key for rule in _RULES if rule.is_chosen)
 
-# What is shown where there is room for two only.
+# Shown where there is room for two only.
 HEADLINE_SCORES = ("auroc", "average_precision")
 HEADLINE_DECISIONS = ("sensitivity", "specificity")
-# What a 2 x 2 table is read by.
+# Shown with a 2 x 2 table.
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 
 
 def reason_of(key: str) -> str:
-    """Return why a metric is undefined, where it is.
+    """Return why a metric can be undefined.
 
     >>> reason_of("npv")
     'no image was called negative'
@@ -297,7 +297,7 @@ def reason_of(key: str) -> str:
 
 
 def word_of(key: str) -> str:
-    """Return what a metric is called within a sentence; the key itself where it is unknown.
+    """Return the name of a metric within a sentence; the key itself if it is unknown.
 
     >>> word_of("f1_score"), word_of("balanced_accuracy"), word_of("own_metric")
     ('F1', 'balanced accuracy', 'own_metric')

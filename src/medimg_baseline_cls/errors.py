@@ -1,4 +1,4 @@
-"""The error family: every mistake that a user can mend is one of these::
+"""The error family: every mistake that a user can fix is one of these::
 
     MedimgError                 one sentence: what was found, what was expected, what to do
       ConfigError               a setting, a flag or a settings file
@@ -7,9 +7,9 @@
         LeakageError            a patient or a file in more than one split
       ModelError                an architecture, a layer name
         WeightsError            pretrained weights that are missing or do not fit
-      TrainingError             training cannot go on (a loss that is not finite, a bad resume)
+      TrainingError             training cannot continue (a loss that is not finite, a bad resume)
       RunError                  a run folder that is incomplete or was changed
-      ResourceError             disk, memory or a permission that the machine does not give
+      ResourceError             disk, memory or a permission that the machine refuses
     RunInterrupted              Ctrl-C or SIGTERM: a normal end, with the command that resumes
 
 The command line prints a MedimgError as one sentence and exits with code 2. Names in a sentence are
@@ -21,7 +21,7 @@ from pathlib import Path
 
 
 class MedimgError(Exception):
-    """A mistake that the user can mend; its text is the whole message, its arguments the lines."""
+    """A mistake that the user can fix; its text is the whole message, its arguments the lines."""
 
     def __str__(self) -> str:
         """Return the lines, those after the first indented."""
@@ -29,15 +29,15 @@ class MedimgError(Exception):
 
 
 class ConfigError(MedimgError):
-    """A setting is unknown, out of range or at odds with another."""
+    """A setting is unknown, out of range or contradicts another."""
 
 
 class DataError(MedimgError):
-    """The images, labels or splits are not as they must be."""
+    """The images, labels or splits are invalid."""
 
 
 class BadImageError(DataError):
-    """A file cannot be decoded into the image that it claims to be."""
+    """A file cannot be decoded as an image."""
 
 
 class LeakageError(DataError):
@@ -53,7 +53,7 @@ class WeightsError(ModelError):
 
 
 class TrainingError(MedimgError):
-    """Training cannot go on, or cannot be resumed."""
+    """Training cannot continue or resume."""
 
 
 class RunError(MedimgError):
@@ -63,7 +63,7 @@ class RunError(MedimgError):
 class ResourceError(MedimgError):
     """The machine refused disk space, memory or access; what was written before is intact.
 
-    `place` is the file or folder concerned, None where it is unknown; `then` ends the sentence.
+    `place` is the affected file or folder, None where it is unknown; `then` ends the sentence.
     """
 
     def __init__(self, fault: str, place: Path | None = None, *, then: str = "") -> None:
@@ -73,4 +73,4 @@ class ResourceError(MedimgError):
 
 
 class RunInterrupted(Exception):
-    """The user or the system asked for a stop; the run folder is whole and can be resumed."""
+    """The user or the system requested a stop; the run folder is whole and can be resumed."""

@@ -1,8 +1,8 @@
 """The frozen records that travel between rooms: plain values and NumPy arrays, never torch.
 
-`ImageRecord` and `Split` say which image stands where; `Predictions` what the model
-said of it; `Threshold` where a probability becomes a decision; `Mistake` which
-decisions were wrong; `Stage` and `TrainSettings` how training goes.
+`ImageRecord` and `Split` list the images of each split; `Predictions` contains their probabilities;
+`Threshold` is an operating point; `Mistake` is a wrong decision; `Stage` and `TrainSettings`
+describe training.
 """
 
 from collections import Counter
@@ -44,15 +44,15 @@ Certainty = Literal["set", "sure", "guess", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """Something concluded from names, tables or file headers, instead of from a setting.
+    """Something inferred from names, tables or file headers, not set by the user.
 
     Attributes:
         topic: what it is about, such as "positive class" or "patients".
-        found: what was concluded.
+        found: what was inferred.
         reason: from what.
         certainty: "set" by the user, "sure", a "guess", or "unknown" where nothing was found.
-        flag: what overrides it, such as "--positive-class NAME"; "" where nothing does.
-        warning: one sentence where this may spoil the result; "" otherwise. It is logged,
+        flag: what overrides it, such as "--positive-class NAME"; "" if nothing does.
+        warning: one sentence if this may invalidate the result; "" otherwise. It is logged,
             and repeated in eval_summary.json, the report and the model card.
     """
 
@@ -71,7 +71,7 @@ class ImageRecord:
     `path` is relative to the data folder, with forward slashes; so is `image_id` for
     folder data. `label` is the class, or the findings as `format_findings` writes them.
     `group` is the patient (or the file itself where none is known). `subgroups` belong to
-    the `subgroup_names` of the split. `masks` are files beside the image, in masks.csv.
+    the `subgroup_names` of the split. `masks` are files next to the image, listed in masks.csv.
     """
 
     image_id: str
@@ -90,8 +90,8 @@ class ImageRecord:
 class Split(TaskFacts):
     """Every accepted image with its split, in the order of split.csv (sorted by path).
 
-    An image's position in `records` is its *row*: the number that names it in the
-    pixel array, in the loaders and in every random draw.
+    An image's position in `records` is its *row*: its index in the pixel array, in the loaders and
+    in every random draw.
     """
 
     records: tuple[ImageRecord, ...]
@@ -112,7 +112,7 @@ class Split(TaskFacts):
         return index_labels([self.records[row].label for row in rows], self)
 
     def label_text(self, row: int) -> str:
-        """Return the reference standard of one row for a picture; of many findings the first."""
+        """Return the reference standard of one row for a panel; of many findings the first."""
         label = self.records[row].label
         return describe_findings(label, max_shown=2) if self.has_findings else label
 
@@ -166,7 +166,7 @@ class Predictions(TaskFacts):
         return self.labels[:, index] == 1 if self.has_findings else self.labels == index
 
     def known(self, class_name: str) -> NDArray[np.bool_]:
-        """Return whether the reference standard says yes or no to this class, shape (N,)."""
+        """Return whether the reference standard of this class is known, shape (N,)."""
         if self.has_findings:
             return self.labels[:, self.class_names.index(class_name)] >= 0
         return self.labels >= 0
@@ -176,7 +176,7 @@ class Predictions(TaskFacts):
 class Threshold:
     """An operating point of one class: positive means `probability >= value`.
 
-    `target` is what the rule was to reach, such as a sensitivity; None where it has no target.
+    `target` is the value that the rule must reach, such as a sensitivity; None if it has no target.
     """
 
     rule: str
@@ -207,11 +207,10 @@ class Mistake:
 class Stage:
     """One stage of training: "head" (backbone frozen) or "finetune" (everything).
 
-    `batchnorm` says what stage "finetune" does with BatchNorm's running statistics: "train"
-    uses and moves them with every batch (a must from random weights); "frozen" keeps the
-    pretrained ones, so that the features the head was fitted to do not jump at the first
-    step; "sync" is "train" over the images of all processes. In stage "head" they are always
-    frozen.
+    `batchnorm` sets what stage "finetune" does with BatchNorm's running statistics: "train"
+    updates them with every batch (required from random weights); "frozen" keeps the pretrained
+    ones, because an update would change the features that the head was fitted to; "sync" is
+    "train" over the images of all processes. In stage "head" they are always frozen.
     """
 
     name: Literal["head", "finetune"]
@@ -260,7 +259,7 @@ def parse_findings(text: str, class_names: Sequence[str]) -> list[int]:
     """Return 1, 0 or -1 (unknown) for each class of a text that `format_findings` wrote.
 
     Raises:
-        KeyError: The text names something that is no class.
+        KeyError: The text names something that is not a class.
 
     >>> parse_findings("Effusion|?Nodule", ["Effusion", "Mass", "Nodule"])
     [1, 0, -1]
@@ -275,7 +274,7 @@ def parse_findings(text: str, class_names: Sequence[str]) -> list[int]:
 
 
 def describe_findings(text: str, *, max_shown: int | None = None) -> str:
-    """Return a text of `format_findings` for readers: what is unknown with its mark behind it.
+    """Return a text of `format_findings` for readers, with the unknown mark at the end of a name.
 
     >>> describe_findings("Effusion|?Nodule"), describe_findings("")
     ('Effusion, Nodule?', 'no finding')

@@ -323,7 +323,7 @@ def test_what_an_evaluation_left_out_of_date_is_said_with_one_command(
     monkeypatch.setitem(vars(medimg_baseline_cls), "evaluate", lambda *_, **__: done)
     assert main(["evaluate", "latest"]) == 0
     said = capsys.readouterr().out
-    assert "out of date now: report.html, tables/;" in said
+    assert "now out of date: report.html, tables/;" in said
     assert said.rstrip().endswith("medimg run --resume run") and "next:" not in said
 
 
@@ -518,7 +518,7 @@ def test_the_module_and_the_command_are_the_same():
         [sys.executable, "-m", "medimg_baseline_cls", "trian"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "medimg: no command is called 'trian': did you mean train?\n"
+    assert done.stderr == "medimg: there is no command 'trian': did you mean train?\n"
 
 
 @pytest.mark.parametrize(
@@ -570,9 +570,7 @@ def test_a_current_folder_that_was_removed_is_said_first_and_help_still_works(
     monkeypatch.chdir(gone)
     gone.rmdir()
     said = complaint(capsys, f"check {tmp_path} --output-dir {tmp_path}/out")
-    assert said == (
-        "medimg: the current folder does not exist any more: change to one that does (cd).\n"
-    )
+    assert said == ("medimg: the current folder no longer exists: change to one that does (cd).\n")
     assert main(["check", "--help"]) == 0 and main(["--version"]) == 0
     monkeypatch.chdir(tmp_path)
 

@@ -192,6 +192,8 @@ def test_the_help_of_every_setting_is_there_word_for_word(
     flat = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     for name, facts in field_facts().items():
         text = facts.help.removesuffix(".")
+        if "; --no-" in text:  # the flag is --no-..., so its help is of that side
+            text = text.rpartition(": ")[2].capitalize()
         if text.endswith(")"):  # choices come before its closing words, the default after
             text, _, closing = text.removesuffix(")").rpartition(" (")
             assert closing in flat, name

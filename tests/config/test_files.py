@@ -77,14 +77,14 @@ def test_an_empty_file_changes_nothing(tmp_path: Path):
     ("name", "text", "words"),
     [
         ("s.ini", "", "ends in .yaml, .toml or .json"),
-        ("s.json", "{", "cannot be understood"),
+        ("s.json", "{", "cannot be parsed"),
         ("s.json", '{"seed": 1, "seed": 2}', "seed is given twice"),
         ("s.yaml", "seed: 1\nseed: 2\n", "seed is given twice"),
-        ("s.toml", "seed = 1\nseed = 2\n", "cannot be understood"),
-        ("s.yaml", "a: [", "cannot be understood"),
+        ("s.toml", "seed = 1\nseed = 2\n", "cannot be parsed"),
+        ("s.yaml", "a: [", "cannot be parsed"),
         ("s.yaml", "- seed\n- 3\n", "expected settings"),
         ("s.json", "3", "expected settings"),
-        ("s.yaml", "data: !!python/name:os.system\n", "cannot be understood"),
+        ("s.yaml", "data: !!python/name:os.system\n", "cannot be parsed"),
     ],
 )
 def test_a_garbled_file_is_refused_in_one_sentence(
@@ -103,7 +103,7 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path):
         load_config_file(tmp_path / "none.yaml")
     file = tmp_path / "s.yaml"
     file.write_bytes(b"\xff\xfe\x00seed")
-    with pytest.raises(ConfigError, match="cannot be understood"):
+    with pytest.raises(ConfigError, match="cannot be parsed"):
         load_config_file(file)
 
 
@@ -132,5 +132,5 @@ def test_names_of_other_tools_are_settings_in_files_and_in_python(tmp_path: Path
     assert build_config(path) == Config(finetune_epochs=5, image_size=96)
     assert build_config(path, finetune_epochs=2).finetune_epochs == 2
     path.write_text("epochs: 5\nfinetune_epochs: 4\n")
-    with pytest.raises(ConfigError, match="no setting is called 'epochs': did you mean finetune"):
+    with pytest.raises(ConfigError, match="there is no setting 'epochs': did you mean finetune"):
         build_config(path)

@@ -117,7 +117,7 @@ def test_only_true_and_false_are_never_taken_for_a_class_name(tmp_path: Path):
 def test_a_name_that_is_no_text_is_an_unknown_name(tmp_path: Path):
     (tmp_path / "s.yaml").write_text("1: 2\n")
     assert load_config_file(tmp_path / "s.yaml") == {"1": 2}
-    with pytest.raises(ConfigError, match="no setting is called '1'"):
+    with pytest.raises(ConfigError, match="there is no setting '1'"):
         build_config(tmp_path / "s.yaml")
 
 
@@ -136,7 +136,7 @@ def test_twins_are_refused_at_any_depth(tmp_path: Path, name: str, text: str):
 
 def test_a_table_inside_the_file_is_no_group_of_settings(tmp_path: Path):
     (tmp_path / "s.toml").write_text("[training]\nbatch_size = 3\n")
-    with pytest.raises(ConfigError, match="no setting is called 'training'"):
+    with pytest.raises(ConfigError, match="there is no setting 'training'"):
         build_config(tmp_path / "s.toml")
 
 

@@ -57,9 +57,9 @@ CONTRADICTIONS = (
     ({"site_column": "hospital", "num_folds": 5}, "num_folds", "site_column"),
     ({"test_site": "A"}, "test_site", "site_column"),
     ({"split_files": ["test.txt"], "split_column": "s"}, "split_files", "split_column"),
-    ({"group_regex": "(person"}, "group_regex", "no regular expression"),
-    ({"subgroup_regex": "(person"}, "subgroup_regex", "no regular expression"),
-    ({"subgroup_regex": "(person)"}, "subgroup_regex", "names no subgroup"),
+    ({"group_regex": "(person"}, "group_regex", "not a regular expression"),
+    ({"subgroup_regex": "(person"}, "subgroup_regex", "not a regular expression"),
+    ({"subgroup_regex": "(person)"}, "subgroup_regex", "has no named group"),
     ({"subgroup_bins": ["age:40"]}, "subgroup_bins", "rising numbers"),
     ({"subgroup_bins": ["age=40", "age=65"]}, "subgroup_bins", "names age twice"),
 )
@@ -125,7 +125,7 @@ def test_an_unknown_name_brings_the_nearest_one(wrong: str, meant: str):
 
 
 def test_another_tools_name_brings_one_setting_and_no_lookalike():
-    assert message_of(gpu=0) == ("no setting is called 'gpu': did you mean device?")
+    assert message_of(gpu=0) == ("there is no setting 'gpu': did you mean device?")
 
 
 def test_an_unknown_name_like_no_other_brings_the_way_to_the_list():
@@ -141,7 +141,7 @@ def test_all_mistakes_are_reported_together():
     assert len(lines) == 5
     for word in ("image_size", "colour", "weights", "class_names"):
         assert sum(
-            line.startswith((f"  {word}", f"  no setting is called '{word}")) for line in lines
+            line.startswith((f"  {word}", f"  there is no setting '{word}")) for line in lines
         )
 
 

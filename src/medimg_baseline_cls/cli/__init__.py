@@ -1,7 +1,7 @@
-"""The command line: one word picks a command; errors of our family end as one sentence.
+"""The command line: the first word selects a command; a MedimgError is printed as one sentence.
 
-`medimg --help` must answer at once, so this file imports nothing heavy: flags, settings
-and the pipeline are loaded by the command that needs them.
+`medimg --help` must be fast, so this file imports nothing heavy: each command loads the flags,
+settings and pipeline that it needs.
 """
 
 import os
@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check DIR", "look for leaks, copies and shortcuts in the images"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
-    "cv": ("cv --data-dir DIR", "train and test every fold, with spread"),
+    "cv": ("cv --data-dir DIR", "train and test every fold; summarize with CIs"),
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
     "report": ("report RUN", "write report.html, tables, model card, checklists"),
@@ -58,16 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_main_process():
             _complain(str(stop) or "interrupted: start the command again.")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # as in `medimg train --help | head`: nobody reads on
+    except BrokenPipeError:  # as in `medimg train --help | head`: the reader has closed the pipe
         _drop_unwritten()
         return EXIT_UNREAD
-    except SystemExit as end:  # the flag parser has printed its help or its complaint
+    except SystemExit as end:  # the flag parser has printed its help or error
         return end.code if isinstance(end.code, int) else EXIT_OK
 
 
 @contextmanager
 def _stopping_on_signals() -> Generator[None, None, None]:
-    """Let what `kill` and SLURM send end a command as Ctrl-C does; repeats change nothing."""
+    """Let the signals of `kill` and SLURM end a command as Ctrl-C does; repeats are ignored."""
     names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     numbers = [signal.Signals[name] for name in names]
     is_stopping, is_main_thread = False, threading.current_thread() is threading.main_thread()
@@ -89,7 +89,7 @@ def _stopping_on_signals() -> Generator[None, None, None]:
 
 
 def _complain(*lines: str) -> None:
-    """Write a message to the standard error; names in it act on no terminal."""
+    """Write a message to the standard error with control characters escaped."""
     text = "\n  ".join(map(show_hidden, lines))
     sys.stderr.write(f"medimg: {text}\n")
 
@@ -113,19 +113,19 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _require_current_folder() -> None:
-    """Refuse a current folder that was removed: libraries fail there in words of their own."""
+    """Refuse a current folder that was removed, before a library fails with an obscure error."""
     try:
         Path.cwd()
     except FileNotFoundError:
         raise ConfigError(
-            "the current folder does not exist any more: change to one that does (cd)."
+            "the current folder no longer exists: change to one that does (cd)."
         ) from None
 
 
 def _drop_unwritten() -> None:
-    """Send what the standard output does not take to nowhere.
+    """Discard output that the standard output does not accept.
 
-    Python flushes at its end once more, and would complain there.
+    Python flushes again when it exits, and would print an error there.
     """
     try:
         sys.stdout.flush()
@@ -147,7 +147,7 @@ def describe_commands() -> str:
             *lines,
             "",
             "RUN is a run folder, or latest. Settings come from defaults, then --config FILE,",
-            "then flags; the later wins.",
+            "then flags; later ones win.",
             "",
             "  medimg COMMAND --help   the flags of a command (--help-all: every one)",
             "  medimg --version        the version",
@@ -158,13 +158,13 @@ def describe_commands() -> str:
 
 def _find_command(word: str) -> Callable[[Sequence[str]], int | None]:
     if word.startswith("-"):
-        raise ConfigError(f"name a command before {word}, such as medimg run {word} ...")
+        raise ConfigError(f"put a command before {word}, such as medimg run {word} ...")
     if word not in COMMANDS:
         import difflib
 
         near = difflib.get_close_matches(word, COMMANDS, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}."
-        raise ConfigError(f"no command is called {word!r}: {hint}")
+        hint = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(COMMANDS)}."
+        raise ConfigError(f"there is no command {word!r}: {hint}")
     from medimg_baseline_cls.cli import commands
 
     return commands.TABLE[word]

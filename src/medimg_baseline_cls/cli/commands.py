@@ -1,4 +1,4 @@
-"""One function per command: parse the flags, call its Python twin once. No logic."""
+"""One function per command: parse the flags, call the Python function of that name. No logic."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from medimg_baseline_cls.pipeline.steps.session import RunResult
 
 RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or latest.")]
-OutputDir = Annotated[
-    Path, arg(metavar="DIR", help="Folder that holds runs/, where latest is looked up.")
-]
+OutputDir = Annotated[Path, arg(metavar="DIR", help="Folder with runs/, searched for latest.")]
 AnonymousIds = Annotated[
     bool,
     arg(
@@ -37,7 +35,7 @@ Method = Annotated[
         help_behavior_hint="",
     ),
 ]
-Seed = Annotated[int, arg(metavar="N", help="Every random number follows from it.")]
+Seed = Annotated[int, arg(metavar="N", help="Seed of all random numbers.")]
 
 
 def train(argv: Sequence[str]) -> None:
@@ -57,7 +55,7 @@ def train(argv: Sequence[str]) -> None:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Train, evaluate, explain and report: everything in a row."""
+    """Train, evaluate, explain and report: all steps in a row."""
     request = read_request(argv, command="run", summary=run.__doc__ or "")
     if request.is_printed:
         print_settings(request)
@@ -76,7 +74,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def cv(argv: Sequence[str]) -> None:
-    """Train and test every fold as a run of its own; summarise with spread."""
+    """Train and test every fold as a run of its own; summarize with CIs."""
     request = read_request(argv, command="cv", summary=cv.__doc__ or "")
     if request.is_printed:
         print_settings(request)
@@ -91,7 +89,7 @@ def cv(argv: Sequence[str]) -> None:
 
 
 def check(argv: Sequence[str]) -> int | None:
-    """Look at a folder of images before a model does; nothing is written into it.
+    """Check a folder of images before training; nothing is written into it.
 
     Exit code: 0 clean, 1 warnings, 3 errors that would invalidate a result.
     2: nothing could be checked.
@@ -112,10 +110,10 @@ def demo(
     ] = Path("outputs"),
     seed: Seed = 0,
     shortcut: Annotated[
-        bool, arg(help="Plant a corner marker that betrays the class.", help_behavior_hint="")
+        bool, arg(help="Add a corner marker that reveals the class.", help_behavior_hint="")
     ] = False,
 ) -> None:
-    """Draw phantom radiographs, then train from random weights and do all the rest."""
+    """Draw phantom radiographs; train from random weights, evaluate, explain, report."""
     from medimg_baseline_cls import demo as run_demo
 
     run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
@@ -133,8 +131,8 @@ def evaluate(
         str | None,
         arg(
             metavar="WHY",
-            help="Why it is meant that checkpoint, thresholds, split or class order have changed "
-            "since TEST was last scored, or that training was stopped; the report warns of it.",
+            help="Reason for scoring TEST again although checkpoint, thresholds, split or class "
+            "order changed, or training was stopped early. Logged; the report shows a warning.",
             help_behavior_hint="",
         ),
     ] = None,
@@ -142,7 +140,7 @@ def evaluate(
 ) -> None:
     """Choose thresholds on VAL, then score VAL and TEST with the best checkpoint.
 
-    The run remembers its data, classes and settings. Each score on TEST is logged.
+    Data, classes and settings come from the run. Every scoring of TEST is logged.
     """
     from medimg_baseline_cls import evaluate as evaluate_run
 
@@ -156,7 +154,7 @@ def explain(
         Positional[tuple[str, ...]],
         arg(
             metavar="[IMAGE...]",
-            help="Not taken: predict --explain draws panels of other images.",
+            help="Not accepted: predict --explain draws panels of other images.",
             help_behavior_hint="",
         ),
     ] = (),
@@ -166,12 +164,12 @@ def explain(
     anonymous_ids: AnonymousIds = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Draw a panel with a heat map of each of the worst mistakes of a run."""
+    """Draw a panel with a heat map for each of the worst mistakes of a run."""
     if images:
         command = quote_words("medimg", "predict", run, *images, "--explain")
         raise ConfigError(
-            f"explain draws the mistakes of a run and takes no image, but got {len(images)}; for "
-            f"panels of your own images: {command}"
+            f"explain draws the mistakes of a run and accepts no images, but got {len(images)}; "
+            f"for panels of your own images: {command}"
         )
     from medimg_baseline_cls import explain as explain_run
 
@@ -208,13 +206,13 @@ def compare(
         Path | None,
         arg(
             metavar="FOLDER",
-            help="New folder to write into (none: under OUTPUT_DIR/compare).",
+            help="New folder for the results (none: under OUTPUT_DIR/compare).",
             help_behavior_hint="",
         ),
     ] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Compare runs with the first of them on the same TEST images."""
+    """Compare runs with the first one on the same TEST images."""
     from medimg_baseline_cls import compare as compare_runs
 
     compare_runs(runs, output_dir=output_dir, output=output)
@@ -222,14 +220,14 @@ def compare(
 
 @dataclass(frozen=True)
 class Handling:
-    """How predict decides and explains, and what it does with files that cannot be decoded."""
+    """How predict decides and explains, and what it does with unreadable files."""
 
     operating_point: Annotated[
         str | None,
         arg(
             metavar="NAME",
-            help="Threshold to decide by: max_f1, target_sensitivity, default "
-            "(none: the run's own).",
+            help="Threshold rule for decisions: max_f1, target_sensitivity, default "
+            "(none: that of the run).",
             help_behavior_hint="",
         ),
     ] = None
@@ -245,8 +243,7 @@ class Handling:
         str,
         arg(
             metavar="NAME",
-            help="A file that cannot be decoded is an error (default), or listed and left out: "
-            "skip.",
+            help="Unreadable files: stop with an error (default), or skip and list them: skip.",
             help_behavior_hint="",
         ),
     ] = "error"
@@ -273,12 +270,12 @@ def predict(
         arg(metavar="FILE", help="CSV to write (none: in the run folder).", help_behavior_hint=""),
     ] = None,
     explain: Annotated[
-        bool, arg(help="Draw a panel of each image too, with a heat map.", help_behavior_hint="")
+        bool, arg(help="Also draw a panel with a heat map for each image.", help_behavior_hint="")
     ] = False,
     deciding: Handling = _USUAL,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Decide on new images by a run's network and thresholds, one CSV row each."""
+    """Classify new images with a run's network and thresholds, one CSV row each."""
     from medimg_baseline_cls import predict as predict_images
 
     predict_images(
@@ -292,13 +289,13 @@ def predict(
 
 
 def _say_next(result: "RunResult", *words: str, more: str = "") -> None:
-    """Write the commands that usually come next."""
+    """Print the commands that usually come next."""
     if is_main_process():
         run = quote_words(str(result.run_dir))
         if result.outdated:
             names = ", ".join(result.outdated)
             open_log(None).info(
-                f"out of date now: {names}; to write them again: medimg run --resume {run}"
+                f"now out of date: {names}; to update them: medimg run --resume {run}"
             )
             return
         commands = " && ".join(f"medimg {word} {run}" for word in words)

@@ -1,7 +1,7 @@
-"""Flags: names as people type them in, canonical names out, or the nearest name that exists.
+"""Flags: turn typed names into canonical ones, or suggest the nearest name.
 
-tyro parses values and writes the help; this file sees to what tyro cannot know: other
-tools' names for our settings, and which setting belongs to which command.
+tyro parses values and writes the help; this file handles what tyro does not know: aliases of
+settings, and which setting belongs to which command.
 """
 
 import difflib
@@ -24,7 +24,7 @@ COMMON_FLAGS = ("--help", "-h")
 
 
 def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
-    """Call a command's function with what the flags say.
+    """Call a command's function with the values of the flags.
 
     Raises:
         ConfigError: a flag is unknown.
@@ -46,7 +46,7 @@ def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
 
 
 def parse_tokens(kind: Any, tokens: Sequence[str], *, command: str, **more: Any) -> Any:
-    """Return what tyro makes of the arguments; what it quotes of them acts on no terminal."""
+    """Return the arguments as parsed by tyro; escape control characters in its messages."""
     parse = partial(
         tyro.cli, kind, prog=f"medimg {command}", args=tokens, config=TYRO_MARKERS, **more
     )
@@ -86,12 +86,12 @@ def check_flags(
 
     Args:
         tokens: canonical arguments.
-        known: the flags that there are.
+        known: the flags of the command.
         command: for the message.
-        suggest: finds the nearest flags to an unknown one; None goes by spelling alone.
+        suggest: finds the nearest flags to an unknown one; None compares spellings only.
 
     Raises:
-        ConfigError: names every unknown flag and what may be meant.
+        ConfigError: names every unknown flag and the nearest known ones.
     """
     mistakes: list[str] = []
     for name in flag_names(tokens):
@@ -113,7 +113,7 @@ def flag_names(tokens: Iterable[str]) -> list[str]:
 
 
 def is_flag(token: str) -> bool:
-    """Tell a flag from a value; a negative number is a value."""
+    """Return whether an argument is a flag; a negative number is a value."""
     return token.startswith("-") and token != "-" and not token[1:2].isdigit()
 
 

@@ -1,8 +1,7 @@
-"""What `medimg train`, `run`, `cv` and `check` were asked for: the settings, each with its source.
+"""Read the flags of `medimg train`, `run`, `cv` and `check`: the settings, each with its source.
 
-Every setting is a flag; the help is grouped as the Config is. Values stay text until the
-Config reads them, so that a flag and a file are checked by the same rules and in the same
-words.
+Every setting is a flag; the help has the same groups as the Config. The Config parses all values,
+so flags and files are checked by the same rules.
 """
 
 import sys
@@ -43,18 +42,18 @@ from medimg_baseline_cls.utils.visible import quote_words, show_hidden
 _METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH", tuple: "NAME...", str: "TEXT"}
 _OWN_METAVARS = {"data_dir": "DIR", "output_dir": "DIR", "cache_dir": "DIR", "weights": "FILE"}
 _PRECEDENCE = (
-    "Settings come from the defaults, then --config FILE, then flags; the later wins.\n\n"
+    "Settings come from the defaults, then --config FILE, then flags; later ones win.\n\n"
     "Paths are relative to the current folder, in files too."
 )
-_MORE = "\n\nThese are the settings that most runs need; --help-all shows every one."
+_MORE = "\n\nThese are the most common settings; --help-all shows all of them."
 _EVERY_SETTING = frozenset(name for names in FIELD_GROUPS.values() for name in names)
 _FIRST_OF = {"cv": {"num_folds", "site_column"}, "check": {"label_columns", "cache_dir"}}
 _CHANGED_BY_RESUME = {"output_dir"}
-# Each stage of training has its own, and other tools' names for them set one.
+# Each training stage has its own value; the short aliases set only one of them.
 _TWINS = {"finetune_lr": "head_lr", "finetune_epochs": "head_epochs"}
 _RESUMED = {
-    "cv": ("cross-validation (the newest unfinished", "[CV]"),
-    "run": ("run or sweep of seeds (the newest unfinished", "[RUN]"),
+    "cv": ("cross-validation (default: the newest", "[CV]"),
+    "run": ("run or seed sweep (default: the newest", "[RUN]"),
 }
 _OWN_FLAGS = {
     "train": ("resume",),
@@ -66,7 +65,7 @@ _OWN_FLAGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The settings with the source of each, and what is to be done with them."""
+    """The settings with the source of each, and what to do with them."""
 
     config: Config
     sources: Mapping[str, str]
@@ -80,10 +79,10 @@ class Request:
 
 
 def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
-    """Return what the flags and the settings file ask for.
+    """Return the settings from flags and settings file.
 
     Raises:
-        ConfigError: with every unknown flag, or every mistaken value.
+        ConfigError: with every unknown flag or every invalid value.
     """
     aliases = {flag: f"--{to_dashes(name)}" for name in FLAG_ALIASES for flag in FLAG_ALIASES[name]}
     tokens = canonical_tokens(argv, aliases=aliases)
@@ -99,13 +98,13 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
 
     if command != "check" and tokens and not tokens[0].startswith("-"):
         raise ConfigError(
-            f"{command} takes settings by flags alone, but got {tokens[0]}: did you mean "
+            f"{command} takes settings as flags only, but got {tokens[0]}: did you mean "
             f"--data-dir {quote_words(tokens[0])}?"
         )
     file = _find_file(tokens)
     file_values = {} if file is None else load_config_file(file)
     shown = _EVERY_SETTING
-    if not {"-h", "--help"}.isdisjoint(tokens):  # a hidden flag could not be read
+    if not {"-h", "--help"}.isdisjoint(tokens):  # tyro cannot parse a hidden flag
         shown = FIRST_SETTINGS | _FIRST_OF.get(command, set())
     tokens = ["--help" if token == "--help-all" else token for token in tokens]
     parser = _make_parser(file_values, file=file, command=command, shown=shown)
@@ -143,7 +142,7 @@ def format_settings(config: Config, sources: Mapping[str, str]) -> str:
     values = config_to_dict(config)
     lines = {name: _yaml_line(name, values[name]) for name in values}
     width = min(40, max(map(len, lines.values())))
-    text = ["# Settings of medimg; each line ends with where its value is from."]
+    text = ["# Settings of medimg; each line ends with the source of its value."]
     for title, names in FIELD_GROUPS.items():
         text += ["", f"# {title}"]
         text += [f"{lines[name]:<{width}}  # {show_hidden(sources[name])}" for name in names]
@@ -167,7 +166,7 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:
-    """Return the nearest flags; `--no-` is kept where it makes sense."""
+    """Return the nearest flags; `--no-` is kept for switches."""
     bare = name.lstrip("-")
     is_negated = bare.startswith("no-")
     facts = field_facts()
@@ -180,7 +179,7 @@ def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:
 
 
 def _note_half_set(argv: Sequence[str], config: Config, *, flags: Mapping[str, Any]) -> None:
-    """Say which stage of training an alias has set, and what the other one has."""
+    """Log which training stage an alias sets, and the value of the other stage."""
     given = {to_dashes(flag) for flag in flag_names(argv)}
     for name, twin in _TWINS.items():
         for flag in given.intersection(FLAG_ALIASES.get(name, ())):
@@ -237,7 +236,7 @@ def _named_folder(parsed: Any, tokens: Sequence[str]) -> dict[str, Any]:
     if len(folders) > 1:
         raise ConfigError(f"check takes one folder, but got {' and '.join(folders)}.")
     if folders and "--data-dir" in flag_names(tokens):
-        raise ConfigError(f"check got {folders[0]} and --data-dir too: name the folder once.")
+        raise ConfigError(f"check got both {folders[0]} and --data-dir: pass the folder once.")
     return {"data_dir": folders[0]} if folders else {}
 
 
@@ -254,9 +253,7 @@ def _check_resume(flags: Mapping[str, Any], parsed: Any) -> None:
     others += ["--repeats"] if parsed.repeats != 1 else []
     others += ["--by-site"] if parsed.by_site else []
     if others:
-        raise ConfigError(
-            f"--resume goes on with the run's own settings: leave out {', '.join(others)}."
-        )
+        raise ConfigError(f"--resume uses the settings of the run: leave out {', '.join(others)}.")
 
 
 def _find_sources(
@@ -270,18 +267,18 @@ def _find_sources(
 def _make_parser(
     file_values: Mapping[str, Any], *, file: Path | None, command: str, shown: Collection[str]
 ) -> type[Any]:
-    """Return a dataclass whose help is the command's: own flags first, then a box per group."""
-    config = _option("Settings in a YAML, TOML or JSON file; a run's config.json is one.", "FILE")
-    printed = _option("Print the settings and the source of each, as YAML, and stop.")
-    what, metavar = _RESUMED.get(command, ("run (the newest interrupted", "[RUN]"))
-    resumed = _option(f"Resume a {what} one).", metavar)
-    seeds = _option("Run from each of these seeds, on the split of the first.", "N N...")
-    by_site = _option("Leave out each site of --site-column in turn, instead of folds.")
-    noise = _option("List doubtful labels too: takes a pass of the network, --arch.")
+    """Return a dataclass with the command's help: its own flags first, then a box per group."""
+    config = _option("Settings file in YAML, TOML or JSON, such as a run's config.json.", "FILE")
+    printed = _option("Print the settings with their sources as YAML, and exit.")
+    what, metavar = _RESUMED.get(command, ("run (default: the newest", "[RUN]"))
+    resumed = _option(f"Resume an interrupted {what}).", metavar)
+    seeds = _option("Run with each of these seeds, on the split of the first.", "N N...")
+    by_site = _option("Leave out each site of --site-column in turn instead of using folds.")
+    noise = _option("Also list doubtful labels; needs a pass through the network --arch.")
     own: dict[str, tuple[Any, Any, Any]] = {
         "resume": (tuple[str, ...], (), resumed),
         "seeds": (tuple[int, ...], (), seeds),
-        "repeats": (int, 1, _option("Drawings of the folds (1 or more; default 1).", "N")),
+        "repeats": (int, 1, _option("Repeats of all folds (1 or more; default 1).", "N")),
         "by_site": (bool, False, by_site),
         "label_noise": (bool, False, noise),
     }
@@ -294,7 +291,7 @@ def _make_parser(
         marker = option if is_shown else tyro.conf.Suppress
         parts.append((name, Annotated[kind, marker], field(default=default)))
     if command == "check":
-        folder = _option("Folder of images, as for train; nothing is written into it.", "DIR")
+        folder = _option("Folder of images, as for train; it is not modified.", "DIR")
         kind = tyro.conf.Positional[tuple[str, ...]]
         parts.append(("folder", Annotated[kind, folder], field(default=())))
     for title, names in FIELD_GROUPS.items():
@@ -338,17 +335,20 @@ def _make_option(
 def _describe_flag(name: str, *, current: Any, file: Path | None) -> str:
     """Return a setting's help with all its facts in one closing parenthesis.
 
-    These are the choices, the range, the value that holds without the flag, the aliases.
+    These are the choices, the range, the default, the aliases.
     """
     facts = field_facts()[name]
     text, _, closing = facts.help.removesuffix(".").removesuffix(")").rpartition(" (")
     if not facts.help.endswith(")."):
         text, closing = facts.help.removesuffix("."), ""
+    on, _, off = text.partition(f"; --no-{to_dashes(name)}: ")
+    text = off.capitalize() if off and show_value(current) == "true" else on
     notes = [", ".join(facts.choices), closing]
     if file is not None:
         notes.append(f"{file.name} {show_value(current)}")
     elif current is not None and facts.kind is not bool:
-        notes.append(f"default {current:g}" if isinstance(current, float) else f"default {current}")
+        plain = " ".join(current) or "none" if facts.kind is tuple else current
+        notes.append(f"default {plain:g}" if isinstance(plain, float) else f"default {plain}")
     notes += [f"also {flag}" for flag in FLAG_ALIASES.get(name, ())]
     shown = "; ".join(note for note in notes if note)
     return f"{text} ({shown})." if shown else f"{text}."

@@ -1,4 +1,4 @@
-"""Settings that contradict each other, or that would do nothing: one sentence for each."""
+"""Settings that contradict each other or have no effect: one sentence for each."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find_contradictions(config: "Config") -> tuple[str, ...]:
-    """Return one sentence per pair of settings that cannot both be meant."""
+    """Return one sentence per pair of settings that contradict each other."""
     return (
         *_check_classes(config),
         *_check_group_regex(config.group_regex),
@@ -27,11 +27,11 @@ def find_contradictions(config: "Config") -> tuple[str, ...]:
 
 
 def check_task(config: "Config", task: str, *, num_classes: int = 0) -> tuple[str, ...]:
-    """Return one sentence per setting that a task, or so many classes, do not allow.
+    """Return one sentence per setting that the task or the number of classes does not allow.
 
     Args:
         config: the settings.
-        task: the task that is set, or that the labels have shown ("auto" before they have).
+        task: the task that was set or inferred from the labels ("auto" before that).
         num_classes: the number of classes; 0 before it is known.
     """
     return (
@@ -45,8 +45,8 @@ def _check_prevalence(config: "Config", task: str, *, num_classes: int) -> tuple
         return ()
     found = "several findings" if task == "multilabel" else f"{num_classes} classes"
     return (
-        f"target_prevalence = {config.target_prevalence:g} is the share of the positive one of two "
-        f"classes, but there are {found}: leave it out.",
+        f"target_prevalence = {config.target_prevalence:g} is the prevalence for two classes, but "
+        f"there are {found}: leave it out.",
     )
 
 
@@ -56,14 +56,14 @@ def _check_findings(config: "Config", task: str) -> tuple[str, ...]:
     rules = (
         (
             config.imbalance == "balanced_sampler",
-            "imbalance = balanced_sampler deals the classes equally often, but with task = "
-            "multilabel an image has several findings: choose imbalance = none, class_weights "
-            "or focal.",
+            "imbalance = balanced_sampler samples all classes equally often, but with task = "
+            "multilabel an image has several findings: choose imbalance = none, class_weights or "
+            "focal.",
         ),
         (
             config.positive_class is not None,
-            f"positive_class = {show_value(config.positive_class)} does nothing with task = "
-            "multilabel, where each finding stands for itself: leave it out.",
+            f"positive_class = {show_value(config.positive_class)} has no effect with task = "
+            "multilabel, which has one decision per finding: leave it out.",
         ),
     )
     return tuple(sentence for is_broken, sentence in rules if is_broken)
@@ -102,7 +102,7 @@ def _check_subgroups(subgroup_regex: str) -> list[str]:
     expected = "expected auto, none, or one with named groups such as (?P<view>PA|AP)."
     pattern, mistakes = _compile(subgroup_regex, "subgroup_regex", expected=expected)
     if pattern is not None and not pattern.groupindex:
-        return [f"subgroup_regex = {subgroup_regex} names no subgroup: {expected}"]
+        return [f"subgroup_regex = {subgroup_regex} has no named group: {expected}"]
     return mistakes
 
 
@@ -111,7 +111,7 @@ def _compile(text: str, name: str, *, expected: str) -> tuple[re.Pattern[str] | 
         return re.compile(text), []
     except (re.error, RecursionError, OverflowError) as error:
         shown, reason = show_value(text), explain_parse_error(error)
-        return None, [f"{name} = {shown} is no regular expression ({reason}): {expected}"]
+        return None, [f"{name} = {shown} is not a regular expression ({reason}): {expected}"]
 
 
 def _check_bins(subgroup_bins: Sequence[str]) -> list[str]:
@@ -127,12 +127,12 @@ def _check_split(config: "Config") -> list[str]:
     rules = (
         (
             folds is None and (config.fold, config.fold_repeat) != (0, 0),
-            "fold and fold_repeat do nothing without num_folds: set num_folds, for example 5.",
+            "fold and fold_repeat have no effect without num_folds: set num_folds, for example 5.",
         ),
         (
             folds is not None and config.fold >= folds,
-            f"fold = {config.fold} is none of num_folds = {folds}: folds count from 0, so choose "
-            f"0 to {(folds or 1) - 1}.",
+            f"fold = {config.fold} is out of range for num_folds = {folds}: folds count from 0, so "
+            f"choose 0 to {(folds or 1) - 1}.",
         ),
         (
             folds is not None and config.site_column is not None,
@@ -140,12 +140,12 @@ def _check_split(config: "Config") -> list[str]:
         ),
         (
             config.site_column is None and config.test_site is not None,
-            f"test_site = {config.test_site} does nothing without site_column: set site_column, "
+            f"test_site = {config.test_site} has no effect without site_column: set site_column, "
             "for example hospital.",
         ),
         (
             bool(config.split_files) and config.split_column is not None,
-            "split_files and split_column both say which image is TEST: leave one of them out.",
+            "split_files and split_column both define TEST: leave one of them out.",
         ),
     )
     return [sentence for is_broken, sentence in rules if is_broken]
@@ -160,21 +160,21 @@ def _check_training(config: "Config") -> list[str]:
         ),
         (
             config.head_epochs + config.finetune_epochs == 0,
-            "head_epochs = 0 and finetune_epochs = 0 leave nothing to train: raise one of them.",
+            "head_epochs = 0 and finetune_epochs = 0 leave nothing to train: increase one of them.",
         ),
         (
             config.horizontal_flip and config.augment == "none",
-            "horizontal_flip = true does nothing while augment = none: "
+            "horizontal_flip = true has no effect with augment = none: "
             "choose augment = light or standard.",
         ),
         (
             config.head_augment and config.augment == "none",
-            "head_augment = true does nothing while augment = none: "
+            "head_augment = true has no effect with augment = none: "
             "choose augment = light or standard.",
         ),
         (
             config.head_augment and config.head_epochs == 0,
-            "head_augment = true does nothing while head_epochs = 0: leave it out.",
+            "head_augment = true has no effect with head_epochs = 0: leave it out.",
         ),
     )
     return [sentence for is_broken, sentence in rules if is_broken]

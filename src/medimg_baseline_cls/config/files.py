@@ -1,8 +1,8 @@
 """Settings files: YAML, TOML or JSON in, plain values out; and back.
 
-Precedence rises from the defaults over the file to the flags. Paths in a file are
+Flags override the file, which overrides the defaults. Paths in a file are
 relative to the current directory, as they are in flags. A run's config.json is such a
-file: its "provenance" (what the run inferred) is no setting and is passed over.
+file: its "provenance" (what the run inferred) is not a setting and is ignored.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ _SWITCH = "tag:yaml.org,2002:bool"
 
 
 def build_config(file: Path | None = None, **flags: Any) -> Config:
-    """Return the settings of a file with flags laid over them.
+    """Return the settings of a file, overridden by flags.
 
     Args:
         file: a YAML, TOML or JSON file; None for the defaults alone.
-        **flags: settings by name; they win over the file.
+        **flags: settings by name; they override the file.
 
     Raises:
         ConfigError: with every mistake of file and flags.
@@ -43,18 +43,18 @@ def build_config(file: Path | None = None, **flags: Any) -> Config:
 
 
 def load_config_file(path: Path) -> dict[str, Any]:
-    """Return the settings that a file holds, unchecked; an empty file holds none.
+    """Return the settings in a file, unchecked; none if the file is empty.
 
     Raises:
-        ConfigError: if the file is missing, garbled, names a setting twice or is not one
-            table of settings.
+        ConfigError: if the file is missing or malformed, names a setting twice or is not one table
+            of settings.
     """
     readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".toml": tomllib.loads, ".json": _read_json}
     read = readers.get(path.suffix.lower())
     if read is None:
         raise ConfigError(f"{path}: expected a settings file that ends in .yaml, .toml or .json.")
     try:
-        with parsing(lambda reason: ConfigError(f"{path} cannot be understood: {reason}.")):
+        with parsing(lambda reason: ConfigError(f"{path} cannot be parsed: {reason}.")):
             values = read(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
@@ -93,7 +93,7 @@ def _read_yaml(text: str) -> Any:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """The safe loader, but a key given twice is an error, and only true and false are switches.
+    """The safe loader, but a duplicate key is an error, and only true and false are switches.
 
     YAML 1.1 reads the class names no and yes as switches too.
     """

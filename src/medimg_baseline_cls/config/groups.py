@@ -1,4 +1,4 @@
-"""The order in which settings are shown, and the other names that they have."""
+"""The order in which settings are shown, and their aliases."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -85,13 +85,13 @@ FIRST_SETTINGS = frozenset(
     head_epochs finetune_epochs batch_size seed output_dir device
     """.split()
 )
-"""What most people need: the settings that `--help` shows; `--help-all` shows the others too."""
+"""The settings that most users need: `--help` shows these, `--help-all` shows all."""
 
 
 def rename_aliases(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings under their own names, where other tools' names were used.
 
-    An alias beside the setting's own name stays, to be refused as unknown.
+    An alias next to the name of its setting is kept, to be refused as unknown.
 
     >>> rename_aliases({"epochs": 3, "seed": 1})
     {'finetune_epochs': 3, 'seed': 1}

@@ -1,4 +1,4 @@
-"""Sentences about settings: pydantic's errors in, what was found, expected and near out."""
+"""Error messages for settings: what was found, what was expected, and the nearest name."""
 
 import difflib
 import re
@@ -28,7 +28,7 @@ _UNNAMABLE = r"a NUL or half a character (\ud800)"
 _MAX_ITEMS, _MAX_LETTERS = 30, 200
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel = 2
-_YAML_MARKS = "|>@`%&*!"  # a plain text of YAML cannot begin with one
+_YAML_MARKS = "|>@`%&*!"  # plain YAML text cannot begin with one of these
 _FOREIGN_NAMES: dict[str, str] = {
     "imgsz": "image_size",
     "batch": "batch_size",
@@ -62,7 +62,7 @@ _FOREIGN_NAMES: dict[str, str] = {
 
 
 class SettingsError(ConfigError):
-    """A ConfigError that holds each mistake as a sentence; its text is all of them."""
+    """A ConfigError with one sentence per mistake."""
 
     def __init__(self, mistakes: Sequence[str], *, file: Path | None = None) -> None:
         self.mistakes = tuple(mistakes)
@@ -76,7 +76,7 @@ class SettingsError(ConfigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFacts:
-    """What a sentence or a flag needs to know of one field."""
+    """What a message or a flag needs to know about one field."""
 
     kind: Any
     choices: tuple[str, ...]
@@ -118,7 +118,7 @@ def describe_mistakes(
         else:
             near = suggest_fields(name, facts, aliases=aliases)
             hint = f"did you mean {' or '.join(near)}?" if near else "see medimg train --help."
-            sentences[name] = f"no setting is called {shorten_value(name)!r}: {hint}"
+            sentences[name] = f"there is no setting {shorten_value(name)!r}: {hint}"
     return tuple(sentences.values())
 
 
@@ -138,7 +138,7 @@ def describe_field(facts: FieldFacts) -> str:
 def suggest_fields(
     name: str, names: Iterable[str], *, aliases: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return the fields whose names, or other tools' names for them, come nearest."""
+    """Return the fields with the nearest names, including the names that other tools use."""
     meanings = {field: field for field in names}
     for field, flags in aliases.items():
         meanings |= {flag.lstrip("-").replace("-", "_"): field for flag in flags}
@@ -151,7 +151,7 @@ def suggest_fields(
 
 
 def show_value(value: Any) -> str:
-    """Return a value as one would write it in a settings file; a long one is cut.
+    """Return a value as it is written in a settings file; a long one is truncated.
 
     >>> show_value([1, "a"]), show_value([[1] * 99] * 99).endswith("...]")
     ('[1, a]', True)
@@ -171,17 +171,17 @@ def show_value(value: Any) -> str:
 
 
 def is_unnamable(value: Any) -> bool:
-    """Return whether a text, or one of several, contains what no name of a file can contain."""
+    """Return whether a text, or one of several, contains what no file name can contain."""
     items = cast(Sequence[Any], value if isinstance(value, list | tuple) else (value,))
     return any(isinstance(item, str) and _FORBIDDEN.search(item) is not None for item in items)
 
 
 def shorten_value(value: Any) -> str:
-    """Return a value as text, cut after some letters: it may contain itself, or be endless."""
+    """Return a value as text, truncated: it may contain itself, or be endless."""
     try:
         is_nested = isinstance(value, list | tuple | dict | set)
         text = _BRIEF.repr(value) if is_nested else str(value)
-    except ValueError:  # Python refuses to write such numbers
+    except ValueError:  # Python refuses to print such numbers
         text = "a number of thousands of digits"
     return text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}..."
 

@@ -407,5 +407,5 @@ def test_a_site_column_without_its_site_is_for_cv_alone(
     ):
         train(small_config(tmp_path, num_folds=None, site_column="hospital"))
     assert list((tmp_path / "runs").iterdir()) == []
-    with pytest.raises(ConfigError, match="test_site = A does nothing without site_column"):
+    with pytest.raises(ConfigError, match="test_site = A has no effect without site_column"):
         Config(test_site="A")
