@@ -55,6 +55,7 @@ OTHER_WORDS = {
 OTHER_FLAGS = {
     *("resume", "seeds", "repeats", "by-site", "label-noise", "config", "print-config", "help"),
     *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
+    "method",
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)
 

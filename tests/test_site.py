@@ -14,6 +14,7 @@ from tests.test_architecture import MAY_IMPORT
 from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, RULES, SCORES
 from medimg_baseline_cls.cli import COMMANDS
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.interpret.methods import METHODS
 from medimg_baseline_cls.training.steps import run_epoch, train_step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,6 +113,11 @@ def test_names_of_the_design_are_where_it_says() -> None:
     rows = re.findall(r"^\| [^|]+ \| `([^`]+)`[^|]* \| `([^`]+)` \|", text, re.MULTILINE)
     assert len(rows) > 15
     assert [(path, name) for path, name in rows if not defines(SOURCE / path, name)] == []
+
+
+def test_every_kind_of_heat_map_is_described() -> None:
+    page = (DOCS / "how-to" / "heat-maps.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) == list(METHODS)
 
 
 def test_names_of_the_guides_are_where_they_say() -> None:
