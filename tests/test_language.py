@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (
     *("README.md", "CONTRIBUTING.md", "Makefile"),
     *("docs/**/*.md", "docs/**/*.sbatch", "notebooks/*.py"),
-    *(f"src/medimg_baseline_cls/{room}/**/*.py" for room in ("config", "cli")),
+    *(
+        f"src/medimg_baseline_cls/{room}/**/*.py"
+        for room in ("config", "cli", "records", "statistics")
+    ),
     *(f"src/medimg_baseline_cls/{name}.py" for name in ("catalogue", "errors", "schema")),
 )
 PHRASES = {

@@ -5,29 +5,23 @@ Example:
     >>> Config(arch="densenet121").image_size
     224
 
-The public names stand in `__init__.pyi`, each with the module it comes from, and are loaded when
-they are first used: importing the package costs nothing, and settings can be read without torch.
+The public names are in `__init__.pyi`, each with the module it comes from, and are loaded when they
+are first used: importing the package costs nothing, and settings can be read without torch.
 """
 
-import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from medimg_baseline_cls.utils.public_names import load_public_name, read_public_names
+
 __version__ = "0.1.0"
 
-_LINE = re.compile(r"from (\S+) import \(?\s*(\w+) as \w+")
-_HOMES = {
-    name: home
-    for home, name in _LINE.findall(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-}
+_HOMES = read_public_names(Path(__file__))
 __all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return load_public_name(__name__, name, homes=_HOMES)
 
 
 def __dir__() -> list[str]:

@@ -114,7 +114,7 @@ def test_an_image_missing_twice_or_foreign_is_refused(rows: list[int]) -> None:
         ("group,", "groups,", "columns"),
         (",PNEUMONIA,", ",COVID,", "COVID"),
         ("val/image, 001.png", "val/image, 000.png", "twice"),
-        (",0.", ",zero.", "no number"),
+        (",0.", ",zero.", "not a number"),
         (",0.", ",7.", "outside"),
         (",0.", ",0,", "cells"),
     ],

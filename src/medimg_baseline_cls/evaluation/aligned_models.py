@@ -24,7 +24,7 @@ class AlignedModel:
     """A model on the test images.
 
     Attributes:
-        name: what tables and figures call it.
+        name: what tables and pictures call it.
         test: its predictions.
         thresholds: its operating points by class.
         positive_class: of two classes, else None.
@@ -39,7 +39,7 @@ class AlignedModel:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Return the classes that have figures of their own."""
+        """Return the classes that have metrics of their own."""
         return evaluated_classes(self.test.class_names, self.positive_class)
 
 

@@ -1,8 +1,8 @@
 """Turns several models on the same TEST images into comparison.json: paired differences.
 
-The first model is the reference. Every figure has the interval of its difference by a paired
-bootstrap of patients: the same patients are drawn for all models, at the thresholds that each
-has stored. AUROC has DeLong's test beside it, the calls at each operating point have
+The first model is the reference. Every metric has the interval of its difference by a paired
+bootstrap of patients: the same patients are resampled for all models, at the thresholds that each
+has stored. AUROC also has DeLong's test, the calls at each operating point have
 McNemar's, and Holm's correction takes all tests of a comparison as one family.
 """
 
@@ -40,7 +40,7 @@ def compare_models(models: Sequence[AlignedModel], *, resampling: Resampling) ->
 
     Args:
         models: two or more, with names that differ.
-        resampling: how often the patients are drawn again, and from which seed.
+        resampling: how often patients are resampled, and from which seed.
 
     Raises:
         RunError: There are fewer than two models, or their test images differ.
@@ -93,7 +93,7 @@ def compare_models(models: Sequence[AlignedModel], *, resampling: Resampling) ->
 
 
 def _warn_of_copies(models: Sequence[AlignedModel]) -> Iterator[str]:
-    """Say which models are one and the same; no difference is no finding then."""
+    """Say which models are identical: that they do not differ means nothing then."""
     for one, other in combinations(models, 2):
         if _is_copy(one, other):
             is_cut_alike = _list_thresholds(one) == _list_thresholds(other)

@@ -40,7 +40,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A mistake with what stands around it. `subgroups` belong to the columns of the split."""
+    """A mistake with what is known of its image. `subgroups` belong to the columns of the split."""
 
     mistake: Mistake
     label: str

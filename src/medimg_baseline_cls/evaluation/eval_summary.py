@@ -63,8 +63,8 @@ def summarize_evaluation(
 def find_warnings(val: SplitSummary, test: SplitSummary | None = None) -> list[str]:
     """Return one sentence for each kind of thing that a reader could overlook, classes joined.
 
-    What a few images show by chance is no warning: an AUROC below 0.5 counts where its
-    interval lies below, a worse figure on TEST where VAL holds 10 images to measure it by.
+    What a few images show by chance is not a warning: an AUROC below 0.5 counts where its
+    interval is below, a worse metric on TEST where VAL has 10 images to measure it by.
     """
     is_finding = val.has_findings
     order = () if is_finding else val.class_names
@@ -87,7 +87,7 @@ def find_warnings(val: SplitSummary, test: SplitSummary | None = None) -> list[s
 def tabulate_summaries(summaries: Iterable[SplitSummary]) -> tuple[list[str], list[list[str]]]:
     """Return the end table of the command line: its header, and rows of text.
 
-    A row is one operating point; what belongs to the whole split stands in its first row. Of a
+    A row is one operating point; what belongs to the whole split is in its first row. Of a
     finding, n is the number of images where it is known.
 
     Args:
@@ -158,7 +158,7 @@ def _warn_of_counts(blocks: Blocks, *, is_finding: bool) -> Iterator[str]:
             elif count < FEW_IMAGES:
                 few.append(f"only {count} {lead}image{'s' if count > 1 else ''}{end}")
     if missing:
-        yield f"VAL holds {_join(missing)}, so that some figures and thresholds are undefined."
+        yield f"VAL holds {_join(missing)}, so that some metrics and thresholds are undefined."
     if few:
         yield f"VAL holds {_join(few)}: thresholds chosen on so few are uncertain."
 
@@ -203,12 +203,12 @@ def _warn_of_transfer(
         falls.sort(key=lambda fall: -fall[0])
         yield (
             f"{_join([text for _, text in falls])}: such a threshold transfers badly. Report both "
-            f"figures; never tune on TEST."
+            f"metrics; never tune on TEST."
         )
 
 
 def _find_falls(name: str, val: ClassMetrics, *, test: ClassMetrics) -> Iterator[tuple[float, str]]:
-    """Yield how far, and where, a figure of one class falls from VAL to TEST."""
+    """Yield how far, and where, a metric of one class falls from VAL to TEST."""
     counts = {"sensitivity": val.num_positive or 0, "specificity": val.num_negative or 0}
     for rule, point in val.operating_points.items():
         for metric, count in counts.items():
@@ -246,7 +246,7 @@ def _tabulate_block(block: ClassMetrics, *, lead: list[str]) -> list[list[str]]:
     blank = [""] * len(first)
     rows: list[list[str]] = []
     for rule, point in block.operating_points.items():
-        # Micro figures are cut at one threshold per finding.
+        # Micro metrics are cut at one threshold per finding.
         threshold = point.threshold
         cells = [name_rule(rule), "" if threshold is None else format_threshold(threshold)]
         cells += [say_score(point.metrics[column].value) for column in _POINT_COLUMNS]
@@ -269,7 +269,7 @@ def _tabulate_macro(summary: SplitSummary, *, width: int) -> list[str]:
 
 
 def _name_macro(summary: SplitSummary) -> str:
-    """Return what a macro row is called; of findings, how many of them define its figures."""
+    """Return what a macro row is called; of findings, how many of them define its metrics."""
     metrics = summary.macro.metrics
     auroc, precision = (metrics[m].num_defined for m in ("auroc", "average_precision"))
     if auroc is None:

@@ -148,7 +148,7 @@ def list_changes(last: LogEntry, now: LogEntry, *, points: Sequence[str] = ()) -
     """Return what is no longer as it was when TEST was last scored, one phrase each.
 
     A hash that is shown is that of the file. Operating points are logged by what decides, which
-    is no file, and so are told by their values.
+    is not a file, and so are compared by their values.
 
     Args:
         last: the entry before.

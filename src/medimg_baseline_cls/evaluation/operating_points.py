@@ -125,7 +125,7 @@ def _require_val(val: Predictions, classes: Sequence[str]) -> None:
     if val.split != "val":
         raise DataError(
             f"Thresholds are chosen on VAL alone, but these are predictions of "
-            f"{val.split.upper()}; a threshold that has seen them would flatter the figures."
+            f"{val.split.upper()}; a threshold that has seen them would flatter the metrics."
         )
     missing = [name for name in classes if name not in val.class_names]
     if missing:

@@ -1,6 +1,6 @@
 """Turns rows and probabilities into predictions_<split>.csv, and reads them back unchanged.
 
-The file alone is enough to compute every figure again: its probabilities read back to the
+The file alone is enough to compute every metric again: its probabilities read back to the
 same float64. An image that is missing or counted twice is refused.
 """
 
@@ -113,7 +113,7 @@ def read_predictions(path: Path, *, split: str, task: Task = "multiclass") -> Pr
     """
     table = read_csv(path)
     if not table:
-        raise RunError(f"{path} holds no image; run `medimg evaluate` again.")
+        raise RunError(f"{path} contains no image; run `medimg evaluate` again.")
     columns = [column for column in table[0] if column not in _FIXED_COLUMNS]
     class_names = tuple(column.removeprefix(_PREFIX) for column in columns)
     if not class_names or list(table[0]) != [*_FIXED_COLUMNS, *(_PREFIX + n for n in class_names)]:
@@ -183,7 +183,9 @@ def _parse_probabilities(
     try:
         values = np.array([[float(row[c]) for c in columns] for row in table], dtype=np.float64)
     except ValueError as error:
-        raise RunError(f"{path} contains a probability that is no number: restore it.") from error
+        raise RunError(
+            f"{path} contains a probability that is not a number: restore it."
+        ) from error
     if not ((values >= 0) & (values <= 1)).all():
-        raise RunError(f"{path} holds a probability outside [0, 1]; it was changed afterwards.")
+        raise RunError(f"{path} contains a probability outside [0, 1]; it was changed afterwards.")
     return values

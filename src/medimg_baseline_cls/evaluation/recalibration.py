@@ -57,13 +57,13 @@ def carry_thresholds(
 
 
 def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
-    """Return one map of each class that has it, as recalibration.json holds them.
+    """Return one map of each class that has it, as recalibration.json lists them.
 
     Raises:
-        RunError: The file is missing or garbled, or holds no such map.
+        RunError: The file is missing or garbled, or has no such map.
     """
     if method not in METHODS:
-        raise RunError(f"{method} is no recalibration; there are {', '.join(METHODS)}.")
+        raise RunError(f"{method} is not a recalibration method; choose from {', '.join(METHODS)}.")
     if not path.is_file():
         raise RunError(f"{path} is missing: run `medimg evaluate {path.parent}` first.")
     try:
@@ -79,7 +79,7 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
         ) from error
     if not maps:
         raise RunError(
-            f"{path} holds no map by {method}: VAL did not define one. Leave it out, or take "
+            f"{path} has no map by {method}: VAL did not define one. Leave it out, or take "
             f"{' or '.join(name for name in METHODS if name != method)}."
         )
     return maps

@@ -35,7 +35,7 @@ from medimg_baseline_cls.statistics.bootstrap import (
     choose_in_resamples,
     describe_values,
     draw_weights,
-    point_figures,
+    point_metrics,
     weighted_calls,
     weighted_pairs,
     weighted_scores,
@@ -72,7 +72,7 @@ class ClassDraws:
         for metric, values in self.scores.items():
             yield None, metric, values
         for rule, counts in self.calls.items():
-            for metric, values in point_figures(counts).items():
+            for metric, values in point_metrics(counts).items():
                 yield rule, metric, values
 
 

@@ -2,7 +2,7 @@
 
 A column of many numbers, such as age (058Y, as in DICOM, is 58), becomes bands: those that are
 set, or the quartiles of TRAIN, so that TEST does not draw its own borders. Words stay as they are.
-A blank cell is no subgroup: it is counted as not given.
+A blank cell is not a subgroup: it is counted as not given.
 """
 
 import re

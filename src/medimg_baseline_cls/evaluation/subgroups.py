@@ -1,7 +1,7 @@
-"""Turns predictions and columns of subgroups into the figures of each: subgroups.json and .csv.
+"""Turns predictions and columns of subgroups into the metrics of each: subgroups.json and .csv.
 
 Each subgroup is measured as the whole TEST is, at the same operating points, its patients
-drawn again within it. One with few images is listed without a figure. One that holds a single
+resampled within it. One with few images is listed without a metric. One that holds a single
 class, such as the etiologies of a disease, has sensitivity or specificity and nothing else:
 whatever needs both classes would compare it with images that are not its own.
 """
@@ -42,7 +42,7 @@ _TOO_FEW = "too few images"
 
 @dataclass(frozen=True, slots=True)
 class SubgroupSettings:
-    """From how many images on a subgroup has figures, and how the intervals are made."""
+    """From how many images on a subgroup has metrics, and how the intervals are made."""
 
     min_images: int = 20
     target_sensitivity: float = 0.95
@@ -64,7 +64,7 @@ def measure_subgroups(
         columns: how the TEST images are parted, in the order of the predictions.
         thresholds: operating points by class.
         positive_class: of two classes.
-        settings: least number of images, and how patients are drawn again.
+        settings: least number of images, and how patients are resampled.
     """
     val, test = parts
     measure = _Measure(
@@ -97,7 +97,7 @@ def measure_subgroups(
 
 
 def write_subgroups(path: Path, content: Mapping[str, Any]) -> None:
-    """Write subgroups.csv: one row per subgroup, class, operating point and figure."""
+    """Write subgroups.csv: one row per subgroup, class, operating point and metric."""
     write_csv(path, _HEADER, rows=_list_rows(content))
 
 
@@ -111,7 +111,7 @@ class _Measure:
     cuts: Mapping[str, Mapping[str, Values]]
 
     def block(self, test: Predictions, mask: NDArray[np.bool_], *, purpose: str) -> dict[str, Any]:
-        """Return counts and, where there are enough images, the figures of each class."""
+        """Return counts and, where there are enough images, the metrics of each class."""
         part = select_images(test, mask)
         content: dict[str, Any] = {
             "num_images": len(part.groups),
@@ -208,15 +208,15 @@ def _list_rows(content: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
             yield (*lead, *("",) * 8, _TOO_FEW)
         for name, found in block["classes"].items():
             counts = (name, found["num_positive"], found["num_negative"])
-            for rule, metric, figure in _list_figures(found):
-                low, high = figure.get("interval") or (None, None)
-                cells = (rule, metric, figure["value"], low, high, figure.get("reason", ""))
+            for rule, metric, estimate in _list_estimates(found):
+                low, high = estimate.get("interval") or (None, None)
+                cells = (rule, metric, estimate["value"], low, high, estimate.get("reason", ""))
                 yield (*lead, *counts, *cells)
 
 
-def _list_figures(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for metric, figure in found["metrics"].items():
-        yield "", metric, figure
+def _list_estimates(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for metric, estimate in found["metrics"].items():
+        yield "", metric, estimate
     for rule, point in found["operating_points"].items():
         for metric in RATES:
             yield rule, metric, point[metric]

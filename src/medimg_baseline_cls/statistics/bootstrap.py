@@ -1,10 +1,10 @@
-"""Turns predictions into the values that each figure takes when the patients are drawn again.
+"""Turns predictions into the values that each metric takes when patients are resampled.
 
-A resample is a row of weights: how often each image stands in it. Whole patients are drawn
+A resample is a row of weights: how often it contains each image. Whole patients are drawn
 with replacement, within each class, so that images of one patient stay together and every
-resample holds every class (Efron and Tibshirani 1993; Davison and Hinkley 1997, 3.8 for
+resample has every class (Efron and Tibshirani 1993; Davison and Hinkley 1997, 3.8 for
 clusters). All resamples are computed at once: sorted scores, cumulated weights. An
-undefined figure is NaN here, and `describe_values` counts it.
+undefined metric is NaN here, and `describe_values` counts it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,11 +45,11 @@ def draw_weights(
     seed: int,
     purpose: str,
 ) -> Weights:
-    """Return how often each image stands in each resample, shape (B, N).
+    """Return how often each resample contains each image, shape (B, N).
 
     A group belongs to the stratum of all its images; groups with images of several strata
-    form strata of their own. As many groups are drawn as a stratum holds, so that a group
-    alone in its stratum stands in every resample once.
+    form strata of their own. As many groups are drawn as a stratum has, so that a group
+    alone in its stratum is in every resample once.
 
     Args:
         groups: the patient of each image, length N.
@@ -161,9 +161,9 @@ def count_resamples(
 
 
 def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[str, Values]:
-    """Return the threshold-free figures of each resample; NaN where undefined.
+    """Return the threshold-free metrics of each resample; NaN where undefined.
 
-    The same figures as `statistics.metrics`: of a resample in which images stand as often as they
+    The same metrics as `statistics.metrics`: of a resample that contains images as often as they
     weigh.
 
     Args:
@@ -188,7 +188,7 @@ def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[s
 def weighted_points(
     truth: Truth, scores: Scores, *, thresholds: Values | float, weights: Weights
 ) -> dict[str, Values]:
-    """Return the figures of an operating point in each resample; NaN where undefined.
+    """Return the metrics of an operating point in each resample; NaN where undefined.
 
     Args:
         truth: shape (N,), bool.
@@ -197,9 +197,9 @@ def weighted_points(
         weights: shape (B, N), from `draw_weights`.
 
     Returns:
-        Shape (B,) for each figure of `operating_point_metrics`.
+        Shape (B,) for each metric of `operating_point_metrics`.
     """
-    return point_figures(weighted_calls(truth, scores, thresholds=thresholds, weights=weights))
+    return point_metrics(weighted_calls(truth, scores, thresholds=thresholds, weights=weights))
 
 
 def weighted_calls(
@@ -218,18 +218,18 @@ def weighted_calls(
     return CallCounts(*cells)
 
 
-def point_figures(counts: CallCounts) -> dict[str, Values]:
-    """Return the figures of a decision from its counts, any shape; NaN where undefined.
+def point_metrics(counts: CallCounts) -> dict[str, Values]:
+    """Return the metrics of a decision from its counts, any shape; NaN where undefined.
 
     >>> counts = CallCounts(*(np.array([float(n)]) for n in (8, 3, 2, 7)))
-    >>> float(point_figures(counts)["sensitivity"][0])
+    >>> float(point_metrics(counts)["sensitivity"][0])
     0.8
     """
     tp, fp, fn, tn = counts
     ratios = decision_ratios(tp, fp=fp, fn=fn, tn=tn)
-    figures = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
-    return figures | {
-        "balanced_accuracy": (figures["sensitivity"] + figures["specificity"]) / 2,
+    metrics = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
+    return metrics | {
+        "balanced_accuracy": (metrics["sensitivity"] + metrics["specificity"]) / 2,
         "mcc": _ratio(*correlation_parts(tp, fp=fp, fn=fn, tn=tn)),
     }
 
@@ -330,9 +330,9 @@ def weighted_kappas(
 
 
 def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
-    """Return the percentile interval of a figure over resamples.
+    """Return the percentile interval of a metric over resamples.
 
-    It is None where fewer than half of the resamples define the figure, or where it would
+    It is None where fewer than half of the resamples define the metric, or where it would
     have no width: that resampling shows no variation does not mean that there is none.
 
     Args:

@@ -1,7 +1,7 @@
 """Judges how well probabilities match what happens: curve, errors, slope, and Brier's parts.
 
 Of one class against the rest, from its truth and scores alone. A calibration error is never 0
-on a finite sample: beside each stands what a perfectly calibrated model would show.
+on a finite sample: each comes with what a perfectly calibrated model would show.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Bin:
 def reliability_bins(truth: Truth, scores: Scores) -> list[Bin]:
     """Return the reliability curve: bins of equal mass, ties together, by probability.
 
-    Ten bins, fewer where one would hold fewer than five images.
+    Ten bins, fewer where one would have fewer than five images.
 
     Args:
         truth: shape (N,), bool, N at least 1.

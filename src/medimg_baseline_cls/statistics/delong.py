@@ -2,7 +2,7 @@
 
 DeLong, DeLong and Clarke-Pearson, Biometrics 1988, computed from midranks as by Sun and Xu,
 IEEE Signal Processing Letters 2014. An image is the unit, unless groups are given: then
-images of one patient are taken as clusters (Obuchowski, Biometrics 1997). A figure that the
+images of one patient are taken as clusters (Obuchowski, Biometrics 1997). A metric that the
 images do not define is None.
 """
 

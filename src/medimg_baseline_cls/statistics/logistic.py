@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-CLIP = 1e-8  # float32 probabilities are no finer than this at 0 and 1
+CLIP = 1e-8  # float32 probabilities are not finer than this at 0 and 1
 # A step below 1e-6 leaves an error of about its square.
 _MAX_STEPS, _TOLERANCE, _MAX_SLOPE, _SINGULAR = 40, 1e-6, 100.0, 1e-14
 _CHUNK_CELLS = 100_000  # fits into the processor's cache

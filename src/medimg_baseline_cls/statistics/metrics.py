@@ -1,4 +1,4 @@
-"""Turns a reference standard and probabilities into the figures of a diagnostic test.
+"""Turns a reference standard and probabilities into the metrics of a diagnostic test.
 
 Each function checks its arrays, counts, and reduces the counts. A metric that the data do not
 define is None, never NaN and never 0; the catalogue says why. Scores that are not probabilities
@@ -131,13 +131,13 @@ def cross_entropy_error(labels: NDArray[np.int64], probabilities: NDArray[np.flo
 def validation_scores(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], *, positive: int | None
 ) -> ValidationScores:
-    """Return the figures by which the best epoch is chosen.
+    """Return the metrics by which the best epoch is chosen.
 
     Args:
         labels: class index of each image, shape (N,).
         probabilities: shape (N, C), rows summing to 1.
         positive: index of the positive class; None averages each class against the rest,
-            over the classes for which the figure is defined.
+            over the classes for which the metric is defined.
     """
     _check_labels(labels, probabilities)
     classes = range(probabilities.shape[1]) if positive is None else (positive,)
@@ -182,19 +182,19 @@ def count_confusion(truth: Truth, scores: Scores, *, threshold: float) -> Confus
 
 
 def operating_point_metrics(counts: ConfusionCounts) -> dict[str, float | None]:
-    """Return the figures of a decision; None where its denominator is zero (see the catalogue).
+    """Return the metrics of a decision; None where its denominator is zero (see the catalogue).
 
-    >>> figures = operating_point_metrics(ConfusionCounts(tp=8, fp=3, fn=2, tn=7))
-    >>> figures["sensitivity"], figures["specificity"]
+    >>> metrics = operating_point_metrics(ConfusionCounts(tp=8, fp=3, fn=2, tn=7))
+    >>> metrics["sensitivity"], metrics["specificity"]
     (0.8, 0.7)
     """
     ratios = decision_ratios(counts.tp, fp=counts.fp, fn=counts.fn, tn=counts.tn)
-    figures = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
-    sensitivity, specificity = figures["sensitivity"], figures["specificity"]
+    metrics = {name: _ratio(part, whole) for name, (part, whole) in ratios.items()}
+    sensitivity, specificity = metrics["sensitivity"], metrics["specificity"]
     balanced: float | None = None
     if sensitivity is not None and specificity is not None:
         balanced = (sensitivity + specificity) / 2
-    return figures | {
+    return metrics | {
         "balanced_accuracy": balanced,
         "mcc": _ratio(*correlation_parts(counts.tp, fp=counts.fp, fn=counts.fn, tn=counts.tn)),
     }

@@ -14,7 +14,7 @@ Calls = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class McnemarTest:
-    """Images that one model alone called rightly, and the exact p of their balance."""
+    """Images that one model alone classified correctly, and the exact p of their balance."""
 
     only_first_right: int
     only_second_right: int
@@ -24,8 +24,8 @@ class McnemarTest:
 def mcnemar_test(truth: Calls, *, first: Calls, second: Calls) -> McnemarTest:
     """Test whether two models call equally many images rightly, images as independent units.
 
-    Exact: of the images that one model alone called rightly, each is either's with probability
-    one half (McNemar, Psychometrika 1947). Without such an image p is 1.
+    Exact: of the images that one model alone classified correctly, each is either's with
+    probability one half (McNemar, Psychometrika 1947). Without such an image p is 1.
 
     Args:
         truth: whether the reference standard is positive, shape (N,), bool.
@@ -53,7 +53,7 @@ def mcnemar_test(truth: Calls, *, first: Calls, second: Calls) -> McnemarTest:
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values that hold for a family of tests, in the order given.
+    """Return p-values that are valid for a family of tests, in the order given.
 
     Holm, Scandinavian Journal of Statistics 1979: the smallest of m counts m times, the next
     m - 1 times, and none counts less than a smaller one.

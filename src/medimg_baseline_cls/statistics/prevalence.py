@@ -1,7 +1,7 @@
-"""Carries figures to another prevalence: that of TRAIN, or of the population that is declared.
+"""Carries metrics to another prevalence: that of TRAIN, or of the population that is declared.
 
 Sensitivity and specificity are taken as they are; PPV, NPV, AP and F1 follow by Bayes' rule,
-which holds where the same disease at another share is met (label shift), and only there.
+which is valid where the same disease has another share (label shift), and only there.
 """
 
 import math
@@ -44,16 +44,16 @@ def exact_predictive_intervals(
 ) -> tuple[Interval, Interval]:
     """Return intervals of PPV and NPV at a prevalence that have a width at 0 and 1 too.
 
-    Both figures rise with sensitivity and with specificity. Where Clopper and Pearson's intervals
-    of these two, each at the level (1 + level) / 2 (97.5 % for 95 %), hold both truths, PPV and NPV
-    lie between their values at both lower and at both upper limits. By Bonferroni's inequality
+    Both metrics rise with sensitivity and with specificity. Where Clopper and Pearson's intervals
+    of these two, each at the level (1 + level) / 2 (97.5 % for 95 %), contain both truths, PPV and
+    NPV are between their values at both lower and at both upper limits. By Bonferroni's inequality
     that is so in `level` of all studies or more, whether or not the two are independent: a wide
     interval, for where the delta method on logits (Mercaldo, Lau and Zhou, Statistics in Medicine
     2007) and the bootstrap have none. The threshold is taken as given.
 
     Args:
-        sensitivity: the share, and the positive patients as trials, 1 or more. A share that is no
-            whole number of patients is rounded down for the lower limit, up for the upper.
+        sensitivity: the share, and the positive patients as trials, 1 or more. A share that is
+            not a whole number of patients is rounded down for the lower limit, up for the upper.
         specificity: likewise of the negative patients.
         prevalence: in (0, 1).
         level: the confidence level, in (0, 1).
