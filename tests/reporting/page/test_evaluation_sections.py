@@ -9,7 +9,7 @@ from PIL import Image
 from medimg_baseline_cls.reporting.anonymous import hide_content, hide_row
 from medimg_baseline_cls.reporting.content import read_run
 from medimg_baseline_cls.reporting.page.error_review import describe_cases
-from medimg_baseline_cls.reporting.page.evaluation_log import tabulate_test_log
+from medimg_baseline_cls.reporting.page.evaluation_log import tabulate_hashes, tabulate_test_log
 from medimg_baseline_cls.reporting.page.pictures import list_errors
 from medimg_baseline_cls.reporting.page.report_page import render_report
 from medimg_baseline_cls.reporting.page.subgroups import tabulate_subgroups
@@ -80,7 +80,10 @@ def test_the_log_counts_and_shows_each_evaluation(make_run: MakeRun) -> None:
     rows = cells(tabulate_test_log(read_run(run.folder)))
     assert [row["No."] for row in rows] == ["1", "2"]
     assert rows[0]["Accepted change"] == "–" and "mended" in rows[1]["Accepted change"]
-    assert rows[0]["Checkpoint"] == "c" * 8 and rows[0]["Code"] == "0.1.0"
+    assert rows[0]["Code"] == "0.1.0"
+    hashes = cells(tabulate_hashes(read_run(run.folder)))
+    assert [row["No."] for row in hashes] == ["1", "2"]
+    assert hashes[0]["Checkpoint"] == "c" * 8
     page = render_report(read_run(run.folder))
     assert "2 times" in page and 'id="test-log"' in page
     assert "<script>alert" not in page and "&lt;script&gt;" in page

@@ -65,7 +65,7 @@ def test_the_page_of_findings_holds_no_matrix(findings_run: Any) -> None:
     assert content.task == "multilabel"
     assert tabulate_confusion(content, "test") is None
     page = write_report(findings_run.folder).read_text(encoding="utf-8")
-    assert "trained to find Effusion, Mass and Nodule." in page
+    assert "trained to find Effusion, Mass and Nodule on 60 images" in page
     assert "the rest" not in page and "Confusion matrix, TEST" not in page
     assert "?Nodule" not in page
 
@@ -149,7 +149,7 @@ def test_grades_lead_with_their_agreement(make_run: MakeRun) -> None:
     content = read_run(run.folder)
     answer = summarize_run(content)
     assert answer.lede.endswith("trained to grade none < mild < severe.")
-    first = answer.statistics[0]
+    first = answer.scores[0]
     assert (first.label, first.text) == ("TEST quadratic weighted kappa", "0.813")
     assert "mean error 0.250 grades" in first.detail
     table = tabulate_overall(content)

@@ -67,7 +67,7 @@ def test_rejected_files_are_listed_and_a_long_list_is_cut(make_run: Callable[...
     table = tabulate_rejected(read_run(run.folder))
     assert table is not None
     assert len(table.rows) == MAX_REJECTED
-    assert table.notes == ("7 more stand in rejected.csv.",)
+    assert table.notes == ("7 more are in rejected.csv.",)
     run.write_csv("rejected.csv", ("path", "reason"), [])
     assert tabulate_rejected(read_run(run.folder)) is None
 

@@ -11,6 +11,7 @@ from medimg_baseline_cls.reporting.content import (
     value_of,
 )
 from medimg_baseline_cls.reporting.page.performance import (
+    about_class,
     list_rules,
     name_class,
     rule_name,
@@ -78,7 +79,7 @@ def tabulate_calibration(content: RunContent) -> Table:
             "Slope and intercept of the outcome on the logit: 1 and 0 in a calibrated model, a "
             "slope below 1 in an overconfident one. At slope 1: calibration in the large.",
             "ECE: expected calibration error, bins of equal mass. By chance: what a perfectly "
-            "calibrated model shows on so many images, on average and in 95 % of draws.",
+            "calibrated model shows on as many images, on average and in 95 % of samples.",
             *_reasons(content),
         ),
     )
@@ -108,11 +109,12 @@ def tabulate_recalibration(content: RunContent, class_name: str) -> Table | None
         return None
     return Table(
         title=f"Recalibration of {class_name}, fitted on VAL, TEST",
+        about=about_class(content, class_name),
         header=("Probabilities", "Slope", "Intercept", "ECE", "Brier", "Log loss", "Threshold"),
         rows=tuple(rows),
         notes=(
             f"Threshold: {rule_name(content, rule)}, carried through. Every map is increasing, so "
-            "that AUROC, AP and each decision stay. The maps stand in recalibration.json.",
+            "AUROC, AP and each decision stay the same. The maps are in recalibration.json.",
             *_map_warnings(content, class_name),
         ),
     )
@@ -144,6 +146,7 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
     named = rule_name(content, rule) if rule else UNDEFINED
     return Table(
         title=f"TEST at other prevalences of {class_name}",
+        about=about_class(content, class_name),
         header=(
             *("Prevalence of", "Prevalence", "AP", "PPV", "NPV"),
             *("Max-F1 threshold", "Sens. there", "Spec. there", "F1 there"),

@@ -15,7 +15,6 @@ def tabulate_test_log(content: RunContent) -> Table | None:
                 hide_paths(row["reason"]),
                 hide_paths(row["accepted"]) or UNDEFINED,
                 row["code"][:_SHOWN] or row["version"] or UNDEFINED,
-                *(row[name][:_SHOWN] for name in _HASHES),
             )
         )
         for row in content.test_log
@@ -24,13 +23,29 @@ def tabulate_test_log(content: RunContent) -> Table | None:
         return None
     return Table(
         title="Evaluations on TEST",
-        header=("No.", "When (UTC)", "Reason", "Accepted change", "Code", *_HASHES.values()),
+        header=("No.", "When (UTC)", "Reason", "Accepted change", "Code"),
         rows=tuple(rows),
-        num_text=len(_HASHES) + 5,
+        num_text=5,
         notes=(
-            "Each time TEST was scored, from test_log.csv; of each sha256 the first 8 characters. "
-            "A change of checkpoint, thresholds, split or class order is refused unless accepted.",
+            "Each time TEST was scored, from test_log.csv. A change of checkpoint, thresholds, "
+            "split or class order is refused unless accepted.",
         ),
+    )
+
+
+def tabulate_hashes(content: RunContent) -> Table | None:
+    """Return what each evaluation on TEST was made from; None where none was logged."""
+    rows = [
+        Row((row["number"], *(row[name][:_SHOWN] for name in _HASHES))) for row in content.test_log
+    ]
+    if not rows:
+        return None
+    return Table(
+        title="Files of each evaluation on TEST",
+        header=("No.", *_HASHES.values()),
+        rows=tuple(rows),
+        num_text=len(_HASHES) + 1,
+        notes=("The first 8 characters of each sha256, from test_log.csv.",),
     )
 
 

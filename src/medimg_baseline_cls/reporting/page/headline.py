@@ -2,28 +2,37 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
 
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
+from medimg_baseline_cls.reporting.page.metric_scales import (
+    RATE_COUNTS,
+    Statistic,
+    describe_point,
+    draw_scales,
+    list_rates,
+    list_scores,
+)
 from medimg_baseline_cls.reporting.page.performance import (
-    baseline_of,
     class_block,
     control_values,
-    describe_intervals,
-    headline_estimate,
     list_rules,
     name_class,
     operating_points,
     rule_name,
     show_estimate,
     shown_classes,
+    tabulate_confusion,
     with_interval,
 )
+from medimg_baseline_cls.reporting.page.pictures import Error, Figure, Gallery, list_figures
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
+    count_of,
     format_count,
-    format_interval,
     format_score,
     format_setting,
     hide_paths,
@@ -34,53 +43,72 @@ from medimg_baseline_cls.utils.visible import quote_words
 
 _UNKNOWN = Estimate(value=None)
 _FIRST_SCREEN_TOPICS = ("positive class", "patients")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistic:
-    """One large figure. `floor` is what chance reaches, `position` the value, both in percent."""
-
-    label: str
-    text: str
-    detail: str
-    position: float | None
-    floor: float | None
+_NUM_MISTAKES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The content of the first screen."""
+    """The content of the first screen.
+
+    Attributes:
+        lede: what was trained; `sentence` is the same with the images that it was trained on.
+        scores: the large metrics without a threshold.
+        rates: sensitivity and specificity of two classes at the operating point, named by `point`.
+        classes: of more than two classes, the metrics of each.
+        matrix: the confusion matrix of more than two classes.
+        roc: the figure.
+        mistakes: three of them, with their panels.
+    """
 
     project: str
     lede: str
-    split: str
-    statistics: tuple[Statistic, ...]
-    points: Table | None
+    sentence: str
+    scores: tuple[Statistic, ...]
+    rates: tuple[Statistic, ...]
+    point: str
+    classes: Table | None
+    matrix: Table | None
+    roc: Figure | None
+    mistakes: tuple[Error, ...]
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     pending: tuple[str, ...]
 
 
-def summarize_run(content: RunContent) -> Answer:
-    """Return the first screen; with VAL in place of TEST while TEST has not been scored."""
+def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Answer:
+    """Return the first screen; with VAL in place of TEST while TEST has not been scored.
+
+    Args:
+        content: the run.
+        galleries: the mistakes of each kind, of which three are on the first screen.
+    """
     split = next((s for s in ("test", "val") if s in content.summaries), "")
     inferred = [item["warning"] for item in content.inferences if item["warning"]]
     # The warnings of an evaluation repeat them.
     listed = inferred if content.evaluation is None else content.evaluation.warnings
+    scores = tuple(list_scores(content, split)) if split else ()
+    drawn = draw_scales((*scores, *list_rates(content, split)))
+    has_classes = bool(split) and content.positive_class is None
+    task = _describe_task(content)
     return Answer(
         project=str(content.config.get("project", content.name)),
-        lede=_describe_task(content),
-        split=name_split(split),
-        statistics=tuple(_statistics(content, split)) if split else (),
-        points=_tabulate_answer(content, split) if split else None,
+        lede=f"{task}.",
+        sentence=f"{task}{_describe_images(content)}.",
+        scores=drawn[: len(scores)],
+        rates=drawn[len(scores) :],
+        point=describe_point(content, split) if split else "",
+        classes=_tabulate_classes(content, split) if has_classes else None,
+        matrix=tabulate_confusion(content, split) if has_classes else None,
+        roc=next((f for f in list_figures(_select_roc(content))["evaluation"]), None),
+        mistakes=_choose_mistakes(galleries),
         facts=tuple(_facts(content)),
         warnings=tuple(hide_paths(format_setting(item)) for item in (*content.gaps, *listed)),
         pending=tuple(_pending(content)),
     )
 
 
-def describe_weights(content: RunContent) -> str:
-    """Return where the network's first weights came from."""
+def describe_weights(content: RunContent, *, has_hash: bool = True) -> str:
+    """Return where the network's first weights came from, and which file they are."""
     report = _weights_report(content)
     kind, source = report.get("kind"), report.get("source")
     if not kind:
@@ -88,7 +116,7 @@ def describe_weights(content: RunContent) -> str:
         pretrained = bool(content.config.get("pretrained"))
         kind = "file" if wanted else ("hub" if pretrained else "random")
         source = wanted
-    digest = f", sha256 {str(report['sha256'])[:12]}…" if report.get("sha256") else ""
+    digest = f", sha256 {str(report['sha256'])[:12]}…" if has_hash and report.get("sha256") else ""
     name = hide_paths(str(source)).removeprefix("…/") if source else ""
     if kind == "random":
         return "random (not pretrained)"
@@ -102,97 +130,39 @@ def _describe_task(content: RunContent) -> str:
     arch = content.config.get("arch", "a network")
     if positive is not None and len(names) == 2:
         other = names[1 - names.index(positive)]
-        return f"{arch}, trained to tell {positive} from {other}."
+        return f"{arch}, trained to distinguish {positive} from {other}"
     if positive is not None:
-        return f"{arch}, trained to tell {positive} from {len(names) - 1} other classes."
+        return f"{arch}, trained to distinguish {positive} from {len(names) - 1} other classes"
     listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "its classes"
     if content.has_findings:
-        return f"{arch}, trained to find {listed}."
+        return f"{arch}, trained to find {listed}"
     if content.has_grades:
-        return f"{arch}, trained to grade {' < '.join(names)}."
-    return f"{arch}, trained to tell {listed} apart."
+        return f"{arch}, trained to grade {' < '.join(names)}"
+    return f"{arch}, trained to distinguish {listed}"
 
 
-def _statistics(content: RunContent, split: str) -> Iterator[Statistic]:
-    is_binary = content.positive_class is not None
-    name = f"{name_split(split)} {'' if is_binary else 'macro '}"
-    if content.has_grades:
-        yield from _grade_statistics(content, split)
-    auroc = headline_estimate(content, split, metric="auroc")
-    beside = _beside(content, split, metric="auroc")
-    yield _statistic(f"{name}AUROC", auroc, floor=0.5, details=[beside])
-    precision = headline_estimate(content, split, metric="average_precision")
-    beside = _beside(content, split, metric="average_precision")
-    floor = _precision_floor(content, split)
-    reason = "prevalence" if is_binary else "mean prevalence"
-    baseline = "" if floor is None else f"baseline {format_score(floor)} ({reason})"
-    yield _statistic(f"{name}average precision", precision, floor=floor, details=[baseline, beside])
+def _describe_images(content: RunContent) -> str:
+    """Return the images that it was trained and tested on; "" before there is a split."""
+    parts: list[str] = []
+    for split, verb in (("train", "on"), ("test", "tested on")):
+        rows = [row for row in content.split if row["split"] == split]
+        if not rows or (split == "test" and "test" not in content.summaries):
+            continue
+        groups = len({row["group"] for row in rows})
+        of = f" of {count_of(groups, 'group')}" if groups < len(rows) else ""
+        parts.append(f"{verb} {count_of(len(rows), 'image')}{of}")
+    return f" {'; '.join(parts)}" if parts else ""
 
 
-def _grade_statistics(content: RunContent, split: str) -> Iterator[Statistic]:
-    overall = {name: summary.overall for name, summary in content.summaries.items()}
-    kappas = {s: found.get("quadratic_weighted_kappa", _UNKNOWN) for s, found in overall.items()}
-    error = overall[split].get("mean_grade_error", _UNKNOWN)
-    details = [f"mean error {format_score(error.value)} grades"]
-    if split == "test" and "val" in kappas:
-        details.append(f"VAL {format_score(kappas['val'].value)}")
-    title = f"{name_split(split)} quadratic weighted kappa"
-    yield _statistic(title, kappas[split], floor=0.0, details=details)
+def _select_roc(content: RunContent) -> dict[str, Path]:
+    return {name: path for name, path in content.figures.items() if name == "roc.png"}
 
 
-def _statistic(
-    label: str, estimate: Estimate, *, floor: float | None, details: Sequence[str]
-) -> Statistic:
-    value, interval = estimate.value, format_interval(estimate.bounds)
-    listed = [f"95 % CI {interval}" if interval else "", *details]
-    return Statistic(
-        label=label,
-        text=format_score(value),
-        detail="; ".join(filter(None, listed)),
-        position=None if value is None else round(100 * max(value, 0.0), 2),
-        floor=None if floor is None else round(100 * floor, 2),
-    )
-
-
-def _precision_floor(content: RunContent, split: str) -> float | None:
-    """Return the average precision that chance reaches."""
-    if content.positive_class is not None:
-        block = class_block(content, split, class_name=content.positive_class)
-        return block.prevalence
-    return baseline_of(headline_estimate(content, split, metric="average_precision"))
-
-
-def _beside(content: RunContent, split: str, *, metric: str) -> str:
-    """Return the VAL figure, to stand beside that of TEST."""
-    if split != "test" or "val" not in content.summaries:
-        return ""
-    return f"VAL {format_score(headline_estimate(content, 'val', metric=metric).value)}"
-
-
-def _tabulate_answer(content: RunContent, split: str) -> Table | None:
-    if content.positive_class is None:
-        return _tabulate_classes(content, split)
-    rows: list[Row] = []
-    splits = [split, *(s for s in content.summaries if s != split)]
-    for rule in list_rules(content):
-        points = {
-            s: operating_points(content, s, class_name=content.positive_class).get(rule)
-            for s in splits
-        }
-        cells = [rule_name(content, rule), format_threshold(_threshold(points[split]))]
-        for point in points.values():
-            cells += [_fraction(point, "sensitivity"), _fraction(point, "specificity")]
-        rows.append(Row(tuple(cells)))
-    header = [f"{name_split(s)} {m}" for s in splits for m in ("sensitivity", "specificity")]
-    return Table(
-        title="Operating points, chosen on VAL",
-        header=("Operating point", "Threshold", *header),
-        rows=tuple(rows),
-        notes=(
-            "In brackets: images called rightly, of all such images.",
-            *describe_intervals(content),
-        ),
-    )
+def _choose_mistakes(galleries: Sequence[Gallery]) -> tuple[Error, ...]:
+    """Return three mistakes with a panel: the most confident ones, of each kind by turns."""
+    kinds = [[e for e in gallery.shown if e.picture is not None] for gallery in galleries]
+    by_turns = (error for turn in zip_longest(*reversed(kinds)) for error in turn)
+    return tuple(islice(filter(None, by_turns), _NUM_MISTAKES))
 
 
 def _tabulate_classes(content: RunContent, split: str) -> Table | None:
@@ -222,7 +192,7 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
         title=f"{of}, {name_split(split)}",
         header=(
             name_class(content),
-            "AP baseline",
+            "AP by chance",
             "AUROC",
             "AP",
             "Threshold",
@@ -230,7 +200,7 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
             "Specificity",
         ),
         rows=tuple(rows),
-        notes=(f"Thresholds: {rule}, chosen on VAL. The AP baseline is the prevalence.",)
+        notes=(f"Thresholds: {rule}, chosen on VAL. AP by chance: the prevalence.",)
         if rule
         else (),
     )
@@ -244,7 +214,7 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
     """Return a proportion with its counts: 0.979 (382/390)."""
     if point is None:
         return format_score(None)
-    hit, miss = ("tp", "fn") if metric == "sensitivity" else ("tn", "fp")
+    hit, miss = RATE_COUNTS[metric]
     estimate = point.metrics.get(metric, _UNKNOWN)
     text = format_score(estimate.value)
     if point.tp is not None:
@@ -255,15 +225,13 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     config, size = content.config, content.config.get("image_size")
     yield "Network", f"{config.get('arch', 'unknown')}{f', {size} × {size} px' if size else ''}"
-    yield "First weights", describe_weights(content)
+    yield "First weights", describe_weights(content, has_hash=False)
     if stages := list(_count_epochs(content)):
         yield "Epochs", ", ".join(stages)
     checkpoint = content.checkpoint
     if checkpoint:
-        digest = str(checkpoint.get("sha256", ""))[:12]
         stage = name_stage(str(checkpoint.get("stage", "")))
-        code = f", sha256 {digest}…" if digest else ""
-        yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}{code}"
+        yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
     controls = control_values(content, "test", metric="auroc")
     if controls and "test" in content.summaries:
         listed = [f"{name.lower()} {format_score(value)}" for name, value in controls.items()]
@@ -317,7 +285,7 @@ def _pending(content: RunContent) -> Iterator[str]:
     elif not content.summaries:
         yield f"Not evaluated yet: {resumed} does that and the rest."
     elif "test" not in content.summaries:
-        yield "TEST has not been scored yet: the figures here are those of VAL."
+        yield "TEST has not been scored yet: these are the metrics on VAL."
     if content.mistakes and not any(content.panels.values()):
         flag = ["--anonymous-ids"] if content.config.get("anonymous_ids") else []
         command = quote_words("medimg", "explain", *flag, content.name)

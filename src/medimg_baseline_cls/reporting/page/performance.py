@@ -1,6 +1,7 @@
 """Tables of the report about performance: without a threshold, at each one, and the matrix."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from medimg_baseline_cls.catalogue import (
     COUNTS,
@@ -34,6 +35,11 @@ def shown_classes(content: RunContent) -> tuple[str, ...]:
     """Return the classes whose metrics are shown: the positive one, or all of more than two."""
     positive = content.positive_class
     return content.class_names if positive is None else (positive,)
+
+
+def about_class(content: RunContent, class_name: str) -> str:
+    """Return the class that a table is about; "" where there is no other."""
+    return class_name if len(shown_classes(content)) > 1 else ""
 
 
 def name_class(content: RunContent) -> str:
@@ -104,11 +110,11 @@ def describe_intervals(content: RunContent) -> Iterator[str]:
     number = count_resamples(content)
     if number is not None:
         yield (
-            f"Second lines: 95 % intervals, whole groups drawn again {format_count(number)} times, "
-            "thresholds chosen again on each VAL. Where these do not vary: Clopper and Pearson's, "
-            "with groups as trials. A dash: no interval, because the threshold was chosen on these "
-            "images (such figures flatter the model; see TEST), or because the resamples do not "
-            "vary or too few define it."
+            "Second lines: 95 % confidence intervals; whole groups were resampled "
+            f"{format_count(number)} times, with thresholds re-selected in every resample of VAL. "
+            "Where resamples do not vary: Clopper and Pearson's, with groups as trials. A dash: no "
+            "interval, because the threshold was chosen on these images (such metrics flatter the "
+            "model; see TEST), or because the resamples do not vary or too few define it."
         )
 
 
@@ -176,7 +182,7 @@ def tabulate_controls(content: RunContent) -> Table | None:
         title="Controls that see no organ",
         header=("Classifier", *header),
         rows=tuple(rows),
-        notes=(*notes, "A model that does not clearly beat them has learnt little."),
+        notes=(*notes, "A model that does not clearly beat them has learned little."),
     )
 
 
@@ -187,9 +193,9 @@ def tabulate_points(content: RunContent, class_name: str) -> Table | None:
         for split in content.summaries
     }
     title = f"Operating points, {class_name} positive"
-    return _tabulate_points(
-        content, points, title=title, notes=_describe_rules(content, class_name)
-    )
+    notes = _describe_rules(content, class_name)
+    table = _tabulate_points(content, points, title=title, notes=notes)
+    return None if table is None else replace(table, about=about_class(content, class_name))
 
 
 def tabulate_micro_points(content: RunContent) -> Table | None:

@@ -5,7 +5,7 @@ The page needs no network; its one script sorts the mistakes, and the page is wh
 bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from medimg_baseline_cls.reporting.outdated import PAGE, unmark_tables
 from medimg_baseline_cls.reporting.page.calibration import tabulate_probabilities
 from medimg_baseline_cls.reporting.page.data_flow import draw_flow
 from medimg_baseline_cls.reporting.page.error_review import describe_cases
-from medimg_baseline_cls.reporting.page.evaluation_log import tabulate_test_log
+from medimg_baseline_cls.reporting.page.evaluation_log import tabulate_hashes, tabulate_test_log
 from medimg_baseline_cls.reporting.page.gallery import offer_filter
 from medimg_baseline_cls.reporting.page.headline import summarize_run
 from medimg_baseline_cls.reporting.page.performance import (
@@ -31,9 +31,11 @@ from medimg_baseline_cls.reporting.page.performance import (
     tabulate_overall,
     tabulate_points,
 )
-from medimg_baseline_cls.reporting.page.pictures import list_errors, list_figures
+from medimg_baseline_cls.reporting.page.pictures import Figure, list_errors, list_figures
 from medimg_baseline_cls.reporting.page.subgroups import tabulate_subgroups
 from medimg_baseline_cls.reporting.page.tables import (
+    Table,
+    arrange_tables,
     tabulate_gain,
     tabulate_inferences,
     tabulate_rejected,
@@ -85,9 +87,23 @@ def render_report(content: RunContent) -> str:
 def _sections(content: RunContent) -> dict[str, Any]:
     figures = list_figures(content.figures)
     galleries = [list_errors(content, kind) for kind in KINDS] if _is_mined(content) else []
+    answer = summarize_run(content, galleries)
     return {
         "run_name": content.name,
-        "answer": summarize_run(content),
+        "answer": answer,
+        "num_mistakes": sum(len(g.shown) + g.num_left_out for g in galleries),
+        **_measure(content),
+        "roc_anchor": next(_find_anchors(figures["evaluation"], answer.roc), ""),
+        "evaluation_figures": figures["evaluation"],
+        "sentences": describe_performance(content),
+        "patient_rule": PATIENT_RULES.get(str(content.config.get("aggregate")), ""),
+        "galleries": galleries,
+        "maps": content.maps,
+        "cases": describe_cases(content, galleries),
+        "gallery_filter": offer_filter(galleries),
+        "kind_names": KIND_NAMES,
+        "probability_figures": figures["probabilities"],
+        "subgroup_figures": figures["subgroups"],
         "has_split": bool(content.split),
         "has_rejected": bool(content.rejected),
         "flow": draw_flow(content),
@@ -99,34 +115,37 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
-        "performance_tables": [
-            *_tabulate_performance(content),
-            *_present(tabulate_controls(content)),
-        ],
-        "sentences": describe_performance(content),
-        "patient_tables": _tabulate_performance(
-            replace(content, summaries=content.patient_summaries)
-        ),
-        "patient_rule": PATIENT_RULES.get(str(content.config.get("aggregate")), ""),
-        "probability_tables": tabulate_probabilities(content),
-        "probability_figures": figures["probabilities"],
-        "matrix_tables": _present(*(tabulate_confusion(content, s) for s in content.summaries)),
-        "evaluation_figures": figures["evaluation"],
-        "subgroup_tables": tabulate_subgroups(content),
-        "subgroup_figures": figures["subgroups"],
-        "galleries": galleries,
-        "maps": content.maps,
-        "cases": describe_cases(content, galleries),
-        "gallery_filter": offer_filter(galleries),
-        "kind_names": KIND_NAMES,
-        "log_tables": _present(tabulate_test_log(content)),
         "limits": LIMITS,
         "settings": group_settings(content.settings),
-        "environment": group_settings(content.environment),
+        "environment": group_settings({**content.environment, **_list_hashes(content)}),
+        "hash_tables": _present(tabulate_hashes(content)),
+        "log_tables": _present(tabulate_test_log(content)),
     }
 
 
-def _tabulate_performance(content: RunContent) -> list[object]:
+def _measure(content: RunContent) -> dict[str, Any]:
+    """Return the tables of performance, probabilities and subgroups, and the notes of each."""
+    by_patient = replace(content, summaries=content.patient_summaries)
+    (images, matrices, patients), notes = arrange_tables(
+        [*_tabulate_performance(content), *_present(tabulate_controls(content))],
+        _present(*(tabulate_confusion(content, split) for split in content.summaries)),
+        _tabulate_performance(by_patient),
+    )
+    (probabilities,), probability_notes = arrange_tables(tabulate_probabilities(content))
+    (subgroups,), subgroup_notes = arrange_tables(tabulate_subgroups(content))
+    return {
+        "performance_tables": images,
+        "matrix_tables": matrices,
+        "patient_tables": patients,
+        "performance_notes": notes,
+        "probability_tables": probabilities,
+        "probability_notes": probability_notes,
+        "subgroup_tables": subgroups,
+        "subgroup_notes": subgroup_notes,
+    }
+
+
+def _tabulate_performance(content: RunContent) -> list[Table]:
     points = [tabulate_points(content, name) for name in shown_classes(content)]
     return _present(
         tabulate_metrics(content),
@@ -136,9 +155,22 @@ def _tabulate_performance(content: RunContent) -> list[object]:
     )
 
 
+def _find_anchors(figures: Iterable[Figure], wanted: Figure | None) -> Iterator[str]:
+    """Yield where on the page a figure is, as the template names it."""
+    for number, figure in enumerate(figures, start=1):
+        if figure == wanted:
+            yield f"figure-evaluation-{number}"
+
+
+def _list_hashes(content: RunContent) -> dict[str, Any]:
+    """Return the sha256 of the evaluated checkpoint, where it is known."""
+    digest = content.checkpoint.get("sha256")
+    return {"sha256": {"checkpoint": digest}} if digest else {}
+
+
 def _is_mined(content: RunContent) -> bool:
     return bool(content.mistakes) or any(content.panels.values())
 
 
-def _present(*items: object) -> list[object]:
-    return [item for item in items if item is not None]
+def _present(*tables: Table | None) -> list[Table]:
+    return [table for table in tables if table is not None]

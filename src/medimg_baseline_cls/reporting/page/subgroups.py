@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from medimg_baseline_cls.catalogue import DECISIONS, HEADLINE_SCORES, RATES, SCORES
 from medimg_baseline_cls.records.summaries import ClassMetrics
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
-from medimg_baseline_cls.reporting.page.performance import rule_name, show_estimate
+from medimg_baseline_cls.reporting.page.performance import about_class, rule_name, show_estimate
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import UNDEFINED, format_count, format_score
 
@@ -28,6 +28,7 @@ def _tabulate_class(content: RunContent, name: str) -> Table:
             rows.append(Row(cells, "" if number else "start"))
     return Table(
         title=f"{name} on TEST by subgroup, at {rule_name(content, rule)}",
+        about=about_class(content, name),
         header=(
             *("Subgroup", "Images", "Patients", "Prevalence"),
             *(SCORES[key].short for key in HEADLINE_SCORES),

@@ -1,7 +1,8 @@
 """Tables of the report about data and training; every cell is text, ready to be printed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from medimg_baseline_cls.catalogue import SCORES
 from medimg_baseline_cls.reporting.content import Rows, RunContent, number_of
@@ -34,6 +35,8 @@ class Table:
     Attributes:
         title: what it shows; read aloud by screen readers, printed above the table.
         notes: sentences under the table.
+        about: the one class that it is about, where other classes have such a table too.
+        is_open: of such tables, whether it is shown without being asked for.
     """
 
     title: str
@@ -41,6 +44,28 @@ class Table:
     rows: tuple[Row, ...]
     num_text: int = 1
     notes: tuple[str, ...] = ()
+    about: str = ""
+    is_open: bool = False
+
+
+def arrange_tables(*groups: Iterable[Table]) -> tuple[list[list[Table]], tuple[str, ...]]:
+    """Return the tables of a section with the notes that several of them share apart.
+
+    Of the tables that have the same columns, one for each class, the first is open.
+    """
+    listed = [list(group) for group in groups]
+    counts = Counter(note for group in listed for table in group for note in set(table.notes))
+    shared = {note: None for g in listed for t in g for note in t.notes if counts[note] > 1}
+    arranged: list[list[Table]] = []
+    for group in listed:
+        seen: set[tuple[str, ...]] = set()
+        arranged.append([])
+        for table in group:
+            notes = tuple(note for note in table.notes if note not in shared)
+            is_first = bool(table.about) and table.header not in seen
+            seen |= {table.header} if table.about else set()
+            arranged[-1].append(replace(table, notes=notes, is_open=is_first))
+    return arranged, tuple(shared)
 
 
 def tabulate_inferences(inferences: Rows) -> Table | None:
@@ -110,7 +135,7 @@ def tabulate_rejected(content: RunContent) -> Table | None:
         header=("File", "Reason"),
         rows=tuple(rows),
         num_text=2,
-        notes=(f"{format_count(left)} more stand in rejected.csv.",) if left else (),
+        notes=(f"{format_count(left)} more are in rejected.csv.",) if left else (),
     )
 
 
