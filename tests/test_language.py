@@ -16,7 +16,13 @@ TEXTS = (
     *("docs/**/*.md", "docs/**/*.sbatch", "notebooks/*.py"),
     *(
         f"src/medimg_baseline_cls/{room}/**/*.py"
-        for room in ("config", "cli", "records", "statistics")
+        for room in (
+            "cli",
+            "config",
+            "data",
+            "records",
+            "statistics",
+        )
     ),
     *(f"src/medimg_baseline_cls/{name}.py" for name in ("catalogue", "errors", "schema")),
 )

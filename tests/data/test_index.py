@@ -137,7 +137,7 @@ def test_own_expression_names_the_patient_by_its_capturing_groups() -> None:
 
 
 def test_wrong_expression_is_a_data_error() -> None:
-    with pytest.raises(DataError, match=r"group_regex '\(' is no valid expression"):
+    with pytest.raises(DataError, match=r"group_regex '\(' is not a valid expression"):
         find_groups({"train/A/a.png": "x"}, group_regex="(")
 
 
@@ -176,7 +176,7 @@ def test_unknown_names_are_groups_of_their_own_and_said(tmp_path: Path) -> None:
     index = index_images(listing, make_facts(listing), rule=set_rule(r"^(zzz)"))
     assert {r.group for r in index.records} == {r.path for r in index.records}
     (patients,) = index.inferences
-    assert (patients.found, patients.certainty) == ("not known: each image by itself", "set")
+    assert (patients.found, patients.certainty) == ("not known: each image on its own", "set")
 
 
 def test_folder_to_records_works_from_end_to_end(tmp_path: Path) -> None:

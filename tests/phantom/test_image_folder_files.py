@@ -138,7 +138,7 @@ def test_a_written_set_goes_through_the_whole_data_room(tmp_path: Path) -> None:
     listing = list_images(data)
     assert listing.class_names == ("NORMAL", "PNEUMONIA")
     assert infer_positive_class(listing.class_names)[0] == "PNEUMONIA"
-    assert listing.notes == ("folders beside train/ and test/ left out: masks/",)
+    assert listing.notes == ("folders next to train/ and test/ left out: masks/",)
     paths = [file.path for file in listing.files]
     assert infer_color(FolderSource(data), paths)[0] == "grey"
     cache = build_cache(

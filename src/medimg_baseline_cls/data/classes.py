@@ -32,7 +32,7 @@ def sort_classes(names: Iterable[str]) -> list[str]:
 
 
 def judge_class_count(counts: Mapping[str, int], *, where: str) -> tuple[Inference, ...]:
-    """Return what is said of many classes, which may be no classes but names or measurements.
+    """Return a warning about many classes, which may be names or measurements instead.
 
     Args:
         counts: the images of each class.
@@ -46,8 +46,8 @@ def judge_class_count(counts: Mapping[str, int], *, where: str) -> tuple[Inferen
     shown = shorten_names(sorted(counts)[:3])
     found = f"{where} has {len(counts)} different classes, such as {shown}"
     advice = (
-        "if these are not classes, name the classes by --class-names, or of a table another "
-        "column by --label-columns"
+        "if these are not classes, pass --class-names, or another column of a table by "
+        "--label-columns"
     )
     if sum(count == 1 for count in counts.values()) > len(counts) / 2:
         raise DataError(f"{found}, and most of them have a single image: {advice}.")
@@ -66,7 +66,7 @@ def judge_class_count(counts: Mapping[str, int], *, where: str) -> tuple[Inferen
 
 
 def judge_stray_classes(counts: Mapping[str, int]) -> tuple[Inference, ...]:
-    """Return a warning of classes with few images that are probably left over or typed wrongly.
+    """Return a warning about classes with few images, probably leftovers or typing errors.
 
     Args:
         counts: the images of each class.
@@ -116,7 +116,7 @@ def _find_typo(name: str, counts: Mapping[str, int]) -> str | None:
 
 
 def require_order(names: Sequence[str]) -> None:
-    """Refuse classes whose names do not tell which grade is the higher one."""
+    """Refuse classes without an order in their names."""
     if not all(map(_is_whole, names)):
         raise DataError(
             f"task = ordinal needs the order of the classes: set class_names to "
@@ -125,7 +125,7 @@ def require_order(names: Sequence[str]) -> None:
 
 
 def find_missing_grades(names: Sequence[str]) -> tuple[Inference, ...]:
-    """Return a warning of whole numbers between the grades that no image has.
+    """Return a warning about missing grades between the lowest and the highest.
 
     Grades that are 5 or more apart, all alike, are a scale of their own: 0, 20, 40.
     """

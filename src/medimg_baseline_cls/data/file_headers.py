@@ -1,4 +1,4 @@
-"""Turn the bytes of each image into what is known before decoding: content, header, colour.
+"""Turn the bytes of each image into what is known before decoding: content, header, color.
 
 The first pass over a data set. What cannot be read gets its reason, never an exception.
 """
@@ -19,7 +19,7 @@ _COLORED_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One image after the first pass; `header` is None where `error` says why."""
+    """One image after the first pass; `header` is None if `error` is set."""
 
     path: str
     sha256: str
@@ -42,10 +42,10 @@ def scan_image(path: str, *, source: ImageSource) -> Scan:
 
 
 def infer_color(source: ImageSource, paths: Sequence[str]) -> tuple[Color, str]:
-    """Infer whether a data set is grey or colour, and say why.
+    """Infer whether a data set is gray or color, with the reason.
 
-    Looks at 64 images (the same wherever the folder lies): colour where more than a tenth
-    of those that can be read show colour, whatever mode they are stored in.
+    Looks at 64 images (independent of the folder's place): color if more than a tenth of the
+    readable ones show color, in any mode.
 
     Returns:
         "grey" or "rgb", and the reason in words.
@@ -53,7 +53,7 @@ def infer_color(source: ImageSource, paths: Sequence[str]) -> tuple[Color, str]:
     sample = nsmallest(_NUM_SAMPLED, paths, key=_sampling_key)
     flags = [flag for path in sample if (flag := _shows_color(source, path)) is not None]
     color: Color = "rgb" if sum(flags) > _COLORED_SHARE * len(flags) else "grey"
-    return color, f"{sum(flags)} of {len(flags)} sampled images show colour"
+    return color, f"{sum(flags)} of {len(flags)} sampled images show color"
 
 
 def _sampling_key(path: str) -> tuple[int, str]:
@@ -61,7 +61,7 @@ def _sampling_key(path: str) -> tuple[int, str]:
 
 
 def _shows_color(source: ImageSource, path: str) -> bool | None:
-    """Return whether an image shows colour; None where it cannot be told."""
+    """Return whether an image shows color; None if it cannot be read."""
     try:
         data = source.read(path)
         return read_header(data).is_color and is_colored(decode_image(data, color="rgb"))

@@ -1,7 +1,7 @@
 """Where the bytes of an image come from: a file of a folder, or a slice of a MedMNIST .npz.
 
-A source turns the path of an image into bytes that `decode_image` reads. What cannot be
-read gets its reason.
+A source turns the path of an image into bytes that `decode_image` reads. Unreadable files get a
+reason.
 """
 
 import os
@@ -49,9 +49,9 @@ class FolderSource:
         try:
             if not os.path.lexists(file):
                 raise BadImageError(MISSING)
-            # A named pipe called x.png would block for ever; a folder or a dead link is no file.
+            # A named pipe x.png would block forever; a folder or a broken link is not a file.
             if not file.is_file():
-                raise BadImageError("this is no regular file, or a link that leads nowhere")
+                raise BadImageError("not a regular file, or a broken link")
             return file.read_bytes()
         except OSError as error:
             fault = explain_fault(error) if is_of_machine(error) else None

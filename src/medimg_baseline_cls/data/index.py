@@ -60,8 +60,8 @@ class Index:
         cache_rows: row of each record in the pixel array, shape (len(records),).
         rejected: (path, reason) of files that could not be decoded.
         notes: what a user should know, one sentence each.
-        patients_by: what told the patients, in words.
-        inferences: what was concluded of the images, such as who the patients are.
+        patients_by: how the patients were identified, in words.
+        inferences: what was inferred from the images, such as the patients.
     """
 
     records: tuple[ImageRecord, ...]
@@ -176,7 +176,7 @@ def find_groups(
     Args:
         sha256s: content of each path relative to the data folder.
         group_regex: None uses DEFAULT_GROUP_REGEX.
-        known: the group of paths whose patient the data name; it comes before the expression.
+        known: the group of each path with a patient in the data; it overrides the expression.
         depth: folders above the files of a class: 2 for train/NORMAL/, 1 for NORMAL/, 0 for
             the whole path.
 
@@ -243,23 +243,23 @@ def _describe_rejected(rejected: Sequence[tuple[str, str]]) -> list[str]:
     found = " and ".join(
         say_count(count, f"images {words}") for words, count in counts.items() if count
     )
-    advice = "mend or remove them"
+    advice = "fix or remove them"
     if num_missing:
         advice = "correct their paths, which are relative to the data folder"
-    return [f"{found}; {advice}, or go on without them by --on-bad-image skip:", *lines]
+    return [f"{found}; {advice}, or continue without them by passing --on-bad-image skip:", *lines]
 
 
 def _compile(regex: str) -> re.Pattern[str]:
     try:
         return re.compile(regex)
     except re.error as error:
-        raise DataError(f"group_regex {regex!r} is no valid expression: {error}.") from error
+        raise DataError(f"group_regex {regex!r} is not a valid expression: {error}.") from error
 
 
 def _root(parents: dict[str, str], name: str) -> str:
     while (above := parents.get(name)) is not None:
         if above in parents:
-            parents[name] = above = parents[above]  # half the way for whoever comes next
+            parents[name] = above = parents[above]  # shorten the path for the next look-up
         name = above
     return name
 

@@ -1,8 +1,7 @@
 """Turn a MedMNIST .npz file into a listing of its images, and each image into bytes.
 
-Each array is unpacked once into the cache folder, verified by the checksum that the .npz file
-has for it, and mapped into memory, so that a file of many gigabytes needs no memory of that
-size. Missing or odd arrays are refused.
+Each array is unpacked once into the cache folder, verified by its checksum in the .npz file, and
+mapped into memory: a large file needs no memory of its size. Missing or invalid arrays are refused.
 """
 
 import hashlib
@@ -43,7 +42,7 @@ def is_npz(data_dir: Path) -> bool:
 
 
 class NpzSource:
-    """Reads images of an .npz file, called split/number, as .npy bytes."""
+    """Reads images of an .npz file, named split/number, as .npy bytes."""
 
     def __init__(self, file: Path, cache_dir: Path) -> None:
         self._arrays = {
@@ -56,7 +55,7 @@ class NpzSource:
         split, _, number = path.partition("/")
         array = self._arrays.get(split)
         if array is None or not number.isdecimal() or int(number) >= len(array):
-            raise BadImageError("the .npz file holds no such image")
+            raise BadImageError("the .npz file contains no such image")
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(array[int(number)]), allow_pickle=False)
         return buffer.getvalue()
@@ -78,11 +77,11 @@ def list_npz(
         file: the .npz file.
         cache_dir: where its arrays are unpacked.
         task: "ordinal" gives the classes an order; "auto" takes what the labels show.
-        class_names: what the labels 0, 1, 2 ... are called; None: by their numbers.
+        class_names: names of the labels 0, 1, 2 ...; None: their numbers.
         limit: keep about this many images; None keeps all.
 
     Raises:
-        DataError: An array is missing or is not as it must be.
+        DataError: An array is missing or invalid.
     """
     labels = {s: _read_labels(file, s, cache_dir=cache_dir) for s in SPLIT_NAMES}
     widths = {table.shape[1] for table in labels.values()}
@@ -125,7 +124,7 @@ def _name_classes(
     highest = max(int(table.max(initial=0)) for table in labels.values())
     count = width if width > 1 else highest + 1
     if min(int(table.min(initial=0)) for table in labels.values()) < 0:
-        raise DataError(f"{file} holds a label below 0; expected 0, 1, 2 ...")
+        raise DataError(f"{file} contains a label below 0; expected 0, 1, 2 ...")
     num_images = sum(map(len, labels.values()))
     if width == 1 and highest >= num_images:
         raise DataError(

@@ -1,9 +1,8 @@
 """Find out who the patients are: from file names and folders, before any image is read.
 
 A rule is an expression that finds the patient in the path below the class folder. It is looked
-for in all names together, so that a stray file does not hide it, and it is only a guess unless
-the names say patient, subject, case, ... themselves. An expression of the user that finds no
-patient is refused.
+for in all names together, so a stray file does not hide it. It is only a guess unless the names
+contain patient, subject, case, ... A user's expression that finds no patient is refused.
 """
 
 import re
@@ -47,7 +46,7 @@ class PatientRule:
 
 KAGGLE = PatientRule(pattern=DEFAULT_GROUP_REGEX, source="the Kaggle file names", certainty="sure")
 _UNKNOWN = PatientRule(pattern=DEFAULT_GROUP_REGEX, source="", certainty="unknown")
-# Names that say themselves that a patient follows.
+# Names with a word for patient.
 _SURE = (
     KAGGLE,
     PatientRule(
@@ -75,7 +74,7 @@ _GUESSES = (
 
 
 def find_patient_column(names: Iterable[str]) -> str | None:
-    """Return the column whose name says that it holds the patient; None where none does.
+    """Return the column that is named like a patient column; None if there is none.
 
     >>> find_patient_column(["path", "label", "Patient ID"])
     'Patient ID'
@@ -127,7 +126,7 @@ def require_matches(listing: Listing, *, group_regex: str) -> None:
     """Refuse an expression for the patient that finds none, or one and the same in all names.
 
     Args:
-        listing: the images; those whose patient the data name are not looked at.
+        listing: the images; those with a patient in the data are ignored.
         group_regex: searched in the path below the class folder.
 
     Raises:
@@ -138,14 +137,14 @@ def require_matches(listing: Listing, *, group_regex: str) -> None:
     if names and not any(pattern.search(name) for name in names):
         raise DataError(
             f"--group-regex {shlex.quote(group_regex)} matches 0 of {len(names)} names, such as "
-            f"{names[0]}: correct it, so that no patient is in more than one split; or pass "
-            "--group-regex none if each image is another patient."
+            f"{names[0]}: correct it to keep each patient in one split; or pass --group-regex none "
+            "if each image is another patient."
         )
     patients = {name_group(name, pattern, depth=0) for name in names}
     if len(names) > 1 and len(names) == len(listing.files) and len(patients) == 1:
         raise DataError(
             f"by --group-regex {shlex.quote(group_regex)} all {len(names)} images belong to one "
-            f"patient {patients.pop()!r}: let its groups take in what differs between patients, "
+            f"patient {patients.pop()!r}: let its groups capture what differs between patients, "
             r"such as ^(pat\d+)."
         )
 
@@ -173,7 +172,7 @@ def infer_patients(
     rule: PatientRule,
     named: Mapping[str, str],
 ) -> Inference:
-    """Return who the patients of some images are, how sure that is, and what is doubtful.
+    """Return the patients of some images, the certainty, and what is doubtful.
 
     Args:
         records: the images with their groups.
@@ -189,8 +188,8 @@ def infer_patients(
         is_set = rule.certainty == "set"
         return Inference(
             topic="patients",
-            found="not known: each image by itself",
-            reason=f"{rule.source}" if is_set else "no name, column or tag tells the patient",
+            found="not known: each image on its own",
+            reason=f"{rule.source}" if is_set else "no name, column or tag identifies the patient",
             certainty="set" if is_set else "unknown",
             flag="--group-regex REGEX or --group-column COLUMN",
             warning=""
@@ -265,7 +264,7 @@ def _warn_of_giant(
 
 
 def _is_filler(value: str) -> bool:
-    """Return whether a patient's name is one that de-identification leaves to everybody."""
+    """Return whether a patient's name is a placeholder of de-identification."""
     word = re.sub(r"[^a-z0-9]", "", value.casefold())
     return not word.strip("0x") or word.startswith(("anon", "deid", "unknown", "none", "removed"))
 
@@ -279,7 +278,7 @@ def _name_field(listing: Listing) -> str:
 def _folder_rules(names: Sequence[str]) -> Iterator[PatientRule]:
     """Yield a rule for each level of folders below the class.
 
-    A level of buckets, as in p10/p10000032/, is passed over: the next one repeats its names.
+    A level of buckets, as in p10/p10000032/, is skipped: the next one repeats its names.
     """
     parts = [name.split("/")[:-1] for name in names]
     for level in range(max(map(len, parts), default=0)):
@@ -315,7 +314,7 @@ def _is_plausible(shares: Counter[str], *, num_images: int) -> bool:
 
 
 def _names_below(listing: Listing) -> list[str]:
-    """Return the path below the class folder of each image whose patient the data do not name."""
+    """Return the path below the class folder of each image without a patient in the data."""
     depth = CLASS_DEPTH[listing.kind]
     return [_below(file, depth) for file in listing.files if file.group is None]
 

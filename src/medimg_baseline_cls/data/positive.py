@@ -96,7 +96,7 @@ def infer_positive_class(class_names: Sequence[str]) -> tuple[str | None, Infere
 
 
 def looks_negative(name: str) -> bool:
-    """Return whether a class name looks negative by itself.
+    """Return whether a class name looks negative on its own.
 
     >>> [looks_negative(name) for name in ("No_Finding", "healthy", "fold_0", "abnormal")]
     [True, True, False, False]
@@ -143,7 +143,7 @@ def _rate(name: str, other: str) -> Certainty | None:
 
 
 def _split_words(name: str) -> list[str]:
-    """Return the words of a name in lower case and without accents: NoFinding is no, finding."""
+    """Return the words of a name in lower case and without accents: NoFinding gives no, finding."""
     numbered = re.sub(r"(?i)\bno\.?\s*(?=\d)", "", unicodedata.normalize("NFKC", name))  # No. 1
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", numbered)
     plain = unicodedata.normalize("NFKD", spaced.replace("ß", "ss")).casefold()

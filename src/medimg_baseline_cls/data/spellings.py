@@ -1,9 +1,9 @@
-"""Find the spellings of one name, so that none becomes a class, patient or site of its own.
+"""Find the spellings of one name, so they do not become separate classes, patients or sites.
 
 One rule for class folders and tables, and one list of the words for a missing value. What cannot
 be seen (composed and decomposed accents, characters of no width, blanks) never distinguishes two
-names. Upper and lower case, and blank, hyphen and underscore, do not either, which is said as a
-warning. Two names that are both in class_names stay apart.
+names. Upper and lower case, and blank, hyphen and underscore, do not either, with a warning. Two
+names that are both in class_names stay separate.
 """
 
 import re
@@ -21,7 +21,7 @@ _NUM_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Spellings:
-    """What the spellings of names come to.
+    """The result of joining spellings.
 
     Attributes:
         names: the name of each spelling.
@@ -36,7 +36,7 @@ class Spellings:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names in the cells of a column, "" where one is missing, and what is to be said."""
+    """The names in the cells of a column, "" where one is missing, and messages about them."""
 
     cells: list[str]
     notes: tuple[str, ...]
@@ -50,9 +50,10 @@ def read_names(
 
     Args:
         cells: of every row.
-        column: its name, for what is said.
-        class_names: names that are set, none of which is missing: a class may be called None.
-        flag: what keeps two spellings apart; "" where nothing does.
+        column: its name, for messages.
+        class_names: names that are set, none of which means a missing value: a class may be named
+            None.
+        flag: what keeps two spellings separate; "" if nothing does.
 
     >>> read_names(["A", "NA", "A\u200b"], column="site").cells
     ['A', '', 'A']
@@ -85,7 +86,7 @@ def find_spelling(name: str, names: Collection[str]) -> str | None:
 def infer_spellings(
     spellings: Spellings, *, where: str, flag: str = "--class-names NAME NAME ..."
 ) -> tuple[Inference, ...]:
-    """Return what was concluded where spellings that differ visibly were joined."""
+    """Return an inference if spellings that differ visibly were joined."""
     if not spellings.warnings:
         return ()
     shown = "; ".join(spellings.warnings[:_NUM_SHOWN])

@@ -63,7 +63,7 @@ def test_other_files_and_folders_are_counted_and_said(tmp_path: Path) -> None:
     (files,) = (item.found for item in listing.inferences if item.topic == "files")
     assert files == "4 files that are not images left out: .xyz (2), .txt (1), no suffix (1)"
     assert "1 file outside the class folders left out" in notes
-    assert "folders beside train/ and test/ left out: masks/" in notes
+    assert "folders next to train/ and test/ left out: masks/" in notes
 
 
 def test_images_in_subfolders_count_and_circular_links_do_not_hang(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ BROKEN = {
     "unseen class": (empty_class_of_train, r"class PNEUMONIA has images in val/ or test/ but none"),
     "one class": (one_class, r"1 class folder\(s\): NORMAL; expected two or more"),
     "two trains": (two_trains, r"Training/ and train/, which both mean train"),
-    "empty test": (nothing_in_test, r"test/ holds no usable image"),
+    "empty test": (nothing_in_test, r"test/ contains no usable image"),
     "one folder too high": (nest, r"did you mean .*chest_xray\?"),
 }
 

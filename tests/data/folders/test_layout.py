@@ -84,7 +84,7 @@ def test_masks_beside_a_split_are_not_taken_for_it(tmp_path: Path) -> None:
     names = ("train_images", "test_images", "train_masks", "test_masks")
     listing = list_images(lay_out(tmp_path, spread(names, AB)))
     assert splits_of(listing) == {"train_images": "train", "test_images": "test"}
-    left = "folders beside train/ and test/ left out: test_masks/, train_masks/"
+    left = "folders next to train/ and test/ left out: test_masks/, train_masks/"
     assert left in listing.notes
 
 

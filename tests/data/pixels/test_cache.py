@@ -188,11 +188,11 @@ def make_bad_files(data: Path) -> dict[str, str]:
     return {
         "cut.jpeg": "truncated",
         "empty.png": "0 bytes",
-        "text.png": "no image",
-        "folder.png": "no regular file",
-        "loop.png": "leads nowhere",
-        "dead.png": "leads nowhere",
-        "pipe.png": "no regular file",
+        "text.png": "not an image",
+        "folder.png": "not a regular file",
+        "loop.png": "broken link",
+        "dead.png": "broken link",
+        "pipe.png": "not a regular file",
         "missing.png": "is not there",
     }
 
@@ -537,7 +537,7 @@ def test_grey_films_stored_as_rgb_are_grey(tmp_path: Path) -> None:
     paths = [f"{seed}.jpeg" for seed in range(6)]
     assert infer_color(FolderSource(tmp_path), paths) == (
         "grey",
-        "0 of 6 sampled images show colour",
+        "0 of 6 sampled images show color",
     )
 
 
@@ -550,7 +550,7 @@ def test_photographs_are_rgb(tmp_path: Path) -> None:
     paths += [f"photo{seed}.png" for seed in range(6)] + ["bad.png", "missing.png"]
     assert infer_color(FolderSource(tmp_path), paths) == (
         "rgb",
-        "6 of 9 sampled images show colour",
+        "6 of 9 sampled images show color",
     )
     assert infer_color(FolderSource(tmp_path), paths[::-1]) == infer_color(
         FolderSource(tmp_path), paths

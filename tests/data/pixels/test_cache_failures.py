@@ -331,7 +331,7 @@ def test_a_tenth_in_colour_is_not_yet_a_colour_data_set(
     tmp_path: Path, num_colored: int, color: str
 ) -> None:
     paths = write_share(tmp_path / "data", num_colored, 20)
-    reason = f"{num_colored} of 20 sampled images show colour"
+    reason = f"{num_colored} of 20 sampled images show color"
     assert infer_color(FolderSource(tmp_path / "data"), paths) == (color, reason)
 
 
@@ -347,7 +347,7 @@ def test_a_large_data_set_is_sampled_the_same_wherever_it_lies(
         return True
 
     monkeypatch.setattr(scan_module, "_shows_color", look)
-    assert infer_color(sources["a"], paths)[1] == "64 of 64 sampled images show colour"
+    assert infer_color(sources["a"], paths)[1] == "64 of 64 sampled images show color"
     infer_color(sources["b"], paths[::-1])
     assert looked["a"] == looked["b"] and len(set(looked["a"])) == 64
     assert np.mean([int(Path(name).stem) for name in looked["a"]]) == pytest.approx(150, abs=40)

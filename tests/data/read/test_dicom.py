@@ -287,14 +287,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "rgb": ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "are RGB"),
     "ybr": ({"PhotometricInterpretation": "YBR_FULL"}, "are YBR_FULL"),
     "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
-    "no photometric interpretation": ({"PhotometricInterpretation": None}, "colour model"),
+    "no photometric interpretation": ({"PhotometricInterpretation": None}, "color model"),
     "three samples": ({"SamplesPerPixel": 3}, "3 samples"),
     "frames": ({"NumberOfFrames": 3}, "3 frames"),
     "no pixels": ({"PixelData": b""}, "no pixel data"),
     "no rows": ({"Rows": None}, "no Rows"),
     "zero columns": ({"Columns": 0}, "no pixels"),
     "too many pixels": ({"Rows": 60000, "Columns": 60000}, "more than 50 million"),
-    "more rows than pixels": ({"Rows": 9}, "cut off: 128 bytes of pixels, its header says 144"),
+    "more rows than pixels": ({"Rows": 9}, "cut off: 128 bytes of pixels, its header needs 144"),
     "32 bits": ({"BitsAllocated": 32, "BitsStored": 32}, "BitsAllocated is 32"),
     "1 bit": ({"BitsAllocated": 1, "BitsStored": 1}, "BitsAllocated is 1"),
     "more stored than allocated": ({"BitsStored": 20}, "BitsStored is 20"),
@@ -386,7 +386,7 @@ def test_compressed_picture_must_be_whole_and_of_the_size_that_the_header_says()
     pixels = decode_image(jpeg_dicom(whole), color="grey").pixels
     assert np.abs(pixels.astype(int) - BYTES).mean() <= 2
     for stream, reason in (
-        (jpeg(np.zeros((4000, 4000), np.uint8)), "compressed picture is 4000 x 4000"),
+        (jpeg(np.zeros((4000, 4000), np.uint8)), "compressed image is 4000 x 4000"),
         (whole[:-40], "cut off"),
         (b"\xff\xd8" + bytes(100), "do not begin"),
         (whole[10:], "do not begin"),

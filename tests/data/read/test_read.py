@@ -350,7 +350,7 @@ def floating() -> bytes:
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "empty"),
-    "text": (lambda: b"patient,label\n1,0\n", "no image"),
+    "text": (lambda: b"patient,label\n1,0\n", "not an image"),
     "web page": (lambda: b"  <html><body>404</body></html>", "web page"),
     "pdf": (lambda: b"%PDF-1.7 ...", "PDF"),
     "zip": (lambda: b"PK\x03\x04....", "ZIP"),
@@ -373,7 +373,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: encode(Image.fromarray(np.full((3, 3), 70000, np.int32)), "TIFF"),
         "70000",
     ),
-    "zeros": (lambda: bytes(1000), "no image"),
+    "zeros": (lambda: bytes(1000), "not an image"),
 }
 
 

@@ -388,8 +388,8 @@ def test_split_csv_reads_back_to_the_same_split(tmp_path: Path) -> None:
     [
         (",train,", ",training,", "training"),
         (",NORMAL,", ",normal,", "normal"),
-        (",10,12", ",ten,12", "no number"),
-        ("image_id,", "id,", "no split.csv"),
+        (",10,12", ",ten,12", "not a number"),
+        ("image_id,", "id,", "not a split.csv"),
     ],
 )
 def test_edited_split_csv_is_refused(tmp_path: Path, old: str, new: str, word: str) -> None:

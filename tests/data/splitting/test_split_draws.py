@@ -74,7 +74,7 @@ def test_without_a_split_test_is_drawn_first_and_val_from_the_rest() -> None:
     assert result.split.class_counts("test") == {"A": 20, "B": 60}
     assert result.split.class_counts("val") == {"A": 16, "B": 16}  # a tenth of 320, balanced
     assert result.strategy == "balanced"
-    assert result.notes == ("the data bring no split: 0.2 of them are drawn as TEST",)
+    assert result.notes == ("the data have no split: 0.2 of the images become TEST",)
     stratified = divide(lone_images({"A": 100, "B": 300}), strategy="stratified")
     assert stratified.split.class_counts("val") == {"A": 8, "B": 24}
     places = [[r.path for r in s.split.records if r.split == "test"] for s in (result, stratified)]
@@ -148,7 +148,7 @@ def test_each_image_is_in_test_in_one_fold(split: str) -> None:
         assert result.split.class_counts("test")["A"] in (6, 7)
         assert result.split.class_counts("test")["B"] == 10
         assert result.split.class_counts("val") == {"A": 3, "B": 3}
-        assert ("not used" in " ".join(result.notes)) == (split == "train")
+        assert ("is ignored" in " ".join(result.notes)) == (split == "train")
     assert seen == Counter(r.path for r in records)
     again = divide(records, num_folds=5, fold=0, fold_repeat=1, seed=7).split
     assert again != divide(records, num_folds=5, fold=0, seed=7).split
@@ -226,9 +226,9 @@ def test_a_site_that_is_left_out_is_test_and_no_other() -> None:
 
 
 def test_an_unknown_site_or_column_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="test_site = east .* there are north, south, west"):
+    with pytest.raises(ConfigError, match="test_site = east .* expected one of north, south, west"):
         divide(sites_table(), site_column="hospital", test_site="east")
-    with pytest.raises(ConfigError, match="site_column = clinic .* there are sex, hospital"):
+    with pytest.raises(ConfigError, match="site_column = clinic .* expected one of sex, hospital"):
         divide(sites_table(), site_column="clinic", test_site="north")
 
 

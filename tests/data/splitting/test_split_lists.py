@@ -62,7 +62,7 @@ def test_a_name_of_several_images_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a/1.png", "1.png", "a/1", "1"])
 def test_an_image_in_two_lists_is_refused_however_it_is_spelt(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"a/1\.png stands in the lists of train and test"):
+    with pytest.raises(DataError, match=r"a/1\.png is in the lists of train and test"):
         place(tmp_path, train="a/1.png\n", test=f"{name}\n")
     splits, _ = place(tmp_path, train=f"a/1.png\n{name}\n", test="6\n")
     assert splits == {"a/1.png": "train", "6.png": "test"}
@@ -77,7 +77,7 @@ def test_names_without_an_image_are_counted_and_shown(tmp_path: Path) -> None:
 
 def test_a_list_is_a_text_file_whose_name_holds_its_split(tmp_path: Path) -> None:
     for name in ("names", "train_test"):
-        with pytest.raises(DataError, match="must hold one of train, val or test"):
+        with pytest.raises(DataError, match="must contain one of train, val or test"):
             place(tmp_path, **{name: "6.png\n"})
     with pytest.raises(DataError, match=r"the list .*test\.txt cannot be read"):
         apply_lists([ListedFile("a.png", "x", "")], [tmp_path / "test.txt"])

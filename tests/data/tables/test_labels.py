@@ -95,11 +95,11 @@ def test_a_column_per_class_may_hold_one_class_each() -> None:
         ({"A": ["x"]}, {"task": "multilabel"}, "needs several label_columns"),
         ({"A": ["x|y"]}, {"separator": "|", "task": "ordinal"}, "leave out one"),
         ({"A": [str(n) for n in range(30)]}, {}, "30 different classes.*single image"),
-        ({"A": ["1"], "B": ["0"]}, {"class_names": ("A", "C")}, "none of label_columns"),
+        ({"A": ["1"], "B": ["0"]}, {"class_names": ("A", "C")}, "not in label_columns"),
         ({"l": ["a", "a"]}, {}, "has 1 class.*: a; expected two"),
         ({"l": ["", "-1"]}, {}, "has 0 class.*; expected two"),
         ({"l": ["well", "sick"]}, {"class_names": ("well", "sik")}, "class sik .*mean sick"),
-        ({"l": ["a", "b"]}, {"missing": "negative"}, "missing_labels = negative does nothing"),
+        ({"l": ["a", "b"]}, {"missing": "negative"}, "missing_labels = negative has no effect"),
         (
             {"l": ["a|b"]},
             {"separator": "|", "uncertain": "positive"},
@@ -108,7 +108,7 @@ def test_a_column_per_class_may_hold_one_class_each() -> None:
         (
             {"A": ["1", "0"], "B": ["0", "1"]},
             {"task": "multiclass", "missing": "positive"},
-            "missing_labels = positive does nothing",
+            "missing_labels = positive has no effect",
         ),
     ],
 )

@@ -134,7 +134,7 @@ def test_a_name_without_a_suffix_is_the_one_image_called_so(tmp_path: Path) -> N
     [
         ({"part": ["train", "holdout", *["test"] * 4]}, "row 3: part is 'holdout'"),
         ({"file": ["a/1.png", "", *FRAME["file"][2:]]}, "row 3: the column file is blank"),
-        ({"part": ["train"] * 6}, "test/ holds no usable image"),
+        ({"part": ["train"] * 6}, "test/ contains no usable image"),
         ({"file": ["a/1.png", "a/1.png", *FRAME["file"][2:]]}, "rows 2 and 3 are the same image"),
     ],
 )

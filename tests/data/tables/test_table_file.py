@@ -134,7 +134,7 @@ def test_numbers_of_a_parquet_file_read_as_in_a_csv_file(tmp_path: Path) -> None
         (b"sep=;\n", "has no rows"),
         (b"path,label\na,b,c\n", "row 2, has 3 cells where the header has 2"),
         (b"path,label\n\na,b\na,b,,d\n", "row 4, has 4 cells"),
-        (b"path,path\na,b\n", "two columns called path"),
+        (b"path,path\na,b\n", "two columns named path"),
         (b"path,label\n\xff,b\n", "not UTF-8.*CSV UTF-8"),
         ("path,label\na,b\n".encode("utf-16")[:-1], "not UTF-8"),
         (b'path,label\nx,y\n"a,b\n', "row that begins in line 3 has a quote"),
@@ -175,7 +175,7 @@ def test_two_columns_of_one_name_are_refused_in_parquet_as_in_csv(tmp_path: Path
     path = tmp_path / "t.parquet"
     table = pyarrow.table([["a.png"], ["x"], ["y"]], names=["path", "label", "label"])
     parquet.write_table(table, path)
-    with pytest.raises(DataError, match="has two columns called label: rename one"):
+    with pytest.raises(DataError, match="has two columns named label: rename one"):
         read_table(path)
 
 

@@ -54,7 +54,7 @@ CASES = [
     ({"group_regex": r"(pat\d+)_"}, "matches 0 of 60 names"),
     ({"split_column": "sex"}, "sex is 'F'; expected train, val or test"),
     ({"split_files": ("lists/train.txt", "lists/test.txt")}, "cannot be read"),
-    ({**SITES, "test_site": "C"}, "C is none of the sites in hospital: there are A, B"),
+    ({**SITES, "test_site": "C"}, "C is not a site in hospital: expected one of A, B"),
     (SITES, "needs the site that is TEST"),
     ({"num_folds": 61}, "61"),
     ({"num_folds": 9, "group_column": "patient"}, "9"),

@@ -1,8 +1,8 @@
-"""Changes a batch of films as another day at the scanner would: pose, exposure, grain, focus.
+"""Random geometric and intensity augmentation of a batch: pose, exposure, grain, focus.
 
-Works on whole batches on their device. What is drawn (`draw_changes`) is apart from what
-it does (`apply_changes`), and what happens to an image depends on (seed, stage, epoch,
-row) alone, never on its batch mates or on a global generator. Refuses unknown policies.
+Works on whole batches on their device. `draw_changes` draws random numbers, `apply_changes` applies
+them. The changes of an image depend on (seed, stage, epoch, row) alone, never on other images or a
+global generator. Refuses unknown policies.
 """
 
 import copy
@@ -26,13 +26,13 @@ PolicyName = Literal["none", "light", "standard"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How far each change may go; 0 leaves it out."""
+    """The strength of each change; 0 disables it."""
 
     rotation: float = 0.0  # degrees, either way
     shift: float = 0.0  # share of the image side, either way
     zoom: float = 0.0  # 0.1: from 1/1.1 to 1.1 times
-    brightness: float = 0.0  # added grey, either way
-    contrast: float = 0.0  # about mid-grey; 0.2: from 1/1.2 to 1.2 times
+    brightness: float = 0.0  # added gray level, either way
+    contrast: float = 0.0  # about mid-gray; 0.2: from 1/1.2 to 1.2 times
     gamma: float = 0.0  # 0.25: from 1/1.25 to 1.25
     noise: float = 0.0  # largest standard deviation; half of the images get none
     blur: float = 0.0  # largest share of a 3 x 3 binomial blur; half of the images get none
@@ -80,14 +80,14 @@ class Changes:
 
 
 class RandomTransform(Protocol):
-    """What a MONAI Compose (or any Randomizable transform) is to us."""
+    """The part of a MONAI Compose (or any Randomizable transform) that is used here."""
 
     def __call__(self, data: Any) -> Any:
         """Return the transformed image."""
         ...
 
     def set_random_state(self, seed: int | None = None) -> Any:
-        """Seed the transform and all that it is made of."""
+        """Seed the transform and all of its parts."""
         ...
 
 
@@ -97,14 +97,14 @@ def make_augmenter(
     """Build the augmentation of a named policy.
 
     Args:
-        policy: "none", "light" or "standard"; or a Policy of one's own.
-        horizontal_flip: whether every other image is mirrored. The heart then lies on
-            the right: not for chest films unless one means it.
+        policy: "none", "light" or "standard"; or your own Policy.
+        horizontal_flip: whether to flip every other image; avoid for chest radiographs, where it
+            moves the heart to the right.
         seed: the run's seed.
 
     Returns:
         A function of (pixels in [0, 1] (B, C, S, S), rows, stage, epoch) that returns
-        pixels of the same shape in [0, 1]; None where nothing would change.
+        pixels of the same shape in [0, 1]; None if nothing would change.
 
     Raises:
         ConfigError: when the policy is unknown.
@@ -122,7 +122,7 @@ def make_augmenter(
 def from_compose(compose: RandomTransform, *, seed: int) -> Augmenter:
     """Wrap a MONAI Compose that maps one (C, S, S) image in [0, 1] to another.
 
-    The object given is copied and stays as it was. Image by image, so slower than our own.
+    The object is copied, not modified. It runs image by image, slower than a Policy.
 
     Args:
         compose: a Compose or another transform with `set_random_state`.
@@ -164,7 +164,7 @@ def draw_changes(
 
 
 def apply_changes(pixels: Tensor, changes: Changes, *, grain: Tensor) -> Tensor:
-    """Apply drawn changes to a batch; what lies outside a moved image is black.
+    """Apply drawn changes to a batch; pixels outside a moved image are black.
 
     Only sums, products, logarithms and exponentials of single pixels: an image gets the
     same bits in any batch.
@@ -212,7 +212,7 @@ class _PolicyAugmenter:
 
 
 class _ComposeAugmenter:
-    """Applies a random transform image by image, seeded anew for each."""
+    """Applies a random transform image by image, with a new seed for each."""
 
     def __init__(self, transform: RandomTransform, seed: int) -> None:
         self._transform = transform

@@ -1,8 +1,8 @@
-"""Turns a pixel array and its labels into batches, without a worker and without a hidden state.
+"""Turns a pixel array and its labels into batches, without worker processes or hidden state.
 
-The order of an epoch is a function of (seed, stage, epoch) alone, so a resumed run, and
-every process of a multi-process run, walks the same batches. Refuses sets whose parts
-have different lengths, unknown samplings and batches too small for the processes.
+The order of an epoch is a function of (seed, stage, epoch) alone, so a resumed run, and every
+process of a multi-process run, has the same batches. Refuses sets whose parts have different
+lengths, unknown samplings and batches too small for the processes.
 """
 
 from collections.abc import Iterator
@@ -27,18 +27,18 @@ _FULL_SCALE = {torch.uint8: 255.0, torch.int32: 65535.0}
 class Batch(NamedTuple):
     """Some images of a set; `rows` are their positions in split.csv."""
 
-    pixels: Tensor  # (B, C, S, S), uint8; int32 where the array holds uint16
+    pixels: Tensor  # (B, C, S, S), uint8; int32 if the array is uint16
     labels: Tensor  # (B,), or (B, C) of several findings, int64
     rows: NDArray[np.int64]  # (B,)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """The images of one split, as places in the one pixel array of the data set.
+    """The images of one split, as rows of the pixel array of the data set.
 
     Attributes:
         pixels: shape (N, C, S, S), uint8 or uint16, often a memory map.
-        cache_rows: where each image lies in `pixels`, shape (n,), int64.
+        cache_rows: the position of each image in `pixels`, shape (n,), int64.
         rows: which row of split.csv each image is, shape (n,), int64.
         labels: class index of each image, shape (n,), int64; or 1, 0 or -1 (unknown) for each
             finding, shape (n, C).
@@ -79,11 +79,10 @@ class ImageSet:
 
 
 class Loader:
-    """Batches of one split: drawn anew for each epoch of training, or in order.
+    """Batches of one split: shuffled in each training epoch, or in order.
 
-    With several processes `batch_size` is that of the whole step: every process walks
-    the same batches and takes its slice of each, so that the number of processes
-    changes neither the order nor the number of steps.
+    With several processes `batch_size` is that of the whole step: every process takes its slice of
+    the same batches. The number of processes changes neither order nor number of steps.
     """
 
     def __init__(
@@ -110,12 +109,12 @@ class Loader:
         """
         rank, world = shard
         if len(images) == 0:
-            raise DataError("The split holds no images; check the data folder and val_fraction.")
+            raise DataError("The split contains no images; check the data folder and val_fraction.")
         if sampling not in get_args(Sampling):
             raise DataError(f"sampling is {sampling!r}; choose 'permute' or 'balanced'.")
         if sampling == "balanced" and images.labels.ndim > 1:
             raise DataError(
-                "Balanced sampling deals each class equally often, but these images have several "
+                "Balanced sampling needs one class per image, but these images have several "
                 "findings each: choose imbalance none, class_weights or focal."
             )
         if not 0 <= rank < world:
@@ -151,8 +150,8 @@ class Loader:
     def ordered(self) -> Iterator[Batch]:
         """Yield every image of this process's shard once, in the order of the set.
 
-        Image i belongs to process i modulo world, so all shards together hold each
-        image exactly once. The last batch may be smaller.
+        Image i belongs to process i modulo world, so all shards together contain each image exactly
+        once. The last batch may be smaller.
         """
         positions = np.arange(self._rank, self.num_images, self._world, dtype=np.int64)
         for start in range(0, len(positions), self.batch_size):
@@ -176,11 +175,11 @@ class Loader:
 def to_unit_range(pixels: Tensor, device: torch.device | str) -> Tensor:
     """Move stored pixels to a device and map them to [0, 1].
 
-    The integers travel, the conversion happens there: a quarter of the traffic.
+    Integers are copied and converted on the device: a quarter of the traffic.
 
     Args:
         pixels: shape (B, C, S, S), uint8 in [0, 255] or int32 in [0, 65535].
-        device: where the result shall be.
+        device: device of the result.
 
     Returns:
         float32 of the same shape, in [0, 1].
@@ -200,13 +199,13 @@ def to_unit_range(pixels: Tensor, device: torch.device | str) -> Tensor:
 def _draw_balanced(labels: NDArray[np.int64], purpose: tuple[int, str, int]) -> NDArray[np.int64]:
     """Draw len(labels) positions, each class as often as any other (to within one).
 
-    Each class is dealt like a deck of cards that is shuffled again when it runs out, so
-    no image comes twice before every other of its class came once.
+    Each class is reshuffled after all of its images were drawn, so no image is drawn twice before
+    every other one of its class was drawn once.
     """
     seed, stage, epoch = purpose
     classes = np.unique(labels)
     quota = np.full(len(classes), len(labels) // len(classes))
-    # The classes take turns in being drawn once more.
+    # The classes take turns in getting one more image.
     quota[(np.arange(len(labels) % len(classes)) + epoch) % len(classes)] += 1
     drawn: list[NDArray[np.int64]] = []
     for label, wanted in zip(classes, quota, strict=True):

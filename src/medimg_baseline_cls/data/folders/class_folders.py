@@ -1,4 +1,4 @@
-"""Turn class folders into classes: one name for all spellings, the order, what is doubtful.
+"""Turn class folders into classes: one name for all spellings, the order, doubtful folders.
 
 A class of test/ that train/ lacks is refused; a class folder without an image is named.
 """
@@ -95,13 +95,13 @@ def note_classes(counts: Counts, class_names: Sequence[str]) -> Iterable[str]:
 
 
 def infer_layout(data_dir: Path, folders: Mapping[str, Path]) -> Inference:
-    """Return which folders are the split, and what in their names says so."""
+    """Return which folders are the split, and which words of their names show it."""
     if not folders:
         hint = hint_upwards(data_dir) if read_split(data_dir.name)[0] else ""
         return Inference(
             topic="layout",
             found="class folders without a split",
-            reason="no folder is called like train and test",
+            reason="no folder is named like train and test",
             certainty="guess" if hint else "sure",
             flag="--manifest TABLE --split-column NAME",
             warning=hint and f"{data_dir.name}/ is taken as all images, without a split{hint}",

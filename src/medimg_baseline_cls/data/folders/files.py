@@ -2,7 +2,7 @@
 
 Expected: `data_dir/{train,val,test}/<CLASS>/...`, val/ optional, or `data_dir/<CLASS>/...`
 where there is no split. Hidden and system files, files that are not images by suffix and
-content, and unknown folders are passed over, counted and said.
+content, and unknown folders are skipped, counted and reported.
 """
 
 import os
@@ -45,9 +45,9 @@ ListingKind = Literal["split folders", "class folders", "table", "npz"]
 class ListedFile:
     """One image: `path` relative to the data folder, its label text, its split ("": none).
 
-    `group` is the patient where the data say so; `subgroups` belong to the listing's
+    `group` is the patient if the data name one; `subgroups` belong to the listing's
     `subgroup_names`. `row` is that of the table, counted as a spreadsheet does; 0: no table.
-    `masks` are files beside the image, never an input, where every image has some.
+    `masks` are files next to the image, never an input, if every image has some.
     """
 
     path: str
@@ -69,18 +69,18 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a data folder holds.
+    """The contents of a data folder.
 
     Attributes:
         files: the images, sorted by path.
         class_names: the class order.
-        num_ignored: hidden and system files that were passed over.
+        num_ignored: hidden and system files that were skipped.
         notes: what a user should know, one sentence each.
-        task: how labels are to be read.
+        task: how to read the labels.
         subgroup_names: of the subgroups of each image.
         unused_columns: of a table, those that no setting names.
         kind: where the list comes from: "split folders", "class folders", "table" or "npz".
-        inferences: what was concluded from names of folders, files and columns.
+        inferences: what was inferred from names of folders, files and columns.
         group_column: the column of the table that names the patient; None: none does.
     """
 
@@ -102,14 +102,14 @@ def list_images(
     """List the images of a data folder, its classes and what was left out.
 
     Args:
-        data_dir: holds train/, test/ and perhaps val/, each with one folder per class; or
+        data_dir: contains train/, test/ and perhaps val/, each with one folder per class; or
             class folders alone.
         class_names: the classes and their order; None takes the folders of train/, sorted
             (numbers by value).
         limit: keep about this many images, spread over folders and classes; None keeps all.
 
     Raises:
-        DataError: The layout is not as it must be; the text says what to do.
+        DataError: The layout is not supported; the message says what to do.
     """
     folders = find_split_folders(data_dir)
     walk = _Walk(data_dir)
@@ -172,7 +172,7 @@ def require_images(
         if not found:
             raise DataError(f"no usable image of class {name} is left {where}.")
     if has_split and not any(file.folder == "test" for file in files):
-        raise DataError("test/ holds no usable image of these classes.")
+        raise DataError("test/ contains no usable image of these classes.")
 
 
 def path_of(file: ListedFile) -> str:
@@ -181,7 +181,7 @@ def path_of(file: ListedFile) -> str:
 
 
 class _Walk:
-    """Collects the files below the split folders, and counts what it passes over."""
+    """Collects the files below the split folders, and counts what it skips."""
 
     def __init__(self, data_dir: Path) -> None:
         self.files: list[ListedFile] = []
@@ -238,7 +238,7 @@ class _Walk:
     def inferences(self) -> list[Inference]:
         """Return what was left out because of names: masks, and folders without an image."""
         found = describe_files(self._sorters.values())
-        reason = "first bytes, where the suffix does not tell"
+        reason = "first bytes, where the suffix does not show it"
         files = [Inference(topic="files", found=found, reason=reason)] if found else []
         companions = infer_companions(self._companions, has_masks=self._has_masks)
         empty = {name: self._sorters[name].left_out for name in self._empty()}
@@ -273,7 +273,7 @@ class _Walk:
         for entry, relative in self._entries(path, place):
             is_inside = is_folder(entry)
             if is_inside and entry.is_symlink():
-                self._links.append(relative)  # not followed: it may lead in a circle
+                self._links.append(relative)  # not followed: it may be a cycle
             elif is_inside:
                 if is_image_name(entry.name):
                     self._odd_folders.append(relative)
@@ -302,7 +302,7 @@ def sample_stratified(
 ) -> list[ListedFile]:
     """Return about `limit` files: the same share of each folder and class, at least two.
 
-    Images of several findings stand with the rarest of those that they show, or with none.
+    Images of several findings count for the rarest of them, or for none.
     """
     texts = Counter(file.label for file in files)
     kinds = _rarest_findings(texts) if task == "multilabel" else {text: text for text in texts}
@@ -336,7 +336,7 @@ def _count_labels(files: Iterable[ListedFile]) -> Counter[tuple[str, str]]:
 
 
 def _leads_up(entry: os.DirEntry[str]) -> bool:
-    """Return whether a link leads to a folder that it lies in, and so in a circle."""
+    """Return whether a link points to a folder that contains it, a cycle."""
     place = Path(entry.path)
     try:
         return place.parent.resolve().is_relative_to(place.resolve())

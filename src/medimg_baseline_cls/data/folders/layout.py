@@ -1,4 +1,4 @@
-"""Refuse a data folder whose first level is not the classes, and say what it is instead.
+"""Refuse a data folder without classes in its first level, and explain what it contains.
 
 Folds, sites, patients and parts of a download are known by their names, or because all of
 them contain the same folders. A folder around the classes (images/) is named. Where
@@ -56,10 +56,10 @@ class Level:
 
 
 def require_classes(level: Level, *, class_names: Sequence[str] | None) -> None:
-    """Refuse a first level that is not the classes, unless `class_names` says that it is.
+    """Refuse a first level that is not the classes, unless `class_names` lists it.
 
     Raises:
-        DataError: the text says what the folders are and which command takes them so.
+        DataError: the message explains the folders and names the command for them.
     """
     names = level.names
     if class_names is not None and set(class_names) <= set(names):

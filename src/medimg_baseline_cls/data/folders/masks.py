@@ -1,8 +1,8 @@
 """Set masks and other companions of images aside: x_mask.png, mask_x.png, folders masks/.
 
-A companion is known by all names together: a file x_mask needs its image x beside it, a
-folder masks/ needs images next to it, and a class of that name must contain what other
-classes have images of. So a class `mask` of covered faces stays a class.
+A companion is known by all names together: a file x_mask needs its image x next to it, a folder
+masks/ needs images next to it, and a class of that name must contain what other classes have images
+of. So a class `mask` of covered faces stays a class.
 """
 
 import re
@@ -33,7 +33,7 @@ _Stems = Mapping[str, Mapping[str, str]]  # folder -> path -> name without suffi
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """What is left out of the images, and whose mask it is.
+    """Files that are not images, and the image of each mask.
 
     Attributes:
         paths: of the companions.
@@ -72,7 +72,7 @@ def find_companions(paths: Sequence[str], *, depth: int) -> Companions:
 
 
 def _match_names(stems: Mapping[str, str]) -> dict[str, str]:
-    """Return the image of each file in one folder that is called as an image and a mask of it."""
+    """Return the image of each file in one folder that is named as a mask of it."""
     images = _key_images(stems)
     owners: dict[str, str] = {}
     for path, stem in stems.items():
@@ -105,11 +105,11 @@ def _match_folders(stems: _Stems, *, depth: int) -> dict[str, str]:
 
 def _find_places(stems: _Stems, *, depth: int) -> dict[str, tuple[str, str]]:
     """Return of each folder of companions the folder above it, and the folders below."""
-    beside: defaultdict[str, set[str]] = defaultdict(set)
+    nearby: defaultdict[str, set[str]] = defaultdict(set)
     for folder in stems:
         parts = folder.split("/")
         for index in range(depth - 1, len(parts)):
-            beside["/".join(parts[:index])].add(parts[index])
+            nearby["/".join(parts[:index])].add(parts[index])
     named = {
         parent: {
             name
@@ -117,7 +117,7 @@ def _find_places(stems: _Stems, *, depth: int) -> dict[str, tuple[str, str]]:
             if is_companion_name(name)
             and (_count_parts(parent) >= depth or not _is_class(stems, parent, name=name))
         }
-        for parent, names in beside.items()
+        for parent, names in nearby.items()
         if any(map(is_companion_name, names))
     }
     places: dict[str, tuple[str, str]] = {}
@@ -158,12 +158,12 @@ def _split_at(folder: str, parents: Collection[str]) -> Iterable[tuple[str, str]
 
 
 def _join(names: Sequence[str]) -> str:
-    """Return folders as one text, without those that only say what kind of files they have."""
+    """Return folders as one text, without those that only name a kind of file."""
     return "/".join(name for name in names if not is_structural(name))
 
 
 def _key_images(stems: Mapping[str, str]) -> dict[str, str]:
-    """Return the path of each name, as it is and without a word such as image_."""
+    """Return the path of each name, unchanged, and without words such as image_."""
     plain = {_AFFIX.sub("", stem): path for path, stem in stems.items()}
     return plain | {stem: path for path, stem in stems.items()}
 

@@ -1,4 +1,4 @@
-"""Find the split folders of a data folder, and say what was probably meant where there is none.
+"""Find the split folders of a data folder, or suggest what was probably meant.
 
 Folders that share a part of their name belong together (ISIC_Training, ISIC_Test). A folder
 that is not a data set is refused with the place that was meant: a table, the folder above,
@@ -79,11 +79,11 @@ def require_test(data_dir: Path, folders: Mapping[str, Path]) -> None:
 
 
 def note_folders(data_dir: Path, folders: Mapping[str, Path]) -> Iterable[str]:
-    """Yield which folders beside the split folders are left out."""
+    """Yield which folders next to the split folders are left out."""
     used = {folder.name for folder in folders.values()}
     others = [f"{f.name}/" for f in list_subfolders(data_dir) if f.name not in used]
     if folders and others:
-        yield f"folders beside train/ and test/ left out: {shorten_list(others)}"
+        yield f"folders next to train/ and test/ left out: {shorten_list(others)}"
 
 
 def is_system_name(name: str) -> bool:
@@ -108,7 +108,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads in a circle
+    except OSError:  # a link to itself
         return False
 
 
@@ -116,7 +116,7 @@ def hint_table(*folders: Path) -> str:
     """Return the flag that names the class of each image where folders do not, and the table.
 
     Args:
-        folders: where a table may be; the folder above one that is called images/, too.
+        folders: where a table may be; the folder above images/, too.
     """
     places = [*folders, *(folder.parent for folder in folders if is_structural(folder.name))]
     tables = [
@@ -134,23 +134,23 @@ def hint_table(*folders: Path) -> str:
 
 
 def hint_upwards(data_dir: Path) -> str:
-    """Return a hint at the folder above, where those beside the data folder belong to it."""
+    """Return a hint at the folder above, if the folders next to the data folder belong to it."""
     above = data_dir.parent
     try:
-        beside = [
+        nearby = [
             f for f in list_subfolders(above) if f.name != data_dir.name and _is_like(f, data_dir)
         ]
     except OSError:
         return ""
-    if not beside:
+    if not nearby:
         return ""
     meant = above.parent if read_split(above.name)[0] else above
-    names = shorten_list([f"{f.name}/" for f in beside])
+    names = shorten_list([f"{f.name}/" for f in nearby])
     return f" (next to it: {names}; did you mean {meant}?)"
 
 
 def _require_folder(data_dir: Path) -> None:
-    """Refuse what is not a folder, and say what it is."""
+    """Refuse what is not a folder, and name what it is."""
     if data_dir.is_dir():
         return
     if not data_dir.exists():
@@ -163,7 +163,7 @@ def _require_folder(data_dir: Path) -> None:
 
 
 def _find_nearest(missing: Path) -> str:
-    """Return the existing path whose name is nearest to the first part that is missing."""
+    """Return the existing path with the name nearest to the first missing part."""
     known = next(folder for folder in missing.parents if folder.exists())
     wrong, *rest = missing.relative_to(known).parts
     try:

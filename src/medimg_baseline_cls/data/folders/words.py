@@ -84,7 +84,7 @@ def split_words(name: str) -> tuple[str, ...]:
 
 
 def read_split(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """Return the split that a name means, and its words that say nothing of splits.
+    """Return the split that a name means, and its other words.
 
     >>> read_split("ISIC_Training_Input"), read_split("val_2"), read_split("control")
     (('train', ('isic',)), ('val', ()), (None, ('control',)))
@@ -101,7 +101,7 @@ def read_split(name: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 def read_split_word(text: str) -> str | None:
-    """Return the split that a text means by itself; None for any other text.
+    """Return the split that a whole text means; None for any other text.
 
     >>> [read_split_word(text) for text in ("Training", "test set", "DEV", "a/test.png", "")]
     ['train', 'test', 'val', None, None]
@@ -111,7 +111,7 @@ def read_split_word(text: str) -> str | None:
 
 
 def is_companion_name(name: str) -> bool:
-    """Return whether a folder of this name holds masks or annotations, not images.
+    """Return whether a folder of this name contains masks or annotations, not images.
 
     >>> [is_companion_name(name) for name in ("lung masks", "GroundTruth", "no_mask")]
     [True, True, False]
@@ -141,7 +141,7 @@ def find_structural(names: Collection[str]) -> set[str]:
 
 
 def is_structural(name: str) -> bool:
-    """Return whether a folder name says what kind of files it has, never which class.
+    """Return whether a folder name means a kind of file, never a class.
 
     >>> [is_structural(name) for name in ("images", "masks_png", "images_of_TB")]
     [True, True, False]
@@ -151,7 +151,7 @@ def is_structural(name: str) -> bool:
 
 
 def is_neutral(name: str) -> bool:
-    """Return whether a folder inside a class may be called so: a patient, a view, a split, ...
+    """Return whether a folder inside a class may have this name: a patient, a view, a split, ...
 
     >>> [is_neutral(name) for name in ("0012", "study1", "40X", "left", "NORMAL")]
     [True, True, True, True, False]

@@ -1,8 +1,8 @@
 """Write the pixel array of a data set and map it again, each row verified by its checksum.
 
-pixels.npy has one image per row, contents.csv says row by row which content it is, why it could
-not be decoded, and the CRC-32 of both. A file that is not the one that was expected counts as
-none; a row whose checksum does not match is named, so that it alone is made again.
+pixels.npy has one image per row, contents.csv lists for each row its content, why it could not be
+decoded, and the CRC-32 of both. An unexpected file counts as missing; rows with a wrong checksum
+are listed, to rebuild them alone.
 """
 
 import csv
@@ -56,10 +56,10 @@ def write_array(
     contents: Iterable[str],
     results: Iterable[Result],
 ) -> None:
-    """Write the rows one by one, then what they are of.
+    """Write the rows one by one, then their contents.
 
     Args:
-        folder: there already, and without these files.
+        folder: exists, without these files.
         shape: of the array; the first number is that of the rows.
         dtype: of a pixel.
         contents: row by row, the sha256 of the file that was decoded.
@@ -87,7 +87,7 @@ def write_array(
 def open_array(
     folder: Path, *, shape: tuple[int, ...], dtype: np.dtype[Any], contents: Iterable[str]
 ) -> StoredArray | None:
-    """Map an array and verify it, or return None where there is none of these contents.
+    """Map an array and verify it, or return None if there is none with these contents.
 
     Args:
         folder: of `write_array`, as are the others.
@@ -100,7 +100,7 @@ def open_array(
         if pixels.shape != shape or pixels.dtype != dtype or not pixels.flags.c_contiguous:
             return None
         return _verify(folder, pixels, contents=contents)
-    except Exception:  # a damaged file may raise anything: what is no array is made again
+    except Exception:  # a damaged file may raise anything: it is rebuilt
         return None
 
 
@@ -129,7 +129,7 @@ def _verify(folder: Path, pixels: "np.memmap[Any, Any]", *, contents: Iterable[s
 
 
 def _read_rows(path: Path, pixels: "np.memmap[Any, Any]") -> Generator[memoryview]:
-    """Yield the bytes of each row, read past the map, so that they take no memory."""
+    """Yield the bytes of each row, read without the map, which would fill memory."""
     size = pixels[0].nbytes
     num_rows = max(1, _BLOCK_BYTES // size)
     block = memoryview(bytearray(num_rows * size))

@@ -3,11 +3,11 @@
 Pass 1 reads every file: its sha256 and its header. Pass 2 decodes and preprocesses every
 distinct content, in threads (Pillow and torch release the interpreter lock), into
 `<cache_dir>/<key>/pixels.npy`. The key is made of the contents and the settings alone, so
-a copy of the data elsewhere, renamed files, another split or another seed find the same
-array. It is built in a temporary folder and renamed: two builders at once cannot disturb
-one another, and a killed one leaves nothing that looks whole. Each image of an array that is
-found is verified by its checksum, and decoded again where that does not match. Files that
-cannot be decoded are accounted for in the facts; the data folder is never written.
+a copy of the data elsewhere, renamed files, another split or another seed use the same array. It is
+built in a temporary folder and renamed: two builders do not disturb each other, and a killed one
+leaves nothing that looks complete. Each image of an array that is found is verified by its
+checksum, and decoded again where that does not match. Files that cannot be decoded are accounted
+for in the facts; the data folder is never written.
 """
 
 import hashlib
@@ -57,10 +57,10 @@ _AHEAD = 32
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of one file.
+    """Facts about one file.
 
     `row` is its row in the pixel array (byte-identical files share one); -1 where the
-    file gave no pixels, and `error` then says why. Sizes are of the upright image, 0 where
+    file gave no pixels; `error` is the reason. Sizes are of the upright image, 0 where
     unknown; `sha256` is empty where the file could not be read at all. `patient_id` is the
     PatientID of a DICOM file: it is never written anywhere.
     """
@@ -84,7 +84,7 @@ class ImageCache:
         pixels: read-only memory map, shape (number of contents, C, S, S), uint8 or uint16.
         facts: one per path, in the order given.
         path: the folder of the array.
-        was_reused: whether the array was there already.
+        was_reused: whether the array existed.
     """
 
     pixels: NDArray[Any]
@@ -103,16 +103,16 @@ def build_cache(
     log: RunLog = SILENT,
     needs: Sequence[DiskNeed] = (),
 ) -> ImageCache:
-    """Return the pixel array of these files, built if it is not there yet, or not as it was built.
+    """Return the pixel array of these files, built if it is missing or damaged.
 
     Args:
         data_dir: the data folder, or an .npz file; only read.
         paths: files relative to it, with forward slashes.
-        settings: size, aspect, intensity, colour.
+        settings: size, aspect, intensity, color.
         cache_dir: where arrays are kept, one folder each.
         num_workers: threads; 0 works in the calling thread. The bytes are the same.
         log: for progress bars, and a line where the array is damaged.
-        needs: what else is going to be written; what there is no room for is not begun.
+        needs: what else will be written; nothing starts without room for it.
 
     Raises:
         DataError: The cache cannot be written, or a file changed while it was read.
@@ -120,7 +120,7 @@ def build_cache(
     """
     remove_abandoned(cache_dir)
     source = open_source(data_dir, cache_dir=cache_dir)
-    # Held over a whole pass, for to switch it at every file costs more than to read a small one.
+    # Set once per pass: toggling it per file costs more than reading a small file.
     with strict_decoding(), log.progress("reading files", len(paths)) as bar:
         scan = partial(scan_image, source=source)
         scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
@@ -262,7 +262,7 @@ def _hand_out(
 
 
 def _build_array(folder: Path, plan: _ArrayPlan, *, results: Iterable[Result]) -> None:
-    """Write the array beside its place and move it there in one step."""
+    """Write the array next to its place and move it there in one step."""
     try:
         with building_folder(folder.parent) as temporary:
             with being_built(temporary):

@@ -1,8 +1,7 @@
 """Folders in which arrays of the pixel cache are made before they are moved to their places.
 
-Each is hidden, named after its builder, and locked while it is filled. One whose builder was
-killed is removed as soon as anybody uses the cache; where that cannot be known (another host), a
-day later.
+Each is hidden, named after its builder, and locked while it is filled. If its builder was killed,
+the next use of the cache removes it; on another host, a day later.
 """
 
 import secrets
@@ -43,7 +42,7 @@ def building_folder(cache_dir: Path) -> Generator[Path, None, None]:
 
 @contextmanager
 def being_built(folder: Path) -> Generator[None, None, None]:
-    """Lock a folder while the block fills it, so that nobody else removes it."""
+    """Lock a folder while the block fills it, to prevent its removal."""
     with hold_folder(folder, command="decoding"):
         yield
 
@@ -64,7 +63,7 @@ def remove_abandoned(cache_dir: Path) -> None:
 def _is_left_behind(folder: Path) -> bool:
     if (folder / LOCK_NAME).exists() and is_abandoned(folder):
         return True
-    # Before and after it is locked, its name alone tells.
+    # Before and after it is locked, its name alone shows this.
     builder = folder.name.removeprefix(PREFIX).rpartition("-")[0]
     if not (folder / LOCK_NAME).exists() and is_name_of_dead_process(builder):
         return True
@@ -73,7 +72,7 @@ def _is_left_behind(folder: Path) -> bool:
 
 
 def remove_path(path: Path) -> None:
-    """Remove a folder, or a file that lay where a folder should be."""
+    """Remove a folder, or a file in place of a folder."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

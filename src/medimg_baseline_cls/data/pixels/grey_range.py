@@ -18,7 +18,7 @@ from medimg_baseline_cls.schema import Inference
 ENOUGH = 0.25
 _PERCENTILES = (0.5, 99.5)  # those of --intensity percentile: a burnt-in letter is not the image
 _NUM_SAMPLED = 256
-_RARE = 0.05  # a few odd files say nothing about a data set
+_RARE = 0.05  # a few odd files do not describe a data set
 
 
 def infer_intensity(cache: ImageCache, settings: PixelSettings) -> Inference:
@@ -40,8 +40,8 @@ def infer_intensity(cache: ImageCache, settings: PixelSettings) -> Inference:
 def find_dark_images(cache: ImageCache, settings: PixelSettings) -> str:
     """Return which images use at most a quarter of the range, in words; "" where none do.
 
-    Modes of files are judged by themselves, for a data set may join 8 and 16 bits. Images of
-    a mode are looked at until one uses more, 256 at most.
+    Each file mode is judged on its own, because a data set may mix 8 and 16 bits. At most 256
+    images of a mode are read, until one uses more.
     """
     modes: defaultdict[str, list[FileFacts]] = defaultdict(list)
     for fact in cache.facts:

@@ -60,7 +60,7 @@ def preprocess(pixels: Pixels, settings: PixelSettings, *, deep: bool) -> Pixels
 
     Args:
         pixels: (H, W) or (H, W, 3), uint8 or uint16 over the full range of its type.
-        settings: size, aspect, intensity and colour.
+        settings: size, aspect, intensity and color.
         deep: give uint16 (8-bit values v become 257 v), else uint8 (16-bit values rounded).
 
     Returns:
@@ -71,7 +71,7 @@ def preprocess(pixels: Pixels, settings: PixelSettings, *, deep: bool) -> Pixels
     """
     image = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)  # (C, H, W)
     if image.shape[0] != settings.num_channels:
-        raise ValueError(f"{image.shape[0]} channels given, settings say {settings.color}")
+        raise ValueError(f"{image.shape[0]} channels given, expected {settings.color}")
     if fits(settings, width=image.shape[2], height=image.shape[1]):
         return _change_depth(image, deep=deep)
     unit = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
@@ -123,7 +123,7 @@ def _resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "tor
     """Resize with the antialiased bilinear filter of torch (equal to Pillow's).
 
     MONAI's Resize offers a Gaussian, which darkens the borders (it pads with zeros) and
-    takes 60 times as long, or area means, whose uneven windows alias.
+    takes 60 times as long, or area means, which alias because of their uneven windows.
     """
     import torch
     from torch.nn.functional import interpolate

@@ -1,10 +1,9 @@
 """Turn the bytes of an image file into one upright array, the same whatever the format.
 
-JPEG, PNG, BMP, TIFF, WebP, GIF, PNM, JPEG 2000, DICOM, NIfTI and .npy, told apart by their
-content, not their name.
-Refused with a BadImageError whose text is the reason: what is none of these formats,
-several frames or a volume, truncated or damaged data, values without a known range, more
-than MAX_PIXELS. Nothing else is ever raised, and nothing is ever put in place of an image.
+JPEG, PNG, BMP, TIFF, WebP, GIF, PNM, JPEG 2000, DICOM, NIfTI and .npy, recognized by content, not
+by name. Refused with a BadImageError that gives the reason: other formats, several frames or a
+volume, truncated or damaged data, values without a known range, more than MAX_PIXELS. Nothing else
+is ever raised, and nothing is ever put in place of an image.
 """
 
 from collections.abc import Generator
@@ -78,10 +77,10 @@ def read_header(data: bytes) -> Header:
 
 
 def is_colored(decoded: DecodedImage) -> bool:
-    """Return whether an image shows colour, not only a grey film stored as RGB.
+    """Return whether an image shows color, not only gray stored as RGB.
 
     True where the three channels differ by more than 24 of 255 on more than 2 % of the
-    pixels: a small coloured marker or JPEG noise does not make a film a photograph.
+    pixels: a small colored marker or JPEG noise does not make a radiograph a photograph.
     """
     if decoded.pixels.ndim == 2:
         return False

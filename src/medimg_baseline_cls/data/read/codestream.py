@@ -1,4 +1,4 @@
-"""Check the beginning and the end of a compressed picture inside a DICOM file.
+"""Check the beginning and the end of a compressed image inside a DICOM file.
 
 The decoders trust the sizes in their stream and some fill what is missing with grey, so
 both are compared with the DICOM header before anything is decoded.
@@ -20,25 +20,25 @@ _WAVELET = frozenset([*JPEG2000TransferSyntaxes, HTJ2K, HTJ2KLossless, HTJ2KLoss
 _JPEG = frozenset([*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes])
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables and extensions among the markers C0 to CF
 _JPEG_LS = 0xF7
-_END = b"\xff\xd9"  # in all of them; it cannot stand within compressed data
+_END = b"\xff\xd9"  # in all of them; it cannot occur within compressed data
 _MAX_TRAILING = 16
 
 
 def check_codestream(stream: bytes, syntax: UID, *, width: int, height: int) -> None:
-    """Refuse a stream that is cut off or whose picture is not of this size.
+    """Refuse a stream that is cut off or of another size.
 
     Raises:
-        BadImageError: As said; streams of other syntaxes than JPEG's pass unseen.
+        BadImageError: As above; streams that are not JPEG are not checked.
     """
     if syntax not in _WAVELET | _JPEG:
         return
     size = _wavelet_size(stream) if syntax in _WAVELET else _jpeg_size(stream)
     if size is None:
-        raise BadImageError("the compressed pixels do not begin as their transfer syntax says")
+        raise BadImageError("the compressed pixels do not begin as their transfer syntax requires")
     if size != (width, height):
         raise BadImageError(
-            f"the compressed picture is {size[0]} x {size[1]}, the DICOM header says "
-            f"{width} x {height}"
+            f"the compressed image is {size[0]} x {size[1]}, but the DICOM header has {width} x "
+            f"{height}"
         )
     if _END not in stream[-_MAX_TRAILING:]:
         raise BadImageError("the compressed pixels are cut off before their end")

@@ -1,8 +1,8 @@
 """Read images of several channels and more than 8 bits, of which Pillow alone keeps 8.
 
-Pillow's unpackers of 16-bit samples keep one byte, the first or the second as the byte order
-says. Told either order in turn, they give both bytes. Transparent parts become black. Refused:
-CMYK, separate planes and JPEG 2000, of which the lower bits cannot be had.
+Pillow's unpackers of 16-bit samples keep one byte, depending on the byte order. Called with both
+orders, they give both bytes. Transparent parts become black. Refused: CMYK, separate planes and
+JPEG 2000, where Pillow drops the lower bits.
 """
 
 import io
@@ -16,7 +16,7 @@ from PIL import Image
 from medimg_baseline_cls.errors import BadImageError
 
 _TIFF_BITS, _TIFF_PLANES = 258, 284
-_PNG_DEPTH = 24  # where IHDR says how many bits a sample has
+_PNG_DEPTH = 24  # position of the bit depth in IHDR
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 
 Deep = NDArray[np.uint16]
@@ -127,6 +127,6 @@ def _read_pnm(image: Image.Image, data: bytes) -> Deep:
 
 def _refusal(image: Image.Image) -> BadImageError:
     return BadImageError(
-        f"{image.format} colour of more than 8 bits in this form would lose its lower bits: save "
+        f"{image.format} color of more than 8 bits in this form would lose its lower bits: save "
         "it as 16-bit PNG"
     )

@@ -3,8 +3,8 @@
 The image is what a viewer shows first: modality LUT or rescale, then the VOI LUT or the
 first window, else the full range of the stored bits; MONOCHROME1 inverted; padding black.
 Up to 8 stored bits give uint8, more give uint16. Only the tags named here are parsed, and
-no text of the file but its PatientID leaves this module. Refused: colour, several frames,
-floating-point or missing pixel data, numbers that are not finite or make no sense,
+no text of the file except its PatientID leaves this module. Refused: color, several frames,
+floating-point or missing pixel data, numbers that are not finite or are invalid,
 compressed pixels that no installed library decodes or that are damaged.
 """
 
@@ -42,8 +42,8 @@ _TAGS = [
     *("RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction"),
     *("WindowCenter", "WindowWidth", *_PIXEL_TAGS),
 ]
-# Pillow is always there and strict, so that an extra never changes pixels; gdcm fills what
-# a damaged stream lacks and may crash.
+# Pillow is always installed and strict, so optional decoders never change pixels; gdcm fills gaps
+# of a damaged stream and may crash.
 _PLUGINS = ("pillow", "pylibjpeg", "pyjpegls", "pydicom", "gdcm")
 _COLORED = (
     *("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
@@ -54,7 +54,7 @@ _MAX_INFLATED = 2 * MAX_PIXELS + (16 << 20)
 
 
 @dataclass(frozen=True, slots=True)
-class _Film:
+class _Parsed:
     """A parsed file: every tag that its header needs, checked."""
 
     dataset: Dataset
@@ -71,30 +71,30 @@ class _Film:
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
     """Decode a DICOM file; arguments, result and errors as `decode_image`."""
-    film = _read_film(data)
-    table = make_grey_table(film.dataset, film.stored)
-    return wrap_grey(table[_decode_patterns(film, data)], mode=film.mode, color=color)
+    parsed = _parse(data)
+    table = make_grey_table(parsed.dataset, parsed.stored)
+    return wrap_grey(table[_decode_patterns(parsed, data)], mode=parsed.mode, color=color)
 
 
 def decode_stored(data: bytes) -> NDArray[Any]:
     """Return the pixels (H, W) as they are stored, decoded in this very process."""
-    return _run_decoder(_read_film(data))
+    return _run_decoder(_parse(data))
 
 
 def read_header(data: bytes) -> Header:
     """Read size, depth and PatientID, after checking that the pixels are there to decode."""
-    film = _read_film(data)
+    parsed = _parse(data)
     return Header(
-        mode=film.mode,
-        width=film.width,
-        height=film.height,
-        is_deep=film.stored.bits_stored > 8,
+        mode=parsed.mode,
+        width=parsed.width,
+        height=parsed.height,
+        is_deep=parsed.stored.bits_stored > 8,
         is_color=False,
-        patient_id=read_text(film.dataset, "PatientID") or None,
+        patient_id=read_text(parsed.dataset, "PatientID") or None,
     )
 
 
-def _read_film(data: bytes) -> _Film:
+def _parse(data: bytes) -> _Parsed:
     dataset = dcmread(io.BytesIO(_inflate(data)), specific_tags=_TAGS)
     _refuse_no_pixels(dataset)
     syntax = dataset.file_meta.get("TransferSyntaxUID")
@@ -103,14 +103,14 @@ def _read_film(data: bytes) -> _Film:
     photometric = _read_photometric(dataset)
     frames = read_count(dataset, "NumberOfFrames", default=1)
     if frames > 1:
-        raise BadImageError(f"the file holds {frames} frames, expected one still image")
+        raise BadImageError(f"the file contains {frames} frames, expected one still image")
     width, height = read_count(dataset, "Columns"), read_count(dataset, "Rows")
     check_size(width, height)
     stored = _read_stored_pixels(dataset, is_inverted=photometric == "MONOCHROME1")
-    film = _Film(dataset, UID(syntax), photometric, width, height, stored)
-    _choose_plugin(film.syntax)
-    _refuse_missing_pixels(film)
-    return film
+    parsed = _Parsed(dataset, UID(syntax), photometric, width, height, stored)
+    _choose_plugin(parsed.syntax)
+    _refuse_missing_pixels(parsed)
+    return parsed
 
 
 def _inflate(data: bytes) -> bytes:
@@ -128,10 +128,10 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _read_photometric(dataset: Dataset) -> str:
-    """Return MONOCHROME1 or MONOCHROME2, the only ones that are grey films."""
+    """Return MONOCHROME1 or MONOCHROME2, the only ones that are gray."""
     photometric = read_text(dataset, "PhotometricInterpretation").upper()
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        name = photometric if photometric in _COLORED else "of no known colour model"
+        name = photometric if photometric in _COLORED else "of an unknown color model"
         raise BadImageError(f"the DICOM pixels are {name}, expected MONOCHROME1 or MONOCHROME2")
     samples = read_count(dataset, "SamplesPerPixel")
     if samples != 1:
@@ -162,24 +162,25 @@ def _refuse_no_pixels(dataset: Dataset) -> None:
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise BadImageError("floating-point pixels have no fixed range, expected 8 or 16 bits")
     if not dataset.get("PixelData"):
-        raise BadImageError("the DICOM file holds no pixel data, or is cut off before them")
+        raise BadImageError("the DICOM file contains no pixel data, or is cut off before them")
 
 
-def _refuse_missing_pixels(film: _Film) -> None:
-    """Refuse what holds fewer pixels than its header says, or pixels of another size."""
-    if film.syntax.is_encapsulated:
-        check_codestream(_codestream(film), film.syntax, width=film.width, height=film.height)
+def _refuse_missing_pixels(parsed: _Parsed) -> None:
+    """Refuse files with fewer pixels than in the header, or pixels of another size."""
+    if parsed.syntax.is_encapsulated:
+        size = {"width": parsed.width, "height": parsed.height}
+        check_codestream(_codestream(parsed), parsed.syntax, **size)
         return
-    pixels = film.dataset.PixelData
-    expected = film.width * film.height * film.stored.bits_allocated // 8
+    pixels = parsed.dataset.PixelData
+    expected = parsed.width * parsed.height * parsed.stored.bits_allocated // 8
     if len(pixels) < expected:
         raise BadImageError(
-            f"the file is cut off: {len(pixels)} bytes of pixels, its header says {expected}"
+            f"the file is cut off: {len(pixels)} bytes of pixels, its header needs {expected}"
         )
 
 
-def _codestream(film: _Film) -> bytes:
-    return get_frame(film.dataset.PixelData, 0, number_of_frames=1)
+def _codestream(parsed: _Parsed) -> bytes:
+    return get_frame(parsed.dataset.PixelData, 0, number_of_frames=1)
 
 
 def _choose_plugin(syntax: UID) -> str:
@@ -202,24 +203,24 @@ def _name(syntax: UID) -> str:
     return syntax.name if syntax.is_transfer_syntax else "of this file"
 
 
-def _decode_patterns(film: _Film, data: bytes) -> NDArray[Any]:
+def _decode_patterns(parsed: _Parsed, data: bytes) -> NDArray[Any]:
     """Return the stored bits of each pixel as an unsigned number, (H, W)."""
-    is_crash_prone = _choose_plugin(film.syntax) == "gdcm"
-    decoded = decode_isolated(data) if is_crash_prone else _run_decoder(film)
-    if decoded.shape != (film.height, film.width):
-        raise BadImageError("the decoded pixels are not of the size that the header says")
-    if film.syntax.is_encapsulated and film.syntax != RLELossless:
-        film.stored.require_range(int(decoded.min()), int(decoded.max()))
-    width = film.stored.bits_allocated // 8
-    return decoded.astype(f"i{width}" if film.stored.is_signed else f"u{width}").view(f"u{width}")
+    is_crash_prone = _choose_plugin(parsed.syntax) == "gdcm"
+    decoded = decode_isolated(data) if is_crash_prone else _run_decoder(parsed)
+    if decoded.shape != (parsed.height, parsed.width):
+        raise BadImageError("the decoded pixels are not of the size in the header")
+    if parsed.syntax.is_encapsulated and parsed.syntax != RLELossless:
+        parsed.stored.require_range(int(decoded.min()), int(decoded.max()))
+    width = parsed.stored.bits_allocated // 8
+    return decoded.astype(f"i{width}" if parsed.stored.is_signed else f"u{width}").view(f"u{width}")
 
 
-def _run_decoder(film: _Film) -> NDArray[Any]:
+def _run_decoder(parsed: _Parsed) -> NDArray[Any]:
     options: dict[str, Any] = {
         "raw": True,
-        "decoding_plugin": _choose_plugin(film.syntax),
+        "decoding_plugin": _choose_plugin(parsed.syntax),
         "allow_excess_frames": False,
         "correct_unused_bits": False,  # the table does it, and has to see padding unmasked
     }
-    decoded, _ = get_decoder(film.syntax).as_array(film.dataset, index=0, **options)
+    decoded, _ = get_decoder(parsed.syntax).as_array(parsed.dataset, index=0, **options)
     return decoded

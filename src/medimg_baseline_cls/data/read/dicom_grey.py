@@ -1,6 +1,6 @@
 """Turn the grey-scale tags of a DICOM file into one table: stored bits -> shade of grey.
 
-A film has at most 65,536 different stored values, so that the whole chain (mask, sign,
+An image has at most 65,536 different stored values, so the whole chain (mask, sign,
 modality LUT, VOI, inversion, padding; PS3.3 C.11.1 and C.11.2) is computed once for each
 of them, in double precision, and pixels are looked up.
 """
@@ -29,12 +29,12 @@ class StoredPixels:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Return the lowest and the highest value that the stored bits can hold."""
+        """Return the lowest and the highest value that fits into the stored bits."""
         half = 1 << (self.bits_stored - 1)
         return (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
 
     def require_range(self, lowest: int, highest: int) -> None:
-        """Refuse decoded values that the stored bits cannot hold: the stream is not theirs."""
+        """Refuse decoded values that do not fit into the stored bits: the stream is not theirs."""
         if lowest < self.limits[0] or highest > self.limits[1]:
             raise BadImageError(
                 f"decoded pixels from {lowest} to {highest}, but BitsStored is {self.bits_stored}"
@@ -45,14 +45,14 @@ def make_grey_table(dataset: Dataset, stored: StoredPixels) -> Pixels:
     """Return the shade of each bit pattern: black is 0, white the top of uint8 or uint16.
 
     Args:
-        dataset: holds the tags of the modality LUT, VOI LUT and padding.
+        dataset: with the tags of the modality LUT, VOI LUT and padding.
         stored: how pixels are stored.
 
     Returns:
         Shape (2 ** bits_allocated,), uint8 for up to 8 stored bits, else uint16.
 
     Raises:
-        BadImageError: A tag in use is not finite or makes no sense.
+        BadImageError: A tag in use is not finite or is invalid.
     """
     patterns = np.arange(1 << stored.bits_allocated)
     values = _to_signed(patterns, stored.bits_stored, is_signed=stored.is_signed)
@@ -60,7 +60,7 @@ def make_grey_table(dataset: Dataset, stored: StoredPixels) -> Pixels:
     with np.errstate(over="ignore"):  # a window far away from every value is all black or white
         units = _apply_voi(dataset, modality, limits=limits)
     top, dtype = (255, np.uint8) if stored.bits_stored <= 8 else (65535, np.uint16)
-    # Rounded twice so that a tie is one, and MONOCHROME1 gives exactly what MONOCHROME2 does.
+    # Rounded twice to keep ties exact: MONOCHROME1 gives exactly what MONOCHROME2 does.
     levels = np.round(units * top, 6)
     if stored.is_inverted:
         levels = top - levels
@@ -68,7 +68,7 @@ def make_grey_table(dataset: Dataset, stored: StoredPixels) -> Pixels:
     padding = _read_padding(dataset, stored)
     if padding is not None:
         raw = _to_signed(patterns, stored.bits_allocated, is_signed=stored.is_signed)
-        for seen in (values, raw):  # padding may stand in bits above the stored ones
+        for seen in (values, raw):  # padding may use bits above the stored ones
             table[(seen >= padding[0]) & (seen <= padding[1])] = 0
     return table
 
@@ -95,7 +95,7 @@ def _apply_modality(
         raise BadImageError("RescaleSlope of the DICOM file is 0")
     ends = sorted(limit * slope + intercept for limit in limits)
     if not 0 < ends[1] - ends[0] < np.inf:
-        raise BadImageError("RescaleSlope and RescaleIntercept of the DICOM file make no range")
+        raise BadImageError("RescaleSlope and RescaleIntercept of the DICOM file span no range")
     return values.astype(np.float64) * slope + intercept, (ends[0], ends[1])
 
 

@@ -20,7 +20,7 @@ def read_number(dataset: Dataset, keyword: str) -> float | None:
     """Return the first number of a tag; None where it is absent or empty.
 
     Raises:
-        BadImageError: The tag holds no finite number.
+        BadImageError: The tag is not a finite number.
     """
     value = _first(dataset, keyword)
     if value is None:
@@ -30,7 +30,7 @@ def read_number(dataset: Dataset, keyword: str) -> float | None:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise BadImageError(f"{keyword} of the DICOM file is no finite number")
+        raise BadImageError(f"{keyword} of the DICOM file is not a finite number")
     return number
 
 
@@ -79,17 +79,17 @@ class Lut:
 def read_lut(dataset: Dataset, keyword: str, *, limits: tuple[float, float]) -> Lut | None:
     """Return the table of a LUT sequence; None where there is no sequence.
 
-    The first item is taken, as viewers do. Where the entries would fit into fewer bits than
-    the descriptor says, the largest of them is white: many files say 16 bits of a table of 12.
-    The first value mapped is read as signed or unsigned, whichever covers more of the limits.
+    The first item is taken, as viewers do. If the entries fit into fewer bits than in the
+    descriptor, the largest of them is white: many files declare 16 bits for a table of 12. The
+    first value mapped is read as signed or unsigned, whichever covers more of the limits.
 
     Args:
-        dataset: may hold the sequence.
+        dataset: may have the sequence.
         keyword: of the sequence.
         limits: the lowest and the highest value that may be looked up.
 
     Raises:
-        BadImageError: The table is not as its descriptor says (PS3.3 C.11.1.1.1), or is of
+        BadImageError: The table contradicts its descriptor (PS3.3 C.11.1.1.1), or is of
             other values than those within the limits.
     """
     try:

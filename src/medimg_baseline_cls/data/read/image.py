@@ -1,4 +1,4 @@
-"""Say what a reader hands on: an upright image, or what its header tells before decoding.
+"""The result of a reader: an upright image, or the contents of its header.
 
 Refused here, for every format: images without pixels and images over MAX_PIXELS.
 """
@@ -21,7 +21,7 @@ MAX_PIXELS = 50_000_000  # a mammogram has 13 to 30 million; more is a bomb or a
 class DecodedImage:
     """An upright image: `pixels` (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
 
-    `mode` is the colour mode of the file as Pillow names it, its photometric interpretation
+    `mode` is the color mode of the file as Pillow names it, its photometric interpretation
     and depth (DICOM) or its data type (NIfTI); `width` and `height` are of the upright image.
     """
 
@@ -33,10 +33,10 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself before its pixels are decoded; sizes of the upright image.
+    """Facts from the header, before decoding; sizes of the upright image.
 
-    `patient_id` is the PatientID of a DICOM file, None where there is none. It is for
-    grouping in memory alone: never write it, and it stands in no `repr`.
+    `patient_id` is the PatientID of a DICOM file, None where there is none. It is for grouping in
+    memory alone: never write it; it is not in the `repr`.
     """
 
     mode: str

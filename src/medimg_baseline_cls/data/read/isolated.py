@@ -1,4 +1,4 @@
-"""Decode a DICOM file in a helper process, so that a decoder that crashes costs one file.
+"""Decode a DICOM file in a helper process, so a crash of the decoder costs one file only.
 
 GDCM is the one permissively licensed decoder of lossless JPEG, and it aborts the whole
 process on some damaged streams (about one in 300 with a flipped bit in its headers). The

@@ -1,6 +1,6 @@
-"""Tell which files are images: by their suffix where it says so, else by their first bytes.
+"""Find which files are images: by their suffix if it is known, else by their first bytes.
 
-Exports of hospitals have no suffix (IM000001), or a UID whose last number looks like one
+Exports of hospitals have no suffix (IM000001), or a UID with a last number that looks like one
 (1.2.840.113619.2.55.1012). Suffixes that are never those of images are not opened.
 """
 
@@ -19,8 +19,8 @@ SUFFIXES = frozenset(
         *(".dcm", ".dicom", ".ima", ".nii", ".npy"),
     }
 )
-# Often one beside each image, so that to open them would cost; the last line are camera files
-# and slides, whose first picture is a thumbnail.
+# Often next to every image, and slow to open; the last line are camera files and slides, where the
+# first image is a thumbnail.
 _NEVER_IMAGES = frozenset(
     {
         *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm", ".md", ".yaml"),
@@ -59,12 +59,12 @@ def is_image_name(name: str) -> bool:
     (True, False, False)
     """
     lowered = name.lower()
-    known = (*SUFFIXES, ".nii.gz")  # no SUFFIXES of its own: its last suffix says nothing
+    known = (*SUFFIXES, ".nii.gz")  # not in SUFFIXES: its last suffix means nothing
     return any(lowered.endswith(end) and len(lowered) > len(end) for end in known)
 
 
 def sniff_format(start: bytes) -> str:
-    r"""Return the format that the first bytes of a file tell; "" where they tell none.
+    r"""Return the format that the first bytes of a file show; "" if it is unknown.
 
     Args:
         start: at least 132 bytes for DICOM, 540 for NIfTI, 1,024 for packed NIfTI.
@@ -93,7 +93,7 @@ class FileSorter:
     """Sorts files into images and others, and counts them.
 
     Attributes:
-        read_as: images whose suffix does not say so, by their format.
+        read_as: images without an image suffix, by their format.
         left_out: files that are not images, by their suffix.
     """
 
@@ -102,7 +102,7 @@ class FileSorter:
         self.left_out: Counter[str] = Counter()
 
     def is_image(self, path: Path) -> bool:
-        """Return whether a file is an image; where its suffix does not say so, it is opened."""
+        """Return whether a file is an image; without a known suffix, it is opened."""
         if is_image_name(path.name):
             return True
         suffix = path.suffix.lower()
@@ -146,7 +146,7 @@ def list_counts(counts: Counter[str]) -> str:
 def _sniff_file(path: Path) -> str:
     """Return the format by the first bytes of a file."""
     try:
-        if not path.is_file():  # a named pipe would block for ever
+        if not path.is_file():  # a named pipe would block forever
             return ""
         with path.open("rb") as file:
             return sniff_format(file.read(_NUM_START))

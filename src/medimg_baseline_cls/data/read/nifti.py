@@ -1,10 +1,10 @@
-"""Turn the bytes of a 2D NIfTI file (.nii, .nii.gz) into a picture, upright as ITK writes it.
+"""Turn the bytes of a 2D NIfTI file (.nii, .nii.gz) into an image, upright as ITK writes it.
 
-The picture has the patient's left on its right and anterior (or superior) on top, so that
-a PNG turned into NIfTI by ITK comes back as it was. Without an orientation (both codes 0)
-the first axis is taken to run to the right and the second down. White is 255 for 8-bit
-types and 65535 for wider ones, unless the header gives a range (cal_min < cal_max).
-Refused: volumes, colour, values outside the range of their type, floating point without
+The image has the patient's left on its right and anterior (or superior) on top, so a PNG that ITK
+turned into NIfTI comes back unchanged. Without an orientation (both codes 0) the first axis is
+taken to run to the right and the second down. White is 255 for 8-bit types and 65535 for wider
+ones, unless the header gives a range (cal_min < cal_max).
+Refused: volumes, color, values outside the range of their type, floating point without
 a given range, NaN, pairs of .hdr and .img.
 """
 
@@ -34,8 +34,8 @@ _MAX_EXTENSION = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Film:
-    """What the header of a NIfTI file says; `flips` are of its two axes in the picture."""
+class _Parsed:
+    """The header of a NIfTI file; `flips` are of its two axes in the image."""
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
@@ -73,19 +73,21 @@ def is_nifti(data: bytes) -> bool:
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
     """Decode a 2D NIfTI file; arguments, result and errors as `decode_image`."""
-    film = _read_film(_unpack(data, _HEADER_BYTES))
-    stored = _read_stored(data, film)
-    grey = _scale(stored, film)
-    for axis, is_flipped in enumerate(film.flips):
+    parsed = _parse(_unpack(data, _HEADER_BYTES))
+    stored = _read_stored(data, parsed)
+    grey = _scale(stored, parsed)
+    for axis, is_flipped in enumerate(parsed.flips):
         grey = np.flip(grey, axis) if is_flipped else grey
-    return wrap_grey(grey.T if film.is_transposed else grey, mode=film.mode, color=color)
+    return wrap_grey(grey.T if parsed.is_transposed else grey, mode=parsed.mode, color=color)
 
 
 def read_header(data: bytes) -> Header:
     """Read type and size of the picture, without decoding the pixels."""
-    film = _read_film(_unpack(data, _HEADER_BYTES))
-    width, height = film.size
-    return Header(mode=film.mode, width=width, height=height, is_deep=film.is_deep, is_color=False)
+    parsed = _parse(_unpack(data, _HEADER_BYTES))
+    width, height = parsed.size
+    return Header(
+        mode=parsed.mode, width=width, height=height, is_deep=parsed.is_deep, is_color=False
+    )
 
 
 def _header_length(start: bytes) -> int | None:
@@ -114,7 +116,7 @@ def _unpack(data: bytes, num_bytes: int) -> bytes:
     return unpacked
 
 
-def _read_film(start: bytes) -> _Film:
+def _parse(start: bytes) -> _Parsed:
     try:
         from nibabel.nifti1 import Nifti1Header
         from nibabel.nifti2 import Nifti2Header
@@ -131,7 +133,7 @@ def _read_film(start: bytes) -> _Film:
     header = make(start[:length], check=False)
     slope, intercept = (_finite(header, name) for name in ("scl_slope", "scl_inter"))
     is_transposed, flips = _find_turn(header)
-    return _Film(
+    return _Parsed(
         shape=_read_shape(header),
         dtype=_read_dtype(header),
         offset=_read_offset(header, length),
@@ -157,7 +159,7 @@ def _read_shape(header: Any) -> tuple[int, int]:
     shape = [int(length) for length in header["dim"][1 : num_axes + 1]]
     if any(length != 1 for length in shape[2:]):
         sizes = " x ".join(map(str, shape))
-        raise BadImageError(f"the file holds a volume or series of {sizes}, expected one 2D image")
+        raise BadImageError(f"the file is a volume or series of {sizes}, expected one 2D image")
     check_size(shape[0], shape[1])
     return shape[0], shape[1]
 
@@ -175,7 +177,7 @@ def _read_dtype(header: Any) -> np.dtype[Any]:
 def _read_offset(header: Any, length: int) -> int:
     offset = _finite(header, "vox_offset")
     if not length <= offset <= length + _MAX_EXTENSION or offset % 1:
-        raise BadImageError(f"the NIfTI header says that pixels begin at byte {offset:.0f}")
+        raise BadImageError(f"by the NIfTI header pixels begin at byte {offset:.0f}")
     return int(offset)
 
 
@@ -187,8 +189,8 @@ def _read_range(header: Any) -> tuple[float, float] | None:
 def _find_turn(header: Any) -> tuple[bool, tuple[bool, bool]]:
     """Return whether the first axis runs across the picture, and which axes are to be flipped.
 
-    Across runs the first of right-left, anterior-posterior, superior-inferior that the
-    plane holds, to L, P or I; the other runs down likewise.
+    Across runs the first of right-left, anterior-posterior, superior-inferior in the plane, to L, P
+    or I; the other runs down likewise.
     """
     from nibabel.orientations import io_orientation
 
@@ -203,30 +205,30 @@ def _find_turn(header: Any) -> tuple[bool, tuple[bool, bool]]:
     return bool(turn[0, 0] < turn[1, 0]), (bool(turn[0, 1] > 0), bool(turn[1, 1] > 0))
 
 
-def _read_stored(data: bytes, film: _Film) -> NDArray[Any]:
+def _read_stored(data: bytes, parsed: _Parsed) -> NDArray[Any]:
     """Return the values as stored, shape of the file's two axes."""
-    count = film.shape[0] * film.shape[1]
-    end = film.offset + count * film.dtype.itemsize
+    count = parsed.shape[0] * parsed.shape[1]
+    end = parsed.offset + count * parsed.dtype.itemsize
     unpacked = _unpack(data, end)
     if len(unpacked) < end:
-        raise BadImageError(f"the file is cut off: {len(unpacked)} bytes, its header says {end}")
-    flat = np.frombuffer(unpacked, film.dtype, count=count, offset=film.offset)
-    return flat.reshape(film.shape, order="F")
+        raise BadImageError(f"the file is cut off: {len(unpacked)} bytes, its header needs {end}")
+    flat = np.frombuffer(unpacked, parsed.dtype, count=count, offset=parsed.offset)
+    return flat.reshape(parsed.shape, order="F")
 
 
-def _scale(stored: NDArray[Any], film: _Film) -> Pixels:
+def _scale(stored: NDArray[Any], parsed: _Parsed) -> Pixels:
     """Return stored values over the full range of uint8 or uint16."""
-    top, dtype = (65535, np.uint16) if film.is_deep else (255, np.uint8)
-    if film.given_range is None and film.dtype.kind == "f":
+    top, dtype = (65535, np.uint16) if parsed.is_deep else (255, np.uint8)
+    if parsed.given_range is None and parsed.dtype.kind == "f":
         raise BadImageError(
             "floating-point pixels have no fixed range, expected integers or cal_min and "
             "cal_max in the NIfTI header"
         )
     if not np.isfinite(stored).all():
-        raise BadImageError("the image holds NaN or infinite pixels")
-    values = stored.astype(np.float64) * film.slope + film.intercept
-    if film.given_range is not None:
-        lowest, highest = film.given_range
+        raise BadImageError("the image contains NaN or infinite pixels")
+    values = stored.astype(np.float64) * parsed.slope + parsed.intercept
+    if parsed.given_range is not None:
+        lowest, highest = parsed.given_range
         values = np.clip((values - lowest) / (highest - lowest), 0, 1) * top
     if values.min() < 0 or values.max() > top:
         raise BadImageError(

@@ -1,6 +1,6 @@
 """Turn the bytes of a .npy file into an image: (H, W), (H, W, 1) or (H, W, 3), 8 or 16 bits.
 
-Refused: other shapes and types, pickled objects, files shorter than their header says.
+Refused: other shapes and types, pickled objects, files shorter than in their header.
 """
 
 import io
@@ -60,7 +60,7 @@ def _read_array(data: bytes) -> NDArray[np.uint8 | np.uint16]:
     count, start = math.prod(shape), stream.tell()
     if len(data) < start + count * dtype.itemsize:
         raise BadImageError(
-            f"the file is cut off: {len(data) - start} bytes of pixels, its header says "
+            f"the file is cut off: {len(data) - start} bytes of pixels, its header needs "
             f"{count * dtype.itemsize}"
         )
     flat = np.frombuffer(data, dtype, count=count, offset=start)

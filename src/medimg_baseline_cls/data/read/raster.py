@@ -58,7 +58,7 @@ def read_header(data: bytes) -> Header:
     """Read mode and upright size, without decoding the pixels."""
     with _opened(data) as image:
         width, height = image.size
-        # Pillow turns a TIFF's size by itself.
+        # Pillow rotates the size of a TIFF automatically.
         if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8):
             width, height = height, width
         is_deep_color = _is_deep_color(image, data)
@@ -97,19 +97,19 @@ def _opened(data: bytes) -> Generator[Image.Image, None, None]:
 
 def _refuse_unsuitable(image: Image.Image) -> None:
     if image.info.get("Software") == SOFTWARE:
-        raise BadImageError("the picture was drawn by medimg: it is not an original image")
+        raise BadImageError("the image was drawn by medimg: it is not an original image")
     check_size(*image.size)
     # MPO is the JPEG of cameras that store previews as further frames; the first is the image.
     num_frames = getattr(image, "n_frames", 1)
     if num_frames != 1 and image.format != "MPO":
-        raise BadImageError(f"the file holds {num_frames} frames, expected one still image")
+        raise BadImageError(f"the file contains {num_frames} frames, expected one still image")
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation 1..8; 1 where there is none or the block is unreadable."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # garbled EXIF is common and says nothing about the pixels
+    except Exception:  # garbled EXIF is common and does not affect the pixels
         return 1
 
 

@@ -1,8 +1,8 @@
-"""Hold the decoding libraries to be strict and silent, and put them back as they were.
+"""Make the decoding libraries strict and silent, and restore them afterwards.
 
-Pillow must refuse truncated files; Pillow, pydicom and NumPy's header parser must keep their
-warnings and log lines to themselves, and libtiff what it writes to stderr by itself: what is
-wrong with a file is told once, as its reason.
+Pillow must refuse truncated files; Pillow, pydicom and NumPy's header parser must not print
+warnings and log lines, and libtiff must not write to stderr: each fault of a file is reported once,
+as its reason.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-# Modules whose warnings, and loggers whose lines, a user has no use for; the readers are
-# among them because libraries warn in the name of their caller.
+# Modules with warnings, and loggers with lines, that do not help users; the readers are among them
+# because libraries warn in the name of their caller.
 _TALKATIVE = (
     *("PIL", "pydicom", "pylibjpeg", "openjpeg", "nibabel", "numpy"),
     "medimg_baseline_cls.data.read",
@@ -27,7 +27,7 @@ _SILENT = logging.CRITICAL + 1
 
 @contextmanager
 def strict_decoding() -> Generator[None, None, None]:
-    """Hold Pillow to refuse truncated files, and all decoders to keep warnings to themselves.
+    """Make Pillow refuse truncated files, and all decoders suppress warnings.
 
     These are settings of the whole process; they are put back when the last of several
     blocks (of any thread) ends.
@@ -40,7 +40,7 @@ def strict_decoding() -> Generator[None, None, None]:
 
 
 class _Strictness:
-    """The libraries' process-wide switches, counted so that threads can hold them together."""
+    """The libraries' process-wide switches, counted for use by several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ _KNOWN_STARTS = (
     (b"PK\x03\x04", "a ZIP or office file"),
     (b"\x1f\x8b", "a gzip file"),
     (b"\x89HDF", "an HDF5 file"),
-    (b"version https://git-lfs", "a Git LFS pointer whose image was never fetched"),
+    (b"version https://git-lfs", "a Git LFS pointer without its image: run git lfs pull"),
     (b"<", "a web page or XML text"),
 )
 
@@ -28,4 +28,4 @@ def describe_unknown(data: bytes) -> str:
             return f"this is {name}, {_EXPECTED}"
     if kind := sniff_format(data[:1024]):
         return f"the {kind} file is damaged or of a kind that cannot be read: save it as PNG"
-    return f"this is no image or its beginning is damaged, {_EXPECTED}"
+    return f"this is not an image or its beginning is damaged, {_EXPECTED}"

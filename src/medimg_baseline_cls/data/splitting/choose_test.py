@@ -1,7 +1,7 @@
-"""Choose TEST: as the data say, drawn where they say nothing, one fold of all, or one site.
+"""Choose TEST: from the data, at random if they have no split, one fold, or one site.
 
-TEST is settled before VAL is drawn, and from all images. Patients stay whole: a site whose
-patients were imaged elsewhere too is refused, and so is a split that names no TEST.
+TEST is chosen before VAL, from all images. Patients stay whole: a site with patients who were
+imaged elsewhere is refused, and so is a split without TEST.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ class SplitSettings:
     Attributes:
         strategy: of VAL. "folder" uses val/; "balanced" takes the same number of images per
             class from train; "stratified" the same share of each class; "auto" is "folder"
-            where val/ holds 50 images or more and every class, else "balanced" ("stratified"
+            if val/ contains 50 images or more and every class, else "balanced" ("stratified"
             for several findings per image). Unless val/ is used, its images join train
             before the draw.
         val_fraction: share of VAL in what is not TEST, in (0, 1). "balanced" takes at most
@@ -50,7 +50,7 @@ class SplitSettings:
 
     @property
     def is_redrawn(self) -> bool:
-        """Return whether TEST is a fold or a site, whatever split the data bring."""
+        """Return whether TEST is a fold or a site, whatever split the data provide."""
         return self.num_folds is not None or self.site_column is not None
 
 
@@ -89,8 +89,8 @@ def choose_test(draw: Draw) -> tuple[list[str], list[str]]:
 
     Raises:
         ConfigError: There is no such site.
-        DataError: The data say of some images alone where they belong, or name no TEST; or it
-            cannot be drawn.
+        DataError: The data assign only some images to a split, or have no TEST; or it cannot be
+            drawn.
         LeakageError: A patient of the site to leave out was imaged at another one too.
     """
     settings, given = draw.settings, [record.split for record in draw.records]
@@ -98,7 +98,7 @@ def choose_test(draw: Draw) -> tuple[list[str], list[str]]:
     notes: list[str] = []
     if settings.is_redrawn:
         if found != {""}:
-            notes = ["the split that the data bring is not used: TEST is one fold or site of all"]
+            notes = ["the existing split is ignored: TEST is one fold or site of all images"]
         if settings.site_column is not None:
             return _leave_out_site(draw), notes
         return _leave_out_fold(draw), notes
@@ -106,7 +106,7 @@ def choose_test(draw: Draw) -> tuple[list[str], list[str]]:
         parts = "the others and test"
         groups = draw.groups(given, "test")
         drawn = draw_stratified_share(draw, groups, fraction=settings.test_fraction, parts=parts)
-        notes = [f"the data bring no split: {settings.test_fraction:g} of them are drawn as TEST"]
+        notes = [f"the data have no split: {settings.test_fraction:g} of the images become TEST"]
         return draw.place(given, drawn, name="test"), notes
     if not found <= set(SPLIT_NAMES) or "test" not in found:
         raise DataError(
@@ -131,15 +131,15 @@ def require_site(
     """
     if site_column not in subgroup_names:
         raise ConfigError(
-            f"site_column = {site_column} is no column that is kept beside the images; there are "
-            f"{', '.join(subgroup_names) or 'none'}."
+            f"site_column = {site_column} is not a column that is kept with the images; expected "
+            f"one of {', '.join(subgroup_names) or 'none'}."
         )
     column = subgroup_names.index(site_column)
     sites = [own[column] for own in subgroups]
     if test_site not in sites:
         known = ", ".join(sorted(set(sites)))
         raise ConfigError(
-            f"test_site = {test_site} is none of the sites in {site_column}: there are {known}."
+            f"test_site = {test_site} is not a site in {site_column}: expected one of {known}."
         )
     return sites
 

@@ -1,9 +1,9 @@
 """Turn groups (patients) into k folds, or into a part and the rest: whole, and stratified.
 
-Each stratum (see `form_strata`) is divided by itself. A part's quota of a stratum is its
-exact share rounded down or up, so that the sizes of whole parts are rounded only once too.
-Whole groups then come as near to the quotas as they can: see `divide_into_folds` for the
-bound. Impossible divisions are refused.
+Each stratum (see `form_strata`) is divided separately. A part's quota of a stratum is its exact
+share rounded down or up; sizes of whole parts are rounded only once too. Whole groups then come as
+near to the quotas as they can: see `divide_into_folds` for the bound. Impossible divisions are
+refused.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def divide_into_folds(
 ) -> list[list[Group]]:
     """Return the groups of each fold; every group is in exactly one.
 
-    With n images in a stratum whose largest group has g of them, each fold holds less than
+    With n images in a stratum whose largest group has g of them, each fold has less than
     g + 1 images more or fewer than n / num_folds; less than 1, the best there is, where each
     group is one image. Proof: quotas are n / num_folds rounded down or up, and the running
     total after each fold is the nearest to the running quota that whole groups allow, so at
@@ -59,10 +59,10 @@ def draw_share(
 ) -> list[Group]:
     """Return the groups of one part that takes the same share of every stratum.
 
-    With g images in the largest group of a stratum, the part holds less than g / 2 + 1 images
+    With g images in the largest group of a stratum, the part has less than g / 2 + 1 images
     more or fewer of it than its exact share; less than 1 where each group is one image. What
-    is lost or won by rounding in one stratum goes on to the next, so that strata of a few
-    images are drawn as often as they should be, and not all or none of them.
+    is lost or won by rounding in one stratum is carried to the next, so strata of a few images are
+    drawn as often as they should be, and not all or none of them.
 
     Args:
         groups: in a drawn order, as `collect_groups` returns them.

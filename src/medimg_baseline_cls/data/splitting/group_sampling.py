@@ -85,7 +85,7 @@ def _describe_undivided(name: str, parts: str, *, counts: tuple[int, int]) -> st
     """Return why a class of so many images and patients cannot be divided, and what to do."""
     num_images, num_patients = counts
     start = f"class {name} cannot be divided into {parts}: "
-    leave_out = "leave the class out by --class-names"
+    leave_out = "leave the class out with --class-names"
     if num_images == 0:
         return f"{start}no image of it is left here; add some, or {leave_out}."
     if num_images == 1:

@@ -2,8 +2,8 @@
 
 `collect_groups` orders groups by a hash of their smallest image id under the seed: never by
 listing order, and never by their names, which may be keyed hashes that differ between users.
-`GroupSums` knows every number of images that some whole groups hold together, and picks
-groups that hold exactly one of them. Nothing here ever cuts a group.
+`GroupSums` has every number of images that some whole groups have together, and picks groups that
+have exactly one of them. Nothing here ever cuts a group.
 """
 
 from collections import Counter
@@ -42,9 +42,9 @@ def collect_groups(
     Args:
         records: the images to draw from.
         class_names: the class order.
-        task: how their labels are to be read.
+        task: how to read their labels.
         seed: of the draw.
-        purpose: words and numbers that tell this draw from others.
+        purpose: words and numbers that identify this draw.
     """
     groups: dict[str, Group] = {}
     shown: dict[str, tuple[str, ...]] = {}
@@ -77,7 +77,7 @@ def form_strata(groups: Sequence[Group], class_names: Sequence[str]) -> dict[str
     """Return groups that are alike, by name, each in the order it came in.
 
     A group belongs to the rarest class, or positive finding, of its images; "" has none.
-    Groups of several classes are strata of their own: "A +" holds A and others.
+    Groups of several classes are strata of their own: "A +" contains A and others.
     """
     totals = count_images(groups)
     ranks = {name: (totals[name], place) for place, name in enumerate(class_names)}
@@ -91,10 +91,10 @@ def form_strata(groups: Sequence[Group], class_names: Sequence[str]) -> dict[str
 
 
 class GroupSums:
-    """Every number of images, up to a limit, that some whole groups hold together.
+    """Every number of images, up to a limit, that some whole groups have together.
 
-    `sums` has bit s set where some groups hold s images together (0 always). Groups of one
-    size are alike, so that the work grows with the number of different sizes.
+    `sums` has bit s set where some groups have s images together (0 always). Groups of one size are
+    alike, so the work grows with the number of different sizes.
     """
 
     def __init__(self, groups: Sequence[Group], *, limit: int) -> None:
@@ -112,10 +112,10 @@ class GroupSums:
         return self._layers[-1]
 
     def take(self, size: int) -> list[Group]:
-        """Return groups that hold exactly `size` images, in the drawn order.
+        """Return groups that have exactly `size` images, in the drawn order.
 
-        The first groups are preferred: as many of each size as stand among the first groups
-        that fit into `size`, but for the few that must differ to meet it.
+        The first groups are preferred: as many of each size as are among the first groups that fit
+        into `size`, except for the few that must differ to reach it.
         """
         wanted = _count_first(self._groups, size)
         chosen: Counter[int] = Counter()
@@ -127,13 +127,13 @@ class GroupSums:
                 if self._layers[place] >> (left - number * each) & 1:
                     break
             else:
-                raise AssertionError(f"no groups hold {size} images together")
+                raise AssertionError(f"no groups have {size} images together")
             chosen[each] = number
             left -= number * each
         return _take_first(self._groups, chosen)
 
     def take_nearest(self, target: int) -> list[Group]:
-        """Return groups whose images number as near to the target as whole groups allow."""
+        """Return groups with a number of images as near to the target as whole groups allow."""
         size = find_nearest(self.sums, max(0, target))
         return self.take(size or 0)
 
@@ -176,7 +176,7 @@ def _add_multiples(sums: int, size: int, *, count: int, limit: int) -> int:
 
 
 def _count_first(groups: Iterable[Group], size: int) -> Counter[int]:
-    """Count, by their size, the first groups that together hold at most `size` images."""
+    """Count, by their size, the first groups that together have at most `size` images."""
     counts: Counter[int] = Counter()
     held = 0
     for group in groups:

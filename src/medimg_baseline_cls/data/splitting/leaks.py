@@ -1,4 +1,4 @@
-"""Leave out of the training side what TEST or VAL has as well: TEST stays as it is.
+"""Drop from training what TEST or VAL has as well: TEST stays unchanged.
 
 A patient, or a byte-identical file, in more than one split is an error unless this is asked
 for. Whole patients are left out, never single images of them.
@@ -30,7 +30,7 @@ def drop_leaks(records: Sequence[ImageRecord], *, near: Iterable[tuple[int, int]
 
     Args:
         records: `split` is the side that the data provide; "" is in no split.
-        near: positions of nearly identical images, whose patients are taken for the same.
+        near: positions of near-duplicates; their patients are treated as one.
     """
     kept = {"sha256": _last_sides(records, "sha256"), "group": _last_sides(records, "group")}
     kept["near"] = _near_sides(records, near)

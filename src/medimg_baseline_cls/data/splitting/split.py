@@ -1,9 +1,9 @@
 """Turn records into train, val and test: patients whole, balance exact, nothing shared.
 
 A split is a pure function of (seed, image ids): patients are ordered by a hash of their
-smallest image id under the seed, never by listing order or by their names. held_out.py
-settles TEST, this file VAL. Where the data put a patient or a byte-identical file on two
-sides, that is an error.
+smallest image id under the seed, never by listing order or by their names. choose_test.py chooses
+TEST, this file VAL. A patient or a byte-identical file in more than one split of the data is an
+error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from medimg_baseline_cls.utils.files import read_csv, write_csv
 MIN_VAL_IMAGES = 50  # a smaller val/ folder is too small to choose an epoch or a threshold by
 
 _COLUMNS = ("image_id", "path", "label", "group", "split", "sha256", "width", "height")
-_SUBGROUP_PREFIX = "subgroup_"  # a column of the user's may be called "label" too
+_SUBGROUP_PREFIX = "subgroup_"  # a user's column may be named "label" too
 _NUM_SHOWN = 10
 
 
@@ -49,11 +49,11 @@ def split_images(
     """Divide the images into train, val and test.
 
     Args:
-        records: their `split` is what the data say: "train", "val" or "test", or "" for all
-            of them where there is no split, so that TEST is drawn first.
+        records: their `split` comes from the data: "train", "val" or "test", or "" for all
+            of them if there is no split; then TEST is drawn first.
         settings: how TEST and VAL are chosen.
         class_names: the class order.
-        task: how labels are to be read.
+        task: how to read the labels.
         subgroup_names: of the records' subgroups.
 
     Raises:
@@ -119,7 +119,7 @@ def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multicla
     if tuple(columns[: len(_COLUMNS)]) != _COLUMNS or not all(
         name.startswith(_SUBGROUP_PREFIX) for name in more
     ):
-        raise RunError(f"{path} has the columns {', '.join(columns)}; it is no split.csv.")
+        raise RunError(f"{path} has the columns {', '.join(columns)}; it is not a split.csv.")
     texts = {row["label"] for row in rows}
     labels = {text for text in texts if _is_label(text, class_names, task=task)}
     for number, row in enumerate(rows, start=2):
@@ -131,7 +131,7 @@ def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multicla
     try:
         records = tuple(_parse_record(row, more) for row in rows)
     except ValueError as error:
-        raise RunError(f"{path} contains a size that is no number: restore it.") from error
+        raise RunError(f"{path} contains a size that is not a number: restore it.") from error
     names = tuple(name.removeprefix(_SUBGROUP_PREFIX) for name in more)
     return Split(records=records, class_names=tuple(class_names), task=task, subgroup_names=names)
 

@@ -21,15 +21,15 @@ from medimg_baseline_cls.utils.quantities import say_count
 def apply_lists(
     files: Sequence[ListedFile], lists: Sequence[Path]
 ) -> tuple[list[ListedFile], list[str]]:
-    """Return the images that stand in one of the lists, with the split of that list, and notes.
+    """Return the images in one of the lists, with the split of that list, and notes.
 
     Args:
         files: the images.
-        lists: text files with a name per line; the name of each file holds its split.
+        lists: text files with a name per line; the name of each file contains its split.
 
     Raises:
-        DataError: A list cannot be read, a name is of several images, or an image stands in
-            the lists of two splits.
+        DataError: A list cannot be read, a name is of several images, or an image is in the lists
+            of two splits.
     """
     names = [(name, _split_of(path)) for path in lists for name in _read_list(path)]
     readings = _find_readings(files, {name for name, _ in names})
@@ -47,7 +47,9 @@ def apply_lists(
             )
         held = splits.setdefault(rows[0], split)
         if held != split:
-            raise DataError(f"{files[rows[0]].path} stands in the lists of {held} and {split}.")
+            raise DataError(
+                f"{files[rows[0]].path} is in the lists of {held} and {split}: keep it in one."
+            )
     if not splits:
         raise DataError(
             f"none of the {len(names)} names in {shorten_list([str(p) for p in lists])} is an "
@@ -83,12 +85,12 @@ def _note_rest(unknown: Sequence[str], num_left: int) -> list[str]:
 
 
 def _split_of(path: Path) -> str:
-    """Return the split that a list's name holds; train_val is train, of which VAL is cut."""
+    """Return the split in a list's name; train_val is train, and VAL is taken from it."""
     held = {split for split in ("train", "val", "test") if split in path.stem.lower()}
     if held == {"train", "val"}:
         return "train"
     if len(held) != 1:
-        raise DataError(f"{path}: the name of a list must hold one of train, val or test.")
+        raise DataError(f"{path}: the name of a list must contain one of train, val or test.")
     return held.pop()
 
 

@@ -1,7 +1,7 @@
 """Find the columns of a table that settings name: in any spelling, or with the flags to pass.
 
-A column that differs in case, blanks or hyphens alone is meant. Where the file or the label is not
-there by its name, the flags are guessed from what such columns are usually called.
+A column may differ in case, blanks or hyphens. If the file or the label column is missing, the
+flags to pass are guessed from usual column names.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from medimg_baseline_cls.data.folders.words import split_words
 from medimg_baseline_cls.data.spellings import find_spelling
 from medimg_baseline_cls.errors import DataError
 
-# What such columns are called, the surest name first.
+# Usual column names, the surest first.
 _USUAL = {
     "path_column": (
         *("path", "filepath", "imagepath", "file", "filename", "imagefile", "imagefilename"),
@@ -66,7 +66,7 @@ def require_columns(columns: Collection[str], wanted: Mapping[str, str], *, mani
         if meant is not None:
             free.remove(meant)
             flags.append(f"{flag} {shlex.quote(meant)}")
-    hint = f"did you mean {' '.join(flags)}?" if flags else "name its columns by these flags."
+    hint = f"did you mean {' '.join(flags)}?" if flags else "pass its columns with these flags."
     raise DataError(
         f"{manifest} lacks the column(s) {', '.join(parts)}; it has "
         f"{shorten_list(list(columns))}: {hint}"
@@ -74,7 +74,7 @@ def require_columns(columns: Collection[str], wanted: Mapping[str, str], *, mani
 
 
 def _guess(name: str, columns: Iterable[str], *, usual: Collection[str]) -> str | None:
-    """Return the column that is nearest to a name, or called as usual; None where there is none."""
+    """Return the column nearest to a name, or with a usual name; None if there is none."""
     held = {column.casefold(): column for column in columns}
     near = get_close_matches(name.casefold(), held, 1, cutoff=0.8 if usual else 0.6)
     if near:

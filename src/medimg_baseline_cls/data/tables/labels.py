@@ -1,8 +1,8 @@
 """Turn the label cells of a table into the label texts of images, by one stated rule.
 
-One column holds the class of each image; several columns, or one with a separator, hold
-findings that are 1, 0, -1 (uncertain) or blank (missing). What uncertain and missing mean is
-a setting. Cells that fit neither are refused with their row.
+One column contains the class of each image; several columns, or one with a separator, contain
+findings that are 1, 0, -1 (uncertain) or blank (missing). What uncertain and missing mean is a
+setting. Cells that fit neither are refused with their row.
 """
 
 import re
@@ -49,14 +49,14 @@ _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRule:
-    """How label cells are to be read.
+    """How to read label cells.
 
     Attributes:
         columns: one column of classes, or several of findings.
         separator: between the findings of one cell; None: one class per cell.
         task: "auto" takes several columns, or a separator, as several findings per image.
         class_names: the classes and their order; None: as found.
-        uncertain, missing: what -1 and blank findings count as.
+        uncertain, missing: how -1 and blank findings count.
     """
 
     columns: tuple[str, ...]
@@ -69,7 +69,7 @@ class LabelRule:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The label text of each row, None where the row is left out; what was concluded of it."""
+    """The label text of each row, None if the row is left out; what was inferred from it."""
 
     texts: list[str | None]
     class_names: tuple[str, ...]
@@ -112,7 +112,7 @@ def read_labels(
 
 
 def check_finding_names(names: Sequence[str]) -> None:
-    """Refuse fewer than two findings, and names that a label text could not hold."""
+    """Refuse fewer than two findings, and names that a label text cannot contain."""
     if len(names) < 2:
         raise DataError(
             f"{len(names)} finding(s) found: {shorten_names(names)}; expected two or more."
@@ -120,8 +120,8 @@ def check_finding_names(names: Sequence[str]) -> None:
     for name in names:
         if FINDING_SEPARATOR in name or name.startswith(UNKNOWN_MARK):
             raise DataError(
-                f"the finding {name!r} holds {FINDING_SEPARATOR!r} or begins with "
-                f"{UNKNOWN_MARK!r}, which have a meaning of their own in split.csv: rename it."
+                f"the finding {name!r} contains {FINDING_SEPARATOR!r} or begins with "
+                f"{UNKNOWN_MARK!r}, which have a special meaning in split.csv: rename it."
             )
 
 
@@ -145,8 +145,8 @@ def _refuse_policies(rule: LabelRule, *words: Literal["uncertain", "missing"]) -
     for word in words:
         if given[word] != "ignore":
             raise DataError(
-                f"{word}_labels = {given[word]} does nothing: the labels in "
-                f"{', '.join(rule.columns)} are none of 1, 0, -1 and blank; leave it out."
+                f"{word}_labels = {given[word]} has no effect: the labels in "
+                f"{', '.join(rule.columns)} are not 1, 0, -1 or blank; leave it out."
             )
 
 
@@ -324,7 +324,7 @@ def _write_findings(
     ):
         counts = {n: sum(row[i] == value for row in rows) for i, n in enumerate(names)}
         shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        taken = "left out of loss and figures" if policy == "ignore" else f"taken as {policy}"
+        taken = "excluded from loss and metrics" if policy == "ignore" else f"taken as {policy}"
         if shown:
             notes.append(f"{word} findings are {taken}: {shown}")
     return Labels([texts[row] for row in rows], names, "multilabel", tuple(notes))
@@ -334,7 +334,7 @@ def _choose_columns(rule: LabelRule) -> tuple[str, ...]:
     names = rule.class_names or rule.columns
     if not set(names) <= set(rule.columns):
         wrong = next(name for name in names if name not in rule.columns)
-        raise DataError(f"class_names names {wrong}, which is none of label_columns.")
+        raise DataError(f"class_names names {wrong}, which is not in label_columns.")
     check_finding_names(names)
     return names
 

@@ -1,6 +1,6 @@
 """Read the paths in a table: below the root folder, with the suffix, and no output of our own.
 
-A name without a suffix is taken for the one image that is called so; several are refused.
+A name without a suffix means the one image of that name; several are refused.
 """
 
 import posixpath
@@ -26,7 +26,7 @@ def read_paths(
         column: of the paths.
         root: what they are relative to.
         allow_outside: let paths lead out of the root.
-        notes: what is to be said is added to them.
+        notes: messages are added to them.
 
     Raises:
         DataError: a path is blank, outside the root, of several files, or own output.
@@ -54,7 +54,7 @@ def read_paths(
 
 
 def _add_suffixes(paths: list[str], table: Table, *, root: Path, notes: list[str]) -> list[str]:
-    """Return the paths with the suffix of the image that is there, where they have none."""
+    """Return the paths, with the suffix of the existing image if they have none."""
     bare = {path for path in paths if not is_image_name(path)}
     held: dict[str, dict[str, list[str]]] = {}
     found: dict[str, str] = {}
@@ -75,8 +75,8 @@ def _add_suffixes(paths: list[str], table: Table, *, root: Path, notes: list[str
     if found:
         first = min(found)
         notes.append(
-            f"{say_count(len(found), 'names')} without a suffix read as the one image that is "
-            f"called so, such as {first} as {found[first]}"
+            f"{say_count(len(found), 'names')} without a suffix read as the one image of that "
+            f"name, such as {first} as {found[first]}"
         )
     return [found.get(path, path) for path in paths]
 
@@ -87,7 +87,7 @@ def _list_stems(folder: Path) -> dict[str, list[str]]:
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError:
-        return stems  # what is wrong with it is said when its images are read
+        return stems  # its fault is reported when its images are read
     for name in names:
         if is_image_name(name):
             stem = name.lower().removesuffix(".gz")
@@ -96,7 +96,7 @@ def _list_stems(folder: Path) -> dict[str, list[str]]:
 
 
 def _refuse_own(paths: Sequence[str], table: Table, *, root: Path) -> None:
-    """Refuse a row that names a file that this program has written."""
+    """Refuse a row with a file that this program has written."""
     own = OwnFolders(root, look=is_marked_output)
     folders = {path.rpartition("/")[0] for path in paths}
     written = {folder for folder in folders if own.has(root / folder / "file")}

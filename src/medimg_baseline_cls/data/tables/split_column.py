@@ -1,7 +1,7 @@
-"""Find the column of a table that says which split an image is in, and read it.
+"""Find the split column of a table, and read it.
 
-Without a setting, a column is taken whose values are all train, val or test, both train and test
-among them: surely where its name fits, too, else as a guess. Two that disagree are refused.
+Without a setting, it is the column with values train, val or test only, both train and test among
+them: surely if its name fits too, else as a guess. Two that disagree are refused.
 """
 
 import re
@@ -30,12 +30,12 @@ _JOINED = re.compile(rf"(?:is|in)?(?:(?:{_WORDS})(?:and|or|vs)?)+(?:split|set)?"
 def find_split_column(
     table: Table, *, used: Collection[str], instead: str = ""
 ) -> tuple[str | None, tuple[Inference, ...]]:
-    """Return the column that is the split, None where there is none, and what to say of it.
+    """Return the split column, None if there is none, and inferences about it.
 
     Args:
         table: the table.
         used: columns that are something else.
-        instead: the setting that says what TEST is, whatever the table says; "" for none.
+        instead: the setting that defines TEST instead of the table; "" for none.
 
     Raises:
         DataError: two columns may be the split, and disagree.
@@ -73,7 +73,7 @@ def find_split_column(
 
 
 def is_split_name(name: str) -> bool:
-    """Return whether a column is called like a split.
+    """Return whether a column is named like a split.
 
     >>> [is_split_name(name) for name in ("Data Split", "train_test", "isTrain", "subset")]
     [True, True, True, True]
@@ -99,7 +99,7 @@ def read_split_column(table: Table, column: str, *, where: str) -> list[str]:
         where: the table's name, for the message.
 
     Raises:
-        DataError: a cell says something else.
+        DataError: a cell has another value.
     """
     cells = table.columns[column]
     names = {cell: read_split_word(clean_text(cell)) for cell in set(cells)}
@@ -131,7 +131,7 @@ def _note_unused(column: str, instead: str) -> Inference:
 
 
 def _doubt(table: Table, column: str) -> Inference:
-    """Return a warning of a column that is called like a split and has no usable values."""
+    """Return a warning about a column that is named like a split but has no usable values."""
     cells = ["" if cell == ABSENT else cell for cell in table.columns[column]]
     row = next((i for i, cell in enumerate(cells) if read_split_word(clean_text(cell)) is None), 0)
     if read_split_word(clean_text(cells[row])) is None:
@@ -144,7 +144,7 @@ def _doubt(table: Table, column: str) -> Inference:
         reason=odd,
         certainty="unknown",
         flag=_FLAG,
-        warning=f"the column {column} is called like a split, but {odd}, so TEST is drawn from all "
+        warning=f"the column {column} is named like a split, but {odd}, so TEST is drawn from all "
         f"images: write train, val and test there and pass --split-column {column}, or pass "
         f"--split-column {NONE}",
     )

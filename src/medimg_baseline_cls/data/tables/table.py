@@ -37,21 +37,21 @@ TABLE_NAMES = ("table.csv", "table.tsv", "table.parquet")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSettings:
-    """Which column is what, and what is done with odd rows.
+    """The meaning of the columns, and how to handle odd rows.
 
     Attributes:
         path_column: the file, relative to the root folder.
         labels: the columns of labels and what they mean.
         group_column: the patient; None: from the file's name.
-        finds_patients: without a group_column, take one that is called patient, subject, ...
+        finds_patients: without a group_column, use one named patient, subject, ...
         split_column: train, val or test; None: no split, or the one that is found.
-        finds_split: without a split_column, take one whose values are train and test.
-        split_by: the setting that says what TEST is, whatever the table says.
-        subgroup_columns: kept beside each image.
+        finds_split: without a split_column, use one with the values train and test.
+        split_by: the setting that defines TEST instead of the table.
+        subgroup_columns: kept with each image.
         site_column: that of them by which TEST is left out.
         join_rows: several rows of one image: "error" refuses them, "same" joins those with
-            one label and group, "any" makes the image positive of what any row is.
-        positive_class: which class "any" takes for positive; None: the one not called normal.
+            one label and group, "any" makes the image positive for what any row is.
+        positive_class: which class "any" takes for positive; None: the one not named normal.
         allow_outside: let paths lead out of the root folder.
         split_files: lists of image names, one file for each split.
     """
@@ -72,7 +72,7 @@ class TableSettings:
 
 
 def find_table(data_dir: Path) -> Path | None:
-    """Return the table that lies in a data folder, if one does."""
+    """Return the table in a data folder, if there is one."""
     return next((data_dir / n for n in TABLE_NAMES if (data_dir / n).is_file()), None)
 
 
@@ -85,11 +85,11 @@ def list_table(
     Args:
         manifest: .csv, .tsv or .parquet.
         root: what paths are relative to.
-        settings: which column is what.
+        settings: the meaning of the columns.
         limit: keep about this many images, spread over splits and classes; None keeps all.
 
     Raises:
-        DataError: The table cannot be read, lacks a column, or a row is not as it must be.
+        DataError: The table cannot be read, lacks a column, or a row is invalid.
     """
     table = read_table(manifest)
     notes = [say_count(len(table.lines), f"rows in {manifest.name}"), *table.notes]
@@ -167,7 +167,7 @@ def _settle_columns(
 
 
 def _find_patient_column(table: Table, settings: TableSettings) -> str | None:
-    """Return an unused column that is called like the patient and has several images of some.
+    """Return an unused column that is named like the patient and has several images of some.
 
     In some public tables patientId is a number of the image.
     """
@@ -281,8 +281,8 @@ def _note_patients(
             certainty="unknown",
             flag="--group-column COLUMN",
             warning=f"the patient column {found} (the first is row {line}): an image without a "
-            "patient counts as a patient of its own unless its name or header tells the patient, "
-            "so one patient may be in more than one split; fill in the column",
+            "patient counts as a patient of its own unless its name or header identifies the "
+            "patient, so one patient may be in more than one split; fill in the column",
         ),
     )
 

@@ -32,7 +32,7 @@ _WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 class Table:
     """The cells of each column as text; the line of the file in which each row begins; notes.
 
-    `unread` is the type of each column whose values are no texts; its cells are `ABSENT`.
+    `unread` is the type of each column without text values; its cells are `ABSENT`.
     """
 
     columns: Columns
@@ -55,7 +55,7 @@ def read_table(path: Path) -> Table:
     start = _read_start(path)
     if suffix in _WORKBOOKS or start.startswith(_WORKBOOK_STARTS):
         raise DataError(
-            f"{path} is a workbook, which is not read: export its sheet as CSV (in Excel: Save "
+            f"{path} is a workbook, which cannot be read: export its sheet as CSV (in Excel: Save "
             "As, CSV UTF-8) and pass that file."
         )
     table = _read_parquet(path) if suffix == ".parquet" else _read_text(path, start)
@@ -119,7 +119,7 @@ def _read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the line in which it begins.
 
     Raises:
-        DataError: Quotes are not closed, or a cell goes on behind one.
+        DataError: Quotes are not closed, or a cell continues after one.
     """
     first, *more = _read_first_lines(file)
     delimiter, num_before = _find_declared(first), 1
@@ -237,11 +237,11 @@ def _read_parquet(path: Path) -> Table:
 def _require_different(path: Path, names: Sequence[str]) -> None:
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
-        raise DataError(f"{path} has two columns called {shorten_list(repeated)}: rename one.")
+        raise DataError(f"{path} has two columns named {shorten_list(repeated)}: rename one.")
 
 
 def _cell_text(value: object) -> str:
-    """Return a Parquet value as a CSV file would hold it; missing whole numbers make floats.
+    """Return a Parquet value as in a CSV file; missing whole numbers make floats.
 
     Raises:
         ValueError: It is a record, which has no such text, or not UTF-8.
