@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from medimg_baseline_cls.audit.findings import Check, Example, Figures, Finding, Verdict
+from medimg_baseline_cls.audit.findings import (
+    Check,
+    Example,
+    Figures,
+    Finding,
+    Verdict,
+    not_measured,
+)
 from medimg_baseline_cls.data.pixels.png import encode_png
 from medimg_baseline_cls.reporting.page.audit_page import render_audit, write_audit_page
 
@@ -142,7 +149,7 @@ def test_thumbnails_are_the_very_bytes_and_examples_without_one_keep_their_name(
     picture = make_picture()
     check = make_check(Example(("a.png", "b.png"), "", 3))
     tags = Tags(render(check, thumbnails={"a.png": picture}))
-    sources = [attributes["src"] for tag, attributes in tags.tags if tag == "img"]
+    sources = {attributes["src"] for tag, attributes in tags.tags if tag == "img"}
     (source,) = sources
     assert source is not None
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == picture
@@ -184,26 +191,38 @@ def test_answer_comes_first(verdict: Verdict, words: str) -> None:
     assert text.index(words) < text.index("What was found")
 
 
-def test_overview_has_a_row_for_each_check_and_finding() -> None:
-    quiet = Check("files", "Files", "All could be read.")
-    page = render(quiet, make_check(), make_check(name="groups"))
-    overview = page[page.index('<table class="findings">') : page.index("</table>")]
-    lines = re.findall(r"<tr[^>]*>.*?</tr>", overview)[1:]
-    rows = [Tags(line.replace("</", " </")).text.split() for line in lines]
-    assert [row[:2] for row in rows] == [
-        ["Files", "ok"],
-        ["Copies", "error"],
-        ["error", "1,234"],
-        ["Copies", "error"],
-        ["error", "1,234"],
-    ]
+def test_findings_are_ordered_by_weight() -> None:
+    note = make_check(name="groups", verdict="note")
+    warning, error = make_check(name="labels", verdict="warning"), make_check()
+    omitted = not_measured("shift", "Shift", reason="one split.")
+    tags = Tags(render(Check("files", "Files", ""), omitted, note, warning, error))
+    anchors = [str(a["href"])[1:] for tag, a in tags.tags if tag == "a"]
+    assert anchors[:3] == ["duplicates-1", "labels-1", "groups-1"]
+    sections = [a["id"] for tag, a in tags.tags if tag == "section"][1:-1]
+    assert sections == anchors[3:] == ["duplicates", "labels", "groups", "shift", "files"]
+    assert "Nothing was found by: Files." in tags.text
+    assert "Not measured: Shift." in tags.text
+
+
+def test_the_overview_has_a_picture_of_each_warning() -> None:
+    def count_pictures(verdict: Verdict) -> int:
+        check = make_check(Example(("b.png", "a.png")), verdict=verdict)
+        page = render(check, thumbnails={"a.png": make_picture()})
+        return page[page.index('class="overview"') : page.index("<nav")].count("<img")
+
+    assert [count_pictures(v) for v in ("error", "warning", "note")] == [1, 1, 0]
+
+
+def test_the_title_is_the_data_set() -> None:
+    page = render(make_check(), data_dir="/home/ada/chest")
+    assert "<h1><bdi>chest</bdi></h1>" in page and "<title>chest: data audit" in page
 
 
 def test_every_link_of_the_contents_leads_to_a_section() -> None:
     tags = Tags(render(Check("files", "Files", ""), make_check())).tags
     ids = {attributes.get("id") for _, attributes in tags}
     links = [str(a["href"])[1:] for tag, a in tags if tag == "a"]
-    assert links == ["files", "duplicates"]
+    assert links == ["duplicates-1", "duplicates", "files"]
     assert set(links) <= ids
 
 

@@ -27,8 +27,9 @@ _ANSWERS = {
     "ok": "Nothing was found that would spoil a result.",
     "note": "Nothing was found that would spoil a result; see the notes.",
     "warning": "Some findings may spoil a result: read them before you train.",
-    "error": "Some findings would invalidate a result: mend them before you train.",
+    "error": "Some findings would invalidate a result: fix them before you train.",
 }
+_WEIGHTS = ("error", "warning", "note", "not measured", "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,10 @@ class ExampleView:
 
 @dataclass(frozen=True, slots=True)
 class FindingView:
-    """A finding, ready to be printed."""
+    """A finding, ready to be printed; `anchor` is where it is on the page."""
 
+    anchor: str
+    check: str
     verdict: str
     count: str
     what: str
@@ -67,6 +70,12 @@ class FindingView:
     def has_pictures(self) -> bool:
         """Return whether its examples are pictures or a list of words."""
         return any(example.has_pictures for example in self.examples)
+
+    @property
+    def picture(self) -> str:
+        """Return the first picture among its examples; "" without one."""
+        images = (image for example in self.examples for image in example.images)
+        return next((image.uri for image in images if image.uri), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +112,19 @@ def render_audit(content: Mapping[str, Any], *, thumbnails: Mapping[str, bytes])
         show_hidden(path): "data:image/png;base64," + base64.b64encode(data).decode()
         for path, data in thumbnails.items()
     }
-    checks = [_view_check(item, uris) for item in content["checks"]]
+    checks = sorted((_view_check(item, uris) for item in content["checks"]), key=_weigh)
+    data_dir = hide_paths(str(content["data_dir"]))
+    findings = sorted((f for check in checks for f in check.findings), key=_weigh)
     return render_page(
         "audit.html.j2",
         project=str(content["project"]),
-        data_dir=hide_paths(str(content["data_dir"])),
+        data_dir=data_dir,
+        title=data_dir.removeprefix("…/") or str(content["project"]),
         date=str(content["date"]),
         verdict=str(content["verdict"]),
         answer=_ANSWERS[content["verdict"]],
         facts=list(_facts(content)),
-        overview=_tabulate_checks(checks),
+        findings=findings,
         checks=checks,
     )
 
@@ -123,26 +135,35 @@ def _view_check(item: Mapping[str, Any], uris: Mapping[str, str]) -> CheckView:
         title=str(item["title"]),
         verdict=str(item["verdict"]),
         summary=str(item["summary"]),
-        findings=tuple(_view_finding(finding, uris) for finding in item["findings"]),
+        findings=tuple(_view_findings(item, uris)),
         tables=tuple(_view_figures(figures) for figures in item["figures"]),
     )
 
 
-def _view_finding(finding: Mapping[str, Any], uris: Mapping[str, str]) -> FindingView:
-    return FindingView(
-        verdict=str(finding["verdict"]),
-        count=format_count(finding["count"]),
-        what=str(finding["what"]),
-        advice=str(finding["advice"]),
-        examples=tuple(
-            ExampleView(
-                images=tuple(Thumbnail(path, uris.get(path, "")) for path in example["paths"]),
-                text=str(example["text"]),
-                num_more=int(example["num_more"]),
-            )
-            for example in finding["examples"]
-        ),
+def _view_findings(check: Mapping[str, Any], uris: Mapping[str, str]) -> Iterator[FindingView]:
+    for number, finding in enumerate(check["findings"], start=1):
+        yield FindingView(
+            anchor=f"{check['name']}-{number}",
+            check=str(check["title"]),
+            verdict=str(finding["verdict"]),
+            count=format_count(finding["count"]),
+            what=str(finding["what"]),
+            advice=str(finding["advice"]),
+            examples=tuple(_view_example(example, uris) for example in finding["examples"]),
+        )
+
+
+def _view_example(example: Mapping[str, Any], uris: Mapping[str, str]) -> ExampleView:
+    return ExampleView(
+        images=tuple(Thumbnail(path, uris.get(path, "")) for path in example["paths"]),
+        text=str(example["text"]),
+        num_more=int(example["num_more"]),
     )
+
+
+def _weigh(item: CheckView | FindingView) -> int:
+    """Return the place of a verdict: errors come first."""
+    return _WEIGHTS.index(item.verdict)
 
 
 def _view_figures(figures: Mapping[str, Any]) -> Table:
@@ -161,16 +182,6 @@ def _format_cell(cell: str | int | float | None) -> str:
     if isinstance(cell, str):
         return cell
     return format_count(cell) if isinstance(cell, int) else format_score(cell)
-
-
-def _tabulate_checks(checks: list[CheckView]) -> Table:
-    rows: list[Row] = []
-    for check in checks:
-        rows.append(Row((check.title, check.verdict, "", check.summary), "start"))
-        rows += [Row(("", f.verdict, f.count, f.what)) for f in check.findings]
-    return Table(
-        title="What was found", header=("Check", "Verdict", "Count", "What"), rows=tuple(rows)
-    )
 
 
 def _facts(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
