@@ -33,7 +33,7 @@ def draw_settings(seed: int) -> dict[str, Any]:
             values[name] = draw.uniform(0.02, 0.5)
         elif facts.kind is tuple:
             values[name] = draw.sample(NASTY, 3)
-        elif name in ("project", "device", "group_regex", "subgroup_regex"):
+        elif name in ("project", "device", "augment", "group_regex", "subgroup_regex"):
             values[name] = facts.example
         elif name != "positive_class":
             values[name] = draw.choice(NASTY)

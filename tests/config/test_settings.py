@@ -33,6 +33,7 @@ OUT_OF_RANGE = {
     "num_workers": (-1, 257),
     "limit": (0, "few"),
     "seed": (-1, 2**32),
+    "augment": ("heavy", "plugin:", "plugin:a b"),
     "device": ("gpu", "cuda:"),
     "precision": ("fp16",),
     "project": ("a b", "../x", "-x", "x.", ""),

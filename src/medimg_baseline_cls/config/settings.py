@@ -213,8 +213,15 @@ class Config:
     imbalance: Literal["none", "class_weights", "balanced_sampler", "focal"] = "none"
     """How to handle rare classes in training."""
 
-    augment: Literal["none", "light", "standard"] = "standard"
-    """Random augmentation of the training images."""
+    augment: Annotated[
+        str,
+        Field(
+            pattern=r"^(none|light|standard|plugin:[A-Za-z0-9_.-]+)$",
+            title="none, light, standard or plugin:NAME",
+            examples=["light"],
+        ),
+    ] = "standard"
+    """Random augmentation of the training images: none, light, standard, or plugin:NAME."""
 
     horizontal_flip: bool = False
     """Random horizontal flips; avoid for chest radiographs (heart side)."""

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from medimg_baseline_cls.utils.plugins import describe_plugins
+
 _DISTRIBUTION = "medimg-baseline-cls"
 _TOLD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -47,6 +49,7 @@ def collect_environment(argv: Sequence[str]) -> dict[str, Any]:
         "command": hide_names(_command_line(argv)),
         "python": {"version": platform.python_version(), "kind": platform.python_implementation()},
         "packages": _package_versions(),
+        **({"plugins": plugins} if (plugins := describe_plugins()) else {}),
         "git": _git_state(Path(__file__).resolve().parent),
         "system": {
             "platform": hide_names(platform.platform()),

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from medimg_baseline_cls.errors import ConfigError, DataError
+from medimg_baseline_cls.utils.plugins import PREFIX, load_plugin
 from medimg_baseline_cls.utils.seed import derive_key, generator, uniform_table
 
 Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
-PolicyName = Literal["none", "light", "standard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +91,12 @@ class RandomTransform(Protocol):
         ...
 
 
-def make_augmenter(
-    policy: PolicyName | Policy, *, horizontal_flip: bool, seed: int
-) -> Augmenter | None:
+def make_augmenter(policy: str | Policy, *, horizontal_flip: bool, seed: int) -> Augmenter | None:
     """Build the augmentation of a named policy.
 
     Args:
-        policy: "none", "light" or "standard"; or your own Policy.
+        policy: "none", "light", "standard" or plugin:NAME of an installed package; or your own
+            Policy.
         horizontal_flip: whether to flip every other image; avoid for chest radiographs, where it
             moves the heart to the right.
         seed: the run's seed.
@@ -109,7 +108,9 @@ def make_augmenter(
     Raises:
         ConfigError: when the policy is unknown.
     """
-    if isinstance(policy, str):
+    if isinstance(policy, str) and policy.startswith(PREFIX):
+        policy = load_plugin("augmentations", policy, expected=Policy)
+    elif isinstance(policy, str):
         if policy not in POLICIES:
             raise ConfigError(f"augment is {policy!r}; choose one of {', '.join(POLICIES)}.")
         policy = POLICIES[policy]

@@ -6,7 +6,7 @@ volume, truncated or damaged data, values without a known range, more than MAX_P
 is ever raised, and nothing is ever put in place of an image.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from medimg_baseline_cls.data.read.kinds import (
     SUFFIXES,
     FileSorter,
     describe_files,
+    find_reader,
     is_image_name,
     list_counts,
     sniff_format,
@@ -101,11 +102,13 @@ def starts_like_dicom(start: bytes) -> bool:
 
 
 class _Reader(Protocol):
-    """A module that reads one family of formats."""
+    """A module that reads one family of formats, or an `ImageReader` of another package."""
 
-    def decode(self, data: bytes, *, color: Color) -> DecodedImage: ...
+    @property
+    def decode(self) -> Callable[..., DecodedImage]: ...
 
-    def read_header(self, data: bytes) -> Header: ...
+    @property
+    def read_header(self) -> Callable[[bytes], Header]: ...
 
 
 def _choose_reader(data: bytes) -> _Reader:
@@ -122,7 +125,7 @@ def _choose_reader(data: bytes) -> _Reader:
         return npy
     from medimg_baseline_cls.data.read import nifti, raster
 
-    return nifti if nifti.is_nifti(data) else raster
+    return nifti if nifti.is_nifti(data) else find_reader(data) or raster
 
 
 @contextmanager

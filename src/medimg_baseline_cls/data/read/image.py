@@ -3,6 +3,7 @@
 Refused here, for every format: images without pixels and images over MAX_PIXELS.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,6 +46,25 @@ class Header:
     is_deep: bool
     is_color: bool
     patient_id: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReader:
+    """How another package reads a format of its own, as an entry point of the group readers.
+
+    Attributes:
+        name: of the format, as "DEMO"; the formats that are known here keep their own readers.
+        suffixes: endings of its file names, in small letters: (".demo",).
+        matches: tells by the first 1,024 bytes of a file, or fewer, whether it is of the format.
+        decode: turns the bytes of a file into an image as `data.read.decode_image` does.
+        read_header: turns them into what is known before decoding.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]
+    decode: Callable[..., DecodedImage]
+    read_header: Callable[[bytes], Header]
 
 
 def check_size(width: int, height: int) -> None:

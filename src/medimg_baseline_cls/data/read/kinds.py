@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from medimg_baseline_cls.data.read.image import ImageReader
 from medimg_baseline_cls.data.read.nifti import is_nifti
+from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.utils.plugins import load_plugins
 from medimg_baseline_cls.utils.quantities import say_count
 
 SUFFIXES = frozenset(
@@ -59,7 +62,8 @@ def is_image_name(name: str) -> bool:
     (True, False, False)
     """
     lowered = name.lower()
-    known = (*SUFFIXES, ".nii.gz")  # not in SUFFIXES: its last suffix means nothing
+    added = (suffix for reader in list_readers() for suffix in reader.suffixes)
+    known = (*SUFFIXES, ".nii.gz", *added)  # not in SUFFIXES: its last suffix means nothing
     return any(lowered.endswith(end) and len(lowered) > len(end) for end in known)
 
 
@@ -72,6 +76,38 @@ def sniff_format(start: bytes) -> str:
     >>> sniff_format(b"\xff\xd8\xff\xe0..JFIF"), sniff_format(b"patient,label")
     ('JPEG', '')
     """
+    if own := _sniff_own(start):
+        return own
+    reader = find_reader(start)
+    return "" if reader is None else reader.name
+
+
+def list_readers() -> tuple[ImageReader, ...]:
+    """Return the readers of other packages, by name."""
+    return load_plugins("readers", expected=ImageReader)
+
+
+def find_reader(start: bytes) -> ImageReader | None:
+    """Return another package's reader of a content; None where it is known here, or to nobody.
+
+    Raises:
+        ConfigError: A reader cannot look at it.
+    """
+    if _sniff_own(start[:_NUM_START]):
+        return None
+    for reader in list_readers():
+        try:
+            if reader.matches(start[:_NUM_START]):
+                return reader
+        except Exception as error:  # foreign code raises anything
+            raise ConfigError(
+                f"the reader {reader.name} of another package fails on the first bytes of a file "
+                f"({type(error).__name__}: {error}): fix or uninstall that package."
+            ) from error
+    return None
+
+
+def _sniff_own(start: bytes) -> str:
     for name, pattern in _FORMATS:
         if pattern.match(start):
             return name
