@@ -48,7 +48,7 @@ def photograph(page: Path, target: Path, *, height: int = SCREEN[1]) -> None:
         size = f"--window-size={SCREEN[0]},{height}"
         command = [browser, *flags, size, page.resolve().as_uri()]
         subprocess.run(command, check=True, capture_output=True)
-        shrink(shot, target, width=SCREEN[0])
+        shrink(shot, target, width=SCREEN[0], colors=128)
 
 
 def main(run: Path, audit: Path | None = None) -> None:
