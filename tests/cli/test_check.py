@@ -82,7 +82,7 @@ def test_bad_folder_is_a_mistake_and_no_finding(
     ("line", "words"),
     [
         ("one two", "one folder, but got one and two"),
-        ("one --data-dir two", "name the folder once"),
+        ("one --data-dir two", "pass the folder once"),
         ("films --labelnoise", "--label-noise"),
         ("films --resume", "no flag --resume"),
     ],

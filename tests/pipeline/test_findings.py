@@ -378,7 +378,7 @@ def test_grades_are_compared_by_their_order(
     ("changes", "words"),
     [
         ({"imbalance": "balanced_sampler"}, "several findings"),
-        ({"positive_class": "Mass"}, "stands for itself"),
+        ({"positive_class": "Mass"}, "one decision per finding"),
     ],
     ids=str,
 )

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.statistics.intervals import LEVEL
 from medimg_baseline_cls.statistics.metrics import (
     Scores,
     Truth,
@@ -26,6 +25,9 @@ from medimg_baseline_cls.statistics.metrics import (
 )
 from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, choose_position
 from medimg_baseline_cls.utils.seed import generator
+
+LEVEL = 0.95
+"""The confidence level of every interval."""
 
 NUM_RESAMPLES = 2000
 LEAST_DEFINED = 0.5

@@ -10,8 +10,7 @@ from scipy.special import betaincinv
 from scipy.stats import norm
 
 from medimg_baseline_cls.errors import DataError
-
-LEVEL = 0.95
+from medimg_baseline_cls.statistics.bootstrap import LEVEL
 
 Interval = tuple[float, float]
 

@@ -59,7 +59,7 @@ def test_a_map_that_val_does_not_determine_is_warned_of_where_it_is_used(
 
 
 def test_an_unknown_method_names_those_there_are(finished_run: Path, phantoms: Path) -> None:
-    with pytest.raises(RunError, match="there are temperature, platt, isotonic"):
+    with pytest.raises(RunError, match="choose from temperature, platt, isotonic"):
         predict(finished_run, [phantoms / "test"], recalibrate="beta")
 
 
