@@ -20,8 +20,11 @@ TEXTS = (
             "cli",
             "config",
             "data",
+            "models",
+            "pipeline",
             "records",
             "statistics",
+            "utils",
         )
     ),
     *(f"src/medimg_baseline_cls/{name}.py" for name in ("catalogue", "errors", "schema")),

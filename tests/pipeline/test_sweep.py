@@ -143,7 +143,7 @@ def test_the_newest_unfinished_sweep_is_found(tmp_path: Path) -> None:
     (tmp_path / "sweeps" / "b" / "sweeps_summary.json").write_text("{}")
     assert find_sweep(None, tmp_path, kind=KIND).name == "a"
     assert find_sweep("b", tmp_path, kind=KIND) == tmp_path / "sweeps" / "b"
-    with pytest.raises(RunError, match="is no folder of a sweep: it holds no sweeps.json"):
+    with pytest.raises(RunError, match="is not a sweep folder: sweeps.json is missing"):
         find_sweep(tmp_path, tmp_path, kind=KIND)
 
 

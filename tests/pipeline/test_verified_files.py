@@ -72,7 +72,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a split with other labels": (swap_labels, r"changed since training: the split"),
     "another positive class": (
         lambda run: change_provenance(run, positive_class="NORMAL"),
-        "positive_class = PNEUMONIA, but config.json says NORMAL",
+        "positive_class = PNEUMONIA, but config.json has NORMAL",
     ),
     "another split of config.json": (
         lambda run: change_provenance(run, split_sha256="0" * 64),

@@ -47,7 +47,7 @@ def system_error(name: str) -> OSError:
         ("ENOENT", "it is not there"),
         ("ELOOP", "links lead in a circle"),
         ("ENXIO", "it is a device, pipe or socket"),
-        ("EDOM", f'the system says "{os.strerror(errno.EDOM).lower()}"'),  # no words of ours
+        ("EDOM", f'the system reported "{os.strerror(errno.EDOM).lower()}"'),  # no words of ours
     ],
 )
 def test_errors_of_the_system_are_said_in_words(name: str, words: str) -> None:

@@ -3,7 +3,7 @@
 Names are timm's ("resnet18", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"), or
 "monai:DenseNet121" for MONAI's own networks. This is the only file that imports timm's
 or MONAI's networks. Refuses unknown names (with the nearest ones), image sizes that a
-network cannot take, and networks whose logits are not one linear layer's output.
+network cannot take, and networks without a last linear layer for their logits.
 """
 
 import difflib
@@ -40,7 +40,7 @@ from medimg_baseline_cls.models.weights import (
 from medimg_baseline_cls.utils.seed import torch_randomness
 
 MONAI_PREFIX = "monai:"
-IN_CHANNELS = 3  # grey is copied to three channels, so that pretrained stems fit unchanged
+IN_CHANNELS = 3  # gray is copied to three channels, to keep pretrained stems unchanged
 CLASSIFIER_STD = 0.01  # of its first weights
 
 # MONAI's classifiers -> what each calls its input channels and its classes.
@@ -110,13 +110,13 @@ def require_architecture(arch: str, *, image_size: int = 224) -> None:
     """Refuse an unknown name at once, before any image is read.
 
     Raises:
-        ModelError: no network is called so; the text has the nearest names.
+        ModelError: there is no such network; the message has the nearest names.
     """
     _plan_network(arch, num_classes=2, image_size=image_size)
 
 
 def describe_model(model: Classifier) -> dict[str, Any]:
-    """Return what `rebuild_model` needs, as plain values that JSON and best.pt can hold."""
+    """Return what `rebuild_model` needs, as plain values for JSON and best.pt."""
     facts = model.facts
     return {
         "arch": facts.arch,
@@ -172,7 +172,7 @@ def list_families() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How to create a network, its normalisation, and where its pretrained weights are.
+    """How to create a network, its normalization, and where its pretrained weights are.
 
     `hub_files` has the address and the file names on the hub; `no_hub` says why there is none.
     """
@@ -260,14 +260,14 @@ def _create(plan: _Plan, arch: str, *, image_size: int) -> tuple[nn.Module, Laye
         raise ModelError(f"{arch} cannot take images of {image_size} px: {error}") from error
     if not trace.head_name:
         raise ModelError(
-            f"{arch} has no single last linear layer whose output is its logits "
+            f"{arch} has no single last linear layer that outputs its logits "
             "(it may average several classifiers); take another architecture."
         )
     return net, trace
 
 
 def _draw_classifier(layer: nn.Module) -> None:
-    """Draw the classifier anew: small normal weights and no bias, whatever the architecture.
+    """Initialize the classifier again: small normal weights and no bias, whatever the architecture.
 
     timm draws the one of EfficientNets uniformly within 1 / sqrt(num_classes), as if its
     classes were its inputs. With two classes the first logits are near 15 and the first loss
@@ -279,7 +279,7 @@ def _draw_classifier(layer: nn.Module) -> None:
 
 
 def _check_patches(net: nn.Module, arch: str, *, image_size: int) -> None:
-    """Refuse a size that patches do not tile: the network would drop the border in silence."""
+    """Refuse a size that patches do not tile: the network would silently drop the border."""
     size = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     patch = size[0] if isinstance(size, tuple) else size
     if isinstance(patch, int) and image_size % patch:

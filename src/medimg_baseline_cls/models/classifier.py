@@ -1,10 +1,9 @@
 """The wrapper around a plain network: pixels in [0, 1] in, float32 logits out.
 
-It owns what belongs to a network and is forgotten otherwise: the normalisation, grey
-copied to three channels, which layer is the classifier and which is looked at by
-Grad-CAM. The network inside stays plain: its state dict has its library's own names.
-It refuses pixels with another number of channels than 1 or 3, and networks whose
-logits are not the output of one linear layer.
+It contains what belongs to a network: the normalization, gray copied to three channels, the
+classifier layer and the Grad-CAM layer. The network inside stays plain: its state dict has its
+library's own names. It refuses pixels with another number of channels than 1 or 3, and networks
+without one linear layer for their logits.
 """
 
 from collections.abc import Callable
@@ -29,8 +28,8 @@ class WeightsReport:
     network that were not filled: its classifier, which is always left out, and nothing
     else. `unexpected` are the keys of the file that were not used: its classifier, and
     for a file of the hub whatever else the network has no place for. `adapted` are the
-    tensors whose shape was fitted (position embedding, input channels). `renamed` says how the
-    keys were matched where not by their names.
+    tensors with an adapted shape (position embedding, input channels).
+    `renamed` describes how the keys were matched if not by their names.
     """
 
     kind: WeightsKind
@@ -55,7 +54,7 @@ class NetworkFacts:
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation and a classifier that computes in float32.
+    """A network with its normalization and a classifier that computes in float32.
 
     Attributes:
         net: the plain timm or MONAI network; its state dict keys are the library's own.
@@ -84,7 +83,7 @@ class Classifier(nn.Module):
         net.set_submodule(head_name, _in_full_precision(net.get_submodule(head_name)))
         for module in net.modules():
             if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
-                # A partial, so that a copy of the network computes with its own weights.
+                # A partial: a copy of the network computes with its own weights.
                 module.forward = partial(_compute_in_full_precision, module.forward)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def head_parameters(model: Classifier) -> list[nn.Parameter]:
 
 @contextmanager
 def frozen_backbone(model: Classifier) -> Generator[Classifier, None, None]:
-    """Hold everything but the last linear layer still for a block, and restore it after.
+    """Freeze everything but the last linear layer for a block, and restore it after.
 
     Inside, `model.train()` reaches only the last layer: BatchNorm keeps its running
     statistics and dropout stays off in the backbone.

@@ -1,7 +1,7 @@
 """Find which tensor of a file belongs where in a network: by name, or by number where names differ.
 
 A name may be wrapped ("backbone.conv1.weight"), and a network that was packed into an
-`nn.Sequential` has numbers for names ("0.weight", "4.0.conv1.weight"), whose order is that of
+`nn.Sequential` has numbers for names ("0.weight", "4.0.conv1.weight"), in the order of
 the network. Nothing else is guessed: names of another library are not mapped by their shapes,
 for two layers of one shape could then change places unnoticed.
 """
@@ -80,7 +80,7 @@ def pair_in_order(
     *,
     head_names: Sequence[str],
 ) -> dict[str, str]:
-    """Return the network's key of each key of a file whose shapes agree one after the other.
+    """Return the network's key for each key of a file, if the shapes agree in order.
 
     The file may lack the classifier, or have one of another number of classes. Empty where
     a shape or the last part of a name (weight, bias, running_mean ...) differs.

@@ -1,6 +1,6 @@
 """Turn somebody's own `torch.nn.Module` into a `Classifier`; the module stays as it was.
 
-It takes normalised images (N, 3, S, S) and returns logits (N, C), the output of its last linear
+It takes normalized images (N, 3, S, S) and returns logits (N, C), the output of its last linear
 layer. Refused with what is missing: another shape, no such layer, no feature map for Grad-CAM.
 """
 
@@ -26,7 +26,7 @@ HALF = (0.5, 0.5, 0.5)  # mean and deviation of a network that names none: image
 
 
 def name_module(module: nn.Module) -> str:
-    """Return what such a network is called in place of an architecture.
+    """Return the name of such a network in place of an architecture.
 
     >>> name_module(nn.Sequential())
     'module:Sequential'
@@ -45,7 +45,7 @@ def wrap_module(
     """Return a copy of a module as a classifier.
 
     Args:
-        module: takes images (N, 3, S, S) and returns logits (N, C). Images are normalised by the
+        module: takes images (N, 3, S, S) and returns logits (N, C). Images are normalized by the
             mean and std of its `pretrained_cfg`, as timm's networks have it, else to [-1, 1].
         num_classes: C.
         image_size: S.
@@ -110,7 +110,7 @@ def _require_head(net: nn.Module, trace: LayerTrace, *, name: str) -> None:
     is_pointwise = type(head) is nn.Conv2d and head.kernel_size == (1, 1)
     if not (trace.head_name and (is_linear or is_pointwise)):
         raise ModelError(
-            f"model={name} has no last linear layer whose output is its logits: the head-only "
+            f"model={name} has no last linear layer that outputs its logits: the head-only "
             "stage trains it alone, and it has a learning rate of its own. Let the network end "
             "with a plain nn.Linear (or a 1 x 1 nn.Conv2d), without a softmax after it."
         )

@@ -104,8 +104,8 @@ def load_hub_weights(
 ) -> WeightsReport:
     """Fill a network from the hub's cache, or from the hub; see `load_weights_file`.
 
-    The library's own file may hold more than the network asks for, such as a second
-    classifier for distillation: that is reported, and no error.
+    The library's own file may contain more than the network needs, such as a second classifier for
+    distillation: that is reported, not an error.
     """
     path = fetch_hub_weights(hub_id, filenames=filenames)
     report = load_weights_file(
@@ -226,7 +226,7 @@ def read_state_dict(path: Path) -> StateDict:
     """Return the tensors of a weights file, unnested and without wrappers' prefixes.
 
     Raises:
-        WeightsError: if the file is not there, cannot be read safely, or holds no tensors.
+        WeightsError: if the file is missing, cannot be read safely, or contains no tensors.
     """
     if not path.exists():
         raise WeightsError(f"The weights file {path} does not exist; correct --weights.")

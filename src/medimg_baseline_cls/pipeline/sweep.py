@@ -1,8 +1,7 @@
 """Runs that belong together, one after the other: what is finished is kept, the rest is done.
 
 A sweep has a folder of its own with a plan that names its runs. Each run is an ordinary one,
-found again by its project, which no other run has; so that a stopped sweep resumes run by run
-and ends with the same results.
+found by its unique project; a stopped sweep resumes run by run and ends with the same results.
 """
 
 import os
@@ -28,12 +27,12 @@ from medimg_baseline_cls.utils.visible import quote_words
 
 @dataclass(frozen=True, slots=True)
 class SweepKind:
-    """What tells one kind of sweep from another.
+    """What distinguishes one kind of sweep from another.
 
     Attributes:
         name: in words.
         subfolder: the folder for sweeps of this kind.
-        resume: the command that goes on with one.
+        resume: the command that resumes one.
     """
 
     name: str
@@ -47,7 +46,7 @@ class SweepKind:
 
     @property
     def plan_file(self) -> str:
-        """Return the name of the file that says which runs they are."""
+        """Return the name of the file that lists the runs."""
         return f"{self.subfolder}.json"
 
     @property
@@ -66,7 +65,7 @@ class SweepRun:
 
 @dataclass(frozen=True, slots=True)
 class SweepEntry:
-    """What a plan says of one run. A kind of sweep adds its fields, the last one `run`:
+    """One run of a plan. A kind of sweep adds its fields, the last one `run`:
 
     the folder of the run, once it has one.
     """
@@ -89,7 +88,7 @@ class SweepPlan(Generic[Entry]):
         folder: where the file is.
         config: the settings of all runs.
         entries: the runs, in their order.
-        facts: what else the file says.
+        facts: other entries of the file.
     """
 
     kind: SweepKind
@@ -121,7 +120,7 @@ def read_plan(
         folder: of the sweep.
         entry: the class of its entries.
         kind: of the sweep.
-        facts: what else the file must say.
+        facts: other entries that the file must have.
 
     Raises:
         RunError: The file was changed.
@@ -191,7 +190,7 @@ def do_runs(
         note: takes the number of a run and its folder as soon as it is trained.
 
     Raises:
-        RunInterrupted: with the command that goes on.
+        RunInterrupted: with the command that resumes it.
     """
     try:
         with naming_sweep(folder, runs, kind=kind):
@@ -201,7 +200,7 @@ def do_runs(
         raise ResourceError(error.fault, folder) from error.__cause__
     except MedimgError:
         if not any(find_own_run(run.config) for run in runs):
-            # Nothing was trained: the new folder holds no more than what the error says.
+            # Nothing was trained: the new folder contains nothing else than the error.
             remove_folder(folder)
         raise
 
@@ -210,14 +209,14 @@ def do_runs(
 def naming_sweep(
     folder: Path, runs: Sequence[SweepRun], *, kind: SweepKind
 ) -> Generator[None, None, None]:
-    """Raise an interruption of the block as RunInterrupted, with the command that goes on."""
+    """Raise an interruption of the block as RunInterrupted, with the command that resumes it."""
     try:
         yield
     except (RunInterrupted, KeyboardInterrupt):
         found = [find_own_run(run.config) for run in runs]
         done = sum(run is not None and read_status(run) == "finished" for run in found)
         raise RunInterrupted(
-            f"stopped with {done} of {len(runs)} runs finished; go on with: "
+            f"stopped with {done} of {len(runs)} runs finished; resume with: "
             f"{kind.resume} {quote_words(str(folder))}"
         ) from None
 
@@ -225,7 +224,7 @@ def naming_sweep(
 def find_own_run(config: Config) -> Path | None:
     """Return the newest run folder of these settings' project that can be resumed."""
     for run in list_runs(config.output_dir):
-        # An earlier version dated these folders once more: project_DATE-TIME.
+        # An earlier version dated these folders twice: project_DATE-TIME.
         is_own = re.fullmatch(rf"{re.escape(config.project)}([_-].+)?", run.name)
         if is_own and (run / "status.json").is_file() and (run / "config.json").is_file():
             return run
@@ -254,7 +253,7 @@ def find_sweep(sweep: Path | str | None, output_dir: Path, *, kind: SweepKind) -
         (folder / "history.csv").is_file() for folder in (Path(sweep), output_dir / "runs" / sweep)
     ):
         advice = f" It is a single run: `medimg run --resume {sweep}` completes it."
-    raise RunError(f"{sweep} is no folder of a {kind.name}: it holds no {kind.plan_file}.{advice}")
+    raise RunError(f"{sweep} is not a {kind.name} folder: {kind.plan_file} is missing.{advice}")
 
 
 def list_unfinished(output_dir: Path, *, kind: SweepKind) -> list[Path]:

@@ -58,7 +58,7 @@ def choose_device(name: str) -> torch.device:
             Under torchrun "auto" and "cuda" mean the GPU of this process.
 
     Raises:
-        ConfigError: The device does not exist here or the name is no device's.
+        ConfigError: The device does not exist here or the name is not a device.
     """
     kind, _, index = name.partition(":")
     if kind == "auto" and not index:
@@ -98,7 +98,7 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def make_accelerator(device: torch.device, precision: Precision) -> Accelerator:
-    """Return the Accelerator that holds device, precision and processes.
+    """Return the Accelerator for device, precision and processes.
 
     Accelerate keeps them once per process; a second run with other ones in the same
     process (a notebook, a test) gets a fresh state instead of an error.
@@ -107,7 +107,7 @@ def make_accelerator(device: torch.device, precision: Precision) -> Accelerator:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not _state_fits(device, mixed_precision):
-        # A process group that stands cannot be made again, so it is kept.
+        # An existing process group cannot be created again, so it is kept.
         is_single = not (torch.distributed.is_available() and torch.distributed.is_initialized())
         AcceleratorState._reset_state(reset_partial_state=is_single)  # pyright: ignore[reportPrivateUsage]
     answer = InitProcessGroupKwargs(timeout=timedelta(seconds=ANSWER_SECONDS))

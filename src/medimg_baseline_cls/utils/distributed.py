@@ -1,8 +1,8 @@
 """What several processes of one run must agree on: sums, gradients, statistics, lists.
 
-With one process every function is the identity. Processes that hold fewer images of a
-step than others, or none, take part with their share. A process that is gone ends the others
-with one sentence; where work is uneven, they wait for one another without a limit.
+With one process every function is the identity. Processes with fewer images of a step than others,
+or none, take part with their share. A process that is gone ends the others with one sentence; where
+work is uneven, they wait for one another without a limit.
 """
 
 from collections.abc import Generator, Sequence
@@ -110,7 +110,7 @@ def main_process_first(accelerator: Accelerator) -> Generator[None, None, None]:
 def detecting_lost_ranks(
     accelerator: Accelerator, run_dir: Path | None = None
 ) -> Generator[None, None, None]:
-    """Say in one sentence that another process is gone, and how the run goes on.
+    """Report in one sentence that another process is gone, and how to resume the run.
 
     Raises:
         TrainingError: instead of what the library raises when a peer ends or does not answer.
@@ -132,7 +132,7 @@ def _is_loss(error: RuntimeError) -> bool:
 def _describe_loss(run_dir: Path | None) -> str:
     begun = f"another process of this run is gone, or has not answered for {ANSWER_SECONDS} s"
     if run_dir is None or not (run_dir / "config.json").is_file():
-        return f"{begun}: mend what its own message says and start the run again."
+        return f"{begun}: fix what its own message reports and start the run again."
     return (
         f"{begun}; resume from the last finished epoch, with as many processes as you like: "
         f"medimg run --resume {run_dir}"

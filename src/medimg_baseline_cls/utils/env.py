@@ -1,4 +1,4 @@
-"""Describe the machine and the software of a run: what env_report.json holds.
+"""Describe the machine and the software of a run: the content of env_report.json.
 
 It names no user and no host: home folders, user and host names are replaced in every text.
 """
@@ -125,8 +125,8 @@ def _version(name: str) -> str | None:
 
 
 def _git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the revision of the source tree, None where this file is under no version control."""
-    # An installed copy may lie inside a user's repository that knows nothing of it.
+    """Return the revision of the source tree, None if this file is not under version control."""
+    # An installed copy may be inside a user's repository that does not track it.
     if _git(folder, "ls-files", "--error-unmatch", "env.py") is None:
         return None
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")

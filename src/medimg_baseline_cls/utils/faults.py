@@ -1,6 +1,6 @@
 """Turn what the machine refuses (disk, memory, access) into one sentence of ours.
 
-An OSError says it by its number; torch and NumPy have other exceptions for the same: torch.save
+An OSError has a number; torch and NumPy raise other exceptions for the same: torch.save
 hides a full disk behind "unexpected pos", and memory that runs out has a name in each library.
 What is neither is left alone: it is a mistake of the program and keeps its traceback.
 """
@@ -63,7 +63,7 @@ _OF_THE_MACHINE = frozenset(
     getattr(errno, name, 0)
     for name in ("EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN")
 ) - {0}
-# In lower case; each library says it in its own words.
+# In lower case; each library has its own wording.
 _MEMORY_SIGNS = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -122,7 +122,7 @@ def explain_fault(error: BaseException, place: Path | None = None) -> ResourceEr
     number, words, named = _read_os_error(error)
     if number is None:
         return None
-    what, advice = _BY_NUMBER.get(number, (f'the system says "{words}"', "check it"))
+    what, advice = _BY_NUMBER.get(number, (f'the system reported "{words}"', "check it"))
     verb = "written" if place is not None else "read or written"
     shown = place or named or "a file"
     text = f"{shown} cannot be {verb}, because {what}: {advice}"
@@ -144,7 +144,7 @@ def plain_faults(place: Path | None = None) -> Generator[None, None, None]:
 def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Let a command end with a whole sentence where the machine refuses something.
 
-    Of commands that call one another, the outermost says what to do then.
+    Of commands that call one another, the outermost adds what to do.
 
     Args:
         is_resumable: whether a run that the command has begun can be finished by another one,
@@ -173,7 +173,7 @@ def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callab
 
 
 def find_resume_command(place: Path | None) -> str | None:
-    """Return the command that finishes the run, or the sweep, in whose folder a place is."""
+    """Return the command that finishes the run, or the sweep, that a place belongs to."""
     folders: list[Path] = [] if place is None else [place, *place.parents]
     return next(
         (

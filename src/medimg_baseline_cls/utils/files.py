@@ -1,9 +1,8 @@
 """Write files whole or not at all, and read back exactly what was written.
 
-Every file is written beside its target, synced to the disk and then renamed over it, so
-a reader sees the old file or the new one, whatever kills the writer. CSV numbers are
-written so that they read back to the same float64. A file that is missing or garbled is
-refused with a RunError.
+Every file is written next to its target, synced to the disk and then renamed over it, so
+a reader sees the old file or the new one, whatever kills the writer. CSV numbers read back to the
+same float64. A file that is missing or garbled is refused with a RunError.
 """
 
 import csv
@@ -38,7 +37,7 @@ def open_atomic(path: Path, *, is_private: bool = False) -> Generator[BinaryIO, 
 
     Args:
         path: the target; its folder is made if it is missing.
-        is_private: nobody but its owner can read the file, at no time.
+        is_private: only its owner can read the file, at any time.
 
     Yields:
         A file open for writing bytes, in the same folder under a hidden temporary name.
@@ -46,7 +45,7 @@ def open_atomic(path: Path, *, is_private: bool = False) -> Generator[BinaryIO, 
     Raises:
         ResourceError: The disk is full, read-only or fails, whatever the writer made of that.
     """
-    # Cut so that a long name with the suffix stays within the usual limit of 255 bytes.
+    # Cut to keep a long name with its suffix within the usual limit of 255 bytes.
     temporary = path.with_name(f".{path.name[:48]}.{secrets.token_hex(8)}.tmp")
     with plain_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,9 +125,8 @@ def write_csv(
     Args:
         path: the target.
         header: the column names.
-        rows: cells; floats are written so that they read back to the same float64, None
-            as an empty cell.
-        is_private: nobody but its owner can read the file.
+        rows: cells; floats read back to the same float64; None is an empty cell.
+        is_private: only its owner can read the file.
 
     Raises:
         ValueError: A row has more or fewer cells than the header.

@@ -1,4 +1,4 @@
-"""One writer per folder: a lock that ends with the process that holds it, however that dies.
+"""One writer per folder: a lock that ends with its process, however that dies.
 
 FOLDER/.lock is locked with flock and names its holder: host, process, command. Where flock works
 across hosts it alone decides. Some network file systems keep it local, and some have none: there
@@ -40,7 +40,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock; `process` is its number and start time, "" where it has not said so yet."""
+    """The owner of a lock; `process` is its number and start time, "" if not written yet."""
 
     host: str
     process: str
@@ -84,7 +84,7 @@ def hold_folder(
 
     Args:
         folder: must exist.
-        command: what holds the lock, for the one who is refused.
+        command: the owner of the lock, for the message of a refusal.
         resume: the command that completes the folder later, without its name.
         log: is told where locks do not work, and where a dead holder is waited for.
 
@@ -119,7 +119,7 @@ def hold_folder(
 
 
 def find_holder(folder: Path) -> Holder | None:
-    """Return who holds a folder, as far as its lock file tells; the lock itself is not touched."""
+    """Return the owner of a folder's lock, by its lock file; the lock itself is not touched."""
     holder = _read_holder(folder / LOCK_NAME)
     if holder is None:
         return None
@@ -161,13 +161,15 @@ def is_name_of_dead_process(name: str) -> bool:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder that this thread may hold; an open file would keep it on some systems."""
+    """Remove a folder that this thread may have locked; an open file would keep it on some
+    systems.
+    """
     _release((threading.get_ident(), folder.resolve()))
     shutil.rmtree(folder)
 
 
 class _HeldByOtherError(Exception):
-    """Another process or thread holds the lock; the text names it."""
+    """Another process or thread has the lock; the message names it."""
 
 
 def _take(path: Path, own: Holder, *, log: RunLog) -> int:
@@ -222,7 +224,7 @@ def _lock(handle: int) -> bool:
 
 
 def _is_alive(holder: Holder, path: Path, *, is_locked: bool, log: RunLog) -> bool:
-    """Return whether the one who is named in the file still writes, though it blocks nobody."""
+    """Return whether the owner named in the file still writes, though it blocks no one."""
     if holder.is_here:
         return not is_locked and _lives_here(holder)
     log.info(f"{path.parent}: {SILENT_SECONDS:g} s to see whether {holder} is still alive")
@@ -253,7 +255,7 @@ def _renew(held: _Held) -> None:
 
 
 def _release(key: tuple[int, Path]) -> None:
-    held = _held.pop(key, None)  # none in a forked child, whose parent has the lock
+    held = _held.pop(key, None)  # none in a forked child: its parent has the lock
     if held is None:
         return
     held.is_over.set()
@@ -307,7 +309,7 @@ def _read_holder(path: Path) -> Holder | None:
 
 
 def _require_regular(path: Path) -> None:
-    """Refuse what is no ordinary file where the lock file is made.
+    """Refuse anything but a regular file in place of the lock file.
 
     Raises:
         RunError: it is a folder, a link, a pipe or the like.
@@ -320,8 +322,7 @@ def _require_regular(path: Path) -> None:
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
         raise RunError(
             f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or socket')}, but medimg needs an "
-            "ordinary file of this name that says who is writing here: remove it, then repeat the "
-            "command."
+            "ordinary file of this name as its lock: remove it, then repeat the command."
         )
 
 
@@ -339,6 +340,6 @@ def _process_mark(process_id: int) -> str | None:
         text = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The name in parentheses may hold anything; after it come the state and, as 20th, the start.
+    # The name in parentheses may contain anything; after it come the state and, as 20th, the start.
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in ("Z", "X") else f"{process_id}:{fields[19]}"

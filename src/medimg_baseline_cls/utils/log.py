@@ -2,7 +2,7 @@
 
 Control characters in names are shown as escapes, markup in them is text.
 
-In a terminal a progress bar shows what is going on and vanishes when it is done; into a
+In a terminal a progress bar shows the current work and disappears at its end; into a
 pipe or a notebook it prints nothing. `SILENT` swallows everything: the default of every
 library function.
 """
@@ -70,11 +70,11 @@ class RunLog:
         self._has_lost_lines = False
 
     def info(self, text: str) -> None:
-        """Say what is."""
+        """Log a fact."""
         self.write(text)
 
     def hint(self, text: str, *, fix: str | None = None) -> None:
-        """Say what would be better, once per log, with the fix to type.
+        """Log a recommendation, once per log, with the fix to type.
 
         Args:
             text: what was noticed.
@@ -86,7 +86,7 @@ class RunLog:
             self.write(line, "cyan")
 
     def warn(self, text: str) -> None:
-        """Say what may spoil the result."""
+        """Log what may invalidate the result."""
         self.write(f"warning: {text}", "yellow")
 
     def table(self, title: str, *, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -168,7 +168,7 @@ def open_log(path: Path | None) -> RunLog:
     """
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    # A notebook is no terminal, whatever FORCE_COLOR says: plain lines there.
+    # A notebook is not a terminal, whatever the value of FORCE_COLOR: plain lines there.
     is_terminal = sys.stdout.isatty()
     return RunLog(Console(force_terminal=is_terminal, force_jupyter=False), path)
 

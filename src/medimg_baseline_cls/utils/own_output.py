@@ -1,4 +1,4 @@
-"""Know what this program has written, so that its own output is never taken for images.
+"""Recognize what this program has written, never to use its own output as images.
 
 Each folder that it makes (a run, an audit, a sweep, a comparison, an array of pixels, panels,
 phantoms) has a marker file, each picture that it draws a note. Folders from before the markers
@@ -15,7 +15,7 @@ from medimg_baseline_cls.errors import DataError
 
 MARKER = ".medimg-output"
 SOFTWARE = "medimg_baseline_cls"
-"""What pictures say that they were drawn by."""
+"""The name of this program in the images that it draws."""
 
 OUTPUT, DATA, PANELS = "output", "data", "panels"
 """What a marked folder contains."""
@@ -37,7 +37,7 @@ def mark_own(folder: Path, *, kind: str = OUTPUT) -> None:
     """Mark a folder as written by this program.
 
     Args:
-        folder: a new folder, or one that nobody else writes to.
+        folder: a new folder, or one that no other program writes to.
         kind: DATA for images to train on, such as phantoms, which may be named as data; PANELS
             for one that takes further panels; OUTPUT for anything else.
     """
@@ -101,7 +101,7 @@ class OwnFolders:
 
     Args:
         root: is taken for foreign.
-        look: says whether a folder is ours.
+        look: returns whether a folder is ours.
     """
 
     def __init__(self, root: Path, *, look: Callable[[Path], bool] = is_own) -> None:

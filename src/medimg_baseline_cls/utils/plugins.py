@@ -38,7 +38,7 @@ def load_plugin(kind: Kind, name: str, *, expected: type[Expected]) -> Expected:
         known = ", ".join(f"{PREFIX}{point.name}" for point in _find_points(kind))
         raise ConfigError(
             f"{PREFIX}{bare} is not there: no installed package has an entry point {bare} in the "
-            f"group {_name_group(kind)}; there {f'are {known}' if known else 'is none'}."
+            f"group {_name_group(kind)}; there {f'are {known}' if known else 'are none'}."
         )
     if len(points) > 1:
         packages = " and ".join(sorted(map(_name_package, points)))

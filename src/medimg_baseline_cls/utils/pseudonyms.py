@@ -1,6 +1,6 @@
 """Turn a name that must not be written down into a keyed hash, the same for the same user.
 
-The key lies outside of every run folder, so that nobody who holds a run can try names:
+The key is outside of every run folder, so a run folder is not enough to test names:
 without it, PatientIDs could be guessed from their hashes. A key that cannot be read or made
 is refused.
 """
@@ -36,7 +36,7 @@ def hide_name(name: str, key: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pseudonyms:
-    """What images and patients are called where their names must not be seen.
+    """The names of images and patients where the real ones must not be seen.
 
     >>> names = Pseudonyms(b"key")
     >>> names.image("p1/a.png").startswith("image-"), names.group("p1") == names.group("p2")
@@ -69,11 +69,11 @@ class NameHider:
     paths: Sequence[str]
 
     def image(self, path: str) -> str:
-        """Return what an image is called."""
+        """Return the name to show for an image."""
         return path if self.pseudonyms is None else self.pseudonyms.image(path)
 
     def group(self, name: str) -> str:
-        """Return what a patient is called."""
+        """Return the name to show for a patient."""
         return name if self.pseudonyms is None else self.pseudonyms.group(name)
 
     def text(self, text: str) -> str:

@@ -1,8 +1,8 @@
 """Make, mark and find run folders: OUTPUT_DIR/runs/<project>_<date-time>.
 
 A run of a sweep has the date of the sweep in its project, and no second one. A folder is made once
-and never reused. status.json says how far its run got; `latest`
-names the newest finished one. A path that is no run folder is refused.
+and never reused. status.json contains the state of its run; `latest`
+names the newest finished one. A path that is not a run folder is refused.
 """
 
 import os
@@ -32,7 +32,7 @@ RunState = Literal["training", "interrupted", "trained", "finished"]
 LATEST = "latest"
 NOTHING_BEGUN = "interrupted before training: nothing was begun; start the command again."
 _STATUS_FILE = "status.json"
-_MAX_NAME = 200  # letters of the name in `latest`; more is no name of ours
+_MAX_NAME = 200  # letters of the name in `latest`; a longer name is not ours
 # The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
 _OF_SWEEP = re.compile(r"_(cv|seeds)\d{8}-\d{6}(-\d+)?_(r\d+f\d+|s\d+)(?=[_-]|$)")
 _SWEEP_FILES = ("seeds.json", "cv.json")
@@ -105,7 +105,7 @@ def write_status(run: Path, state: RunState) -> None:
 
 
 def read_status(run: Path) -> RunState:
-    """Return how far a run got; one in training that no process holds reads "interrupted".
+    """Return the state of a run; one in training that no process has locked is "interrupted".
 
     Raises:
         RunError: status.json is missing or garbled.
@@ -122,9 +122,9 @@ def is_trained(run: Path) -> bool:
 
 
 def mark_latest(run: Path) -> None:
-    """Let `latest` beside a run name it: a link, or a text file where links are not to be had.
+    """Let `latest` next to a run name it: a link, or a text file where links do not work.
 
-    Folds of a cross-validation are no runs that a user started: `latest` stays as it is.
+    Folds of a cross-validation are not runs that a user started: `latest` stays as it is.
     """
     found = _OF_SWEEP.search(run.name)
     if found and found[1] == "cv":
@@ -142,8 +142,8 @@ def mark_latest(run: Path) -> None:
 def name_fold(project: str, *, stamp: str, repeat: int, fold: int) -> str:
     """Return the project of a fold's run, by which it is known as part of a cross-validation.
 
-    >>> name_fold("films", stamp="20260101-120000", repeat=0, fold=2)
-    'films_cv20260101-120000_r0f2'
+    >>> name_fold("chest", stamp="20260101-120000", repeat=0, fold=2)
+    'chest_cv20260101-120000_r0f2'
     """
     return f"{project[:32]}_cv{stamp}_r{repeat}f{fold}"
 
@@ -151,8 +151,8 @@ def name_fold(project: str, *, stamp: str, repeat: int, fold: int) -> str:
 def name_seed(project: str, *, stamp: str, seed: int) -> str:
     """Return the project of a run of a sweep of seeds, likewise.
 
-    >>> name_seed("films", stamp="20260101-120000", seed=3)
-    'films_seeds20260101-120000_s3'
+    >>> name_seed("chest", stamp="20260101-120000", seed=3)
+    'chest_seeds20260101-120000_s3'
     """
     return f"{project[:32]}_seeds{stamp}_s{seed}"
 
@@ -167,7 +167,7 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
 
     Args:
         run: a path, the name of a folder in OUTPUT_DIR/runs, or "latest".
-        output_dir: the folder that holds `runs`.
+        output_dir: the folder with `runs`.
 
     Raises:
         RunError: There is none; the message names the newest ones that exist.
@@ -241,8 +241,8 @@ def require_newest_begun(output_dir: Path, chosen: Path | None, *, command: str)
     """Refuse to resume an older run where the newest was stopped before its settings were written.
 
     Args:
-        output_dir: the folder that holds `runs`.
-        chosen: the newest run of which something is missing, if there is one.
+        output_dir: the folder with `runs`.
+        chosen: the newest incomplete run, if there is one.
         command: that resumes it, for the message.
 
     Raises:

@@ -21,9 +21,9 @@ class DiskNeed:
 
 
 def require_space(needs: Sequence[DiskNeed], *, log: RunLog = SILENT) -> None:
-    """Refuse to begin what does not fit on its disks; say what is needed and free.
+    """Refuse to begin what does not fit on its disks, with the needed and the free space.
 
-    A disk that gives no figure (size 0, as of some network drives) is not judged. A quota
+    A disk without a size (0, as of some network drives) is not checked. A quota
     is not seen.
 
     Raises:

@@ -33,7 +33,7 @@ def unguard_cell(cell: str) -> str:
 
 
 def read_guarded_csv(path: Path) -> list[dict[str, str]]:
-    """Read a table whose cells were guarded, as `read_csv` does.
+    """Read a table with guarded cells, as `read_csv` does.
 
     Raises:
         RunError: The file is missing, has no header, or a row does not fit the header.

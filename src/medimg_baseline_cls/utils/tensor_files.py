@@ -1,8 +1,8 @@
 """Read a file of tensors, verified: what is damaged, foreign or hostile gets one reason.
 
-`torch.load` looks at no checksum, and what it says of a file that it refuses includes the
-advice to unpickle it regardless. Here the checksums of the archive come first, nothing but
-tensors and plain values is read, and every reason is our own clause.
+`torch.load` checks no checksum, and its error for a refused file advises unpickling it anyway. Here
+the checksums of the archive come first, nothing but tensors and plain values is read, and every
+reason is our own clause.
 """
 
 import warnings
@@ -28,7 +28,7 @@ def read_tensor_file(path: Path) -> Any:
     """Return what a file of tensors contains, whatever it is named: of torch, or safetensors.
 
     Raises:
-        UnreadableFileError: It is no such file, is damaged, or contains more than tensors and
+        UnreadableFileError: It is not such a file, is damaged, or contains more than tensors and
             plain values.
     """
     head = _read_head(path)
@@ -78,7 +78,7 @@ def _verify_archive(path: Path) -> None:
     """Compare every checksum of a zip archive of torch.
 
     torch stores its records as they are: a compressed one is another program's, and might
-    unpack to more than the disk can hold.
+    unpack to more than fits on the disk.
     """
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()

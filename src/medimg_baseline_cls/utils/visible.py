@@ -2,7 +2,7 @@ r"""Show what a name hides: control characters, bidi marks and bytes outside UTF
 
 Names of classes, files, columns and patients come from outside. On a screen a control character
 acts, and a bidi mark reorders what follows; so every text passes here at the door: terminal, log,
-report, figures. Data files (CSV, JSON) keep the exact name.
+report, plots. Data files (CSV, JSON) keep the exact name.
 """
 
 import re

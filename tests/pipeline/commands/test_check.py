@@ -245,7 +245,7 @@ def test_terminal_shows_a_table_and_ends_with_the_page(
     (copied,) = [line for line in lines if "byte-identical" in line]
     assert copied.split()[:2] == ["error", "1"]
     assert "test/NORMAL/copy.png" in copied
-    assert lines[-2].endswith(": the page says what to do about each")
+    assert lines[-2].endswith(": the page says how to fix each")
     num_warnings = sum(f["verdict"] == "warning" for f in findings(result).values())
     assert lines[-2].startswith(f"1 error, {num_warnings} warning")
 

@@ -116,7 +116,7 @@ def test_the_command_prints_one_table(
     assert "AUROC" in said and "p (Holm)" in said and "McNemar" in said
     assert (folder / "log.txt").read_text(encoding="utf-8") == said
     assert main(["compare", str(finished_run), str(worse), "--output", str(folder)]) == 2
-    assert "holds something already" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
 
 
 def test_other_test_images_are_refused_with_counts(

@@ -152,7 +152,7 @@ def test_a_stopped_cross_validation_ends_with_the_same_figures(
         patch.setattr(sweep, "evaluate", stop_at_second)
         assert main(["cv", "--resume", "--output-dir", str(tmp_path)]) == 130
     said = capsys.readouterr().err
-    assert f"1 of 2 runs finished; go on with: medimg cv --resume {folder}" in said
+    assert f"1 of 2 runs finished; resume with: medimg cv --resume {folder}" in said
     assert calls[0] == first[0]
     before = (calls[0] / "log.txt").read_bytes()
 
@@ -352,7 +352,7 @@ def test_a_site_that_alone_has_a_class_is_refused_before_any_site_is_trained(
         ({"num_folds": 5, "fold": 1}, {}, "cv sets fold itself"),
         ({}, {"repeats": 0}, "repeats = 0: expected 1 or more"),
         ({}, {"by_site": True}, "by_site needs site_column"),
-        ({"site_column": "s"}, {}, "site_column does nothing here"),
+        ({"site_column": "s"}, {}, "site_column has no effect here"),
         ({"site_column": "s"}, {"by_site": True, "repeats": 2}, "each site once"),
         ({"site_column": "s", "test_site": "a"}, {"by_site": True}, "cv sets test_site itself"),
     ],
@@ -395,7 +395,7 @@ def test_an_edited_or_missing_plan_is_refused(
     (folder / "cv.json").write_text(json.dumps(plan))
     with pytest.raises(RunError, match=r"cv\.json was changed"):
         resume_cross_validation(folder)
-    with pytest.raises(RunError, match="holds no cv.json"):
+    with pytest.raises(RunError, match="cv.json is missing"):
         resume_cross_validation(tmp_path)
 
 

@@ -90,7 +90,7 @@ def test_two_findings_are_not_two_classes() -> None:
 @pytest.mark.parametrize("name", ["table.csv", "set.npz"])
 def test_what_holds_many_images_is_refused_as_such(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(DataError, match="is no image: predict takes image files"):
+    with pytest.raises(DataError, match="is not an image: predict takes image files"):
         find_files([tmp_path / name], sorter=FileSorter())
 
 

@@ -66,7 +66,7 @@ def test_prediction_refuses_what_is_no_image(finished_run: Path, tmp_path: Path)
     assert not (tmp_path / "new.csv").exists()
     with pytest.raises(DataError, match="names no image"):
         predict(finished_run, [tmp_path / "nothing*.png"])
-    with pytest.raises(RunError, match="no operating point"):
+    with pytest.raises(RunError, match="not an operating point"):
         predict(finished_run, [broken], operating_point="youden")
 
 
@@ -78,7 +78,7 @@ def test_prediction_leaves_other_files_as_they_are(finished_run: Path, tmp_path:
     assert table.read_text() == "path,label\na.png,NORMAL\n"
     with pytest.raises(ConfigError, match="is a folder"):
         predict(finished_run, [tmp_path], output=tmp_path)
-    with pytest.raises(ConfigError, match=r"below .*labels\.csv, which is no folder"):
+    with pytest.raises(ConfigError, match=r"below .*labels\.csv, which is not a folder"):
         predict(finished_run, [tmp_path], output=table / "new.csv")
 
 

@@ -125,7 +125,7 @@ def test_a_stopped_sweep_ends_with_the_same_figures(
     assert main(["run", "--data", str(phantoms), "--seeds", "3", "1", *flags]) == 130
     (folder,) = (tmp_path / "seeds").iterdir()
     said = capsys.readouterr().err
-    assert f"1 of 2 runs finished; go on with: medimg run --resume {folder}" in said
+    assert f"1 of 2 runs finished; resume with: medimg run --resume {folder}" in said
     with pytest.raises(RunError, match="is not finished: medimg run --resume"):
         compare([folder, calls[0]], output_dir=tmp_path)
 
@@ -168,5 +168,5 @@ def test_an_edited_plan_is_refused(finished: RunResult, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"seeds\.json was changed"):
         resume_seeds(tmp_path)
     (tmp_path / "seeds.json").unlink()
-    with pytest.raises(RunError, match="holds no seeds.json"):
+    with pytest.raises(RunError, match="seeds.json is missing"):
         resume_seeds(tmp_path)

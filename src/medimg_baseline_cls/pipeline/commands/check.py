@@ -1,6 +1,6 @@
 """The check command: look at a data folder before a model does, and write what was found.
 
-Nothing stops it but a folder that is no data set: what training would refuse (leaks, files
+Only a folder that is not a data set stops it: what training would refuse (leaks, files
 that cannot be decoded) is reported here. It writes audit.json and audit.html under
 OUTPUT_DIR/audits and never into the data folder.
 """
@@ -67,7 +67,7 @@ class CheckResult:
     """What an audit ended with.
 
     Attributes:
-        folder: holds audit.json and audit.html.
+        folder: contains audit.json and audit.html.
         status: 0 clean (notes at most), 1 warnings, 3 errors that would invalidate a result.
         content: that of audit.json.
     """
@@ -87,8 +87,8 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
             `arch` doubts, which takes a pass of the network over all images.
 
     Raises:
-        ConfigError: no data folder is set, or results would lie inside it.
-        DataError: the folder is no data set.
+        ConfigError: no data folder is set, or results would be written inside it.
+        DataError: the folder is not a data set.
     """
     data_dir = find_root(config)
     require_outside_data(config)
@@ -112,7 +112,7 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     if hider.pseudonyms is not None:
         private = folder.with_name(f"{folder.name}_{PRIVATE_NAME}")  # the folder may be shared
         write_private(private, hider.pseudonyms, images=named)
-        log.info(f"this audit shows pseudonyms; {private} says who is who: keep it")
+        log.info(f"this audit shows pseudonyms; {private} maps them to real names: keep it private")
     return CheckResult(folder, EXIT_STATUS[worst_verdict(c.verdict for c in checks)], content)
 
 
@@ -178,7 +178,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
 
 
 def warn_before_training(session: Session, data: PreparedData) -> None:
-    """Say what `check` would object to, as far as that takes seconds; copies among them."""
+    """Log what `check` would find within seconds, copies among it."""
     if not session.is_main:
         return
     images, measures = list_images_of(data), None
@@ -188,7 +188,7 @@ def warn_before_training(session: Session, data: PreparedData) -> None:
 
 
 def warn_of_findings(log: RunLog, checks: Iterable[Check]) -> None:
-    """Say every warning and error of an audit in one line each."""
+    """Log every warning and error of an audit, one line each."""
     for check_ in checks:
         for finding in check_.findings:
             if VERDICTS.index(finding.verdict) >= VERDICTS.index("warning"):
@@ -257,5 +257,5 @@ def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
     num_errors, num_warnings = counts["error"], counts["warning"]
     if num_errors or num_warnings:
         found = f"{say_count(num_errors, 'errors')}, {say_count(num_warnings, 'warnings')}"
-        log.info(f"{found}: the page says what to do about each")
+        log.info(f"{found}: the page says how to fix each")
     log.info(f"audit: {page}")

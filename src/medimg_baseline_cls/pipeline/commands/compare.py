@@ -45,7 +45,7 @@ def compare(
     Args:
         runs: two or more run folders, names of runs, or folders of seed sweeps.
         output_dir: where runs are looked up and the comparison is written.
-        output: the folder to write into instead; it must not hold anything yet.
+        output: the folder to write into instead; it must be empty or new.
 
     Returns:
         The folder of the comparison, and the content of comparison.json.
@@ -136,7 +136,7 @@ def _read_model(folder: Path, name: str) -> AlignedModel:
 
 
 def name_comparison(folders: Sequence[Path]) -> str:
-    """Return what a comparison is called, by the runs without their times.
+    """Return the name of a comparison: the runs without their times.
 
     >>> name_comparison([Path("plain_20260101-120000"), Path("still_20260101-130000-2")])
     'plain_vs_still'
@@ -155,7 +155,7 @@ def read_settings(folder: Path) -> Config:
 
 
 def _home_of(folder: Path) -> Path:
-    """Return the run folder that holds split.csv: of an ensemble, that of its first run."""
+    """Return the run folder with split.csv: for an ensemble, that of its first run."""
     if folder.name != ENSEMBLE:
         return folder
     path = folder.parent / SWEEP_FILE
@@ -185,9 +185,9 @@ def _make_new(folder: Path) -> None:
     """Make a folder.
 
     Raises:
-        RunError: It holds something already.
+        RunError: It is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder} holds something already: name a new folder.")
+        raise RunError(f"{folder} is not empty: pass a new folder with --output.")
     folder.mkdir(parents=True, exist_ok=True)
     mark_own(folder)

@@ -1,9 +1,9 @@
 """Cross-validation: the folds, or the sites, as ordinary runs; then their joined results.
 
 cv.json names the runs, in OUTPUT_DIR/cv/<project>_<date-time>/. Each fold is trained and
-evaluated as `medimg train` and `medimg evaluate` would, into a run folder of its own whose
-settings say which fold it is. What is finished is never done again, so that a stopped
-cross-validation goes on fold by fold and ends with the same figures.
+evaluated as `medimg train` and `medimg evaluate` would, into its own run folder, with the fold in
+its settings. Finished folds are kept: an interrupted cross-validation resumes fold by fold and ends
+with the same metrics.
 """
 
 import shutil
@@ -62,7 +62,7 @@ _Plan = SweepPlan[_Fold]
 
 @ending_plainly(is_resumable=True)
 def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -> RunResult:
-    """Train and test each fold of all images, and summarise with spread.
+    """Train and test each fold of all images, and summarize with CIs.
 
     Args:
         config: every setting; `num_folds` is 5 where it is not set.
@@ -73,7 +73,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
         The folder of the cross-validation and the content of cv_summary.json.
 
     Raises:
-        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
+        MedimgError: one sentence on what to fix; RunInterrupted on Ctrl-C.
     """
     _check_request(config, repeats=repeats, by_site=by_site)
     require_outside_data(config)
@@ -94,7 +94,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
 def resume_cross_validation(
     cv: Path | str | None = None, *, output_dir: Path = Path("outputs")
 ) -> RunResult:
-    """Go on with a cross-validation: what is finished is kept, the rest is done.
+    """Resume a cross-validation: finished folds are kept.
 
     Args:
         cv: its folder; None takes the newest unfinished one under `output_dir`.
@@ -118,7 +118,7 @@ def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
     if by_site and (repeats > 1 or config.num_folds is not None):
         mistakes.append("by_site leaves out each site once: leave out repeats and num_folds.")
     if not by_site and config.site_column is not None:
-        mistakes.append("site_column does nothing here: leave it out, or add by_site.")
+        mistakes.append("site_column has no effect here: leave it out, or add by_site.")
     if not is_in_one_process():
         mistakes.append("cv trains its folds in one process: start it without torchrun.")
     if mistakes:
@@ -141,7 +141,7 @@ def _find_sites(config: Config) -> list[str]:
     if len(listed) < 2:
         raise ConfigError(f"site_column has one site, {listed.pop()}: two or more are needed.")
     columns = tuple(dict.fromkeys((*config.subgroup_columns, config.site_column)))
-    # Folds can be drawn of any images, so that this says nothing of how they are split.
+    # Folds can be drawn of any images, so this does not depend on how they are split.
     probe = replace(
         config,
         site_column=None,
@@ -178,7 +178,7 @@ def _try_site(split: Split, site_column: str, *, site: str) -> None:
 
 
 def _fold_config(plan: _Plan, fold: _Fold) -> Config:
-    """Return the settings of a fold's run, whose project says which run of what it is."""
+    """Return the settings of a fold's run; its project names the sweep and the fold."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
     project = name_fold(plan.config.project, stamp=stamp, repeat=fold.repeat, fold=fold.fold)
     if plan.facts["by_site"]:
@@ -215,7 +215,7 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
 
 
 def _write_predictions(plan: _Plan, runs: Sequence[Path]) -> None:
-    """Join the TEST predictions of all runs; in each repeat, each image stands once.
+    """Join the TEST predictions of all runs; in each repeat, each image appears once.
 
     Raises:
         RunError: An image was in TEST twice or was not, so the runs are not of one set.

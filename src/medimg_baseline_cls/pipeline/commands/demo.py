@@ -1,7 +1,7 @@
 """The demo command: phantom radiographs through the whole pipeline, and a check of its maps.
 
-Phantoms come with the mask of every opacity, so the demo can say something that real
-data cannot: whether Grad-CAM looks where the finding is.
+Phantoms come with the mask of every opacity, so the demo can show what real data cannot: whether
+Grad-CAM looks where the finding is.
 """
 
 from pathlib import Path
@@ -53,12 +53,12 @@ def demo(
         shortcut: plant a corner marker that betrays the class.
         num_train, num_test: images of each part.
         image_size: side in pixels.
-        finetune_epochs: epochs of training; the head-only stage is left out, because there
-            are no pretrained features to learn on.
+        finetune_epochs: epochs of training; no head-only stage, because there are no pretrained
+            features.
 
     Returns:
         The run folder and demo.json's content: test AP, and how many times as much of the
-        maps' mass lies inside the lesions as a uniform map would put there.
+        maps' mass is inside the lesions as a uniform map would put there.
     """
     data_dir = output_dir / "phantoms" / f"{num_train}_{num_test}_{image_size}_{seed}_{shortcut:d}"
     if not (data_dir / "complete").is_file():
@@ -100,7 +100,7 @@ def demo(
     write_json(result.run_dir / "demo.json", content)
     session.log.info(
         f"phantoms: test AP {say_score(average_precision)}; of the Grad-CAM mass of correctly "
-        f"found positives {inside:.0%} lies in or next to the lesions, "
+        f"found positives {inside:.0%} is in or next to the lesions, "
         f"{inside / uniform:.1f} times the {uniform:.0%} of a uniform map"
     )
     return RunResult(result.run_dir, content)

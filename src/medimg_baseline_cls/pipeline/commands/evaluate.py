@@ -1,7 +1,7 @@
 """The evaluation command: thresholds from VAL, then TEST scored with them, then mistakes.
 
 The order is the point: thresholds.json is on disk before the first test image is scored.
-All figures are computed from the predictions as they read back from their CSV files.
+All metrics are computed from the predictions as read back from their CSV files.
 """
 
 import shutil
@@ -226,7 +226,7 @@ def _describe_test(
     parts: tuple[Predictions, Predictions],
     thresholds: Thresholds,
 ) -> tuple[Mistake, ...]:
-    """Write mistakes, figures and subgroups; return the mistakes."""
+    """Write mistakes, metrics and subgroups; return the mistakes."""
     run_dir, positive_class = session.run_dir, data.positive_class
     limit = session.config.num_hard_examples
     mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
@@ -261,7 +261,7 @@ def _load_head_only(session: Session) -> Classifier | None:
 def _evaluate_head_only(
     session: Session, data: PreparedData, *, model: Classifier | None
 ) -> dict[str, SplitSummary] | None:
-    """Summarise the best model of the head-only stage, where there was one."""
+    """Summarize the best model of the head-only stage, if there was one."""
     if model is None:
         return None
     val = _predict_split(session, data, model=model, split="val")
@@ -286,7 +286,7 @@ def _print_results(
 
 
 def _compare_with_head_only(overview: EvaluationSummary, before: Headlines) -> str:
-    """Say what fine-tuning brought over the head-only model it started from."""
+    """Log the gain of fine-tuning over the head-only model."""
     if overview.checkpoint["stage"] == "head":
         return "fine-tuning was not kept: the head-only model has the highest VAL AP"
 

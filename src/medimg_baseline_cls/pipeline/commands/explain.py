@@ -148,7 +148,7 @@ def _plan_panels(
 def _make_decisions(
     session: Session, data: PreparedData, *, thresholds: Thresholds
 ) -> Callable[[Mistake], str]:
-    """Return what says which classes an image of TEST was called, at the rule of a mistake."""
+    """Return a function that gives the decisions on an image of TEST, at the rule of a mistake."""
     test = read_predictions(
         session.run_dir / "predictions_test.csv", split="test", task=data.split.task
     )
@@ -169,8 +169,8 @@ def _make_decisions(
 def _rank_images(mistakes: Sequence[Mistake], *, favourite: str) -> list[Mistake]:
     """Return one mistake per (class, image), the most confident first.
 
-    It is that at the favourite rule, if the image is mistaken there, so that the panel shows a
-    threshold on whose wrong side the image lies.
+    It is that at the preferred rule, if the image is a mistake there: the panel then shows the
+    threshold that the image misses.
     """
 
     def confidence(mistake: Mistake) -> tuple[float, str, str]:

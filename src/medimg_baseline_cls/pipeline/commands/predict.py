@@ -93,14 +93,14 @@ def predict(
         paths: image files, folders (searched below) or glob patterns.
         output: the CSV file; None writes predictions_new.csv into the run folder.
         output_dir: where `latest` is looked up.
-        explain: draw a panel of each image, with its heat map, into a folder beside the CSV.
+        explain: draw a panel of each image, with its heat map, into a folder next to the CSV.
         model: a network of the class that the run was trained with, if that was passed.
         **how: operating_point, recalibrate, on_bad_image and method, see `Handling`.
 
     Raises:
-        DataError: a path holds no image, or a file cannot be decoded.
+        DataError: a path contains no image, or a file cannot be decoded.
         RunError: the run has no thresholds yet, or not this operating point.
-        ConfigError: `output` is a folder, or a file that is no earlier prediction.
+        ConfigError: `output` is a folder, or a file that predict did not write.
     """
     if output is not None:
         require_free(output)
@@ -289,7 +289,7 @@ def _pick_thresholds(session: Session, rule: str) -> dict[str, Threshold]:
     picked = {n: t for n, ts in points.items() for t in ts if t.rule == rule}
     if not picked:
         known = sorted({t.rule for ts in points.values() for t in ts})
-        raise RunError(f"{rule} is no operating point of this run; it has {', '.join(known)}.")
+        raise RunError(f"{rule} is not an operating point of this run; it has {', '.join(known)}.")
     missing = [name for name in points if name not in picked]
     if missing:
         session.log.warn(
@@ -306,7 +306,7 @@ def _plan_panels(
     folder: Path,
     method: str,
 ) -> "list[Explained]":
-    """Return the panels of each image: one, or one per finding that is called."""
+    """Return the panels of each image: one, or one per positive finding."""
     from medimg_baseline_cls.interpret.panels import PanelText
     from medimg_baseline_cls.pipeline.steps.panel_drawing import Explained, safe_name
 
@@ -334,7 +334,7 @@ def _plan_panels(
 
 
 def _shown_names(session: Session, files: Sequence[Path]) -> list[str]:
-    """Return what each file is called on the screen and on panels.
+    """Return the name of each file on the screen and on panels.
 
     In an anonymous run that is a pseudonym, for the run's own images the one of its report.
     """

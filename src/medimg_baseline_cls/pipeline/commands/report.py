@@ -27,7 +27,7 @@ def report(
     output_dir: Path = Path("outputs"),
     anonymous_ids: bool = False,
 ) -> RunResult:
-    """Write report.html, tables/, model_card.md and checklist.md from what the run folder holds.
+    """Write report.html, tables/, model_card.md and checklist.md from the run folder.
 
     Args:
         run: a run folder, or "latest".
@@ -57,7 +57,8 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
         page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
     if pseudonyms is not None:
         log.info(
-            f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} says who is who: keep it"
+            f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} has the real names: keep "
+            "it private"
         )
         if not stays_anonymous:
             log.info(
@@ -79,7 +80,7 @@ def _refuse_contents(run_dir: Path) -> RunError:
 
 
 def _note_odd_readings(run_dir: Path, log: RunLog) -> None:
-    """Say once which words of the reader's column are none of the known ones."""
+    """Log once which words of the reader's column are unknown."""
     words = {reading["reader"].strip() for reading in read_readings(run_dir).values()}
     odd = sorted(word for word in words if word and word.lower() not in READINGS)
     if odd:

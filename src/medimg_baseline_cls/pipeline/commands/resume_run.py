@@ -76,7 +76,7 @@ def resume_run(
 
 
 def _find_newest(output_dir: Path) -> Path:
-    """Return the newest run or sweep of which something is missing and that nobody works on."""
+    """Return the newest incomplete run or sweep that is not in use."""
     runs = [(age_key(run), run) for run in _list_incomplete(output_dir)]
     sweeps = [(age_key(sweep), sweep) for sweep in list_unfinished(output_dir, kind=seeds.KIND)]
     newest = max((*runs, *sweeps), default=(None, None))[1]

@@ -1,8 +1,8 @@
 """The same run from several seeds: ordinary runs on one split, their spread and their ensemble.
 
 seeds.json names the runs, in OUTPUT_DIR/seeds/<project>_<date-time>/. Each is made as
-`medimg run` would. The split is that of the first seed for all of them, so that they differ in
-nothing but the training. A stopped sweep goes on run by run and ends with the same figures.
+`medimg run` would. All share the split of the first seed and differ in the training alone. A
+stopped sweep resumes run by run and ends with the same metrics.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ _Plan = SweepPlan[_SeedRun]
 
 @ending_plainly(is_resumable=True)
 def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
-    """Train, evaluate, explain and report from each seed; summarise, and join the networks.
+    """Train, evaluate, explain and report with each seed; summarize, and build the ensemble.
 
     Args:
         config: every setting; `split_seed` is the first seed where it is not set.
@@ -75,7 +75,7 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
         The folder of the sweep and the content of seeds_summary.json.
 
     Raises:
-        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C.
+        MedimgError: one sentence on what to fix; RunInterrupted on Ctrl-C.
     """
     _check_request(config, seeds)
     require_outside_data(config)
@@ -92,7 +92,7 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
 def resume_seeds(
     sweep: Path | str | None = None, *, output_dir: Path = Path("outputs")
 ) -> RunResult:
-    """Go on with a sweep of seeds: what is finished is kept, the rest is done.
+    """Resume a seed sweep: finished runs are kept.
 
     Args:
         sweep: its folder; None takes the newest unfinished one under `output_dir`.
@@ -121,14 +121,14 @@ def _check_request(config: Config, seeds: Sequence[int]) -> None:
 
 
 def _finish(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
-    """Explain and report each run, then summarise all."""
+    """Explain and report each run, then summarize all."""
     for run in runs:
         finish(run)
     return _summarize(plan, runs, log=log)
 
 
 def _seed_config(plan: _Plan, entry: _SeedRun) -> Config:
-    """Return the settings of a seed's run, whose project says which run of what it is."""
+    """Return the settings of a seed's run; its project names the sweep and the seed."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
     project = name_seed(plan.config.project, stamp=stamp, seed=entry.seed)
     return replace(plan.config, project=project, seed=entry.seed)

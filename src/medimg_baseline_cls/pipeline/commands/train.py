@@ -1,7 +1,7 @@
 """The training command: prepare the data, build the network, fit it in two stages.
 
-A new run writes its settings before the first step, so that whatever stops it later, the
-folder alone says how to go on. `resume` refuses anything but the run it was.
+A new run writes its settings before the first step, so its folder is enough to resume it. `resume`
+refuses changed settings.
 """
 
 import sys
@@ -89,15 +89,15 @@ def train(
             [0, 1], instead of the built-in augmentation; Python only.
         callbacks: told of the start, each epoch, each best epoch and the end, see `Callback`; they
             change no weight, and their errors are warnings. Python only.
-        model: a network of your own instead of `config.arch`: it takes normalised images
+        model: a network of your own instead of `config.arch`: it takes normalized images
             (N, 3, S, S) and returns logits (N, C) from a last linear layer. It stays as it is, the
             weights are in best.pt; evaluate, predict and explain need it again. Python only.
 
     Returns:
-        The run folder and the best epoch's figures.
+        The run folder and the best epoch's metrics.
 
     Raises:
-        MedimgError: one sentence on what to mend; RunInterrupted on Ctrl-C or SIGTERM.
+        MedimgError: one sentence on what to fix; RunInterrupted on Ctrl-C or SIGTERM.
     """
     require_callbacks(callbacks)
     if model is not None:
@@ -133,7 +133,7 @@ def resume(
     callbacks: Sequence[Callback] = (),
     model: nn.Module | None = None,
 ) -> RunResult:
-    """Go on with an interrupted run from its last finished epoch, to the same end.
+    """Resume an interrupted run from its last finished epoch, with bit-identical results.
 
     Args:
         run: the run folder; None takes the newest interrupted one under `output_dir`.
@@ -211,7 +211,7 @@ def _require_first_weights(
 
 
 def _only_writer(session: Session) -> AbstractContextManager[None]:
-    """Hold the run folder, in the process that writes it."""
+    """Lock the run folder, in the process that writes it."""
     if not session.is_main:
         return nullcontext()
     return hold_run(session.run_dir, command="train", log=session.log)
@@ -236,7 +236,7 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
             write_status(session.run_dir, "training")
             write_settings(session, {**data.provenance, **_list_choices(session, model)})
     except (Exception, KeyboardInterrupt) as error:
-        # Nothing was trained: the new folder holds no more than what the error says.
+        # Nothing was trained: the new folder contains nothing else than the error.
         if session.is_main:
             remove_folder(session.run_dir)
         if isinstance(error, KeyboardInterrupt):

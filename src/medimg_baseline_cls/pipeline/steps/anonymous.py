@@ -1,9 +1,9 @@
 """Pseudonyms of a run for sharing: tables without names, and the private key to them.
 
-pseudonyms_PRIVATE.csv in the run folder says who is who, and must stay where the images are;
-the folder anonymous/ holds the tables to give away. The pseudonyms are keyed hashes, the same
-in every run of the same user. What is printed has no names either; only a refusal still names the
-file that has to be corrected.
+pseudonyms_PRIVATE.csv in the run folder maps pseudonyms to real names, and must stay with the
+images; the folder anonymous/ contains the tables to share. The pseudonyms are keyed hashes, the
+same in every run of the same user. What is printed has no names either; only a refusal still names
+the file that has to be corrected.
 """
 
 import shutil
@@ -56,7 +56,7 @@ def hide_inferences(inferences: Iterable[Inference], hider: NameHider) -> tuple[
 
 
 def hide_checks(checks: Iterable[Check], hider: NameHider) -> tuple[Check, ...]:
-    """Return checks whose examples are named by pseudonyms."""
+    """Return checks with pseudonyms in their examples."""
 
     def hide(example: Example) -> Example:
         paths = tuple(map(hider.image, example.paths))
@@ -85,7 +85,7 @@ def write_private(path: Path, pseudonyms: Pseudonyms, *, images: Iterable[tuple[
 
 
 def write_anonymous(run_dir: Path, pseudonyms: Pseudonyms) -> None:
-    """Write the tables to share into anonymous/, and pseudonyms_PRIVATE.csv beside it."""
+    """Write the tables to share into anonymous/, and pseudonyms_PRIVATE.csv next to it."""
     split = run_dir / "split.csv"
     if split.is_file():
         images = [(row["image_id"], row["group"]) for row in read_csv(split)]

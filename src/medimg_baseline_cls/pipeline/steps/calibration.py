@@ -1,7 +1,7 @@
 """Calibration, recalibration, prevalence and decision curve of an evaluated run, into its folder.
 
 Turns the predictions of VAL and TEST into calibration.json, calibration_curve.csv,
-recalibration.json, prevalence.json, decision_curve.csv and two figures. What is fitted or
+recalibration.json, prevalence.json, decision_curve.csv and two plots. What is fitted or
 chosen here is so on VAL alone.
 """
 
@@ -92,7 +92,7 @@ def write_calibration(
         (j.split, j.name): draw_decision_curve(j.truth, j.scores, weights=j.weights) for j in judged
     }
     _write_decision(run_dir / "decision_curve.csv", curves)
-    figures = run_dir / "figures"
+    folder = run_dir / "figures"
     after = {
         method: {
             j.name: describe_bins(j.truth, maps[j.name][method].apply(j.scores))
@@ -101,9 +101,9 @@ def write_calibration(
         }
         for method in METHODS
     }
-    draw_calibration(figures / "calibration.png", found, scores=parts[-1], after=after)
+    draw_calibration(folder / "calibration.png", found, scores=parts[-1], after=after)
     draw_decision_curves(
-        figures / "decision_curve.png",
+        folder / "decision_curve.png",
         {name: curve for (place, name), curve in curves.items() if place == "test"},
     )
 
@@ -122,7 +122,7 @@ def fit_maps(judged: Sequence[Judged]) -> dict[str, dict[str, Recalibration]]:
 def warn_of_classes(
     judged: Sequence[Judged], maps: Mapping[str, Mapping[str, Recalibration]], *, part: Predictions
 ) -> Content:
-    """Return a warning of each class whose maps VAL hardly determines."""
+    """Return a warning for each class with too little VAL data for its maps."""
     content: Content = {}
     for item in judged:
         if item.split != "val" or not maps[item.name]:

@@ -1,4 +1,4 @@
-"""From the probabilities of images to what is called, in tables, on panels and in counts."""
+"""From the probabilities of images to decisions, in tables, on panels and in counts."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Decider(TaskFacts):
     def explained(self, probabilities: NDArray[np.float64]) -> list[str]:
         """Return the classes that a panel is drawn of: the positive one, or the likeliest one.
 
-        Of findings each one that is called, or the likeliest where none is.
+        For findings, each positive one, or the likeliest if there is none.
         """
         if self.positive_class is not None:
             return [self.positive_class]
@@ -70,7 +70,7 @@ class Decider(TaskFacts):
     def count(self, probabilities: NDArray[np.float64]) -> str:
         """Return how many of some images, (N, C), got each decision, in one line.
 
-        Of findings, how many images each one is called in.
+        For findings, the number of images in which each is positive.
         """
         (rule,) = {threshold.rule for threshold in self.thresholds.values()}
         if self.has_findings:

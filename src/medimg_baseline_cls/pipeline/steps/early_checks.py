@@ -1,4 +1,4 @@
-"""What the settings say, checked before the first image is decoded, and before TEST is scored.
+"""Checks of the settings before the first image is decoded, and before TEST is scored.
 
 Names, tables and the listing tell most of it: a setting that only a late step uses must not cost
 a training, and never a look at TEST.
@@ -48,7 +48,7 @@ def require_settings(config: Config, listing: Listing) -> None:
 
 
 def list_refusals(config: Config, listing: Listing) -> list[str]:
-    """Return why training would refuse these images and settings, as it would say it.
+    """Return the errors with which training would refuse these images and settings.
 
     Site by site is what `medimg cv --by-site` does: without a test_site, no split is tried.
     """

@@ -63,8 +63,8 @@ def compile_dossier(
     odd = list_odd_readings(readings)
     if odd:
         session.log.warn(
-            f"{DOSSIER_NAME}: the reader's column of {', '.join(odd[:5])} holds none of "
-            f"{', '.join(READINGS)}; it is kept as it is."
+            f"{DOSSIER_NAME}: the reader's column of {', '.join(odd[:5])} contains none of "
+            f"{', '.join(READINGS)}; it is kept unchanged."
         )
 
 

@@ -19,7 +19,7 @@ from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.visible import quote_words
 
-_WORDS = {"multilabel": "findings: each is evaluated by itself"}
+_WORDS = {"multilabel": "findings: each is evaluated on its own"}
 
 
 def find_positive_class(config: Config, listing: Listing) -> tuple[str | None, Inference]:
@@ -87,7 +87,7 @@ def describe_certainty(item: Inference) -> str:
 
 
 def list_warnings(inferences: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the warnings of inferences as config.json holds them."""
+    """Return the warnings of inferences as in config.json."""
     return [str(item["warning"]) for item in inferences if item["warning"]]
 
 

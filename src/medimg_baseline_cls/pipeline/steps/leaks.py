@@ -42,7 +42,7 @@ def leave_out_leaks(
 
 
 def _find_near(index: Index, pixels: NDArray[Any], *, log: RunLog) -> list[tuple[int, int]]:
-    """Return positions of records whose images are nearly identical."""
+    """Return positions of records that are near-duplicates."""
     measures = measure_pixels(pixels, progress=log.progress)
     places = np.flatnonzero(~measures.is_constant[index.cache_rows])
     pairs = find_near_pairs(measures, index.cache_rows[places], progress=log.progress)

@@ -37,7 +37,7 @@ def remove_panels(target: Path) -> int:
 
 
 def _is_drawn(path: Path) -> bool:
-    """Return whether a picture says that this program has drawn it; its note is in front."""
+    """Return whether an image has the note of this program at its start."""
     try:
         with path.open("rb") as file:
             head = file.read(256)

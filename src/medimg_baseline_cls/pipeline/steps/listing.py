@@ -41,15 +41,15 @@ def find_root(config: Config) -> Path:
     if config.manifest is not None:
         return config.manifest.resolve().parent
     raise ConfigError(
-        "no data folder is set: give --data-dir DIR, a folder with train/<CLASS>/ and "
-        "test/<CLASS>/, or a table by --manifest FILE, or try `medimg demo`."
+        "no data folder is set: pass --data-dir DIR, a folder with train/<CLASS>/ and "
+        "test/<CLASS>/, or --manifest FILE for a table, or try `medimg demo`."
     )
 
 
 def require_outside_data(config: Config) -> None:
     """Refuse a data folder of our own making, and output that would be written into the data.
 
-    A table names its images: what is written beside them is not read.
+    A table names its images: files next to them are not read.
 
     Raises:
         ConfigError: output or cache would be in the data folder.
@@ -73,8 +73,8 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
     """List the images of the folder, table or .npz file that the settings name.
 
     Raises:
-        DataError: there is none, or it is not as it must be, such as the name of a class.
-        ConfigError: settings need a table and there is none, or TEST is no site of it.
+        DataError: there is none, or it is invalid, such as the name of a class.
+        ConfigError: settings need a table and there is none, or TEST is not a site of it.
     """
     listing = _list_source(config, cache_dir=cache_dir)
     for name in listing.class_names:
@@ -199,11 +199,11 @@ def _refuse_table_settings(config: Config, root: Path) -> None:
     ]
     if used and is_npz(root):
         raise ConfigError(
-            f"{', '.join(used)} needs a table of the images, but {root} is an .npz file, which "
-            "brings its own labels and split: leave it out."
+            f"{', '.join(used)} needs a table of the images, but {root} is an .npz file, which has "
+            "its own labels and split: leave it out."
         )
     if used or (config.task == "multilabel" and not is_npz(root)):
         raise ConfigError(
             f"{', '.join(used) or 'task = multilabel'} needs a table of the images, but {root} "
-            f"holds none: give one by --manifest FILE, or call it {' or '.join(TABLE_NAMES)}."
+            f"has none: pass --manifest FILE, or name it {' or '.join(TABLE_NAMES)}."
         )

@@ -1,4 +1,4 @@
-"""Panels of some images: their maps computed in batches, what each says of its map, and drawing.
+"""Panels of some images: maps computed in batches, captions, and drawing.
 
 For the mistakes of a run and for new images alike.
 """
@@ -26,7 +26,7 @@ _FEW_CELLS = 5  # rows or columns of a map
 
 @dataclass(frozen=True)
 class Explained:
-    """An image whose map is wanted: where it lies in a set, and what its panel says."""
+    """An image to explain: its position in a set, and the text of its panel."""
 
     position: int
     target: int
@@ -64,7 +64,7 @@ def draw_panels(
                 bar.advance()
             if min(evidence.grid) < _FEW_CELLS:
                 session.log.hint(
-                    f"the maps have {_shape(evidence)}: too few to tell one place from another",
+                    f"the maps have {_shape(evidence)}: too few to distinguish places",
                     fix="train with a larger --image-size",
                 )
     if num_empty:
@@ -90,7 +90,7 @@ def compute_maps(
 def _describe_map(
     text: PanelText, evidence: Evidence, *, number: int, method: CamMethod = METHODS[DEFAULT]
 ) -> PanelText:
-    """Return what a panel says, with what its map is, how fine, and why it may be empty."""
+    """Return the text of a panel: kind and resolution of the map, and why it may be empty."""
     if not method.is_of_class:
         reason = "Empty: all places are alike."
     elif evidence.grid == (1, 1):

@@ -18,7 +18,7 @@ def open_panel_folder(run_dir: Path, name: str, *, method: CamMethod) -> Path:
     """
     folder = run_dir / name_folder(name)
     for kind in KINDS:
-        # Panels of an earlier evaluation may show images that are no mistakes any more.
+        # Panels of an earlier evaluation may show images that are not mistakes any more.
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
     if method is METHODS[DEFAULT]:

@@ -51,7 +51,7 @@ def choose_patients(
     """Choose operating points on the patients of VAL.
 
     Returns:
-        None where the setting says so, or where every patient of VAL has one image.
+        None if the setting is none, or if every patient of VAL has one image.
     """
     how = session.config.aggregate
     if how == "none" or not has_groups(val):
@@ -69,8 +69,8 @@ def choose_patients(
 
 
 def write_patients(session: Session, level: PatientLevel | None) -> None:
-    """Write what is settled on the patients of VAL, before TEST is touched."""
-    # What an earlier evaluation wrote must not stand beside the figures of this one.
+    """Write what is chosen on the patients of VAL, before TEST is scored."""
+    # Files of an earlier evaluation must not be mixed with the metrics of this one.
     shutil.rmtree(session.run_dir / FOLDER, ignore_errors=True)
     if level is None:
         return
@@ -133,5 +133,5 @@ def print_patients(
         if count:
             session.log.warn(
                 f"{count} patients of {split.upper()} have images of different classes, and so no "
-                "reference standard of their own: they are left out of the figures per patient."
+                "reference standard of their own: they are excluded from the metrics per patient."
             )

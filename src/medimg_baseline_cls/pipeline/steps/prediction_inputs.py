@@ -34,8 +34,8 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
             if num_own := sorter.left_out["written by medimg"]:
                 found_instead += f" ({num_own} files that medimg has written are left out)"
             raise DataError(
-                f"{path} {found_instead}: expected a file, a folder that holds some, or a "
-                f"pattern in quotes; readable are {', '.join(sorted(SUFFIXES))}."
+                f"{path} {found_instead}: expected a file, a folder with images, or a pattern in "
+                f"quotes; readable are {', '.join(sorted(SUFFIXES))}."
             )
         found.update(dict.fromkeys(matches))
     if not found:
@@ -46,8 +46,8 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
 def _expand(path: Path, sorter: FileSorter) -> list[Path]:
     if path.suffix.lower() in _NO_IMAGES:
         raise DataError(
-            f"{path} is no image: predict takes image files, folders or patterns in quotes, and no "
-            "table or .npz file; name the folder of its images."
+            f"{path} is not an image: predict takes image files, folders or patterns in quotes, "
+            "and no table or .npz file; name the folder of its images."
         )
     root = path if path.exists() else _fixed_part(path)
     require_foreign(root)
@@ -63,7 +63,7 @@ def _expand(path: Path, sorter: FileSorter) -> list[Path]:
 
 def _find_companions(images: Sequence[Path], *, root: Path) -> set[Path]:
     """Return the masks of other images that were found; one that is named itself is scored."""
-    # As below a class: there the folders masks/ and images/ are beside one another.
+    # As below a class: there the folders masks/ and images/ are next to each other.
     by_name = {f"x/{image.relative_to(root).as_posix()}": image for image in images}
     return {by_name[name] for name in find_companions(list(by_name), depth=1).paths}
 

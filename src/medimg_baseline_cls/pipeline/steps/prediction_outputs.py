@@ -16,14 +16,14 @@ def require_free(output: Path) -> None:
     """Refuse to write over what is not a file of predictions."""
     above = next(folder for folder in output.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise ConfigError(f"--output {output} lies below {above}, which is no folder.")
+        raise ConfigError(f"--output {output} is below {above}, which is not a folder.")
     if not output.exists():
         return
     if not output.is_file():
         raise ConfigError(f"--output {output} is a folder or no file: name the CSV file to write.")
     try:
         with output.open(encoding="utf-8", errors="replace", newline="") as file:
-            header = next(csv.reader(file), ["path", "prob_"])  # an empty file holds nothing
+            header = next(csv.reader(file), ["path", "prob_"])  # an empty file has no header
     except (OSError, csv.Error):
         header = []
     if header[:1] != ["path"] or not "".join(header[1:2]).startswith("prob_"):
@@ -34,7 +34,7 @@ def require_free(output: Path) -> None:
 
 
 def place_panels(target: Path) -> Path:
-    """Return the folder for the panels beside the CSV: a new one, or one of ours."""
+    """Return the folder for the panels next to the CSV: a new one, or one of ours."""
     plain = target.with_suffix("")
     other = plain.with_name(f"{plain.name}_panels")
     for folder in (plain, other):

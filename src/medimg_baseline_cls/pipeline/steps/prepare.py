@@ -108,8 +108,8 @@ def prepare_data(
     Args:
         session: the run.
         estimate: builds the network for so many classes and returns what the run writes besides
-            pixels; called when all has passed that names alone tell. Refused before decoding where
-            there is not enough space.
+            pixels; called after the checks of names. Refused before decoding if there is not enough
+            space.
 
     Raises:
         ConfigError: no data folder is set.
@@ -131,7 +131,7 @@ def prepare_data(
         listing, cache.facts, rule=rule, on_bad_image=config.on_bad_image, hide=hide_patient
     )
     intensity = infer_intensity(cache, settings)
-    listing = replace(listing, files=())  # the index holds what follows needs of them
+    listing = replace(listing, files=())  # the index has the rest
     cleaned, leaks = leave_out_leaks(config, index, pixels=cache.pixels, log=log)
     rejected = (*index.rejected, *cleaned.left_out)
     result = split_images(
@@ -201,11 +201,11 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
 
     Raises:
         RunError: the data folder is gone, or a file is not the one that was split.
-        LeakageError: split.csv was edited so that a patient is in more than one split.
+        LeakageError: split.csv was edited and a patient is in more than one split.
     """
     config = session.config
     for change in find_split_change(session.run_dir, provenance):
-        session.log.warn(f"{change}; what it says of TRAIN is no longer what was trained on")
+        session.log.warn(f"{change}; its TRAIN is no longer what was trained on")
     split = read_split(
         session.run_dir / "split.csv",
         tuple(provenance["class_names"]),
@@ -227,7 +227,7 @@ def reopen_data(session: Session, provenance: Mapping[str, Any]) -> PreparedData
         if record.sha256 != fact.sha256:
             raise RunError(
                 f"{record.path} is not the file that was split: its sha256 has changed. "
-                f"Restore it, or train anew; nothing was evaluated."
+                f"Restore it, or train again; nothing was evaluated."
             )
     rows = np.array([fact.row for fact in cache.facts], dtype=np.int64)
     return PreparedData(split, cache.pixels, rows, settings, provenance)
@@ -242,7 +242,7 @@ def find_split_change(run_dir: Path, provenance: Mapping[str, Any]) -> tuple[str
 
 
 def pixel_settings(config: Config, color: str) -> PixelSettings:
-    """Return how files become pixels, with the colour that was settled for the run."""
+    """Return how files become pixels, with the color mode of the run."""
     return PixelSettings(
         image_size=config.image_size,
         keep_aspect=config.keep_aspect,

@@ -1,4 +1,4 @@
-"""The figures of TEST at other prevalences, and the Max-F1 threshold that belongs to each."""
+"""The metrics of TEST at other prevalences, and the Max-F1 threshold of each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,30 +114,30 @@ def _describe(
         values = weighted_points(
             truth, scores, thresholds=drawn.get(point.rule, point.value), weights=own
         )
-        figures = _describe_point(truth, scores, threshold=point.value, prevalence=prevalence)
-        _attach_rates(figures, values, num_patients=num_patients)
-        _attach_carried(figures, values, num_patients=num_patients, prevalence=prevalence)
-        content["operating_points"][point.rule] = {"threshold": point.value, **figures}
+        estimates = _describe_point(truth, scores, threshold=point.value, prevalence=prevalence)
+        _attach_rates(estimates, values, num_patients=num_patients)
+        _attach_carried(estimates, values, num_patients=num_patients, prevalence=prevalence)
+        content["operating_points"][point.rule] = {"threshold": point.value, **estimates}
     return content
 
 
 def _attach_rates(
-    figures: Mapping[str, Content], values: Mapping[str, Values], *, num_patients: tuple[int, ...]
+    estimates: Mapping[str, Content], values: Mapping[str, Values], *, num_patients: tuple[int, ...]
 ) -> None:
     """Give sensitivity and specificity the intervals that they have in test_summary.json."""
     for key, count in zip(_RATES, num_patients, strict=True):
-        figure = figures[key]
-        if figure["value"] is None:
+        estimate = estimates[key]
+        if estimate["value"] is None:
             continue
-        figure |= describe_values(values[key])
-        if figure["interval"] is None and figure["value"] in (0.0, 1.0):
-            exact = clopper_pearson_interval(round(figure["value"]) * count, count)
-            figure |= {"interval": list(exact), "method": "clopper_pearson"}
-            figure.pop("interval_reason")
+        estimate |= describe_values(values[key])
+        if estimate["interval"] is None and estimate["value"] in (0.0, 1.0):
+            exact = clopper_pearson_interval(round(estimate["value"]) * count, count)
+            estimate |= {"interval": list(exact), "method": "clopper_pearson"}
+            estimate.pop("interval_reason")
 
 
 def _attach_carried(
-    figures: Mapping[str, Content],
+    estimates: Mapping[str, Content],
     values: Mapping[str, Values],
     *,
     num_patients: tuple[int, ...],
@@ -145,16 +145,16 @@ def _attach_carried(
 ) -> None:
     """Give PPV and NPV their intervals: drawn, or exact ones where no resample varies."""
     columns = predictive_values(*(values[key] for key in _RATES), prevalence=prevalence)
-    rates = [(figures[key]["value"], n) for key, n in zip(_RATES, num_patients, strict=True)]
+    rates = [(estimates[key]["value"], n) for key, n in zip(_RATES, num_patients, strict=True)]
     for number, key in enumerate(("ppv", "npv")):
-        figure = figures[key]
-        if figure["value"] is None:
+        estimate = estimates[key]
+        if estimate["value"] is None:
             continue
-        figure |= describe_values(columns[number])
-        if figure.get("interval_reason") == NO_VARIATION:
+        estimate |= describe_values(columns[number])
+        if estimate.get("interval_reason") == NO_VARIATION:
             exact = exact_predictive_intervals(rates[0], rates[1], prevalence=prevalence)[number]
-            figure |= {"interval": list(exact), "method": "clopper_pearson of both rates"}
-            figure.pop("interval_reason")
+            estimate |= {"interval": list(exact), "method": "clopper_pearson of both rates"}
+            estimate.pop("interval_reason")
 
 
 def _choose_max_f1(parts: Sequence[Predictions], name: str, *, prevalence: float) -> Content:
@@ -163,14 +163,14 @@ def _choose_max_f1(parts: Sequence[Predictions], name: str, *, prevalence: float
     truth, scores = select_known(parts[-1], name)
     if threshold is None or len(truth) == 0:
         return {"threshold": None, "reason": _UNDEFINED}
-    figures = _describe_point(truth, scores, threshold=threshold, prevalence=prevalence)
-    return {"threshold": threshold} | figures
+    estimates = _describe_point(truth, scores, threshold=threshold, prevalence=prevalence)
+    return {"threshold": threshold} | estimates
 
 
 def _describe_point(
     truth: Truth, scores: Scores, *, threshold: float, prevalence: float
 ) -> dict[str, Content]:
-    """Return the figures of TEST at a threshold, those that depend on it at a prevalence."""
+    """Return the metrics of TEST at a threshold, those that depend on it at a prevalence."""
     found = operating_point_metrics(count_confusion(truth, scores, threshold=threshold))
     sensitivity, specificity = found["sensitivity"], found["specificity"]
     shown = {"sensitivity": sensitivity, "specificity": specificity}

@@ -1,4 +1,4 @@
-"""A run's checkpoint as a network on the run's device, and what that network says of images."""
+"""A run's checkpoint as a network on the run's device, and its predictions."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -31,11 +31,11 @@ from medimg_baseline_cls.utils.files import read_json, sha256_file
 
 
 def name_own_network(config: Config, module: nn.Module) -> Config:
-    """Return the settings of a run whose network is passed: its class takes the place of `arch`.
+    """Return the settings of a run with a passed network: its class replaces `arch`.
 
     Raises:
-        ConfigError: a setting names another network or other weights, or says that random weights
-            are pretrained ones.
+        ConfigError: a setting names another network or other weights, or calls random weights
+            pretrained.
     """
     own = name_module(module)
     if config.arch not in (Config().arch, own):
@@ -47,8 +47,8 @@ def name_own_network(config: Config, module: nn.Module) -> Config:
     if config.pretrained and config.batchnorm == "auto" and has_new_statistics(module):
         raise ConfigError(
             f"pretrained=True, but no image has moved the BatchNorm statistics of model={own}: set "
-            "pretrained=False where its weights are random, so that fine-tuning moves them, or "
-            "choose batchnorm."
+            "pretrained=False if its weights are random, to let fine-tuning update them, or choose "
+            "batchnorm."
         )
     return replace(config, arch=own)
 
@@ -86,7 +86,7 @@ def build_network(
 
 
 def try_network(config: Config) -> Classifier | None:
-    """Build the network for two classes, so that what does not fit shows before any decoding.
+    """Build the network for two classes, to find what does not fit before any decoding.
 
     None where there is no data folder: that is said first.
 
@@ -114,7 +114,7 @@ def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, An
     model = rebuild_model(
         checkpoint["description"], checkpoint["model"], source=str(path), module=session.module
     )
-    # As in training, so that both compute the same bits.
+    # As in training: both compute the same bits.
     model.to(device=session.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model.eval(), checkpoint
 
@@ -138,7 +138,7 @@ def _require_own(session: Session, checkpoint: Mapping[str, Any], *, path: Path)
     for name, value in settings.items():
         if None not in (value, trained.get(name)) and value != trained[name]:
             raise RunError(
-                f"{path} was trained with {name} = {_show(trained[name])}, but config.json says "
+                f"{path} was trained with {name} = {_show(trained[name])}, but config.json has "
                 f"{_show(value)}: restore the file that was changed; nothing was scored."
             )
 
@@ -163,7 +163,7 @@ def score_images(
 
 
 def warn_of_checkpoint(session: Session, consequence: str) -> None:
-    """Say so where best.pt is not the network whose evaluation stands in the run folder.
+    """Warn if best.pt is not the network that was evaluated in the run folder.
 
     Nothing is refused: TEST is not scored by it.
 

@@ -2,7 +2,7 @@
 
 A run folder is opened either new (`open_session`) or again (`reopen_session`); in both
 cases the settings come from one Config, and what the first stages inferred from the data
-(classes, colour, weights) stands in config.json under "provenance".
+(classes, color, weights) is in config.json under "provenance".
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _PLACES = ("data_dir", "manifest", "output_dir", "cache_dir", "weights")
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a command returns: where its files lie, and the figures it printed.
+    """The result of a command: its files, and the metrics it printed.
 
     Attributes:
         run_dir: the run folder.
@@ -115,7 +115,7 @@ def reopen_session(
     Args:
         run: a run folder or "latest".
         output_dir: where `latest` is looked up.
-        is_single_process: this process works by itself, even where torchrun has started several.
+        is_single_process: this process works alone, even if torchrun has started several.
 
     Raises:
         RunError: `run` is not a run folder.
@@ -146,7 +146,7 @@ def write_settings(session: Session, provenance: Mapping[str, Any]) -> None:
 
 
 def read_provenance(run_dir: Path) -> dict[str, Any]:
-    """Return what the first stages inferred: classes, colour, split strategy, weights."""
+    """Return what the first stages inferred: classes, color, split strategy, weights."""
     settings = read_json(run_dir / "config.json")
     if not isinstance(settings.get("provenance"), dict):
         raise RunError(
@@ -164,9 +164,8 @@ def find_started_in(run_dir: Path) -> Path | None:
 
 
 def _find_again(config: Config, run_dir: Path) -> Config:
-    """Return the settings with relative paths as they were meant where the run was started.
-
-    What is not there any more is looked for from here: a project may have been moved as a whole.
+    """Return the settings with relative paths resolved where the run was started. Missing files are
+    looked for from here: a whole project may have been moved.
     """
     started_in = find_started_in(run_dir)
     if started_in is None:

@@ -1,4 +1,4 @@
-"""The lock of TEST: what decides is settled and compared with the log before TEST is scored.
+"""The lock of TEST: thresholds are chosen and compared with the log before TEST is scored.
 
 `settle_points` chooses on VAL and writes nothing; only what passed the comparison is written
 by `write_points`, and only then `write_test` logs and keeps the predictions of TEST.
@@ -46,7 +46,7 @@ from medimg_baseline_cls.utils.runs import is_trained
 
 _FIRST, _REPEATED = "first evaluation", "repeated"
 _STOPPED = "training was stopped before its end"
-_UNLOGGED = "scored again; test_log.csv was missing, so that earlier scores are not counted"
+_UNLOGGED = "scored again; test_log.csv was missing: earlier scores are not counted"
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ def require_trained(run_dir: Path, reason: EvaluationReason) -> None:
     """Refuse to score a network whose training is not over, unless that is accepted.
 
     Raises:
-        RunError: status.json says that training was stopped.
+        RunError: training was stopped, by status.json.
     """
     if reason.accept is None and not is_trained(run_dir):
         raise RunError(
-            f"{run_dir}: {_STOPPED}. `medimg run --resume {run_dir}` does the rest of it, or pass "
-            "--accept WHY to score the network as it is; the report then warns of it. "
-            "Nothing was scored."
+            f"{run_dir}: {_STOPPED}. `medimg run --resume {run_dir}` completes it, or pass "
+            "--accept WHY to score the network as it is (reported as a warning). Nothing was "
+            "scored."
         )
 
 
@@ -186,7 +186,7 @@ def require_split(run_dir: Path, reason: EvaluationReason) -> None:
         raise RunError(
             f"{run_dir}: this has changed since training: {changes[0]}. TEST may now contain "
             "images that the network was trained on: restore the file, start a new run, or pass "
-            "--accept WHY if it is meant; the report then warns of it. Nothing was scored."
+            "--accept WHY if it is intended (reported as a warning). Nothing was scored."
         )
 
 
@@ -198,7 +198,7 @@ def _find_first_changes(run_dir: Path) -> tuple[str, ...]:
 def _describe_now(
     run_dir: Path, val: Predictions, *, number: int, reason: EvaluationReason
 ) -> LogEntry:
-    """Return the line of an evaluation that is about to happen, but for its thresholds."""
+    """Return the line of an evaluation that is about to happen, except for its thresholds."""
     is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()
     default = _UNLOGGED if is_unlogged else _FIRST if number == 1 else _REPEATED
     given = default if reason.text is None else reason.text
@@ -219,7 +219,7 @@ def _describe_now(
 
 
 def _is_accepted_by(last: LogEntry | None, reason: EvaluationReason) -> bool:
-    """Return whether a repeat says nothing else of a change than what the log has."""
+    """Return whether a repeat gives the same reason for a change as the log."""
     if last is None or reason.accept is None:
         return last is not None
     return last.accepted.endswith(f"Why: {clean_reason(reason.accept, flag='--accept')}")

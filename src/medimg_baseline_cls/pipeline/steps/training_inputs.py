@@ -109,7 +109,7 @@ def choose_augmenter(config: Config, transform: Any) -> Augmenter | None:
 
 
 def announce_training(session: Session, model: Classifier) -> None:
-    """Say what is about to be trained on what, and where the results go."""
+    """Log the network, the data and the place of the results."""
     config, log = session.config, session.log
     report = model.weights_report
     num_parameters = sum(p.numel() for p in model.parameters())
@@ -141,9 +141,9 @@ def draw_first_batch(session: Session, data: PreparedData, *, augment: Augmenter
     if augment is not None:
         pixels = augment(pixels, rows, "finetune", 1)
     captions = [data.split.label_text(row) for row in rows.tolist()]
-    figures = session.run_dir / "figures"
-    figures.mkdir(exist_ok=True)
-    draw_batch_grid(pixels.cpu().numpy(), captions, path=figures / "train_batch.png")
+    folder = session.run_dir / "figures"
+    folder.mkdir(exist_ok=True)
+    draw_batch_grid(pixels.cpu().numpy(), captions, path=folder / "train_batch.png")
 
 
 class CurveDrawer(Callback):
