@@ -112,7 +112,7 @@ def check(config: Config, *, label_noise: bool = False) -> CheckResult:
     if hider.pseudonyms is not None:
         private = folder.with_name(f"{folder.name}_{PRIVATE_NAME}")  # the folder may be shared
         write_private(private, hider.pseudonyms, images=named)
-        log.info(f"this audit shows pseudonyms; {private} maps them to real names: keep it private")
+        log.info(f"this audit shows pseudonyms; {private} maps them to names: keep it private")
     return CheckResult(folder, EXIT_STATUS[worst_verdict(c.verdict for c in checks)], content)
 
 
