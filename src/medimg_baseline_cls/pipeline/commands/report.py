@@ -57,7 +57,7 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
         page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
     if pseudonyms is not None:
         log.info(
-            f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} has the real names: keep "
+            f"tables to share: {run_dir / SHARED_FOLDER}; {PRIVATE_NAME} maps them back: keep "
             "it private"
         )
         if not stays_anonymous:
