@@ -8,13 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from medimg_baseline_cls.audit.check_results import Check
 from medimg_baseline_cls.audit.duplicates import (
     MAX_DISTANCE,
     check_duplicates,
     find_near_pairs,
     hamming_distances,
 )
-from medimg_baseline_cls.audit.findings import Check
 from medimg_baseline_cls.audit.images import AuditImages
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels
 from medimg_baseline_cls.phantom.image_folder import make_phantom

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medimg_baseline_cls.audit.check_results import Check, Finding
 from medimg_baseline_cls.audit.files import check_files
-from medimg_baseline_cls.audit.findings import Check, Finding
 from medimg_baseline_cls.audit.images import AuditImages, FileLook
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels
 from medimg_baseline_cls.data.read import decode_image

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from medimg_baseline_cls.audit.findings import Finding
+from medimg_baseline_cls.audit.check_results import Finding
 from medimg_baseline_cls.audit.images import AuditImages
 from medimg_baseline_cls.audit.labels import check_labels, count_classes
 from medimg_baseline_cls.schema import ImageRecord

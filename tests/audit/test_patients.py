@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medimg_baseline_cls.audit.findings import Finding
+from medimg_baseline_cls.audit.check_results import Finding
 from medimg_baseline_cls.audit.images import AuditImages
 from medimg_baseline_cls.audit.patients import check_groups, normalise_name
 from medimg_baseline_cls.schema import ImageRecord

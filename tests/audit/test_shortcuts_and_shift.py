@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.audit.check_results import Check, Figures
 from medimg_baseline_cls.audit.checks import audit_images, audit_records
-from medimg_baseline_cls.audit.findings import Check, Figures
 from medimg_baseline_cls.audit.images import AuditImages, FileLook
 from medimg_baseline_cls.audit.label_noise import NUM_SUSPICIOUS, check_noise
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from medimg_baseline_cls.config import Config, build_config, config_to_dict, field_facts
-from medimg_baseline_cls.config.files import load_config_file
+from medimg_baseline_cls.config.settings_files import load_config_file
 from medimg_baseline_cls.errors import ConfigError
 
 NASTY = ("yes", "0x1f", "1e3", "null", "a: b", "# x", "Größe", "-", "{a}", "'", '"', "a\\d", "2024")

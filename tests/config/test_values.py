@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.config import Config, field_facts
-from medimg_baseline_cls.config.checks import find_contradictions
+from medimg_baseline_cls.config.contradictions import find_contradictions
 from medimg_baseline_cls.config.messages import SettingsError
 from medimg_baseline_cls.errors import ConfigError
 

@@ -9,7 +9,7 @@ from medimg_baseline_cls.data.classes import (
     judge_class_count,
     judge_stray_classes,
 )
-from medimg_baseline_cls.data.folders.files import list_images
+from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.tables.labels import LabelRule, read_labels
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from medimg_baseline_cls.data.folders.files import ListedFile, Listing, ListingKind
+from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing, ListingKind
 from medimg_baseline_cls.data.index import find_groups
 from medimg_baseline_cls.data.patients import (
     KAGGLE,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from medimg_baseline_cls import check, cross_validate, predict, run_seeds, train
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.folders.files import list_images
+from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.read import FileSorter, decode_image
 from medimg_baseline_cls.data.tables.labels import LabelRule
 from medimg_baseline_cls.data.tables.table import TableSettings, list_table

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.audit.check_results import Check, not_measured
 from medimg_baseline_cls.audit.duplicates import check_duplicates
 from medimg_baseline_cls.audit.files import check_files
-from medimg_baseline_cls.audit.findings import Check, not_measured
 from medimg_baseline_cls.audit.images import AuditImages
 from medimg_baseline_cls.audit.inferences import check_inferences, check_refusals
 from medimg_baseline_cls.audit.label_noise import check_noise

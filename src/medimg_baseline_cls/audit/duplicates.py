@@ -13,7 +13,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.findings import (
+from medimg_baseline_cls.audit.check_results import (
     MAX_EXAMPLES,
     Check,
     Example,

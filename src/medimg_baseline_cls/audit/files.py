@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from medimg_baseline_cls.audit.findings import Check, Figures, Finding, Verdict, list_examples
+from medimg_baseline_cls.audit.check_results import Check, Figures, Finding, Verdict, list_examples
 from medimg_baseline_cls.audit.images import AuditImages
 from medimg_baseline_cls.audit.pixel_measures import Measures
 from medimg_baseline_cls.utils.quantities import say_count

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from medimg_baseline_cls.audit.findings import Check, Figures, Finding
+from medimg_baseline_cls.audit.check_results import Check, Figures, Finding
 from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.quantities import say_count
 

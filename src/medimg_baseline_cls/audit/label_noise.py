@@ -8,7 +8,7 @@ reader: a doubtful label is not a wrong one.
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.findings import Check, Example, Finding
+from medimg_baseline_cls.audit.check_results import Check, Example, Finding
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.pixel_measures import ProgressMaker
 from medimg_baseline_cls.audit.shortcut_classifiers import (

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from medimg_baseline_cls.audit.findings import Check, Example, Figures, Finding, Verdict
+from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, Verdict
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.schema import SPLIT_NAMES, Split
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
-from medimg_baseline_cls.audit.findings import (
+from medimg_baseline_cls.audit.check_results import (
     MAX_EXAMPLES,
     Check,
     Example,

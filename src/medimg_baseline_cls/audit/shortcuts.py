@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.findings import Check, Example, Figures, Finding, not_measured
+from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, not_measured
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.pixel_measures import ProgressMaker
 from medimg_baseline_cls.audit.shortcut_classifiers import (

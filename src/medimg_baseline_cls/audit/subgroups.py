@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.findings import Check, Example, Figures, Finding, not_measured
+from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, not_measured
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.shortcut_classifiers import MIN_PER_CLASS, assign_folds, score_auroc
 from medimg_baseline_cls.audit.shortcuts import MAX_CLASSES, TELLING_AUROC

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from medimg_baseline_cls.config.checks import find_contradictions
+from medimg_baseline_cls.config.contradictions import find_contradictions
 from medimg_baseline_cls.config.groups import FLAG_ALIASES, rename_aliases
 from medimg_baseline_cls.config.messages import (
     FieldFacts,

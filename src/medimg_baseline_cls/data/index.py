@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.folders.files import (
+from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
     list_images,

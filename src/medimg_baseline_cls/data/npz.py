@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.folders.files import (
+from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
     path_of,

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from medimg_baseline_cls.data.folders.files import ListedFile, Listing
+from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Certainty, ImageRecord, Inference
 from medimg_baseline_cls.utils.quantities import say_count

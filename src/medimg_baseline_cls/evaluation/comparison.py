@@ -19,7 +19,7 @@ from medimg_baseline_cls.evaluation.aligned_models import (
     measure_model,
     resample_model,
 )
-from medimg_baseline_cls.evaluation.patients import has_groups
+from medimg_baseline_cls.evaluation.patient_level import has_groups
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part, interval_of
 from medimg_baseline_cls.records.comparisons import ComparedModel, Comparison, ModelDifference

@@ -8,13 +8,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.evaluation.operating_points import DEFAULT_THRESHOLD
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import (
-    Values,
-    Weights,
-    weighted_kappas,
-    weighted_mean,
-)
-from medimg_baseline_cls.statistics.findings import exact_matches, pool_pairs
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, weighted_kappas, weighted_mean
 from medimg_baseline_cls.statistics.metrics import (
     cross_entropy_error,
     decide_classes,
@@ -24,6 +18,7 @@ from medimg_baseline_cls.statistics.metrics import (
     negative_logs,
     quadratic_weighted_kappa,
 )
+from medimg_baseline_cls.statistics.multilabel import exact_matches, pool_pairs
 
 
 def measure_image_metrics(

@@ -17,8 +17,8 @@ from medimg_baseline_cls.evaluation.split_summary import (
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.evaluations import ShortcutBaseline
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.findings import mean_of_defined
 from medimg_baseline_cls.statistics.metrics import Truth
+from medimg_baseline_cls.statistics.multilabel import mean_of_defined
 from medimg_baseline_cls.utils.quantities import say_score
 
 CLEAR_MARGIN = 0.02

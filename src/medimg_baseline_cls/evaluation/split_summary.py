@@ -18,7 +18,6 @@ from medimg_baseline_cls.evaluation.prediction_files import require_score_space,
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint, SplitSummary
 from medimg_baseline_cls.schema import Predictions, Threshold
-from medimg_baseline_cls.statistics.findings import mean_of_defined, pool_pairs
 from medimg_baseline_cls.statistics.metrics import (
     ConfusionCounts,
     Scores,
@@ -31,6 +30,7 @@ from medimg_baseline_cls.statistics.metrics import (
     log_loss_error,
     operating_point_metrics,
 )
+from medimg_baseline_cls.statistics.multilabel import mean_of_defined, pool_pairs
 
 SCORE_METRICS: dict[str, Callable[[Truth, Scores], float | None]] = {
     "average_precision": average_precision_score,

@@ -17,8 +17,6 @@ from medimg_baseline_cls.statistics.delong import DelongTest as DelongTest
 from medimg_baseline_cls.statistics.delong import delong_error as delong_error
 from medimg_baseline_cls.statistics.delong import delong_interval as delong_interval
 from medimg_baseline_cls.statistics.delong import delong_test as delong_test
-from medimg_baseline_cls.statistics.findings import exact_matches as exact_matches
-from medimg_baseline_cls.statistics.findings import pool_pairs as pool_pairs
 from medimg_baseline_cls.statistics.intervals import (
     clopper_pearson_interval as clopper_pearson_interval,
 )
@@ -47,6 +45,8 @@ from medimg_baseline_cls.statistics.metrics import (
 from medimg_baseline_cls.statistics.metrics import (
     quadratic_weighted_kappa as quadratic_weighted_kappa,
 )
+from medimg_baseline_cls.statistics.multilabel import exact_matches as exact_matches
+from medimg_baseline_cls.statistics.multilabel import pool_pairs as pool_pairs
 from medimg_baseline_cls.statistics.paired_tests import McnemarTest as McnemarTest
 from medimg_baseline_cls.statistics.paired_tests import adjust_holm as adjust_holm
 from medimg_baseline_cls.statistics.paired_tests import mcnemar_test as mcnemar_test

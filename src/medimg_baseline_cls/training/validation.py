@@ -13,8 +13,8 @@ from torch import Tensor
 from medimg_baseline_cls.errors import TrainingError
 from medimg_baseline_cls.evaluation.inference import BatchLike, activation_of, predict_probabilities
 from medimg_baseline_cls.schema import TrainSettings
-from medimg_baseline_cls.statistics.findings import finding_validation_scores
 from medimg_baseline_cls.statistics.metrics import ValidationScores, validation_scores
+from medimg_baseline_cls.statistics.multilabel import finding_validation_scores
 from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, stop_message
 from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
 

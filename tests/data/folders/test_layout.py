@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.folders.files import Listing, list_images
+from medimg_baseline_cls.data.folders.image_files import Listing, list_images
 from medimg_baseline_cls.data.folders.words import find_level, read_split, split_words
 from medimg_baseline_cls.errors import DataError
 

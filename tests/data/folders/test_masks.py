@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.folders.files import list_images
+from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.folders.masks import find_companions
 
 R = range(3)

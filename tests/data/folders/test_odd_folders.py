@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medimg_baseline_cls.data.folders import files as listing_module
-from medimg_baseline_cls.data.folders.files import Listing, list_images
+from medimg_baseline_cls.data.folders import image_files as listing_module
+from medimg_baseline_cls.data.folders.image_files import Listing, list_images
 from medimg_baseline_cls.data.folders.split_folders import shorten_list
 from medimg_baseline_cls.data.read import SUFFIXES
 from medimg_baseline_cls.errors import DataError

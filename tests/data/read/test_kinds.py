@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from medimg_baseline_cls.data.folders.files import list_images
+from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.data.read import FileSorter, decode_image, describe_files, sniff_format

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.folders.files import ListedFile
+from medimg_baseline_cls.data.folders.image_files import ListedFile
 from medimg_baseline_cls.data.splitting.split_lists import apply_lists
 from medimg_baseline_cls.errors import DataError
 

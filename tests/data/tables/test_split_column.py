@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medimg_baseline_cls.data.folders.files import Listing
+from medimg_baseline_cls.data.folders.image_files import Listing
 from medimg_baseline_cls.data.tables.labels import LabelRule
 from medimg_baseline_cls.data.tables.split_column import is_split_name
 from medimg_baseline_cls.data.tables.table import TableSettings, list_table

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medimg_baseline_cls.data.folders.files import Listing
+from medimg_baseline_cls.data.folders.image_files import Listing
 from medimg_baseline_cls.data.tables.labels import LabelRule
 from medimg_baseline_cls.data.tables.table import TableSettings, find_table, list_table
 from medimg_baseline_cls.errors import DataError

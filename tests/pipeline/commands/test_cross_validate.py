@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from medimg_baseline_cls import cross_validate, resume_cross_validation, train
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.folders.files import ListedFile, Listing
+from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing
 from medimg_baseline_cls.errors import (
     ConfigError,
     DataError,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.folders.files import Listing
+from medimg_baseline_cls.data.folders.image_files import Listing
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.steps.inferences import (
     find_positive_class,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from medimg_baseline_cls.audit.findings import (
+from medimg_baseline_cls.audit.check_results import (
     Check,
     Example,
     Figures,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medimg_baseline_cls.data.folders.files import ListedFile
+from medimg_baseline_cls.data.folders.image_files import ListedFile
 from medimg_baseline_cls.data.folders.split_folders import shorten_list
 from medimg_baseline_cls.data.tables.table_file import find_encoding
 from medimg_baseline_cls.errors import DataError

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from medimg_baseline_cls.data.folders.files import (
+from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
     path_of,

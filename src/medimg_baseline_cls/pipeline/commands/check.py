@@ -17,8 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls import __version__
+from medimg_baseline_cls.audit.check_results import (
+    EXIT_STATUS,
+    VERDICTS,
+    Check,
+    Finding,
+    worst_verdict,
+)
 from medimg_baseline_cls.audit.checks import audit_images, audit_records
-from medimg_baseline_cls.audit.findings import EXIT_STATUS, VERDICTS, Check, Finding, worst_verdict
 from medimg_baseline_cls.audit.images import AuditImages, FileLook, look_at_file
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels, shrink, to_grey
 from medimg_baseline_cls.config import Config

@@ -31,7 +31,7 @@ from medimg_baseline_cls.pipeline.steps.error_review import compile_dossier
 from medimg_baseline_cls.pipeline.steps.inferences import list_warnings
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.steps.panel_folders import list_panel_folders
-from medimg_baseline_cls.pipeline.steps.patients import print_patients, score_patients
+from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.steps.run_model import load_model, score_images
 from medimg_baseline_cls.pipeline.steps.session import (

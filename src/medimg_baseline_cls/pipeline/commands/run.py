@@ -11,9 +11,7 @@ from medimg_baseline_cls.pipeline.commands.evaluate import evaluate
 from medimg_baseline_cls.pipeline.commands.explain import explain
 from medimg_baseline_cls.pipeline.commands.report import report
 from medimg_baseline_cls.pipeline.commands.train import train
-from medimg_baseline_cls.pipeline.steps.anonymous import (
-    load_pseudonyms,
-)
+from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.run_gaps import RESULTS
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.reporting.outdated import is_current

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medimg_baseline_cls.audit.findings import Check, Example, Finding
+from medimg_baseline_cls.audit.check_results import Check, Example, Finding
 from medimg_baseline_cls.evaluation.error_review import DOSSIER_NAME
 from medimg_baseline_cls.reporting.anonymous import hide_row
 from medimg_baseline_cls.schema import Inference

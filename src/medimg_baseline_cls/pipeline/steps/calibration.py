@@ -25,10 +25,7 @@ from medimg_baseline_cls.schema import Predictions, Split
 from medimg_baseline_cls.statistics.bootstrap import Weights
 from medimg_baseline_cls.statistics.calibration import describe_bins, describe_calibration
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_decision_curve
-from medimg_baseline_cls.statistics.recalibration import (
-    METHODS,
-    Recalibration,
-)
+from medimg_baseline_cls.statistics.recalibration import METHODS, Recalibration
 from medimg_baseline_cls.utils.files import sha256_file, write_csv, write_json
 
 Content = dict[str, Any]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from medimg_baseline_cls.config import Config, SettingsError, check_task
-from medimg_baseline_cls.data.folders.files import ListedFile, Listing
+from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing
 from medimg_baseline_cls.data.splitting.choose_test import SplitSettings
 from medimg_baseline_cls.data.splitting.split import split_images
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError

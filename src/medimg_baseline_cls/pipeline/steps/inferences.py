@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from medimg_baseline_cls.config import Config
-from medimg_baseline_cls.data.folders.files import Listing
+from medimg_baseline_cls.data.folders.image_files import Listing
 from medimg_baseline_cls.data.positive import infer_positive_class
 from medimg_baseline_cls.data.spellings import find_spelling
 from medimg_baseline_cls.errors import ConfigError

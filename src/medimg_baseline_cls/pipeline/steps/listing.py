@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
 from medimg_baseline_cls.data.classes import find_missing_grades, require_order
-from medimg_baseline_cls.data.folders.files import Listing, list_images
+from medimg_baseline_cls.data.folders.image_files import Listing, list_images
 from medimg_baseline_cls.data.npz import is_npz, list_npz
 from medimg_baseline_cls.data.patients import (
     PatientRule,

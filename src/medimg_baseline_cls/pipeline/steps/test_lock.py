@@ -31,7 +31,7 @@ from medimg_baseline_cls.evaluation.operating_points import (
 )
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes
-from medimg_baseline_cls.pipeline.steps.patients import (
+from medimg_baseline_cls.pipeline.steps.patient_level import (
     FOLDER,
     PatientLevel,
     choose_patients,

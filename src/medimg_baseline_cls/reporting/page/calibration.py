@@ -4,12 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from medimg_baseline_cls.records.estimates import read_estimate
-from medimg_baseline_cls.reporting.content import (
-    Json,
-    RunContent,
-    as_mapping,
-    value_of,
-)
+from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
 from medimg_baseline_cls.reporting.page.performance import (
     about_class,
     list_rules,

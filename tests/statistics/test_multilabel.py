@@ -9,7 +9,7 @@ from tests.conftest import known_of, with_column
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.findings import finding_validation_scores
+from medimg_baseline_cls.statistics.multilabel import finding_validation_scores
 
 MakePredictions = Callable[..., Predictions]
 

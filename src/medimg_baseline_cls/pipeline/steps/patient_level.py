@@ -17,7 +17,11 @@ from medimg_baseline_cls.evaluation.operating_points import (
     choose_thresholds,
     write_thresholds,
 )
-from medimg_baseline_cls.evaluation.patients import Aggregation, aggregate_predictions, has_groups
+from medimg_baseline_cls.evaluation.patient_level import (
+    Aggregation,
+    aggregate_predictions,
+    has_groups,
+)
 from medimg_baseline_cls.evaluation.prediction_files import write_predictions
 from medimg_baseline_cls.evaluation.split_summary import (
     describe_headline,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls.data.folders.files import list_images
+from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.errors import DataError
 
 

@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.evaluation.patients import Aggregation, aggregate_predictions, has_groups
+from medimg_baseline_cls.evaluation.patient_level import (
+    Aggregation,
+    aggregate_predictions,
+    has_groups,
+)
 from medimg_baseline_cls.schema import Predictions, Task
 
 

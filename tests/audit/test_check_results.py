@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from medimg_baseline_cls.audit.findings import (
+from medimg_baseline_cls.audit.check_results import (
     EXIT_STATUS,
     MAX_EXAMPLES,
     MAX_PATHS,
