@@ -76,7 +76,7 @@ def test_without_the_package_its_format_is_unknown(site: Path, tmp_path: Path) -
     assert not is_image_name("a.demo") and sniff_format(data + bytes(1024)) == ""
     with pytest.raises(BadImageError):
         decode_image(data, color="grey")
-    with pytest.raises(ConfigError, match=r"plugin:gentle is not there.*there is none"):
+    with pytest.raises(ConfigError, match=r"plugin:gentle is not there.*there are none"):
         make_augmenter("plugin:gentle", horizontal_flip=False, seed=0)
 
 

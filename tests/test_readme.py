@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,9 +51,10 @@ def medimg_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder as the README's reader has it: chest_xray/ and a file of weights."""
+    """A folder as the README's reader has it: chest_xray/, new_images/ and a file of weights."""
     folder = tmp_path_factory.mktemp("desk")
     write_phantoms(folder / "chest_xray", num_train=60, num_test=20, image_size=64, seed=4)
+    shutil.copytree(folder / "chest_xray/test/NORMAL", folder / "new_images")
     torch.manual_seed(0)
     save_file(timm.create_model("resnet18").state_dict(), folder / "resnet18.safetensors")
     before = Path.cwd()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from medimg_baseline_cls.interpret import panels
 from medimg_baseline_cls.interpret.methods import METHODS, CamMethod
-from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText, draw_panel
+from medimg_baseline_cls.interpret.panels import PanelPainter, PanelText
 
 RECORD = PanelText(
     kind="FP",
@@ -117,7 +117,7 @@ def test_painter_carries_nothing_over_from_the_panel_before(tmp_path: Path) -> N
     long_id = replace(other, image_id="folder/" * 60 + "x.png")
     painter.draw(tmp_path / "a.png", image=ramp(40, 90), heat=corner_heat(), record=long_id)
     painter.draw(tmp_path / "b.png", image=ramp(), heat=np.zeros((8, 8)), record=RECORD)
-    draw_panel(tmp_path / "c.png", image=ramp(), heat=np.zeros((8, 8)), record=RECORD)
+    PanelPainter().draw(tmp_path / "c.png", image=ramp(), heat=np.zeros((8, 8)), record=RECORD)
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
 
 
@@ -298,11 +298,11 @@ def test_arrays_of_another_shape_are_refused(
     tmp_path: Path, image: NDArray[np.float64], heat: NDArray[np.float64], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        draw_panel(tmp_path / "p.png", image=image, heat=heat, record=RECORD)
+        PanelPainter().draw(tmp_path / "p.png", image=image, heat=heat, record=RECORD)
     assert not (tmp_path / "p.png").exists()
 
 
 def test_unknown_kind_is_refused(tmp_path: Path) -> None:
     record = replace(RECORD, kind="false")
     with pytest.raises(ValueError, match="none of FP, FN, TP, TN"):
-        draw_panel(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)
+        PanelPainter().draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)

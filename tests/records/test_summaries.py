@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 from tests.conftest import draw_findings, draw_predictions
@@ -39,6 +39,10 @@ every_summary = pytest.mark.parametrize(
         for has_intervals in (False, True)
     ],
 )
+
+
+# A first draw may wait for a busy processor.
+STEADY = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def text_of(summary: SplitSummary) -> str:
@@ -213,6 +217,7 @@ POINTS = st.builds(
 RANGES = st.none() | st.tuples(st.floats(0, 1), st.floats(0, 1))
 
 
+@STEADY
 @given(POINTS, st.booleans(), RANGES)
 def test_an_operating_point_reads_back_as_it_was(
     point: OperatingPoint, is_resampled: bool, bounds: tuple[float, float] | None
@@ -228,6 +233,7 @@ def test_an_operating_point_reads_back_as_it_was(
         assert again == point
 
 
+@STEADY
 @given(POINTS)
 def test_counts_are_added_up_and_those_of_an_average_are_none(point: OperatingPoint) -> None:
     content = point.to_json()

@@ -330,18 +330,12 @@ def _add_closed_forms(block: ClassMetrics, part: Predictions, *, name: str) -> C
         if point.threshold is None:
             continue
         call = scores >= point.threshold
-        bases = {
-            "sensitivity": truth,
-            "specificity": ~truth,
-            "ppv": call,
-            "npv": ~call,
-            "accuracy": np.ones_like(truth),
-        }
-        proportions = {
-            metric: _add_exact(point, metric, groups=groups[bases[metric]])
-            for metric in PROPORTIONS
-            if point.metrics[metric].value is not None
-        }
+        cells = {"tp": truth & call, "fp": ~truth & call, "fn": truth & ~call, "tn": ~truth & ~call}
+        proportions: dict[str, Estimate] = {}
+        for metric, (_, whole) in PROPORTIONS.items():
+            among = np.any([cells[name] for name in whole], axis=0)
+            if point.metrics[metric].value is not None:
+                proportions[metric] = _add_exact(point, metric, groups=groups[among])
         points[rule] = replace(point, metrics={**point.metrics, **proportions})
     return replace(block, metrics=metrics, operating_points=points)
 

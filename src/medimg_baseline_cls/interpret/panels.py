@@ -292,11 +292,6 @@ class PanelPainter:
         return file.getvalue()
 
 
-def draw_panel(path: Path, *, image: ArrayLike, heat: ArrayLike, record: PanelText) -> None:
-    """Draw a single panel; for many, keep one `PanelPainter`, whose `draw` says what is taken."""
-    PanelPainter().draw(path, image=image, heat=heat, record=record)
-
-
 def _displayed(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return any image as RGB in [0, 1] at a size worth drawing, shape (H, W, 3)."""
     if image.ndim == 3 and image.shape[0] in (1, 3):
