@@ -194,6 +194,8 @@ def _recalibrate(
 
     The threshold is NaN where a class has none.
     """
+    if not maps:  # nor is SciPy loaded
+        return np.empty((len(probabilities), 0))
     from medimg_baseline_cls.evaluation.recalibration import carry_thresholds
 
     columns: list[NDArray[np.float64]] = []
@@ -202,7 +204,7 @@ def _recalibrate(
         point = decider.thresholds.get(name)
         cut = np.nan if point is None else carry_thresholds(recalibration, [point])[0].value
         columns += [recalibration.apply(own), np.full(len(own), cut)]
-    return np.stack(columns, axis=1) if columns else np.empty((len(probabilities), 0))
+    return np.stack(columns, axis=1)
 
 
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:
