@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check DIR", "look for leaks, copies and shortcuts in the images"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
-    "cv": ("cv --data-dir DIR", "train and test every fold; summarize with CIs"),
+    "cv": ("cv --data-dir DIR", "train and test every fold; mean, SD and range"),
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
     "report": ("report RUN", "write report.html, tables, model card, checklists"),

@@ -74,7 +74,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def cv(argv: Sequence[str]) -> None:
-    """Train and test every fold as a run of its own; summarize with CIs."""
+    """Train and test every fold as a run of its own; print mean, SD and range."""
     request = read_request(argv, command="cv", summary=cv.__doc__ or "")
     if request.is_printed:
         print_settings(request)

@@ -65,9 +65,9 @@ class SweepRun:
 
 @dataclass(frozen=True, slots=True)
 class SweepEntry:
-    """One run of a plan. A kind of sweep adds its fields, the last one `run`:
+    """One run of a plan; each kind of sweep adds its own fields.
 
-    the folder of the run, once it has one.
+    The last field is `run`, the run folder; None until there is one.
     """
 
     @property

@@ -62,7 +62,7 @@ _Plan = SweepPlan[_Fold]
 
 @ending_plainly(is_resumable=True)
 def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -> RunResult:
-    """Train and test each fold of all images, and summarize with CIs.
+    """Train and test each fold of all images, and summarize them: mean, SD and range.
 
     Args:
         config: every setting; `num_folds` is 5 where it is not set.

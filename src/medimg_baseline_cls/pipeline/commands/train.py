@@ -133,7 +133,7 @@ def resume(
     callbacks: Sequence[Callback] = (),
     model: nn.Module | None = None,
 ) -> RunResult:
-    """Resume an interrupted run from its last finished epoch, with bit-identical results.
+    """Resume an interrupted run from its last finished epoch, as if it had not stopped.
 
     Args:
         run: the run folder; None takes the newest interrupted one under `output_dir`.
