@@ -48,11 +48,12 @@ def make_comparison(classes: tuple[str, ...] = ("PNEUMONIA",)) -> Comparison:
     )
     gaps = {key: tested if key.metric == "auroc" else gap for key in keys}
     return Comparison(
-        facts={
-            "split": "test",
-            "num_images": 60,
-            "positive_class": "PNEUMONIA" if len(classes) == 1 else None,
-        },
+        split="test",
+        task="multiclass",
+        num_images=60,
+        num_groups=60,
+        class_names=classes,
+        positive_class="PNEUMONIA" if len(classes) == 1 else None,
         intervals={},
         tests={},
         warnings=(),

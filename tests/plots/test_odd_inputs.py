@@ -101,11 +101,12 @@ def comparison_of(names: list[str], gaps: list[float | None], *, classes: list[s
     ]
     estimates = dict.fromkeys(keys, estimate_of(0.7))
     return Comparison(
-        facts={
-            "split": "test",
-            "num_images": 50,
-            "positive_class": classes[0] if len(classes) == 1 else None,
-        },
+        split="test",
+        task="multiclass",
+        num_images=50,
+        num_groups=50,
+        class_names=tuple(classes),
+        positive_class=classes[0] if len(classes) == 1 else None,
         intervals={},
         tests={},
         warnings=(),

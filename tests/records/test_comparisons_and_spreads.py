@@ -31,14 +31,20 @@ def test_a_compared_model_is_written_as_its_summary_is(task: str) -> None:
     assert len(estimates) == num_classes * (4 + 3 * 8) + (0 if task == "binary" else 4)
     gaps = {key: PairedDifference(value=0.0) for key in estimates}
     content = Comparison(
-        facts={"split": "test", "positive_class": positive_of(task)},
+        split="test",
+        task="multiclass",
+        num_images=60,
+        num_groups=30,
+        class_names=("A", "B", "C"),
+        positive_class=positive_of(task),
         intervals={"level": 0.95},
         tests={"num_tests": 0},
         warnings=("look",),
         models=(ComparedModel(name="first", thresholds={"A": {"r": 0.5}}, estimates=estimates),),
         differences=(ModelDifference(name="second", is_identical=True, differences=gaps),),
     ).to_json()
-    facts = ["split", "positive_class", "reference", "intervals", "tests", "warnings"]
+    facts = ["split", "task", "num_images", "num_groups", "class_names", "positive_class"]
+    facts += ["reference", "intervals", "tests", "warnings"]
     assert list(content) == [*facts, "models", "differences"]
     assert content["reference"] == "first" and content["warnings"] == ["look"]
     (entry,), (gap,) = content["models"], content["differences"]

@@ -62,14 +62,12 @@ def compare_models(models: Sequence[AlignedModel], *, resampling: Resampling) ->
         differences.append(gaps)
     differences, num_tests = _correct(differences)
     return Comparison(
-        facts={
-            "split": test.split,
-            "task": test.task,
-            "num_images": len(test.labels),
-            "num_groups": len(set(test.groups)),
-            "class_names": list(test.class_names),
-            "positive_class": aligned[0].positive_class,
-        },
+        split=test.split,
+        task=test.task,
+        num_images=len(test.labels),
+        num_groups=len(set(test.groups)),
+        class_names=test.class_names,
+        positive_class=aligned[0].positive_class,
         intervals={
             "level": LEVEL,
             "method": "percentile bootstrap of whole groups (patients), paired; thresholds as "

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES, name_rule, word_of
 from medimg_baseline_cls.records.comparisons import Comparison
-from medimg_baseline_cls.records.estimates import Bounds, Estimate, PairedDifference
+from medimg_baseline_cls.records.estimates import UNKNOWN, Bounds, Estimate, PairedDifference
 from medimg_baseline_cls.records.summaries import Average, MetricKey
 from medimg_baseline_cls.utils.quantities import UNDEFINED, format_p, say_score
 
 _SHOWN_CALLS = (*HEADLINE_DECISIONS, "accuracy")
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
-_MISSING, _NO_GAP = Estimate(value=None), PairedDifference(value=None)
+_NO_GAP = PairedDifference(value=None)
 
 
 class ComparedMetric(NamedTuple):
@@ -35,7 +35,7 @@ def list_metrics(comparison: Comparison) -> list[ComparedMetric]:
         ComparedMetric(
             key,
             name_metric(key),
-            tuple(model.estimates.get(key, _MISSING) for model in comparison.models),
+            tuple(model.estimates.get(key, UNKNOWN) for model in comparison.models),
             tuple(
                 d.differences.get(key, PairedDifference(value=None)) for d in comparison.differences
             ),

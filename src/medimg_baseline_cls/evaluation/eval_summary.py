@@ -10,7 +10,6 @@ from typing import Any
 from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.evaluation.operating_points import Thresholds, describe_thresholds
 from medimg_baseline_cls.evaluation.shortcut_baselines import warn_of_controls
-from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.evaluations import EvaluationSummary, ShortcutBaseline
 from medimg_baseline_cls.records.summaries import ClassMetrics, SplitSummary
 from medimg_baseline_cls.schema import Mistake
@@ -241,7 +240,7 @@ def _tabulate_block(block: ClassMetrics, *, lead: list[str]) -> list[list[str]]:
         *lead,
         say_score(block.prevalence),
         say_score(metrics["auroc"].value),
-        f"{say_score(precision.value)} ({_baseline(precision)})",
+        f"{say_score(precision.value)} ({say_score(precision.chance)})",
     ]
     blank = [""] * len(first)
     rows: list[list[str]] = []
@@ -263,7 +262,7 @@ def _tabulate_macro(summary: SplitSummary, *, width: int) -> list[str]:
         str(summary.num_images),
         "",
         say_score(metrics["auroc"].value),
-        f"{say_score(precision.value)} ({_baseline(precision)})",
+        f"{say_score(precision.value)} ({say_score(precision.chance)})",
     ]
     return cells + [""] * (width - len(cells))
 
@@ -288,8 +287,3 @@ def _tabulate_grades(summary: SplitSummary, *, header: Sequence[str]) -> list[st
     kappa, error = overall["quadratic_weighted_kappa"], overall["mean_grade_error"]
     cells["operating point"] = f"kappa {say_score(kappa.value)}, error {say_score(error.value)}"
     return list(cells.values())
-
-
-def _baseline(precision: Estimate) -> str:
-    baseline = precision.baseline
-    return say_score(None if baseline is None or baseline != baseline else baseline)

@@ -9,7 +9,6 @@ SIGKDD Explorations 2010), so that AUROC and AP have a mean and no pooled value.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from medimg_baseline_cls.catalogue import (
     COUNTS,
@@ -49,12 +48,6 @@ def summarize_spread(summaries: Sequence[SplitSummary]) -> SpreadSummary:
             "the runs have different classes, so that their metrics cannot be summarised; "
             "set class_names, or start the cross-validation again."
         )
-    facts: dict[str, Any] = {
-        "num_runs": len(summaries),
-        **({} if first.task == "multiclass" else {"task": first.task}),
-        "class_names": list(first.class_names),
-        "positive_class": first.positive_class,
-    }
     blocks = {
         name: _spread_block([summary.blocks[name] for summary in summaries])
         for name in first.blocks
@@ -63,7 +56,10 @@ def summarize_spread(summaries: Sequence[SplitSummary]) -> SpreadSummary:
     if first.has_grades:
         overall = SpreadBlock(metrics=_spread([summary.overall for summary in summaries]))
     return SpreadSummary(
-        facts=facts,
+        num_runs=len(summaries),
+        task=first.task,
+        class_names=first.class_names,
+        positive_class=first.positive_class,
         classes={name: block for name, block in blocks.items() if isinstance(name, str)},
         averages={name: block for name, block in blocks.items() if isinstance(name, Average)},
         overall=overall,

@@ -21,9 +21,9 @@ from medimg_baseline_cls.evaluation.resampling import (
     list_values,
     resample_images,
 )
-from medimg_baseline_cls.records.estimates import Bounds, Estimate
+from medimg_baseline_cls.records.estimates import Bounds
 from medimg_baseline_cls.records.spreads import SpreadBlock, SpreadSummary
-from medimg_baseline_cls.records.summaries import Average, ClassMetrics, MetricKey, SplitSummary
+from medimg_baseline_cls.records.summaries import Average, MetricKey, SplitSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.bootstrap import Values, Weights
 from medimg_baseline_cls.statistics.intervals import LEVEL
@@ -73,7 +73,7 @@ def summarize_seeds(
     for key, values in _draw_means(by_seed, resampling).items():
         # A mean of decisions over classes has no one threshold, and gets no interval; of two
         # classes the positive one alone is resampled.
-        is_drawn = key.rule is None and summary.facts["positive_class"] is None
+        is_drawn = key.rule is None and summary.positive_class is None
         if key.block in blocks and (key.block is not Average.MACRO or is_drawn):
             blocks[key.block] = _with_mean(blocks[key.block], key, values=values)
     return replace(
@@ -107,7 +107,7 @@ def tabulate_seeds(
         for rule in block.operating_points:
             keys += [MetricKey(name, rule, metric) for metric in HEADLINE_DECISIONS]
         for key in keys:
-            seeds, joint = block.look_up(key), _look_up(ensemble.classes[name], key)
+            seeds, joint = block.look_up(key), ensemble.classes[name].look_up(key)
             assert seeds is not None
             interval = None if seeds.interval is None else seeds.interval.bounds
             cells = [*spread_cells(seeds), _ends(interval), say_score(joint.value)]
@@ -150,13 +150,6 @@ def _without_pooled(block: SpreadBlock) -> SpreadBlock:
     """Take out added counts: the runs decide on the same images, and sums would mean nothing."""
     points = {rule: replace(p, pooled=None) for rule, p in block.operating_points.items()}
     return replace(block, operating_points=points)
-
-
-def _look_up(block: ClassMetrics, key: MetricKey) -> Estimate:
-    if key.rule is None:
-        return block.metrics[key.metric]
-    point = block.operating_points.get(key.rule)
-    return Estimate(value=None) if point is None else point.metrics[key.metric]
 
 
 def _ends(bounds: Bounds | None) -> str:

@@ -48,8 +48,7 @@ def draw_comparison(comparison: Comparison, path: Path, *, rule: str) -> None:
             axes.tick_params(axis="y", length=0)
             axes.grid(visible=False, axis="y")
             axes.spines["left"].set_visible(False)
-        facts = comparison.facts
-        values.set_title(f"{facts['split'].upper()}, {facts['num_images']} images")
+        values.set_title(f"{comparison.split.upper()}, {comparison.num_images} images")
         values.set_xlabel("Value, 95 % interval")
         gaps.set_title(f"Difference from {shorten(names[0], 26)}")
         gaps.set_xlabel("Difference, 95 % interval (left of 0: lower than the reference)")

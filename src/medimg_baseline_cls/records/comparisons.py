@@ -6,6 +6,7 @@ from typing import Any
 
 from medimg_baseline_cls.records.estimates import Estimate, Json, PairedDifference
 from medimg_baseline_cls.records.summaries import Average, MetricKey
+from medimg_baseline_cls.schema import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,8 @@ class Comparison:
     """Models and their differences from the first of them, the reference.
 
     Attributes:
-        facts: split, task, counts of images and groups, classes, positive class.
+        split: which images they are of.
+        positive_class: of two classes; None where each class is evaluated against the rest.
         intervals: how the intervals were made.
         tests: the correction, and how many tests it takes as one family.
         warnings: one sentence each.
@@ -39,22 +41,27 @@ class Comparison:
         differences: of the others, in the same order.
     """
 
-    facts: Json
+    split: str
+    task: Task
+    num_images: int
+    num_groups: int
+    class_names: tuple[str, ...]
+    positive_class: str | None
     intervals: Json
     tests: Json
     warnings: tuple[str, ...]
     models: tuple[ComparedModel, ...]
     differences: tuple[ModelDifference, ...]
 
-    @property
-    def positive_class(self) -> str | None:
-        """Return the positive of two classes; None where each is evaluated against the rest."""
-        return self.facts["positive_class"]
-
     def to_json(self) -> dict[str, Any]:
         """Return the content of comparison.json."""
         return {
-            **self.facts,
+            "split": self.split,
+            "task": self.task,
+            "num_images": self.num_images,
+            "num_groups": self.num_groups,
+            "class_names": list(self.class_names),
+            "positive_class": self.positive_class,
             "reference": self.models[0].name,
             "intervals": dict(self.intervals),
             "tests": dict(self.tests),

@@ -81,6 +81,12 @@ class Estimate:
         """Return the ends of the interval, where there is one."""
         return None if self.interval is None else self.interval.bounds
 
+    @property
+    def chance(self) -> float | None:
+        """Return the baseline; None where it is undefined, or where the metric has none."""
+        has_number = self.baseline is not None and self.baseline == self.baseline
+        return self.baseline if has_number else None
+
     def with_interval(self, interval: Interval) -> Self:
         """Return the same estimate with an interval; one that is undefined gets none."""
         return self if self.value is None else replace(self, interval=interval)
@@ -93,7 +99,7 @@ class Estimate:
         if self.num_defined is not None:
             content["num_defined"] = self.num_defined
         if self.baseline is not None:
-            content["baseline"] = None if self.baseline != self.baseline else self.baseline
+            content["baseline"] = self.chance
         if self.interval is not None:
             content |= self.interval.to_json()
         for name in ("wilson", "clopper_pearson", "delong"):
@@ -118,6 +124,10 @@ class Estimate:
             clopper_pearson=_bounds(content.get("clopper_pearson")),
             delong=_bounds(content.get("delong")),
         )
+
+
+UNKNOWN = Estimate(value=None)
+"""The estimate where a file has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

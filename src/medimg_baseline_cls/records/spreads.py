@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from medimg_baseline_cls.records.estimates import Interval, Json, Spread
 from medimg_baseline_cls.records.summaries import Average, MetricKey, OperatingPoint
+from medimg_baseline_cls.schema import Task, TaskFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +57,19 @@ class SpreadBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpreadSummary:
+class SpreadSummary(TaskFacts):
     """Every metric over runs, by class and average, as `SplitSummary` has them for one run.
 
     Attributes:
-        facts: number of runs, task, classes, positive class.
+        positive_class: of two classes; None where each class is evaluated against the rest.
         overall: of grades, what their order adds; empty for other tasks.
         intervals: how the intervals of the means were made; empty where there are none.
     """
 
-    facts: Json
+    num_runs: int
+    task: Task
+    class_names: tuple[str, ...]
+    positive_class: str | None
     classes: Mapping[str, SpreadBlock]
     averages: Mapping[Average, SpreadBlock]
     overall: SpreadBlock | None = None
@@ -87,7 +91,10 @@ class SpreadSummary:
         """Return the content of the file, without what the command adds."""
         overall = {} if self.overall is None else {"overall": self.overall.to_json()["metrics"]}
         return {
-            **self.facts,
+            "num_runs": self.num_runs,
+            **({} if self.task == "multiclass" else {"task": self.task}),
+            "class_names": list(self.class_names),
+            "positive_class": self.positive_class,
             "classes": {name: block.to_json() for name, block in self.classes.items()},
             **{average.value: block.to_json() for average, block in self.averages.items()},
             **overall,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self, cast
 
 from medimg_baseline_cls.catalogue import COUNTS
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.records.estimates import Bounds, Estimate, Json
+from medimg_baseline_cls.records.estimates import UNKNOWN, Bounds, Estimate, Json
 from medimg_baseline_cls.schema import Task, TaskFacts
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.parsing import parsing
@@ -118,6 +118,13 @@ class ClassMetrics:
         for rule, point in self.operating_points.items():
             for name, estimate in point.metrics.items():
                 yield rule, name, estimate
+
+    def look_up(self, key: MetricKey) -> Estimate:
+        """Return one estimate; `UNKNOWN` where there is none of this key."""
+        if key.rule is None:
+            return self.metrics.get(key.metric, UNKNOWN)
+        point = self.operating_points.get(key.rule)
+        return UNKNOWN if point is None else point.metrics.get(key.metric, UNKNOWN)
 
     def change(self, change: Change, *, block: str | Average) -> Self:
         """Return the same record with every estimate changed."""

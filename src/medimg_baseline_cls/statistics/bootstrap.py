@@ -23,6 +23,7 @@ from medimg_baseline_cls.statistics.metrics import (
     decision_ratios,
     negative_logs,
 )
+from medimg_baseline_cls.statistics.multilabel import pool_pairs
 from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, choose_position
 from medimg_baseline_cls.utils.seed import generator
 
@@ -296,11 +297,10 @@ def weighted_pairs(
     Returns:
         As `weighted_scores`; nothing where no pair is known.
     """
-    known = labels >= 0
-    truth, scores = labels[known] == 1, probabilities[known]
+    truth, scores = pool_pairs(labels, probabilities)
     if len(truth) == 0:
         return {}
-    images = np.nonzero(known)[0]  # (pairs,)
+    images = np.nonzero(labels >= 0)[0]  # (pairs,), in the order of `pool_pairs`
     step = max(1, _PAIR_CELLS // len(truth))
     blocks = [
         weighted_scores(truth, scores, weights=weights[start : start + step][:, images])

@@ -20,6 +20,7 @@ from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.plots.comparison import draw_comparison
+from medimg_baseline_cls.records.summaries import read_summary
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import open_log
@@ -74,7 +75,7 @@ def compare(
     log = open_log(folder / "log.txt")
     header, rows = tabulate_comparison(comparison, rule=config.operating_point)
     log.table(
-        f"{len(models)} models on {comparison.facts['num_images']} TEST images",
+        f"{len(models)} models on {comparison.num_images} TEST images",
         header=header,
         rows=rows,
     )
@@ -118,15 +119,14 @@ def read_model(folder: Path, name: str) -> AlignedModel:
 
 
 def _read_model(folder: Path, name: str) -> AlignedModel:
-    summary = read_json(folder / "test_summary.json")
-    task = summary.get("task", "multiclass")
+    summary = read_summary(folder / "test_summary.json")
     return AlignedModel(
         name=name,
-        test=read_predictions(folder / "predictions_test.csv", split="test", task=task),
+        test=read_predictions(folder / "predictions_test.csv", split="test", task=summary.task),
         thresholds=read_thresholds(
             folder / "thresholds.json", predictions_val=folder / "predictions_val.csv"
         ),
-        positive_class=summary["positive_class"],
+        positive_class=summary.positive_class,
         digests={
             row["image_id"]: row["sha256"]
             for row in read_csv(_home_of(folder) / "split.csv")

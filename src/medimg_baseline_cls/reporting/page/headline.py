@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 
-from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.catalogue import PROPORTIONS
+from medimg_baseline_cls.records.estimates import UNKNOWN
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
 from medimg_baseline_cls.reporting.page.metric_scales import (
-    RATE_COUNTS,
     Statistic,
     describe_point,
     draw_scales,
@@ -41,7 +41,6 @@ from medimg_baseline_cls.reporting.text.names import name_split, name_stage
 from medimg_baseline_cls.utils.quantities import format_threshold
 from medimg_baseline_cls.utils.visible import quote_words
 
-_UNKNOWN = Estimate(value=None)
 _FIRST_SCREEN_TOPICS = ("positive class", "patients")
 _NUM_MISTAKES = 3
 
@@ -214,11 +213,11 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
     """Return a proportion with its counts: 0.979 (382/390)."""
     if point is None:
         return format_score(None)
-    hit, miss = RATE_COUNTS[metric]
-    estimate = point.metrics.get(metric, _UNKNOWN)
+    part, whole = PROPORTIONS[metric]
+    estimate = point.metrics.get(metric, UNKNOWN)
     text = format_score(estimate.value)
     if point.tp is not None:
-        text = f"{text} ({point.counts((hit,))}/{point.counts((hit, miss))})"
+        text = f"{text} ({point.counts(part)}/{point.counts(whole)})"
     return with_interval(text, estimate)
 
 

@@ -6,11 +6,11 @@ All scales of a page span the same range, so that their intervals can be compare
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, PROPORTIONS
+from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
-    baseline_of,
     class_block,
     headline_estimate,
     list_rules,
@@ -21,9 +21,7 @@ from medimg_baseline_cls.reporting.text.format import format_count, format_inter
 from medimg_baseline_cls.reporting.text.names import name_split
 from medimg_baseline_cls.utils.quantities import format_threshold
 
-_UNKNOWN = Estimate(value=None)
 _MARGIN = 24.0  # percent of a scale that the words at its ends need
-RATE_COUNTS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +96,13 @@ def list_rates(content: RunContent, split: str) -> Iterator[Statistic]:
     val = operating_points(content, "val", class_name=positive).get(rule)
     others = [name for name in content.class_names if name != positive]
     of = {"sensitivity": positive, "specificity": others[0] if len(others) == 1 else "other"}
-    for metric, (hit, miss) in RATE_COUNTS.items():
-        whole = format_count(chosen.counts((hit, miss)))
-        counted = f"{format_count(chosen.counts((hit,)))} of {whole} {of[metric]} images"
+    for metric in HEADLINE_DECISIONS:
+        hits, total = (format_count(chosen.counts(names)) for names in PROPORTIONS[metric])
+        counted = f"{hits} of {total} {of[metric]} images"
         details = [counted if chosen.tp is not None else ""]
         if val is not None and split == "test":
-            details.append(f"VAL {format_score(val.metrics.get(metric, _UNKNOWN).value)}")
-        estimate = chosen.metrics.get(metric, _UNKNOWN)
+            details.append(f"VAL {format_score(val.metrics.get(metric, UNKNOWN).value)}")
+        estimate = chosen.metrics.get(metric, UNKNOWN)
         yield _statistic(f"{name_split(split)} {metric}", estimate, details=details)
 
 
@@ -164,8 +162,8 @@ def _list_ticks(floor: float | None, *, start: float) -> Iterator[Tick]:
 
 def _grade_statistics(content: RunContent, split: str) -> Iterator[Statistic]:
     overall = {name: summary.overall for name, summary in content.summaries.items()}
-    kappas = {s: found.get("quadratic_weighted_kappa", _UNKNOWN) for s, found in overall.items()}
-    error = overall[split].get("mean_grade_error", _UNKNOWN)
+    kappas = {s: found.get("quadratic_weighted_kappa", UNKNOWN) for s, found in overall.items()}
+    error = overall[split].get("mean_grade_error", UNKNOWN)
     details = [f"mean error {format_score(error.value)} grades"]
     if split == "test" and "val" in kappas:
         details.append(f"VAL {format_score(kappas['val'].value)}")
@@ -190,7 +188,7 @@ def _precision_floor(content: RunContent, split: str) -> float | None:
     if content.positive_class is not None:
         block = class_block(content, split, class_name=content.positive_class)
         return block.prevalence
-    return baseline_of(headline_estimate(content, split, metric="average_precision"))
+    return headline_estimate(content, split, metric="average_precision").chance
 
 
 def _beside(content: RunContent, split: str, *, metric: str) -> str:

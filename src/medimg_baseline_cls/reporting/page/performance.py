@@ -12,7 +12,7 @@ from medimg_baseline_cls.catalogue import (
     Metric,
     name_rule,
 )
-from medimg_baseline_cls.records.estimates import Bounds, Estimate
+from medimg_baseline_cls.records.estimates import UNKNOWN, Bounds, Estimate
 from medimg_baseline_cls.records.evaluations import Headlines
 from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint
 from medimg_baseline_cls.reporting.content import RunContent, value_of
@@ -28,7 +28,6 @@ from medimg_baseline_cls.utils.quantities import format_threshold
 
 _CONTROL_NAMES = {"trivial": "Trivial properties", "border": "Outer frame"}
 _NOTHING = ClassMetrics(metrics={}, operating_points={})
-_UNKNOWN = Estimate(value=None)
 
 
 def shown_classes(content: RunContent) -> tuple[str, ...]:
@@ -57,9 +56,9 @@ def headline_estimate(content: RunContent, split: str, *, metric: str) -> Estima
     """Return the metric that represents a split: of the positive class, or the macro mean."""
     summary, positive = content.summaries.get(split), content.positive_class
     if summary is None:
-        return _UNKNOWN
+        return UNKNOWN
     block = summary.macro if positive is None else summary.classes.get(positive, _NOTHING)
-    return block.metrics.get(metric, _UNKNOWN)
+    return block.metrics.get(metric, UNKNOWN)
 
 
 def list_rules(content: RunContent) -> list[str]:
@@ -93,7 +92,7 @@ def count_resamples(content: RunContent) -> int | None:
 
 def show_estimate(estimate: Estimate | None) -> str:
     """Return a value, and on a second line its interval or a dash; old runs have neither."""
-    estimate = estimate or _UNKNOWN
+    estimate = estimate or UNKNOWN
     return with_interval(format_score(estimate.value), estimate)
 
 
@@ -156,8 +155,7 @@ def control_values(content: RunContent, split: str, *, metric: str) -> dict[str,
     """Return a metric of each control classifier, by its name."""
     controls = () if content.evaluation is None else content.evaluation.controls
     return {
-        _name_control(c.name): c.metrics.get(split, {}).get(metric, _UNKNOWN).value
-        for c in controls
+        _name_control(c.name): c.metrics.get(split, {}).get(metric, UNKNOWN).value for c in controls
     }
 
 
@@ -172,7 +170,7 @@ def tabulate_controls(content: RunContent) -> Table | None:
     rows: list[Row] = []
     for title, source in sources.items():
         parts = [source.get(split, {}) for split in content.summaries]
-        values = [part.get(m, _UNKNOWN).value for part in parts for m in HEADLINE_SCORES]
+        values = [part.get(m, UNKNOWN).value for part in parts for m in HEADLINE_SCORES]
         rows.append(Row((title, *map(format_score, values)), "" if rows else "best"))
     header = [
         f"{name_split(s)} {SCORES[m].short}" for s in content.summaries for m in HEADLINE_SCORES
@@ -286,17 +284,11 @@ def _average_rows(content: RunContent) -> Iterator[Row]:
     for name, blocks in (("Macro mean", macro), ("Micro, all pairs", micro)):
         for split, block in blocks.items():
             estimates = [block.metrics.get(key) for key in SCORES]
-            precision = block.metrics.get("average_precision", _UNKNOWN)
+            precision = block.metrics.get("average_precision", UNKNOWN)
             cells = [show_estimate(estimate) for estimate in estimates]
-            cells.insert(2, format_score(baseline_of(precision)) if content.has_findings else "")
+            cells.insert(2, format_score(precision.chance) if content.has_findings else "")
             if any(estimate is not None and estimate.value is not None for estimate in estimates):
                 yield Row((name, name_split(split), *cells), "total")
-
-
-def baseline_of(precision: Estimate) -> float | None:
-    """Return what chance reaches; None where that is undefined."""
-    baseline = precision.baseline
-    return None if baseline is None or baseline != baseline else baseline
 
 
 def _describe_averages(content: RunContent) -> Iterator[str]:
@@ -311,7 +303,7 @@ def _describe_averages(content: RunContent) -> Iterator[str]:
         listed = ", ".join(f"{n} in {format_count(k)}" for n, k in unknown.items() if k)
         if listed:
             yield f"{name_split(split)}: not known and not counted are {listed} images."
-        number = summary.macro.metrics.get("auroc", _UNKNOWN).num_defined
+        number = summary.macro.metrics.get("auroc", UNKNOWN).num_defined
         if number is not None and number < len(blocks):
             share = f"{number} of {len(blocks)} findings"
             yield f"{name_split(split)}: the macro AUROC is over {share}."
@@ -330,7 +322,7 @@ def _reasons(
     metrics: Mapping[str, Estimate], shown: Mapping[str, Metric], *, where: str
 ) -> Iterator[str]:
     for key, metric in shown.items():
-        reason = metrics.get(key, _UNKNOWN).reason
+        reason = metrics.get(key, UNKNOWN).reason
         if reason:
             yield f"{metric.short} ({where}) is undefined: {reason}"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, PROPORTIONS, SCORES, Metric
-from medimg_baseline_cls.records.estimates import Estimate, Interval
+from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate, Interval
 from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
@@ -52,7 +52,7 @@ class Measure:
         return self._print(split, is_short=True) if split in self.estimates else ""
 
     def _print(self, split: str, *, is_short: bool) -> str:
-        estimate = self.estimates.get(split, Estimate(value=None))
+        estimate = self.estimates.get(split, UNKNOWN)
         if self.key in PROPORTIONS:
             text = format_proportion(estimate, self.counts.get(split))
             return text.replace("95% CI ", "") if is_short else text
