@@ -115,6 +115,20 @@ def test_page_needs_no_script_and_no_network() -> None:
         assert not any(key.startswith("on") for key in attributes)
 
 
+@pytest.mark.parametrize(
+    ("splits", "shown"),
+    [
+        ({"train": 4589, "test": 627}, "4,589 TRAIN, 627 TEST"),
+        ({"all": 60}, "60"),
+        ({"train": 40, "all": 20}, "40 TRAIN, 20 in no split"),
+        ({}, "0"),
+    ],
+)
+def test_images_are_counted_per_split_and_in_none(splits: dict[str, int], shown: str) -> None:
+    page = render(num_per_split=splits)
+    assert f"<dt>Images</dt><dd><bdi>{shown}</bdi></dd>" in page
+
+
 def test_style_is_allowed_by_its_hash_alone() -> None:
     page = render(make_check())
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)

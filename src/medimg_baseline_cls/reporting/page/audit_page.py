@@ -186,7 +186,11 @@ def _format_cell(cell: str | int | float | None) -> str:
 
 def _facts(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     splits = as_mapping(content["num_per_split"])
-    counts = [f"{format_count(count)} {name_split(name)}" for name, count in splits.items()]
+    names = {"all": "in no split" if len(splits) > 1 else ""}
+    counts = (
+        f"{format_count(count)} {names.get(name, name_split(name))}".rstrip()
+        for name, count in splits.items()
+    )
     yield "Images", ", ".join(counts) or "0"
     yield "Classes", ", ".join(map(str, content["class_names"]))
     yield "Files that could not be read", format_count(content["num_rejected"])
