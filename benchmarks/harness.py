@@ -197,8 +197,8 @@ def draw_answer(answer: Answer) -> None:
     labels = [row[0] for row in answer.rows]
     lengths = [float(row[1].split()[0].replace(",", "")) for row in answer.rows]
     figure, axes = plt.subplots(figsize=(8, 0.6 + 0.34 * len(labels)), layout="constrained")
-    colours = ["#1b6ca8" if "medimg" in label else "#b8c4ce" for label in labels]
-    bars = axes.barh(labels, lengths, color=colours)
+    colors = ["#1b6ca8" if "medimg" in label else "#b8c4ce" for label in labels]
+    bars = axes.barh(labels, lengths, color=colors)
     axes.bar_label(bars, [row[1] for row in answer.rows], padding=4, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.28)

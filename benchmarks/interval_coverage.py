@@ -24,7 +24,7 @@ from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.log import format_table
 
 SHIFT, CORRELATION, PREVALENCE, TARGET = 1.8, 0.3, 0.5, 0.9
-OFFSET = SHIFT / 2  # logits are centred between the classes
+OFFSET = SHIFT / 2  # logits are centered between the classes
 
 
 def draw_predictions(split: str, *, num_patients: int, rng: np.random.Generator) -> Predictions:
@@ -61,10 +61,10 @@ def true_figures() -> dict[str, float]:
     def f1_score(logit: float) -> float:
         return 2 / (1 / sensitivity(logit) + 1 / precision(logit))
 
-    def mean(function: object, centre: float) -> float:
-        density = stats.norm(centre).pdf
+    def mean(function: object, center: float) -> float:
+        density = stats.norm(center).pdf
         return float(
-            integrate.quad(lambda x: function(x) * density(x), centre - 9, centre + 9)[0]  # type: ignore[operator]
+            integrate.quad(lambda x: function(x) * density(x), center - 9, center + 9)[0]  # type: ignore[operator]
         )
 
     def sigmoid(x: float) -> float:

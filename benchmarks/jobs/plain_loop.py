@@ -1,6 +1,6 @@
 """The loop of a PyTorch tutorial: torchvision's ImageFolder, transforms and DataLoader.
 
-`fast` adds what PyTorch's tuning guide names: channels_last, a fused optimiser, workers that
+`fast` adds what PyTorch's tuning guide names: channels_last, a fused optimizer, workers that
 stay, bfloat16 where the processor is faster with it; `compiled` adds torch.compile.
 """
 

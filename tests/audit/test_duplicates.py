@@ -151,7 +151,7 @@ def test_place_of_a_copy_decides_the_verdict(
     found = check(make_images(records, pixels=pixels))
     assert verdicts(found) == {f"{kind}_{name}": (verdict, 1) for name in names}
     texts = {finding.examples[0].text for finding in found.findings}
-    assert texts == {"labelled A and B" if copy.split("/")[1] == "B" else ""}
+    assert texts == {"labeled A and B" if copy.split("/")[1] == "B" else ""}
 
 
 def test_identical_files_are_not_told_again_as_same_pixels(

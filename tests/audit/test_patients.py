@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from medimg_baseline_cls.audit.check_results import Finding
 from medimg_baseline_cls.audit.images import AuditImages
-from medimg_baseline_cls.audit.patients import check_groups, normalise_name
+from medimg_baseline_cls.audit.patients import check_groups, normalize_name
 from medimg_baseline_cls.schema import ImageRecord
 
 ImagesMaker = Callable[..., AuditImages]
@@ -97,14 +97,14 @@ def test_two_spellings_of_a_patient_are_told(
     ],
 )
 def test_other_patients_stay_others(one: str, other: str) -> None:
-    assert normalise_name(one) != normalise_name(other)
+    assert normalize_name(one) != normalize_name(other)
 
 
 @given(st.text(max_size=12))
 def test_normal_form_of_a_name_is_its_own_normal_form(name: str) -> None:
-    once = normalise_name(name)
-    assert normalise_name(once) == once
-    assert normalise_name(f"  {name.upper().lower()} ") == normalise_name(name.upper().lower())
+    once = normalize_name(name)
+    assert normalize_name(once) == once
+    assert normalize_name(f"  {name.upper().lower()} ") == normalize_name(name.upper().lower())
 
 
 def test_unknown_patients_are_said_and_never_compared_by_file_name(

@@ -58,7 +58,7 @@ def test_shrinking_by_a_whole_number_is_the_mean_of_blocks() -> None:
     np.testing.assert_allclose(shrink(grey, 32), blocks, rtol=1e-5)
 
 
-def test_grey_of_colour_is_that_of_pillow() -> None:
+def test_grey_of_color_is_that_of_pillow() -> None:
     block = random_pixels(3, 20, channels=3)
     expected = [np.asarray(Image.fromarray(np.moveaxis(i, 0, 2)).convert("L")) for i in block]
     assert np.abs(to_grey(block).astype(int) - np.stack(expected)).max() <= 1

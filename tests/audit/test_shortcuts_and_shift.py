@@ -179,7 +179,7 @@ def test_wrong_labels_are_the_most_doubted(make_images: ImagesMaker) -> None:
     assert finding.verdict == "note"
     assert {e.paths[0] for e in finding.examples[:3]} == {PATHS[i] for i in wrong}
     assert len(finding.examples) <= NUM_SUSPICIOUS
-    assert finding.examples[0].text.startswith("labelled ")
+    assert finding.examples[0].text.startswith("labeled ")
 
 
 def test_clear_labels_are_not_doubted(make_images: ImagesMaker) -> None:

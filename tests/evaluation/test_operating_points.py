@@ -153,7 +153,7 @@ def test_a_target_that_is_no_share_is_refused(val: Predictions, target: float) -
         choose(val, target)
 
 
-def test_unknown_classes_and_unlabelled_images_are_refused(val: Predictions) -> None:
+def test_unknown_classes_and_unlabeled_images_are_refused(val: Predictions) -> None:
     with pytest.raises(DataError, match="COVID"):
         choose_thresholds(val, classes=("COVID",), target_sensitivity=0.9)
     with pytest.raises(DataError, match="reference standard"):

@@ -95,7 +95,7 @@ def test_every_layout_and_depth_of_an_image_looks_the_same(
     assert np.array_equal(draw(tmp_path / "b.png", arrange(ramp()), corner_heat()), expected)
 
 
-def test_colours_of_an_rgb_image_are_kept(tmp_path: Path) -> None:
+def test_colors_of_an_rgb_image_are_kept(tmp_path: Path) -> None:
     image = np.zeros((3, 20, 20), dtype=np.uint8)
     image[0], image[2] = 200, 120
     original = picture_of(draw(tmp_path / "p.png", image, np.zeros((20, 20))), 0)
@@ -211,7 +211,7 @@ def test_a_map_is_called_what_it_is(tmp_path: Path) -> None:
     ):
         painter.draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=text)
         assert painter._captions[1].get_text() == caption
-        assert painter._note.get_text() == f"{note}. Not a localisation, not a cause."
+        assert painter._note.get_text() == f"{note}. Not a localization, not a cause."
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

@@ -1,4 +1,4 @@
-"""The wrapper adds normalisation and float32 logits to a plain network, and nothing else."""
+"""The wrapper adds normalization and float32 logits to a plain network, and nothing else."""
 
 import copy
 
@@ -141,7 +141,7 @@ def test_the_function_is_that_of_the_plain_network(has_bias):
         assert torch.allclose(wrap(net)(pixels), plain(normal), atol=1e-6)
 
 
-def test_the_gradient_reaches_pixels_through_the_normalisation(model):
+def test_the_gradient_reaches_pixels_through_the_normalization(model):
     model.eval()
     pixels = images(1, 3, 8, 8).requires_grad_()
     model(pixels)[0, 0].backward()

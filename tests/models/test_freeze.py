@@ -38,7 +38,7 @@ def head_keys(model):
 def test_head_only_training_leaves_the_backbone_bit_identical(model, pixels):
     before = snapshot(model)
     with frozen_backbone(model):
-        # Every parameter is offered to the optimiser: freezing must not rely on its choice.
+        # Every parameter is offered to the optimizer: freezing must not rely on its choice.
         train_two_steps(model, pixels, [p for p in model.parameters() if p.requires_grad])
     assert changed_keys(model, before) == head_keys(model)
 

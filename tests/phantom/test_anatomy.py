@@ -54,7 +54,7 @@ def test_a_wrong_number_of_draws_is_no_patient(count: int) -> None:
     st.floats(-0.04, 0.04),
 )
 @settings(deadline=None, max_examples=60)
-def test_film_places_are_turned_scaled_and_shifted_about_the_centre(
+def test_film_places_are_turned_scaled_and_shifted_about_the_center(
     x: float, y: float, turn: float, scale: float, shift: float
 ) -> None:
     anatomy = replace(PATIENTS[0], rotation=turn, scale=scale, shift_x=shift, shift_y=-shift)
@@ -149,5 +149,5 @@ def test_the_spine_is_symmetric_and_stays_central_when_the_mediastinum_shifts() 
         assert upright == pytest.approx(upright[::-1])
         assert not upright[np.abs(across) > 0.06].max() > 1e-6
         turned = curves.spine_across(replace(patient, midline=0.01), across)
-        centre = (turned * across).sum() / turned.sum()
-        assert centre == pytest.approx(0.004, abs=2e-4)  # less than the heart: it lies behind
+        center = (turned * across).sum() / turned.sum()
+        assert center == pytest.approx(0.004, abs=2e-4)  # less than the heart: it lies behind

@@ -95,9 +95,9 @@ def test_a_round_opacity_is_one_blob_about_its_drawn_place() -> None:
         parts, count = ndimage.label(opacity.mask)
         largest = np.bincount(parts.ravel())[1:].max() if count else 0
         assert largest > 0.9 * opacity.mask.sum()
-        centre_x, centre_y = (values[opacity.mask].mean() for values in (chest.x, chest.y))
-        assert centre_x == pytest.approx(0.15 + 0.6 * 0.10, abs=0.06)
-        assert centre_y == pytest.approx(0.45, abs=0.06)
+        center_x, center_y = (values[opacity.mask].mean() for values in (chest.x, chest.y))
+        assert center_x == pytest.approx(0.15 + 0.6 * 0.10, abs=0.06)
+        assert center_y == pytest.approx(0.45, abs=0.06)
 
 
 def test_size_follows_its_draw() -> None:

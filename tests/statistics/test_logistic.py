@@ -70,18 +70,18 @@ def test_certain_probabilities_have_finite_logits() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("centre", "spread"), [(0.0, 0.02), (2.0, 0.03), (-3.0, 0.3), (1.0, 6.0)])
+@pytest.mark.parametrize(("center", "spread"), [(0.0, 0.02), (2.0, 0.03), (-3.0, 0.3), (1.0, 6.0)])
 def test_narrow_and_wide_logits_far_from_zero_have_the_line_of_scikit_learn(
-    seed: int, centre: float, spread: float
+    seed: int, center: float, spread: float
 ) -> None:
     """An undertrained network gives scores that hardly differ: the slope is then steep."""
     random = np.random.default_rng(seed)
     place = random.normal(size=80)
     outcomes = (random.random(80) < expit(1.5 * place)).astype(np.float64)
     intercept, slope = line_of_scikit_learn(place, outcomes)
-    found = fit_line(centre + spread * place, outcomes, weights=np.ones((1, 80)))[0]
+    found = fit_line(center + spread * place, outcomes, weights=np.ones((1, 80)))[0]
     assert found[1] == pytest.approx(slope / spread, rel=1e-4)
-    assert found[0] == pytest.approx(intercept - slope * centre / spread, rel=1e-3, abs=1e-3)
+    assert found[0] == pytest.approx(intercept - slope * center / spread, rel=1e-3, abs=1e-3)
 
 
 def test_equal_logits_have_no_line() -> None:

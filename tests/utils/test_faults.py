@@ -84,7 +84,7 @@ def test_what_torch_makes_of_a_full_disk_is_seen_through(name: str, room: int) -
     assert isinstance(caught.value.__cause__, RuntimeError | OSError)
 
 
-def test_torch_and_numpy_without_memory_are_recognised() -> None:
+def test_torch_and_numpy_without_memory_are_recognized() -> None:
     size = 2**60  # more than any machine can address
     with pytest.raises((RuntimeError, MemoryError)) as of_torch:
         torch.empty(size, dtype=torch.uint8)

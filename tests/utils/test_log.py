@@ -70,7 +70,7 @@ def test_long_line_is_never_wrapped_in_a_pipe(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "x" * 500 + "\n"
 
 
-def test_progress_prints_nothing_in_a_pipe_even_if_colour_is_forced(
+def test_progress_prints_nothing_in_a_pipe_even_if_color_is_forced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

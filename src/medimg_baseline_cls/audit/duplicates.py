@@ -226,5 +226,5 @@ def _places(held: Sequence[ImageRecord]) -> list[str]:
 def _show(held: Sequence[ImageRecord]) -> Example:
     """Return a set as an example, one image of each split first; with its labels if several."""
     labels = list(dict.fromkeys(record.label for record in held))
-    text = f"labelled {' and '.join(labels)}" if len(labels) > 1 else ""
+    text = f"labeled {' and '.join(labels)}" if len(labels) > 1 else ""
     return set_example(paths_of_each(held, attrgetter("split", "label")), text)

@@ -110,7 +110,7 @@ def _judge_looks(images: AuditImages) -> Iterator[Finding]:
             name="odd_mode",
             verdict="note",
             count=len(odd),
-            what=f"files in a rare colour mode (most are {common})",
+            what=f"files in a rare color mode (most are {common})",
             advice="Look whether they are of the same source as the others.",
             examples=list_examples([p for p, _ in odd], [f"mode {m}" for _, m in odd]),
         )

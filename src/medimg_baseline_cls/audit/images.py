@@ -24,7 +24,7 @@ class FileLook:
     Attributes:
         num_bytes: its size; 0 where it has no file of its own.
         content: its format by its first bytes, such as "JPEG"; "" where they tell none.
-        mode: the colour mode of its pixels, as Pillow names it; "" where unknown.
+        mode: the color mode of its pixels, as Pillow names it; "" where unknown.
     """
 
     num_bytes: int = 0

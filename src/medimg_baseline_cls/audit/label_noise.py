@@ -70,7 +70,7 @@ def _list_suspicious(
         examples=tuple(
             Example(
                 (records[i].path,),
-                f"labelled {records[i].label or 'no finding'}, doubted with {doubt[i]:.2f}",
+                f"labeled {records[i].label or 'no finding'}, doubted with {doubt[i]:.2f}",
             )
             for i in suspicious
         ),

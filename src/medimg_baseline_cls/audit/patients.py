@@ -49,12 +49,12 @@ def check_groups(images: AuditImages) -> Check:
     return Check("groups", "Patients", summary, tuple(findings))
 
 
-def normalise_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a patient's name without what people spell differently: case, spaces, zeros.
 
-    >>> normalise_name("Patient 007-A") == normalise_name("patient_7_a")
+    >>> normalize_name("Patient 007-A") == normalize_name("patient_7_a")
     True
-    >>> normalise_name("patient 70") == normalise_name("patient 7")
+    >>> normalize_name("patient 70") == normalize_name("patient 7")
     False
     """
     parts = re.findall(r"\d+|[^\W\d_]+", name.casefold())
@@ -113,7 +113,7 @@ def _judge_labels(groups: Groups, call: Namer, *, num_classes: int) -> Iterator[
 def _judge_spellings(groups: Groups, call: Namer) -> Iterator[Finding]:
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for name in groups:
-        spellings[normalise_name(name)].append(name)
+        spellings[normalize_name(name)].append(name)
     several = [sorted(names) for names in spellings.values() if len(names) > 1]
     if several:
         yield Finding(

@@ -1,6 +1,6 @@
 """Turn a pixel array into what the audit remembers of each image: hashes, thumbnails, statistics.
 
-One pass over the array in blocks; about 2 KB stay per image, whatever its size. Colour
+One pass over the array in blocks; about 2 KB stay per image, whatever its size. Color
 counts as its luminance, 16 bits as their upper 8.
 """
 

@@ -145,14 +145,14 @@ def fit_scores(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    centre, spread = features.mean(axis=0), features.std(axis=0)
+    center, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1)
     model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_MAX_STEPS, tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # good enough for a control
-        model.fit((features - centre) / spread, truth)
+        model.fit((features - center) / spread, truth)
     return {
-        name: model.predict_proba((part - centre) / spread)[:, 1].astype(np.float64)
+        name: model.predict_proba((part - center) / spread)[:, 1].astype(np.float64)
         for name, part in others.items()
         if len(part)
     } | {name: np.empty(0) for name, part in others.items() if not len(part)}

@@ -1,4 +1,4 @@
-"""The dossier of mistakes: what a reader needs to judge each, and room for the judgement.
+"""The dossier of mistakes: what a reader needs to judge each, and room for the judgment.
 
 dossier.csv has the rows and columns of mistakes.csv, then the reference standard, the patient,
 the subgroups, the three training images that are nearest in feature space, and two columns

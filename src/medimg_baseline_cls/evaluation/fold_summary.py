@@ -45,7 +45,7 @@ def summarize_spread(summaries: Sequence[SplitSummary]) -> SpreadSummary:
     first = summaries[0]
     if any(summary.class_names != first.class_names for summary in summaries):
         raise RunError(
-            "the runs have different classes, so that their metrics cannot be summarised; "
+            "the runs have different classes, so that their metrics cannot be summarized; "
             "set class_names, or start the cross-validation again."
         )
     blocks = {

@@ -3,7 +3,7 @@
 They differ in how they weigh the features of a layer (interpret/methods.py). Grad-CAM: Selvaraju
 et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
 2017. For layers with feature maps (convolutional networks, channels first or last) and layers with
-tokens (vision transformers). A map is neither a localisation nor a cause.
+tokens (vision transformers). A map is neither a localization nor a cause.
 """
 
 import math

@@ -30,11 +30,11 @@ from medimg_baseline_cls.utils.visible import show_hidden
 
 _FAMILY: Final = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same
 _INK, _GREY, _PALE, _RULE = "#1b1f24", "#5f6b76", "#e9ecef", "#c9d0d6"
-_HEAT_COLORS: Final = "inferno"  # even steps of lightness, readable with any colour vision
+_HEAT_COLORS: Final = "inferno"  # even steps of lightness, readable with any color vision
 _OVERLAY_OPACITY: Final = 0.7
 _MAX_SIDE_PX: Final = 512
 
-# Okabe and Ito's palette: the two kinds of error differ for every colour vision.
+# Okabe and Ito's palette: the two kinds of error differ for every color vision.
 _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "FP": ("FALSE POSITIVE", "#d55e00"),
     "FN": ("FALSE NEGATIVE", "#0072b2"),
@@ -56,7 +56,7 @@ _RIGHT = _LEFT + 3 * _SIDE + 2 * _GAP
 _GAUGE_LEFT = _RIGHT - _SIDE
 _BADGE_ROOM: Final = 2.0
 CLASS_NAME: Final = "{class}"
-_NOTE = "Not a localisation, not a cause."
+_NOTE = "Not a localization, not a cause."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class PanelPainter:
 
         Args:
             path: the target, written whole or not at all.
-            image: grey or colour, channels first or last, uint8, uint16 (shown from its
+            image: grey or color, channels first or last, uint8, uint16 (shown from its
                 darkest to its brightest value) or float in [0, 1]: shape (H, W), (1, H, W),
                 (3, H, W), (H, W, 1) or (H, W, 3).
             heat: the map in [0, 1], shape (h, w), stretched over the image.
@@ -330,7 +330,7 @@ def _fitted(heat: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.floa
 def _blend(
     original: NDArray[np.float32], colors: NDArray[np.float32], *, heat: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the picture with the colours over it, the more opaque the stronger the evidence."""
+    """Return the picture with the colors over it, the more opaque the stronger the evidence."""
     opacity = np.float32(_OVERLAY_OPACITY) * heat[..., None]
     return np.asarray(original * (1 - opacity) + colors * opacity, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""Freeze the backbone for a while, and sort parameters into optimiser groups.
+"""Freeze the backbone for a while, and sort parameters into optimizer groups.
 
 Freezing means parameters AND BatchNorm buffers: with `requires_grad` alone, a forward
 pass in training mode still moves the running means.
@@ -46,7 +46,7 @@ def frozen_backbone(model: Classifier) -> Generator[Classifier, None, None]:
 def parameter_groups(
     model: Classifier, *, head_lr: float, backbone_lr: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Return optimiser groups of the parameters that take gradients.
+    """Return optimizer groups of the parameters that take gradients.
 
     Norms, biases and whatever the network itself exempts (position embeddings, class
     tokens) get no weight decay. Groups that would be empty are left out.

@@ -136,8 +136,8 @@ def cage_half_width(a: Anatomy, y: Line) -> Line:
 
 def left_border(a: Anatomy, y: Line) -> Line:
     """Return the left edge of the mediastinum: aortic knob, waist, left ventricle."""
-    upper = a.upper_width + a.knob * _bump(y, centre=0.305, width=0.035) + _inlet(y)
-    ventricle = a.heart_left * _arc(y, centre=a.heart_y, radius=a.heart_length)
+    upper = a.upper_width + a.knob * _bump(y, center=0.305, width=0.035) + _inlet(y)
+    ventricle = a.heart_left * _arc(y, center=a.heart_y, radius=a.heart_length)
     waist = a.upper_width * 0.9 + 0.24 * np.clip(y - 0.34, 0, 0.3)
     return _smooth_max(_smooth_max(upper, ventricle), waist) - 0.013 + a.midline
 
@@ -145,7 +145,7 @@ def left_border(a: Anatomy, y: Line) -> Line:
 def right_border(a: Anatomy, y: Line) -> Line:
     """Return the right edge of the mediastinum: upper vena cava, right atrium."""
     upper = a.upper_width - 0.006 + _inlet(y)
-    atrium = a.heart_right * _arc(y, centre=a.heart_y, radius=a.heart_length * 0.85)
+    atrium = a.heart_right * _arc(y, center=a.heart_y, radius=a.heart_length * 0.85)
     return _smooth_max(upper, atrium) - 0.008 - a.midline
 
 
@@ -176,14 +176,14 @@ def spine_across(a: Anatomy, x: Line) -> Line:
     """Return the density across the spine: bodies and the rims of the pedicles."""
     distance = np.abs(x - 0.4 * a.midline)
     body = np.clip((0.042 - distance) / 0.012, 0, 1)
-    return a.spine_contrast * (body + 0.35 * _bump(distance, centre=0.033, width=0.007))
+    return a.spine_contrast * (body + 0.35 * _bump(distance, center=0.033, width=0.007))
 
 
 def spine_along(a: Anatomy, y: Line) -> Line:
     """Return the density along the spine: vertebrae and the lighter discs."""
     phase = np.mod((y + a.rib_phase * 0.05) / (0.85 * a.rib_spacing), 1)
     fade = 0.55 + 0.45 * np.clip((a.dome_y - y) / 0.1, 0, 1)
-    return (1 - 0.45 * _bump(phase, centre=0.5, width=0.12)) * fade
+    return (1 - 0.45 * _bump(phase, center=0.5, width=0.12)) * fade
 
 
 def trachea_across(a: Anatomy, x: Line) -> Line:
@@ -218,9 +218,9 @@ def _smooth_max(first: Line, second: Line) -> Line:
     return 0.5 * (first + second + np.sqrt(difference * difference + 0.0006))
 
 
-def _bump(values: Line, *, centre: float, width: float) -> Line:
-    return np.exp(-(((values - centre) / width) ** 2))
+def _bump(values: Line, *, center: float, width: float) -> Line:
+    return np.exp(-(((values - center) / width) ** 2))
 
 
-def _arc(values: Line, *, centre: float, radius: float) -> Line:
-    return np.sqrt(np.maximum(1 - ((values - centre) / radius) ** 2, 0))
+def _arc(values: Line, *, center: float, radius: float) -> Line:
+    return np.sqrt(np.maximum(1 - ((values - center) / radius) ** 2, 0))

@@ -87,9 +87,9 @@ class _Frame:
 
 
 def _lay_frame(anatomy: Anatomy, size: int) -> _Frame:
-    centres = (np.arange(size) + 0.5) / size - 0.5
-    right = (centres - anatomy.shift_x) / anatomy.scale
-    down = (centres - anatomy.shift_y) / anatomy.scale
+    centers = (np.arange(size) + 0.5) / size - 0.5
+    right = (centers - anatomy.shift_x) / anatomy.scale
+    down = (centers - anatomy.shift_y) / anatomy.scale
     cos, sin = math.cos(anatomy.rotation), math.sin(anatomy.rotation)
     x = (right * cos).astype(np.float32)[None, :] + (down * sin).astype(np.float32)[:, None]
     y = (down * cos + 0.5).astype(np.float32)[:, None] - (right * sin).astype(np.float32)[None, :]

@@ -146,7 +146,7 @@ def do_sweep(
     configure: Callable[[SweepPlan[Entry], Entry], Config],
     summarize: Callable[..., RunResult],
 ) -> RunResult:
-    """Do the runs of a plan that are left, then summarise all of them.
+    """Do the runs of a plan that are left, then summarize all of them.
 
     Args:
         plan: names the runs.

@@ -1,7 +1,7 @@
-"""The one style of every figure: colours, marks, type sizes, and how a figure is written.
+"""The one style of every figure: colors, marks, type sizes, and how a figure is written.
 
-Colours are those of Okabe and Ito, which all common colour blindnesses tell apart; what
-has a colour has a line style or a mark too, so that a grey print still reads.
+Colors are those of Okabe and Ito, which all common color blindnesses tell apart; what
+has a color has a line style or a mark too, so that a grey print still reads.
 """
 
 import re
@@ -167,7 +167,7 @@ def _encode_svg(figure: Figure) -> bytes:
 
 
 def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a PNG, with a single channel where there is no colour: films compress slowly."""
+    """Return a PNG, with a single channel where there is no color: films compress slowly."""
     is_grey = bool((pixels == pixels[:, :, :1]).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if is_grey else pixels))
     data = BytesIO()

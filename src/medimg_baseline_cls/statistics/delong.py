@@ -173,8 +173,8 @@ class _Placements:
         shared = np.ones(num_clusters)
         parts = ((self.positive, self.positive_of), (self.negative, self.negative_of))
         for values, clusters in parts:
-            centred = (values - np.mean(values)) / len(values)
-            sums = np.bincount(clusters, weights=centred, minlength=num_clusters)  # (clusters,)
+            centered = (values - np.mean(values)) / len(values)
+            sums = np.bincount(clusters, weights=centered, minlength=num_clusters)  # (clusters,)
             num_held = len(np.unique(clusters))
             total += num_held / (num_held - 1) * float(sums @ sums)
             shared *= sums

@@ -32,10 +32,10 @@ def wilson_interval(successes: int, total: int, *, level: float = LEVEL) -> Inte
     _check(successes, total, level=level)
     z = float(norm.ppf(0.5 + level / 2))
     share, shrunk = successes / total, 1 + z**2 / total
-    centre = (share + z**2 / (2 * total)) / shrunk
+    center = (share + z**2 / (2 * total)) / shrunk
     half = z / shrunk * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    low = 0.0 if successes == 0 else max(centre - half, 0.0)
-    high = 1.0 if successes == total else min(centre + half, 1.0)
+    low = 0.0 if successes == 0 else max(center - half, 0.0)
+    high = 1.0 if successes == total else min(center + half, 1.0)
     return low, high
 
 

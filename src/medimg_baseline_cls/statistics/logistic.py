@@ -48,14 +48,14 @@ def fit_line(logits: Values, outcomes: Values, *, weights: NDArray[Any]) -> Valu
     Returns:
         Shape (B, 2); NaN where there is no finite answer.
     """
-    centre, spread = float(logits.mean()), float(logits.std())
+    center, spread = float(logits.mean()), float(logits.std())
     if not spread > 0:
         return np.full((len(weights), 2), np.nan)
     # On logits of one scale Newton's steps neither overshoot nor crawl.
-    scaled = (logits - centre) / spread
+    scaled = (logits - center) / spread
     found = _fit(np.stack([np.ones_like(scaled), scaled]), outcomes, weights=weights)
     slope = found[:, 1] / spread
-    return np.stack([found[:, 0] - slope * centre, slope], axis=1)
+    return np.stack([found[:, 0] - slope * center, slope], axis=1)
 
 
 def fit_offset(logits: Values, outcomes: Values, *, weights: NDArray[Any]) -> Values:

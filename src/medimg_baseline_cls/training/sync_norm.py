@@ -67,7 +67,7 @@ def _batch_norm(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Normalise x (B, C, ...), where B differs between processes and may be 0."""
+    """Normalize x (B, C, ...), where B differs between processes and may be 0."""
     values = x.float()
     dims, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
     local_sum = values.sum(dim=dims)  # (C,)
@@ -75,13 +75,13 @@ def _batch_norm(
     summed = _sum(torch.cat([local_sum, local_count]))
     mean, count = summed[:-1] / summed[-1], summed[-1].detach()
     # From the sum of squares the variance would lose digits: a second message keeps them.
-    centred = values - mean.view(shape)
-    variance = _sum(centred.square().sum(dim=dims)) / count
+    centered = values - mean.view(shape)
+    variance = _sum(centered.square().sum(dim=dims)) / count
     _move_buffers(buffers, momentum, mean=mean, variance=variance * (count / (count - 1)))
     scale = torch.rsqrt(variance + eps)
     if weight is not None:
         scale = scale * weight
-    normed = centred * scale.view(shape)
+    normed = centered * scale.view(shape)
     if bias is not None:
         normed = normed + bias.view(shape)
     return normed.to(x.dtype)

@@ -178,12 +178,12 @@ def test_a_turn_is_that_of_scipy(degrees: float) -> None:
     assert abs(turned[inner] - expected[inner]).max() < 1e-4
 
 
-def test_a_zoom_enlarges_about_the_centre() -> None:
+def test_a_zoom_enlarges_about_the_center() -> None:
     film = make_films(1, 64)
     enlarged = apply_one(film, zoom=1.1)[0, 0].numpy()
-    centre = 31.5
+    center = 31.5
     expected = ndimage.affine_transform(
-        film[0, 0].numpy(), np.eye(2) / 1.1, offset=centre - centre / 1.1, order=1
+        film[0, 0].numpy(), np.eye(2) / 1.1, offset=center - center / 1.1, order=1
     )
     assert abs(enlarged[3:-3, 3:-3] - expected[3:-3, 3:-3]).max() < 1e-4
 

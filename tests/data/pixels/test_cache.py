@@ -557,5 +557,5 @@ def test_photographs_are_rgb(tmp_path: Path) -> None:
     )
 
 
-def test_colour_of_nothing_is_grey(tmp_path: Path) -> None:
+def test_color_of_nothing_is_grey(tmp_path: Path) -> None:
     assert infer_color(FolderSource(tmp_path), [])[0] == "grey"

@@ -327,7 +327,7 @@ def write_share(folder: Path, num_colored: int, total: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("num_colored", "color"), [(2, "grey"), (3, "rgb")])
-def test_a_tenth_in_colour_is_not_yet_a_colour_data_set(
+def test_a_tenth_in_color_is_not_yet_a_color_data_set(
     tmp_path: Path, num_colored: int, color: str
 ) -> None:
     paths = write_share(tmp_path / "data", num_colored, 20)

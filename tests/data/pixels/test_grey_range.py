@@ -80,7 +80,7 @@ FILES: dict[str, tuple[Callable[[], bytes], float | None]] = {
     "16 bits in a tiff": (lambda: save(make_ramp(65535), "TIFF"), None),
     "a third of a 16-bit png": (lambda: save(make_ramp(21845), "PNG"), None),
     "12 bits in .npy": (lambda: npy(make_ramp(4095)), 0.0625),
-    "12 bits in .npy, coloured": (lambda: npy(np.stack([make_ramp(4095)] * 3, axis=2)), 0.0625),
+    "12 bits in .npy, colored": (lambda: npy(np.stack([make_ramp(4095)] * 3, axis=2)), 0.0625),
     "12 bits in .npy of 8": (lambda: npy((make_ramp(4095) >> 4).astype(np.uint8)), None),
     "12 bits in pgm of 16": (lambda: pgm(make_ramp(4095)), 0.0625),
     "12 bits in pgm of 12": (lambda: pgm(make_ramp(4095), highest=4095), None),

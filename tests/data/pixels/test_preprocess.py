@@ -184,7 +184,7 @@ def test_padding_does_not_take_part_in_the_intensity_range() -> None:
     assert not array[:20].any() and not array[60:].any()
 
 
-def test_colours_keep_their_proportion_when_stretched() -> None:
+def test_colors_keep_their_proportion_when_stretched() -> None:
     photo = np.zeros((10, 10, 3), np.uint8)
     photo[..., 0], photo[0, 0] = 100, (50, 0, 0)
     chosen = PixelSettings(image_size=10, intensity="min_max", color="rgb")

@@ -184,7 +184,7 @@ def test_grey_arrays_come_back_as_they_are(dtype: str, shape: tuple[int, ...], o
     assert read_header(npy(values)).is_deep == (decoded.pixels.dtype == np.uint16)
 
 
-def test_coloured_arrays_are_as_their_png() -> None:
+def test_colored_arrays_are_as_their_png() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (9, 8, 3)).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "PNG")

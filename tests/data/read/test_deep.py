@@ -1,4 +1,4 @@
-"""Colour and transparency of 16 bits keep every bit; what cannot keep them is refused."""
+"""Color and transparency of 16 bits keep every bit; what cannot keep them is refused."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ from medimg_baseline_cls.errors import BadImageError
 
 Deep = NDArray[np.uint16]
 HEIGHT, WIDTH = 11, 14
-PNG_KIND = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type
+PNG_KIND = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> color type
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -119,7 +119,7 @@ COLOR: dict[str, Callable[[Deep], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", COLOR)
-def test_16_bit_colour_keeps_every_bit(kind: str) -> None:
+def test_16_bit_color_keeps_every_bit(kind: str) -> None:
     values = make_values(3)
     data = COLOR[kind](values)
     decoded, header = decode_image(data, color="rgb"), read_header(data)
@@ -141,7 +141,7 @@ ALPHA: dict[str, Callable[[Deep], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", ALPHA)
-def test_16_bit_colour_under_transparency_is_composed_on_black(kind: str) -> None:
+def test_16_bit_color_under_transparency_is_composed_on_black(kind: str) -> None:
     values = make_values(4)
     values[0, :2, 3] = 0, 65535
     pixels = decode_image(ALPHA[kind](values), color="rgb").pixels
@@ -190,7 +190,7 @@ def test_transparent_shade_of_a_deep_png_is_black() -> None:
     np.testing.assert_array_equal(decode_image(data, color="grey").pixels, expected)
 
 
-def test_deep_colour_turned_by_exif_is_upright() -> None:
+def test_deep_color_turned_by_exif_is_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     body = exif.tobytes().removeprefix(b"Exif\0\0")
@@ -240,14 +240,14 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_deep_colour_that_would_lose_bits_is_refused(kind: str) -> None:
+def test_deep_color_that_would_lose_bits_is_refused(kind: str) -> None:
     data = REFUSED[kind]()
     with pytest.raises(BadImageError, match="would lose its lower bits: save it as 16-bit PNG"):
         decode_image(data, color="rgb")
 
 
 @pytest.mark.parametrize("kind", COLOR)
-def test_cut_off_deep_colour_is_refused_or_lost_nothing(kind: str) -> None:
+def test_cut_off_deep_color_is_refused_or_lost_nothing(kind: str) -> None:
     values = make_values(3)
     data = COLOR[kind](values)
     for end in np.linspace(0, len(data) - 1, 60).astype(int):
@@ -258,7 +258,7 @@ def test_cut_off_deep_colour_is_refused_or_lost_nothing(kind: str) -> None:
         np.testing.assert_array_equal(pixels, values)
 
 
-def test_deep_colour_reaches_the_pixel_array_whole(tmp_path: Any) -> None:
+def test_deep_color_reaches_the_pixel_array_whole(tmp_path: Any) -> None:
     values = make_values(3)[:, :HEIGHT]
     (tmp_path / "a.png").write_bytes(write_png(values))
     settings = PixelSettings(image_size=HEIGHT, color="rgb")

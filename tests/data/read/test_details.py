@@ -106,7 +106,7 @@ def test_grey_of_a_photo_is_the_luma_of_bt601() -> None:
         ),
     ],
 )
-def test_header_tells_depth_and_colour_of_each_mode(
+def test_header_tells_depth_and_color_of_each_mode(
     mode: str, kind: str, is_deep: bool, is_color: bool
 ) -> None:
     data = encode(Image.new(mode, (5, 3)), kind)
@@ -131,7 +131,7 @@ def test_the_pixel_limit_is_exact_and_needs_no_decoding() -> None:
     ("spread", "num_pixels", "expected"),
     [(24, 100, False), (25, 2, False), (25, 3, True), (255, 2, False), (255, 100, True)],
 )
-def test_colour_needs_more_than_24_levels_on_more_than_2_percent(
+def test_color_needs_more_than_24_levels_on_more_than_2_percent(
     spread: int, num_pixels: int, expected: bool
 ) -> None:
     pixels = np.zeros((10, 10, 3), np.uint8)

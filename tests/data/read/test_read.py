@@ -121,7 +121,7 @@ def rotated(film: Array, orientation: int, kind: str, **options: object) -> byte
 LOSSLESS: dict[str, Callable[[Array], bytes]] = {
     "grey png": lambda film: encode(grey(film), "PNG"),
     "rgb png": lambda film: encode(grey(film).convert("RGB"), "PNG"),
-    "interlaced-like optimised png": lambda film: encode(grey(film), "PNG", optimize=True),
+    "interlaced-like optimized png": lambda film: encode(grey(film), "PNG", optimize=True),
     "16-bit png": lambda film: encode(deep(film), "PNG"),
     "palette png": lambda film: encode(palette(film), "PNG"),
     "palette png with transparency": lambda film: encode(
@@ -271,7 +271,7 @@ def test_single_transparent_grey_of_a_png_is_black() -> None:
     assert decode_image(data, color="grey").pixels.tolist() == [[10, 20], [0, 40]]
 
 
-def test_colour_is_kept_and_noticed() -> None:
+def test_color_is_kept_and_noticed() -> None:
     photo = np.zeros((20, 20, 3), np.uint8)
     photo[..., 0] = 180
     data = encode(Image.fromarray(photo), "PNG")
@@ -282,7 +282,7 @@ def test_colour_is_kept_and_noticed() -> None:
     assert decode_image(data, color="grey").pixels.shape == (20, 20)
 
 
-def test_small_coloured_marker_does_not_make_a_photo() -> None:
+def test_small_colored_marker_does_not_make_a_photo() -> None:
     film = np.repeat(make_film()[:, :, None], 3, axis=2)
     film[:6, :8] = (255, 0, 0)
     assert not is_colored(decode_image(encode(Image.fromarray(film), "PNG"), color="rgb"))

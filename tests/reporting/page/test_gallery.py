@@ -78,7 +78,7 @@ def test_one_mistake_needs_no_controls(make_run: Callable[..., Any]) -> None:
     assert page.count('class="picture FP"') == 1
 
 
-def test_controls_are_hidden_without_the_script_and_labelled(make_run: Callable[..., Any]) -> None:
+def test_controls_are_hidden_without_the_script_and_labeled(make_run: Callable[..., Any]) -> None:
     page = render_report(read_run(make_run(MULTI).folder))
     controls = re.search(r'<div id="gallery-controls".*?</div>', page, re.DOTALL)
     assert controls is not None

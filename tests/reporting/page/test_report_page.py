@@ -264,7 +264,7 @@ def test_template_and_style_travel_with_the_package() -> None:
 
 def test_limits_and_research_use_are_said(make_run: Callable[..., Any]) -> None:
     text = Reader(read_page(make_run(stages=()).folder)).text
-    assert "attribution, not localisation, not cause" in text
+    assert "attribution, not localization, not cause" in text
     assert text.count("Research use only") >= 2
 
 

@@ -71,7 +71,7 @@ def _describe_split(content: RunContent) -> Iterator[Fact]:
     for key, name in (
         ("layout", "Data"),
         ("val_strategy", "Validation set"),
-        ("color", "Colour"),
+        ("color", "Color"),
     ):
         if provenance.get(key):
             yield "Data", name, format_setting(provenance[key])

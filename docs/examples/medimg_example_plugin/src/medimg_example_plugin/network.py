@@ -14,6 +14,6 @@ class TwoLayers(nn.Module):
         self.fc = nn.Linear(16, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, C) of normalised images (N, 3, S, S)."""
+        """Return logits (N, C) of normalized images (N, 3, S, S)."""
         features = torch.relu(self.body(torch.relu(self.stem(images))))
         return self.fc(features.mean(dim=(2, 3)))
