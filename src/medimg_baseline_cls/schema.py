@@ -42,6 +42,10 @@ class TaskFacts:
 Certainty = Literal["set", "sure", "guess", "unknown"]
 
 
+SENTENCE_CHECKS = ("inferences", "training")
+"""The checks of an audit whose findings are sentences of their own, and not counts of something."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
     """Something inferred from names, tables or file headers, not set by the user.

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from medimg_baseline_cls.schema import SENTENCE_CHECKS
+
 Verdict = Literal["ok", "note", "warning", "error"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "note", "warning", "error")
 EXIT_STATUS: dict[Verdict, int] = {"ok": 0, "note": 0, "warning": 1, "error": 3}
@@ -91,6 +93,12 @@ class Check:
     def ranked_findings(self) -> tuple[Finding, ...]:
         """Return its findings, the worst first."""
         return tuple(sorted(self.findings, key=lambda f: -VERDICTS.index(f.verdict)))
+
+    @property
+    def counts(self) -> tuple[int | str, ...]:
+        """Return the count of each ranked finding; "" where it is a sentence and counts nothing."""
+        is_counted = self.name not in SENTENCE_CHECKS
+        return tuple(f.count if is_counted else "" for f in self.ranked_findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for audit.json."""

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from medimg_baseline_cls.audit.check_results import (
 )
 from medimg_baseline_cls.data.pixels.png import encode_png
 from medimg_baseline_cls.reporting.page.audit_page import render_audit, write_audit_page
+from medimg_baseline_cls.schema import SENTENCE_CHECKS
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -157,6 +159,20 @@ def test_every_finding_is_shown_with_count_verdict_and_advice() -> None:
         assert words in text
     assert "Looked at 5216 images." in text
     assert "4,589 TRAIN, 627 TEST" in text
+
+
+@pytest.mark.parametrize("name", SENTENCE_CHECKS)
+def test_a_finding_that_is_a_sentence_has_no_count(name: str) -> None:
+    finding = Finding(name="x", verdict="error", count=1, what="Patients are guessed.", advice="")
+    check = Check(name, "Title", "All of it.", (finding,))
+    assert check.counts == ("",)
+    shown = " ".join(Tags(render(check)).text.split())
+    assert "error Patients are guessed." in shown
+    assert "Patients are guessed. error" in shown
+    counted = replace(check, name="duplicates")
+    assert counted.counts == (1,)
+    assert "error 1 Patients are guessed." in " ".join(Tags(render(counted)).text.split())
+    assert check.to_dict()["findings"][0]["count"] == 1
 
 
 def test_thumbnails_are_the_very_bytes_and_examples_without_one_keep_their_name() -> None:

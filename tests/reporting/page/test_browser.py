@@ -165,8 +165,11 @@ def test_style_is_applied_and_every_picture_is_drawn(
     browser.open(path)
     assert browser.evaluate("document.compatMode") == "CSS1Compat"
     assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "flex"
-    assert browser.evaluate("document.images.length") > 6
+    assert browser.evaluate("document.querySelectorAll('img, svg image').length") > 6
     assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    shared = "[...document.querySelectorAll('svg image, svg.shared use')]"
+    assert browser.evaluate(f"{shared}.length") >= 4  # the ROC curve and a panel, twice each
+    assert browser.evaluate(f"{shared}.every(i => i.getBoundingClientRect().width > 50)")
     assert (
         browser.evaluate("getComputedStyle(document.querySelector('td.num')).textAlign") == "right"
     )
@@ -176,7 +179,7 @@ def test_panel_enlarges_without_a_script(browser: Browser, make_run: Callable[..
     path = write_report(make_run().folder)
     browser.resize(1280)
     browser.open(path)
-    width = "document.querySelector('#FP-1 img').getBoundingClientRect().width"
+    width = "document.querySelector('#FP-1 .zoom :is(img, svg)').getBoundingClientRect().width"
     before = browser.evaluate(width)
     browser.evaluate("document.querySelector('#FP-1 .enlarge').click()")
     assert browser.evaluate(width) > 1.8 * before

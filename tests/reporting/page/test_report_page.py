@@ -253,13 +253,31 @@ def test_hostile_text_stays_text(make_run: Callable[..., Any], attack: str) -> N
 
 def test_template_and_style_travel_with_the_package() -> None:
     folder = resources.files("medimg_baseline_cls.reporting.page")
-    for name in ("template.html.j2", "style.css", "gallery.js"):
+    for name in ("base.html.j2", "report.html.j2", "style.css", "gallery.js"):
         assert folder.joinpath(name).is_file()
     documents = resources.files("medimg_baseline_cls.reporting.documents")
     assert documents.joinpath("checklists.toml").is_file()
-    template = folder.joinpath("template.html.j2").read_text(encoding="utf-8")
-    assert template.count("| safe") == 2  # the style sheet and the script, both of this package
-    assert "autoescape" not in template
+    templates = {p.name: p.read_text("utf-8") for p in folder.iterdir() if p.name.endswith(".j2")}
+    # Two texts are not escaped, the style sheet and the script, both of this package.
+    assert [name for name, text in templates.items() if "safe" in text] == ["base.html.j2"]
+    assert templates["base.html.j2"].count("| safe") == 2
+    assert not any("autoescape" in text for text in templates.values())
+
+
+def test_the_pictures_of_the_first_screen_are_in_the_page_once(
+    make_run: Callable[..., Any],
+) -> None:
+    run = make_run()
+    page = read_page(run.folder)
+    panels = sorted((run.folder / "gradcam").rglob("F[PN]/*.png"))
+    assert panels
+    for picture in (run.folder / "figures" / "roc.png", *panels):
+        assert page.count(base64.b64encode(picture.read_bytes()).decode()) == 1
+    tags = Reader(page).tags
+    used = [a["href"] for tag, a in tags if tag == "use"]
+    drawn = [f"#{a['id']}" for tag, a in tags if tag == "image"]
+    assert len(used) == len(set(used)) == 1 + min(3, len(panels))
+    assert set(used) == set(drawn)
 
 
 def test_limits_and_research_use_are_said(make_run: Callable[..., Any]) -> None:

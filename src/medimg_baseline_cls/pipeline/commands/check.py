@@ -257,7 +257,8 @@ def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:
     for item in checks:
         verdict = item.verdict if item.is_measured else "-"
         rows.append((item.title, verdict, "", item.summary))
-        rows += [("", f.verdict, f.count, describe_finding(f)) for f in item.ranked_findings]
+        for finding, counted in zip(item.ranked_findings, item.counts, strict=True):
+            rows.append(("", finding.verdict, counted, describe_finding(finding)))
     log.table("", header=("check", "verdict", "count", "what"), rows=rows)
     counts = Counter(f.verdict for item in checks for f in item.findings)
     num_errors, num_warnings = counts["error"], counts["warning"]

@@ -20,6 +20,7 @@ from medimg_baseline_cls.reporting.text.format import (
     hide_paths,
 )
 from medimg_baseline_cls.reporting.text.names import name_split
+from medimg_baseline_cls.schema import SENTENCE_CHECKS
 from medimg_baseline_cls.utils.files import write_text_atomic
 from medimg_baseline_cls.utils.visible import show_all, show_hidden
 
@@ -56,7 +57,7 @@ class ExampleView:
 
 @dataclass(frozen=True, slots=True)
 class FindingView:
-    """A finding, ready to be printed; `anchor` is where it is on the page."""
+    """A finding, ready to be printed; `anchor` is where it is, `count` is "" for a sentence."""
 
     anchor: str
     check: str
@@ -146,7 +147,7 @@ def _view_findings(check: Mapping[str, Any], uris: Mapping[str, str]) -> Iterato
             anchor=f"{check['name']}-{number}",
             check=str(check["title"]),
             verdict=str(finding["verdict"]),
-            count=format_count(finding["count"]),
+            count="" if check["name"] in SENTENCE_CHECKS else format_count(finding["count"]),
             what=str(finding["what"]),
             advice=str(finding["advice"]),
             examples=tuple(_view_example(example, uris) for example in finding["examples"]),

@@ -81,7 +81,7 @@ def render_report(content: RunContent) -> str:
     """Return the page of a run as text."""
     sections = _sections(content)
     script = "gallery.js" if sections["galleries"] else None
-    return render_page("template.html.j2", script=script, **sections)
+    return render_page("report.html.j2", script=script, **sections)
 
 
 def _sections(content: RunContent) -> dict[str, Any]:
