@@ -17,10 +17,12 @@ TEXTS = (
     *(
         f"src/medimg_baseline_cls/{room}/**/*.py"
         for room in (
+            "audit",
             "cli",
             "config",
             "data",
             "models",
+            "phantom",
             "pipeline",
             "records",
             "statistics",
@@ -35,8 +37,8 @@ PHRASES = {
     r"\b(?:go|goes|going|went) on\b": "resumes, continues",
     r"\bdrawn (?:again|anew)\b": "resampled",
     r"(?<!there )\b(?:is|are|was|were) no\b(?! longer)": "is not a",
-    r"\bfilms?\b": "image, radiograph",
-    r"\bfigures?\b(?![/`\"]| is a picture)": "metric, estimate, value; a figure is a picture",
+    r"\bfilms?\b(?!\")": "image, radiograph",
+    r"\bfigures?\b(?![/`\"]|: tuple| is a picture)": "metric, estimate, value; a figure is a picture",
     r"\bmend(?:s|ed|ing)?\b": "fix, correct",
     r"\bby (?:itself|themselves)\b": "automatically, on its own",
     r"\bt(?:ell|ells|old)\b[^.]{0,30}\b(?:apart|from)\b": "distinguish",

@@ -12,8 +12,8 @@ from medimg_baseline_cls.audit.check_results import (
     VERDICTS,
     Check,
     Example,
-    Figures,
     Finding,
+    NumberTable,
     Verdict,
     list_examples,
     set_example,
@@ -56,7 +56,7 @@ def test_worst_finding_comes_first_and_equals_keep_their_order() -> None:
 
 
 def test_check_becomes_json_and_back() -> None:
-    figures = Figures("AUROC", ("Property", "A"), (("mean", 0.7), ("width", None)))
+    figures = NumberTable("AUROC", ("Property", "A"), (("mean", 0.7), ("width", None)))
     found = Finding(
         name="found",
         verdict="warning",

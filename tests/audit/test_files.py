@@ -59,7 +59,7 @@ def test_refusals_of_the_reader_are_counted_under_what_they_are(
 
 
 @pytest.mark.parametrize(
-    ("stops", "verdict", "words"), [(True, "error", "stops at them"), (False, "warning", "leaves")]
+    ("stops", "verdict", "words"), [(True, "error", "stops at the first"), (False, "warning", "skips")]
 )
 def test_what_stops_training_is_an_error(
     make_images: ImagesMaker, stops: bool, verdict: str, words: str
@@ -101,7 +101,7 @@ def test_extension_is_held_against_the_content(
     assert ("wrong_extension" in found) == is_wrong
     if is_wrong:
         assert found["wrong_extension"].verdict == "note"
-        assert found["wrong_extension"].examples[0].text == f"holds {content}"
+        assert found["wrong_extension"].examples[0].text == f"contains {content}"
 
 
 def test_rare_mode_is_odd_and_an_even_mixture_is_not(make_images: ImagesMaker) -> None:

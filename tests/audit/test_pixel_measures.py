@@ -16,7 +16,7 @@ from medimg_baseline_cls.audit.pixel_measures import (
     hash_thumbs,
     measure_pixels,
     shrink,
-    to_grey,
+    to_gray,
 )
 from medimg_baseline_cls.phantom.image_folder import make_phantom
 
@@ -45,28 +45,28 @@ def test_hash_ignores_brightness_and_contrast() -> None:
 
 @pytest.mark.parametrize("side", [64, 224, 100, 33])
 def test_shrinking_keeps_the_mean_and_a_plain_surface_plain(side: int) -> None:
-    grey = random_pixels(2, side)[:, 0]
-    small = shrink(grey, 28)
-    np.testing.assert_allclose(small.mean(axis=(1, 2)), grey.mean(axis=(1, 2)), rtol=1e-4)
+    gray = random_pixels(2, side)[:, 0]
+    small = shrink(gray, 28)
+    np.testing.assert_allclose(small.mean(axis=(1, 2)), gray.mean(axis=(1, 2)), rtol=1e-4)
     plain = shrink(np.full((1, side, side), 77, np.uint8), 32)
     np.testing.assert_allclose(plain, 77, rtol=1e-5)
 
 
 def test_shrinking_by_a_whole_number_is_the_mean_of_blocks() -> None:
-    grey = random_pixels(1, 224)[:, 0]
-    blocks = grey.reshape(1, 32, 7, 32, 7).mean(axis=(2, 4))
-    np.testing.assert_allclose(shrink(grey, 32), blocks, rtol=1e-5)
+    gray = random_pixels(1, 224)[:, 0]
+    blocks = gray.reshape(1, 32, 7, 32, 7).mean(axis=(2, 4))
+    np.testing.assert_allclose(shrink(gray, 32), blocks, rtol=1e-5)
 
 
-def test_grey_of_color_is_that_of_pillow() -> None:
+def test_gray_of_color_is_that_of_pillow() -> None:
     block = random_pixels(3, 20, channels=3)
     expected = [np.asarray(Image.fromarray(np.moveaxis(i, 0, 2)).convert("L")) for i in block]
-    assert np.abs(to_grey(block).astype(int) - np.stack(expected)).max() <= 1
+    assert np.abs(to_gray(block).astype(int) - np.stack(expected)).max() <= 1
 
 
-def test_grey_of_16_bits_is_the_upper_byte() -> None:
+def test_gray_of_16_bits_is_the_upper_byte() -> None:
     block = random_pixels(1, 16)
-    np.testing.assert_array_equal(to_grey(block.astype(np.uint16) * 257), block[:, 0])
+    np.testing.assert_array_equal(to_gray(block.astype(np.uint16) * 257), block[:, 0])
 
 
 def test_statistics_are_those_of_numpy_and_scipy() -> None:
@@ -93,7 +93,7 @@ def test_border_is_the_outermost_rows_and_columns() -> None:
     assert found["border deviation"] == 0
 
 
-def test_only_one_grey_value_is_constant() -> None:
+def test_only_one_gray_value_is_constant() -> None:
     pixels = np.full((3, 1, 32, 32), 9, np.uint8)
     pixels[1, 0, 5, 5] = 10
     assert measure_pixels(pixels).is_constant.tolist() == [True, False, True]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.check_results import Check, Figures
+from medimg_baseline_cls.audit.check_results import Check, NumberTable
 from medimg_baseline_cls.audit.checks import audit_images, audit_records
 from medimg_baseline_cls.audit.images import AuditImages, FileLook
 from medimg_baseline_cls.audit.label_noise import NUM_SUSPICIOUS, check_noise
@@ -50,7 +50,7 @@ def shift(images: AuditImages) -> Check:
     return check_shift(images, features_of(images), measures=measure_pixels(images.pixels))
 
 
-def numbers(figures: Figures) -> dict[tuple[object, ...], tuple[object, ...]]:
+def numbers(figures: NumberTable) -> dict[tuple[object, ...], tuple[object, ...]]:
     return {row[: figures.num_text]: row[figures.num_text :] for row in figures.rows}
 
 

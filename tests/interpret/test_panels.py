@@ -286,10 +286,10 @@ def test_large_film_is_drawn_at_the_size_of_the_panel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "heat", "message"),
     [
-        (np.zeros((2, 8, 8)), np.zeros((8, 8)), "neither grey nor RGB"),
-        (np.zeros((8, 8, 4)), np.zeros((8, 8)), "neither grey nor RGB"),
-        (np.zeros((0, 8)), np.zeros((8, 8)), "neither grey nor RGB"),
-        (np.zeros(8), np.zeros((8, 8)), "neither grey nor RGB"),
+        (np.zeros((2, 8, 8)), np.zeros((8, 8)), "neither gray nor RGB"),
+        (np.zeros((8, 8, 4)), np.zeros((8, 8)), "neither gray nor RGB"),
+        (np.zeros((0, 8)), np.zeros((8, 8)), "neither gray nor RGB"),
+        (np.zeros(8), np.zeros((8, 8)), "neither gray nor RGB"),
         (np.zeros((8, 8)), np.zeros((1, 8, 8)), "is no"),
         (np.zeros((8, 8)), np.zeros((0, 0)), "is no"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medimg_baseline_cls.phantom import anatomy as curves
-from medimg_baseline_cls.phantom.anatomy import Anatomy, place_anatomy, to_film
+from medimg_baseline_cls.phantom.anatomy import Anatomy, place_anatomy, to_image
 
 LINE = np.linspace(0, 1, 501)
 
@@ -58,7 +58,7 @@ def test_film_places_are_turned_scaled_and_shifted_about_the_center(
     x: float, y: float, turn: float, scale: float, shift: float
 ) -> None:
     anatomy = replace(PATIENTS[0], rotation=turn, scale=scale, shift_x=shift, shift_y=-shift)
-    ((film_x, film_y),) = to_film(anatomy, [(x, y)])
+    ((film_x, film_y),) = to_image(anatomy, [(x, y)])
     # A turn and a zoom of the plane are one product of complex numbers.
     expected = complex(x, y - 0.5) * scale * complex(math.cos(turn), math.sin(turn))
     expected += complex(0.5 + shift, 0.5 - shift)

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from medimg_baseline_cls.phantom import anatomy as curves
-from medimg_baseline_cls.phantom.anatomy import Anatomy, place_anatomy, to_film
+from medimg_baseline_cls.phantom.anatomy import Anatomy, place_anatomy, to_image
 from medimg_baseline_cls.phantom.chest import Chest, build_chest
 
 SIZE = 96
@@ -42,7 +42,7 @@ def test_pixels_know_their_anatomical_place(index: int) -> None:
     patient, chest = PATIENTS[index], CHESTS[index]
     rows, columns = np.mgrid[0:SIZE:5, 0:SIZE:7]
     places = list(zip(chest.x[rows, columns].flat, chest.y[rows, columns].flat, strict=True))
-    film = np.array(to_film(patient, [(float(x), float(y)) for x, y in places])) * SIZE - 0.5
+    film = np.array(to_image(patient, [(float(x), float(y)) for x, y in places])) * SIZE - 0.5
     assert film[:, 0] == pytest.approx(columns.ravel(), abs=1e-3)
     assert film[:, 1] == pytest.approx(rows.ravel(), abs=1e-3)
 

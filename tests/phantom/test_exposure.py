@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from medimg_baseline_cls.phantom import anatomy as phantom_anatomy
-from medimg_baseline_cls.phantom import exposure as phantom_film
+from medimg_baseline_cls.phantom import exposure as phantom_exposure
 from medimg_baseline_cls.phantom.anatomy import Anatomy, place_anatomy
 from medimg_baseline_cls.phantom.chest import build_chest
-from medimg_baseline_cls.phantom.exposure import Technique, expose_film, place_technique
+from medimg_baseline_cls.phantom.exposure import Technique, expose_image, place_technique
 
 SIZE = 96
 
@@ -20,7 +20,7 @@ PATIENTS = [
 FILMS = [build_chest(patient, SIZE).attenuation for patient in PATIENTS]
 # Nothing on the film but the patient.
 PLAIN = replace(
-    place_technique(np.full(phantom_film.NUM_DRAWS, 0.5)),
+    place_technique(np.full(phantom_exposure.NUM_DRAWS, 0.5)),
     left=-0.1,
     right=-0.1,
     top=-0.1,
@@ -34,7 +34,7 @@ PLAIN = replace(
 
 def expose(technique: Technique, index: int = 0, *, has_tag: bool = False) -> np.ndarray:
     attenuation, anatomy = FILMS[index].copy(), PATIENTS[index]
-    return expose_film(attenuation, anatomy=anatomy, technique=technique, has_tag=has_tag)
+    return expose_image(attenuation, anatomy=anatomy, technique=technique, has_tag=has_tag)
 
 
 def changed(one: np.ndarray, other: np.ndarray) -> tuple[int, int, int, int]:
@@ -44,9 +44,9 @@ def changed(one: np.ndarray, other: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def test_each_draw_sets_one_thing_of_the_exposure() -> None:
-    low, high = (place_technique(np.full(phantom_film.NUM_DRAWS, end)) for end in (0.0, 1.0))
-    assert list(asdict(low)) == list(phantom_film.RANGES)
-    for name, (first, last) in phantom_film.RANGES.items():
+    low, high = (place_technique(np.full(phantom_exposure.NUM_DRAWS, end)) for end in (0.0, 1.0))
+    assert list(asdict(low)) == list(phantom_exposure.RANGES)
+    for name, (first, last) in phantom_exposure.RANGES.items():
         assert asdict(low)[name] == first and asdict(high)[name] == pytest.approx(last)
     with pytest.raises(ValueError, match="zip"):
         place_technique(np.zeros(3))
@@ -72,7 +72,7 @@ def test_more_attenuation_is_never_darker() -> None:
     # One film of a ramp, without bones of the shoulder: they lie in its upper half.
     size = 64
     ramp = np.tile(np.linspace(0, 1.5, size, dtype=np.float32), (size, 1))
-    film = expose_film(ramp, anatomy=PATIENTS[0], technique=PLAIN, has_tag=False)
+    film = expose_image(ramp, anatomy=PATIENTS[0], technique=PLAIN, has_tag=False)
     below = film[size // 2 :].astype(int)
     assert (np.diff(below, axis=1) >= 0).all() and (below == below[0]).all()
     assert below[0, 0] == 0 and below[0, -1] > 200
@@ -154,7 +154,7 @@ def test_the_side_marker_lies_where_it_was_drawn(side: float, letter: str) -> No
 
 
 def test_four_of_five_markers_say_right_and_one_film_in_five_has_leads() -> None:
-    draws = np.random.default_rng(0).random((3000, phantom_film.NUM_DRAWS))
+    draws = np.random.default_rng(0).random((3000, phantom_exposure.NUM_DRAWS))
     taken = [place_technique(one) for one in draws]
     assert np.mean([t.marker_side < 0.8 for t in taken]) == pytest.approx(0.8, abs=0.03)
     bare = expose(replace(PLAIN, leads=0.22))
@@ -174,7 +174,7 @@ def test_leads_lie_on_both_sides_of_the_chest() -> None:
 def test_the_planted_plate_is_a_bright_square_in_the_lower_right(size: int) -> None:
     attenuation = build_chest(PATIENTS[1], size).attenuation
     plain, tagged = (
-        expose_film(attenuation.copy(), anatomy=PATIENTS[1], technique=PLAIN, has_tag=has_tag)
+        expose_image(attenuation.copy(), anatomy=PATIENTS[1], technique=PLAIN, has_tag=has_tag)
         for has_tag in (False, True)
     )
     top, bottom, left, right = changed(plain, tagged)
@@ -186,11 +186,11 @@ def test_the_planted_plate_is_a_bright_square_in_the_lower_right(size: int) -> N
 
 def test_head_and_arms_enter_the_upper_half_alone() -> None:
     def film(anatomy: Anatomy) -> np.ndarray:
-        return expose_film(FILMS[2].copy(), anatomy=anatomy, technique=PLAIN, has_tag=False)
+        return expose_image(FILMS[2].copy(), anatomy=anatomy, technique=PLAIN, has_tag=False)
 
     patient = replace(PATIENTS[2], rotation=0.0, chin_y=-0.2)
     lower = replace(patient, chin_y=-0.02)
-    # The exposure measures on the patient: the rest may change by a grey value or two.
+    # The exposure measures on the patient: the rest may change by a gray value or two.
     difference = film(lower).astype(int) - film(patient)
     assert np.abs(difference[SIZE // 2 :]).max() <= 4
     assert difference[:8, SIZE // 2 - 8 : SIZE // 2 + 8].max() > 15
@@ -199,7 +199,7 @@ def test_head_and_arms_enter_the_upper_half_alone() -> None:
 def test_a_black_exposure_is_still_a_film() -> None:
     # Nothing in the beam: no brightness to measure must not become a warning or garbage.
     thin = np.full((64, 64), 0.05, np.float32)
-    film = expose_film(thin, anatomy=PATIENTS[0], technique=PLAIN, has_tag=False)
+    film = expose_image(thin, anatomy=PATIENTS[0], technique=PLAIN, has_tag=False)
     assert film.dtype == np.uint8 and film.shape == (64, 64)
     dense = np.full((64, 64), 9.0, np.float32)
-    assert expose_film(dense, anatomy=PATIENTS[0], technique=PLAIN, has_tag=False).min() > 60
+    assert expose_image(dense, anatomy=PATIENTS[0], technique=PLAIN, has_tag=False).min() > 60

@@ -110,7 +110,7 @@ def test_the_lesion_itself_tells_the_class(crowd) -> None:
     assert auroc(scores, np.arange(len(scores)) < len(inside)) > 0.8
 
 
-def test_films_use_the_grey_scale_without_clipping_much(crowd) -> None:
+def test_films_use_the_gray_scale_without_clipping_much(crowd) -> None:
     pixels, _, _ = crowd
     assert 95 < pixels.mean() < 150
     assert (pixels == 255).mean() < 0.02

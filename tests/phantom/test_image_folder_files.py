@@ -92,7 +92,7 @@ def test_every_split_has_both_classes_patients_stay_apart_and_names_differ(
         labels = phantom_module._draw_labels(seed, split, count=count, fraction=fraction)
         assert 1 <= labels.sum() <= count - 1
         assert abs(labels.sum() - fraction * count) <= 1
-        names = phantom_module._name_films(labels, start)
+        names = phantom_module._name_images(labels, start)
         assert len(set(names)) == count
         assert [name.startswith("PNEUMONIA/") for name in names] == labels.tolist()
         sides[split] = {re.split(r"[-_]\d+\.png", name)[0] for name in names}
@@ -110,7 +110,7 @@ def test_the_order_of_films_does_not_tell_the_class() -> None:
 
 def test_patients_have_one_disease_and_every_fourth_film_is_of_a_known_one() -> None:
     labels = phantom_module._draw_labels(3, "train", count=200, fraction=0.6)
-    names = phantom_module._name_films(labels, 0)
+    names = phantom_module._name_images(labels, 0)
     ill = [re.fullmatch(r"PNEUMONIA/(person\d+)_(\w+)_\d+\.png", n) for n in names if "PN" in n]
     etiologies: dict[str, set[str]] = {}
     for match in ill:

@@ -1,4 +1,4 @@
-"""What a check says: findings with a verdict, a count, examples and what to do; tables beside.
+"""The result of a check: findings with verdict, count, examples and advice, and tables.
 
 The worst finding is the verdict of the check, and the worst check that of the audit.
 """
@@ -18,14 +18,14 @@ MAX_PATHS = 4
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Images that show a finding, and what is to be seen; `num_more` have no place here."""
+    """Images that show a finding, and what to see in them; `num_more` are not listed."""
 
     paths: tuple[str, ...]
     text: str = ""
     num_more: int = 0
 
     def describe(self) -> str:
-        """Return it in one line.
+        """Return the example in one line.
 
         >>> Example(("a.png", "b.png", "c.png"), "same").describe()
         'a.png, b.png (same)'
@@ -39,10 +39,10 @@ class Finding:
     """One thing that was found.
 
     Attributes:
-        name: a word for programs, such as "identical_across_splits".
-        verdict: "error" invalidates a result; a "warning" may spoil one; a "note" is worth
+        name: the key for programs, such as "identical_across_splits".
+        verdict: "error" invalidates a result; a "warning" may bias one; a "note" is worth
             knowing.
-        count: of images, groups or classes, as `what` says.
+        count: of the images, groups or classes that `what` names.
         what: what was found, in a few words.
         advice: one sentence: what to do.
         examples: at most MAX_EXAMPLES.
@@ -57,10 +57,10 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class NumberTable:
     """A table of numbers: AUROCs, counts. None where a number is undefined.
 
-    `num_text` columns from the left are words.
+    The first `num_text` columns are text.
     """
 
     title: str
@@ -72,16 +72,16 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One step of the audit: its findings, and a sentence on what was looked at.
+    """One step of the audit: its findings, and a sentence on what was examined.
 
-    `is_measured` is False where there was too little to look at, which is no clean result.
+    `is_measured` is False where there were too few images: that does not mean "ok".
     """
 
     name: str
     title: str
     summary: str
     findings: tuple[Finding, ...] = ()
-    figures: tuple[Figures, ...] = ()
+    figures: tuple[NumberTable, ...] = ()
     is_measured: bool = True
 
     @property
@@ -101,18 +101,18 @@ class Check:
         return tuple(f.count if is_counted else "" for f in self.ranked_findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for audit.json."""
+        """Return the check as plain values, for audit.json."""
         content = asdict(replace(self, findings=self.ranked_findings))
         return {"verdict": self.verdict if self.is_measured else "not measured", **content}
 
 
 def not_measured(name: str, title: str, *, reason: str) -> Check:
-    """Return a check that had too little to look at, with the reason."""
+    """Return a check that could not be made, with the reason."""
     return Check(name, title, f"Not measured: {reason}", is_measured=False)
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst of some verdicts.
+    """Return the worst of the verdicts.
 
     >>> worst_verdict(["note", "error", "ok"]), worst_verdict([])
     ('error', 'ok')

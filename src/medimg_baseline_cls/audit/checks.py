@@ -1,7 +1,4 @@
-"""Run the checks in their order.
-
-Files, copies, patients, labels, shortcuts, subgroups, shift, label noise.
-"""
+"""Run the checks in order: files, copies, patients, labels, shortcuts, subgroups, shift, noise."""
 
 from collections.abc import Callable
 
@@ -40,12 +37,12 @@ def audit_images(
     make_features: FeatureMaker | None = None,
     progress: ProgressMaker = SILENT.progress,
 ) -> tuple[Check, ...]:
-    """Run every check; where no image could be read, only the files are judged.
+    """Run every check; where no image could be read, only that of the files.
 
     Args:
         images: the data set.
-        make_features: gives frozen features, one row per record, for the doubtful labels;
-            None leaves that check out.
+        make_features: returns features of a frozen network, one row per record, for the
+            check of label noise; None skips that check.
         progress: makes a progress bar from a description and a total.
     """
     inferred = [check_refusals(images.refusals)] if images.refusals else []
@@ -78,9 +75,9 @@ def audit_images(
 
 
 def audit_records(images: AuditImages, measures: Measures | None = None) -> tuple[Check, ...]:
-    """Run what is fast: files, copies, patients, labels, subgroups.
+    """Run the fast checks: files, copies, patients, labels, subgroups.
 
-    Without measures, copies are byte-identical files alone.
+    Without measures, only byte-identical files count as copies.
     """
     return (
         check_files(images, None),

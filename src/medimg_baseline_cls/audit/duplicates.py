@@ -1,9 +1,9 @@
-"""Turn hashes into sets of images that are copies of each other, and judge where they stand.
+"""Find images that are copies of each other, and judge in which splits, classes and patients.
 
-Byte-identical, then pixel-identical, then nearly so: a perceptual hash at most 32 of 256
-bits away, confirmed by a correlation of at least 0.99 at 28 px. Copies across splits or
-classes invalidate a result; those of one patient on one side do not. Images of one grey
-value alone are not compared.
+Byte-identical, then pixel-identical, then nearly identical: perceptual hashes that differ in
+at most 32 of 256 bits, confirmed by a correlation of at least 0.99 at 28 px. Copies across
+splits or classes invalidate a result; copies of one patient in one split do not. Images of a
+single gray value are not compared.
 """
 
 from collections import defaultdict
@@ -42,7 +42,7 @@ _PLACES: dict[str, tuple[Verdict, str, str]] = {
     "across_splits": (
         "error",
         "in more than one split",
-        "Remove the copies from all sides but one: a model is scored on images it has learnt.",
+        "Remove the copies from all splits but one: the model is scored on images it has seen.",
     ),
     "across_classes": (
         "error",
@@ -52,7 +52,7 @@ _PLACES: dict[str, tuple[Verdict, str, str]] = {
     "across_groups": (
         "warning",
         "under different patients",
-        "Keep one image of each set, or give them the same patient: a split may part them.",
+        "Keep one image of each set, or assign them to one patient: a split may separate them.",
     ),
     "within_group": (
         "note",
@@ -65,7 +65,7 @@ _PLACES: dict[str, tuple[Verdict, str, str]] = {
 def check_duplicates(
     images: AuditImages, measures: Measures | None, *, progress: ProgressMaker = SILENT.progress
 ) -> Check:
-    """Look for copies; without measures for byte-identical files alone."""
+    """Look for copies; without measures, for byte-identical files only."""
     records = images.split.records
     sets = _Sets(len(records))
     equal = _pairs_of_equals([record.sha256 for record in records])
@@ -135,19 +135,19 @@ def _confirm(
     """Yield the candidate pairs whose small images correlate."""
     for start in range(0, len(candidates), _PAIRS_AT_ONCE):
         pairs = candidates[start : start + _PAIRS_AT_ONCE]
-        one, other = (_standardise(small[rows[pairs[:, side]]]) for side in (0, 1))
+        one, other = (_standardize(small[rows[pairs[:, side]]]) for side in (0, 1))
         correlation = np.einsum("np,np->n", one, other)
         yield pairs[correlation >= MIN_CORRELATION]
 
 
-def _standardise(small: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _standardize(small: NDArray[np.uint8]) -> NDArray[np.float32]:
     flat = small.reshape(len(small), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
 def _pairs_of_equals(keys: Sequence[str | bytes]) -> list[tuple[int, int]]:
-    """Return each position with the first one that has the same key; "" equals nothing."""
+    """Pair each position with the first that has the same key; "" equals nothing."""
     first: dict[str | bytes, int] = {}
     pairs = [(first.setdefault(key, i), i) for i, key in enumerate(keys) if key]
     return [(a, b) for a, b in pairs if a != b]
@@ -184,7 +184,7 @@ class _Sets:
 def _judge(
     kind: str, sets: Sequence[Sequence[int]], *, records: Sequence[ImageRecord]
 ) -> list[Finding]:
-    """Return a finding for each place where copies of one kind stand."""
+    """Return a finding for each of `_PLACES` that has copies of one kind."""
     placed: defaultdict[str, list[list[ImageRecord]]] = defaultdict(list)
     for members in sets:
         held = [records[position] for position in members]
@@ -208,7 +208,7 @@ def _judge(
 
 
 def _places(held: Sequence[ImageRecord]) -> list[str]:
-    """Return where a set stands: across splits, across classes or both, else by its patients."""
+    """Return the `_PLACES` of a set: across splits, classes or both; else by its patients."""
     places = [
         place
         for place, values in (
@@ -224,7 +224,7 @@ def _places(held: Sequence[ImageRecord]) -> list[str]:
 
 
 def _show(held: Sequence[ImageRecord]) -> Example:
-    """Return a set as an example, one image of each split first; with its labels if several."""
+    """Return a set as an example: one image of each split first; the labels if they differ."""
     labels = list(dict.fromkeys(record.label for record in held))
     text = f"labeled {' and '.join(labels)}" if len(labels) > 1 else ""
     return set_example(paths_of_each(held, attrgetter("split", "label")), text)

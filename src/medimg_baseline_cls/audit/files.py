@@ -1,4 +1,4 @@
-"""Judge the files: which could not be read and why, and which are odd in shape or content."""
+"""Check the files: which could not be read and why, and which have an odd shape or content."""
 
 import re
 from collections import Counter, defaultdict
@@ -7,7 +7,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from medimg_baseline_cls.audit.check_results import Check, Figures, Finding, Verdict, list_examples
+from medimg_baseline_cls.audit.check_results import (
+    Check,
+    Finding,
+    NumberTable,
+    Verdict,
+    list_examples,
+)
 from medimg_baseline_cls.audit.images import AuditImages
 from medimg_baseline_cls.audit.pixel_measures import Measures
 from medimg_baseline_cls.utils.quantities import say_count
@@ -29,20 +35,20 @@ _SUFFIXES = {
     "NIfTI": {".nii", ".gz"},
     ".npy": {".npy"},
 }
-# In this order: the first that the reason of a refusal names.
+# The first pattern that matches the reason of a refusal counts.
 _REASONS: tuple[tuple[str, str, str], ...] = (
     ("missing", r"is not there", "files of the table that are not there"),
     ("empty", r"0 bytes|is empty", "empty files"),
     ("animated", r"frames", "files of several frames"),
     ("too_large", r"more than .*million|pixel cap|too many pixels", "files over the pixel cap"),
     ("truncated", r"truncat|cut off|incomplete|premature|not enough", "truncated files"),
-    ("other_format", r"\bthis is (?:a|an) ", "files that are no image of their name"),
+    ("other_format", r"\bthis is (?:a|an) ", "files that are not in the format of their name"),
     ("unreadable", r"", "files that cannot be decoded"),
 )
 
 
 def check_files(images: AuditImages, measures: Measures | None) -> Check:
-    """Look at files and sizes; at pixels too where there are measures."""
+    """Check files and sizes; with measures, the pixels too."""
     findings = [
         *_judge_rejected(images),
         *_judge_looks(images),
@@ -61,17 +67,17 @@ def check_files(images: AuditImages, measures: Measures | None) -> Check:
 
 
 def _judge_rejected(images: AuditImages) -> Iterator[Finding]:
-    """Yield a finding for each kind of refusal; a file that was not read is never silent."""
+    """Yield a finding for each kind of refusal, so that every unread file is reported."""
     kinds: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, reason in images.rejected:
         name = next(n for n, pattern, _ in _REASONS if re.search(pattern, reason, re.IGNORECASE))
         kinds[name].append((path, reason))
     is_stop = images.bad_files_stop or not images.split.records
     verdict: Verdict = "error" if is_stop else "warning"
-    advice = "Mend or remove them: training leaves them out, and lists them in rejected.csv."
+    advice = "Repair or remove them: training skips them and lists them in rejected.csv."
     if images.bad_files_stop:
         advice = (
-            "Mend or remove them: training stops at them, or leaves them out with "
+            "Repair or remove them: training stops at the first one, or skips them with "
             "--on-bad-image skip."
         )
     for name, _, what in _REASONS:
@@ -87,7 +93,7 @@ def _judge_rejected(images: AuditImages) -> Iterator[Finding]:
 
 
 def _judge_looks(images: AuditImages) -> Iterator[Finding]:
-    """Yield what is odd about names and modes."""
+    """Yield odd file names and color modes."""
     if not images.looks:
         return
     pairs = list(zip(images.paths, images.looks, strict=True))
@@ -97,9 +103,9 @@ def _judge_looks(images: AuditImages) -> Iterator[Finding]:
             name="wrong_extension",
             verdict="note",
             count=len(wrong),
-            what="files whose name says another format than their content",
-            advice="Rename them if other programs shall read them; here the content counts.",
-            examples=list_examples([p for p, _ in wrong], [f"holds {c}" for _, c in wrong]),
+            what="files whose extension does not match their content",
+            advice="Rename them if other programs read them; here only the content counts.",
+            examples=list_examples([p for p, _ in wrong], [f"contains {c}" for _, c in wrong]),
         )
     modes = Counter(look.mode for look in images.looks if look.mode)
     rare = {m for m, n in modes.items() if n < RARE_MODE_SHARE * modes.total()}
@@ -111,7 +117,7 @@ def _judge_looks(images: AuditImages) -> Iterator[Finding]:
             verdict="note",
             count=len(odd),
             what=f"files in a rare color mode (most are {common})",
-            advice="Look whether they are of the same source as the others.",
+            advice="Check whether they come from the same source as the others.",
             examples=list_examples([p for p, _ in odd], [f"mode {m}" for _, m in odd]),
         )
 
@@ -135,7 +141,7 @@ def _judge_shapes(images: AuditImages) -> Iterator[Finding]:
             verdict="note",
             count=len(odd),
             what=f"images more than {ODD_ASPECT:g} times as long as wide",
-            advice="Look whether they are films at all; --keep-aspect pads instead of stretching.",
+            advice="Check that they are radiographs; --keep-aspect pads instead of stretching.",
             examples=list_examples([p for p, _ in odd], [size for _, size in odd]),
         )
 
@@ -147,19 +153,19 @@ def _judge_constant(images: AuditImages, measures: Measures) -> Iterator[Finding
             name="constant",
             verdict="warning",
             count=len(constant),
-            what="images of one grey value alone",
-            advice="Remove them, or find out why they are blank: they have a label and no content.",
+            what="images of a single gray value",
+            advice="Remove them, or find out why they are blank: they have a label but no content.",
             examples=list_examples([images.paths[i] for i in constant]),
         )
 
 
-def _tabulate_sizes(images: AuditImages) -> Figures:
-    """Return the commonest sizes in pixels."""
+def _tabulate_sizes(images: AuditImages) -> NumberTable:
+    """Return the most frequent sizes in pixels."""
     sizes = Counter((record.width, record.height) for record in images.split.records)
     common = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:NUM_SIZES]
     rows = [(f"{width} x {height}", count) for (width, height), count in common]
     left = len(sizes) - len(rows)
-    return Figures(
+    return NumberTable(
         "Sizes in pixels",
         ("Width x height", "Images"),
         tuple(rows),

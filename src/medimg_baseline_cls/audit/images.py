@@ -1,6 +1,6 @@
-"""The images that are audited: records, what their files are like, and a pixel array.
+"""The images of an audit: records, facts about their files, and a pixel array.
 
-Plain values: they come from a folder, a table or a run alike. Nothing is decoded here.
+Plain values, whether they come from a folder, a table or a run. Nothing is decoded here.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -19,12 +19,12 @@ _HEAD_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class FileLook:
-    """What a file is like before it is decoded.
+    """What is known of a file before it is decoded.
 
     Attributes:
-        num_bytes: its size; 0 where it has no file of its own.
-        content: its format by its first bytes, such as "JPEG"; "" where they tell none.
-        mode: the color mode of its pixels, as Pillow names it; "" where unknown.
+        num_bytes: file size; 0 for an image without a file of its own.
+        content: the format by the first bytes, such as "JPEG"; "" where unknown.
+        mode: the color mode in Pillow's terms; "" where unknown.
     """
 
     num_bytes: int = 0
@@ -37,17 +37,18 @@ class AuditImages:
     """A data set as the audit sees it.
 
     Attributes:
-        split: the images that could be read, classes and task; `group` is the patient as
-            named, not yet united by equal files. A record's `split` is "" where there is none.
+        split: the readable images, classes and task; `group` is the patient as named,
+            before patients with equal files are merged. A record's `split` is "" before
+            the images are split.
         rows: for each record, its row in `pixels`, shape (N,).
         pixels: shape (M, C, S, S), uint8 or uint16, often a memory map.
-        looks: one per record; none at all where only records are known.
-        rejected: (path, reason) of files that gave no pixels.
-        bad_files_stop: whether training stops at them, or leaves them out.
+        looks: one per record; empty where only records are known.
+        rejected: (path, reason) of files that could not be read.
+        bad_files_stop: whether training stops at them instead of skipping them.
         inferences: what was concluded without a setting.
-        name_group: what a patient is called in a text.
-        refusals: why training would stop before the first image is decoded.
-        positive_class: of two classes; None where there is none, or where it is not known.
+        name_group: returns the name of a patient in texts.
+        refusals: why training would stop before it decodes the first image.
+        positive_class: of two classes; None where it is unknown or there are more.
     """
 
     split: Split
@@ -63,9 +64,9 @@ class AuditImages:
 
     @property
     def contrasted_classes(self) -> tuple[str, ...]:
-        """Return the classes to be told from the rest: the positive one of two, else each.
+        """Return the classes to compare with the rest: the positive one of two, else each.
 
-        The second of two where it is not known which is positive.
+        Of two classes, the second where the positive one is unknown.
         """
         names = self.split.class_names
         if len(names) != 2 or self.split.has_findings:
@@ -89,7 +90,7 @@ class AuditImages:
 
 
 def look_at_file(path: Path, *, mode: str = "") -> FileLook:
-    """Return size and kind of a file by its first bytes; an empty look where there is none."""
+    """Return size and format of a file by its first bytes; an empty look if it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -101,7 +102,7 @@ def look_at_file(path: Path, *, mode: str = "") -> FileLook:
 def paths_of_each(
     records: Sequence[ImageRecord], key: Callable[[ImageRecord], Hashable]
 ) -> list[str]:
-    """Return the paths of images, the first one of each side (or label) before the others."""
+    """Return the paths of images, the first one of each key (split, label) before the others."""
     first: dict[Hashable, str] = {}
     for record in records:
         first.setdefault(key(record), record.path)

@@ -1,14 +1,14 @@
-"""Show what was concluded without a setting, and judge what may spoil or stop one."""
+"""List what was concluded without a setting; warn of doubtful conclusions and of refusals."""
 
 from collections.abc import Sequence
 
-from medimg_baseline_cls.audit.check_results import Check, Figures, Finding
+from medimg_baseline_cls.audit.check_results import Check, Finding, NumberTable
 from medimg_baseline_cls.schema import Inference
 from medimg_baseline_cls.utils.quantities import say_count
 
 
 def check_refusals(refusals: Sequence[str]) -> Check:
-    """Judge whether training would start: each refusal is an error."""
+    """Check whether training would start: each refusal is an error."""
     findings = [
         Finding(
             name="refused",
@@ -24,7 +24,7 @@ def check_refusals(refusals: Sequence[str]) -> Check:
 
 
 def check_inferences(inferences: Sequence[Inference]) -> Check:
-    """List every inference; each one with a warning is a finding."""
+    """List all inferences; those with a warning are findings."""
     findings = [
         Finding(
             name=item.topic.replace(" ", "_"),
@@ -38,7 +38,7 @@ def check_inferences(inferences: Sequence[Inference]) -> Check:
     ]
     rows = tuple((i.topic, i.found, i.certainty, i.reason, i.flag) for i in inferences)
     header = ("what", "found", "how sure", "from", "to change it")
-    table = Figures("Inferred from the data", header, rows, num_text=5)
+    table = NumberTable("Inferred from the data", header, rows, num_text=5)
     num_unsure = sum(item.certainty in ("guess", "unknown") for item in inferences)
     count = say_count(len(inferences), "inferences")
     summary = f"{count} from names, tables and headers; {num_unsure} not sure."

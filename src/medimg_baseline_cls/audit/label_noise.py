@@ -1,8 +1,8 @@
 """List the images whose label a classifier on frozen features doubts most.
 
 Each image is scored by a logistic regression that was fitted without its patient's fold
-(confident learning: Northcutt et al., JAIR 2021). The list is for a second look by a
-reader: a doubtful label is not a wrong one.
+(confident learning: Northcutt et al., JAIR 2021). The list is for a second reading: a doubtful
+label is not necessarily wrong.
 """
 
 import numpy as np
@@ -65,12 +65,12 @@ def _list_suspicious(
         name="doubtful_label",
         verdict="note",
         count=len(suspicious),
-        what="labels that are doubted most",
-        advice="Let a reader look at them again; change nothing because a classifier says so.",
+        what="labels that the classifier doubts most",
+        advice="Have a reader check them; change no label only because a classifier doubts it.",
         examples=tuple(
             Example(
                 (records[i].path,),
-                f"labeled {records[i].label or 'no finding'}, doubted with {doubt[i]:.2f}",
+                f"labeled {records[i].label or 'no finding'}, doubt {doubt[i]:.2f}",
             )
             for i in suspicious
         ),

@@ -1,9 +1,9 @@
-"""Judge the labels: classes that are missing, few, misspelt, or of another share elsewhere."""
+"""Check the labels: missing, rare and misspelled classes, and shares that differ by split."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, Verdict
+from medimg_baseline_cls.audit.check_results import Check, Example, Finding, NumberTable, Verdict
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.schema import SPLIT_NAMES, Split
 
@@ -14,7 +14,7 @@ Counts = dict[str, dict[str, tuple[int, int]]]  # split -> class -> (positive, k
 
 
 def check_labels(images: AuditImages) -> Check:
-    """Look at how many images each class has in each split."""
+    """Check how many images each class has in each split."""
     split = images.split
     counts = count_classes(split)
     findings = [
@@ -69,7 +69,7 @@ def _judge_classes(split: Split, counts: Counts) -> Iterator[Finding]:
             "empty_class",
             "error",
             what="classes without any image",
-            advice="Add images, or leave the class out by --class-names.",
+            advice="Add images, or leave the class out with --class-names.",
             names=empty,
         )
     trained = counts.get("train")
@@ -79,8 +79,8 @@ def _judge_classes(split: Split, counts: Counts) -> Iterator[Finding]:
         yield _finding(
             "unseen_class",
             "error",
-            what="classes of val or test that train does not hold",
-            advice="Add images of them to train, or leave the class out by --class-names.",
+            what="classes of val or test that are missing in train",
+            advice="Add images of them to train, or leave the class out with --class-names.",
             names=unseen,
         )
 
@@ -103,8 +103,8 @@ def _judge_names(split: Split) -> Iterator[Finding]:
         yield _finding(
             "label_with_two_spellings",
             "warning",
-            what="classes that may be one under two spellings",
-            advice="Spell each class in one way.",
+            what="classes that may be the same in two spellings",
+            advice="Use one spelling per class.",
             names=[" = ".join(map(repr, names)) for names in twins],
         )
 
@@ -121,7 +121,7 @@ def _judge_counts(split: Split, counts: Counts) -> Iterator[Finding]:
             "few_images",
             "warning",
             what=f"pairs of class and split with fewer than {FEW_IMAGES} images",
-            advice="Add images: figures and thresholds of so few mean little.",
+            advice="Add images: metrics and thresholds from so few mean little.",
             names=few,
         )
 
@@ -141,14 +141,14 @@ def _judge_prevalence(split: Split, counts: Counts) -> Iterator[Finding]:
         yield _finding(
             "prevalence_differs",
             "warning",
-            what="classes whose share in test differs from train's by more than 0.1",
-            advice="Report the shares: thresholds, PPV, NPV and AP belong to the share they were "
+            what="classes whose share in test differs from that in train by more than 0.1",
+            advice="Report the shares: thresholds, PPV, NPV and AP depend on the share they were "
             "computed at.",
             names=other,
         )
 
 
-def _tabulate(split: Split, counts: Counts) -> Figures:
+def _tabulate(split: Split, counts: Counts) -> NumberTable:
     groups = Counter((r.split, r.group) for r in split.records)
     rows = [
         (
@@ -160,7 +160,7 @@ def _tabulate(split: Split, counts: Counts) -> Figures:
         for side, held in counts.items()
     ]
     header = ("Split", "Images", "Patients", *split.class_names)
-    return Figures("Images of each class", header, tuple(rows))
+    return NumberTable("Images of each class", header, tuple(rows))
 
 
 def _describe(count: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Judge the patients: in more than one split, with contradictory labels, or spelt twice."""
+"""Check the patients: in more than one split, with several labels, or in two spellings."""
 
 import re
 from collections import defaultdict
@@ -24,7 +24,7 @@ _NUM_SHOWN = 5
 
 
 def check_groups(images: AuditImages) -> Check:
-    """Look at the groups (patients) of the images."""
+    """Check the groups (patients) of the images."""
     groups = _gather(images.split.records)
     known = {name: held for name, held in groups.items() if not _is_lone(name, held)}
     call = images.name_group
@@ -38,8 +38,8 @@ def check_groups(images: AuditImages) -> Check:
                 verdict="note",
                 count=len(groups),
                 what="images without a known patient",
-                advice="Say which part of the name is the patient by --group-regex, or the column "
-                "of a table: otherwise one patient may be in more than one split unseen.",
+                advice="Name the part of the file name that is the patient with --group-regex, or "
+                "the column of a table: otherwise a patient may be in more than one split.",
             )
         )
     lone = [held[0].path for name, held in groups.items() if name not in known]
@@ -50,7 +50,7 @@ def check_groups(images: AuditImages) -> Check:
 
 
 def normalize_name(name: str) -> str:
-    """Return a patient's name without what people spell differently: case, spaces, zeros.
+    """Return a patient's name without differences of spelling: case, spaces, leading zeros.
 
     >>> normalize_name("Patient 007-A") == normalize_name("patient_7_a")
     True
@@ -77,7 +77,7 @@ def _gather(records: Sequence[ImageRecord]) -> Groups:
 
 
 def _is_lone(name: str, held: Sequence[ImageRecord]) -> bool:
-    """Return whether a group is only a file by itself, named by its path."""
+    """Return whether a group is a single file, named by its path."""
     return len(held) == 1 and name == held[0].path
 
 
@@ -89,15 +89,15 @@ def _judge_sides(groups: Groups, call: Namer) -> Iterator[Finding]:
             verdict="error",
             count=len(shared),
             what="patients in more than one split",
-            advice="Move all images of a patient to one side, or correct --group-regex if these "
-            "names are no patients.",
+            advice="Move all images of a patient to one split, or correct --group-regex if these "
+            "names are not patients.",
             examples=_show(shared, "split", call=call),
         )
 
 
 def _judge_labels(groups: Groups, call: Namer, *, num_classes: int) -> Iterator[Finding]:
     mixed = {n: held for n, held in groups.items() if len({r.label for r in held}) > 1}
-    # With many classes (lesions, views) a patient often has several; with two it is a question.
+    # With many classes (lesions, views) a patient often has several; with two, one may be wrong.
     verdict: Verdict = "warning" if num_classes == 2 else "note"
     if mixed:
         yield Finding(
@@ -105,7 +105,7 @@ def _judge_labels(groups: Groups, call: Namer, *, num_classes: int) -> Iterator[
             verdict=verdict,
             count=len(mixed),
             what="patients with images of different classes",
-            advice="Find out whether both labels hold (another day, another side) or one is wrong.",
+            advice="Find out whether both labels are right (another day, another side).",
             examples=_show(mixed, "label", call=call),
         )
 
@@ -120,8 +120,8 @@ def _judge_spellings(groups: Groups, call: Namer) -> Iterator[Finding]:
             name="group_with_two_spellings",
             verdict="warning",
             count=len(several),
-            what="patients who may be the same under two spellings",
-            advice="Spell each patient in one way, or make sure that they are two people.",
+            what="patients who may be the same in two spellings",
+            advice="Use one spelling per patient, or make sure that they are two people.",
             examples=tuple(
                 set_example(
                     [groups[n][0].path for n in names], " = ".join(map(call, names[:_NUM_SHOWN]))
@@ -136,15 +136,15 @@ def _judge_lone(paths: Sequence[str]) -> Finding:
         name="some_without_patient",
         verdict="warning",
         count=len(paths),
-        what="images without a known patient, beside others with one",
-        advice="Correct --group-regex, or the column of patients, so that it names them too: each "
-        "of these images counts as a patient of its own.",
+        what="images without a known patient, while others have one",
+        advice="Correct --group-regex, or the column of patients, so that these images have one "
+        "too: each of them counts as a separate patient.",
         examples=list_examples(paths),
     )
 
 
 def _show(groups: Groups, attribute: str, *, call: Namer) -> tuple[Example, ...]:
-    """Return the first groups, with one image of each side or label first."""
+    """Return the first groups, with one image of each split or label first."""
     examples: list[Example] = []
     for group, held in list(groups.items())[:MAX_EXAMPLES]:
         values = dict.fromkeys(getattr(record, attribute) for record in held)

@@ -1,7 +1,7 @@
-"""Turn a pixel array into what the audit remembers of each image: hashes, thumbnails, statistics.
+"""Turn a pixel array into hashes, thumbnails and statistics of each image.
 
-One pass over the array in blocks; about 2 KB stay per image, whatever its size. Color
-counts as its luminance, 16 bits as their upper 8.
+One pass over the array in blocks; about 2 KB are kept per image, whatever its size. Color
+images are reduced to luminance, 16 bits to the upper 8.
 """
 
 import hashlib
@@ -39,13 +39,13 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pi
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is remembered of M images.
+    """What is kept of M images.
 
     Attributes:
         digests: BLAKE2b of the pixels, shape (M, 2), uint64.
         hashes: 256-bit perceptual hash, shape (M, 4), uint64.
-        thumbs: grey, shape (M, 32, 32), uint8.
-        small: grey, shape (M, 28, 28), uint8: what copies are confirmed on.
+        thumbs: gray, shape (M, 32, 32), uint8.
+        small: gray, shape (M, 28, 28), uint8: what copies are confirmed on.
         statistics: the columns of STATISTICS, shape (M, 18), float32.
     """
 
@@ -57,7 +57,7 @@ class Measures:
 
     @property
     def is_constant(self) -> NDArray[np.bool_]:
-        """Return which images hold one grey value alone, shape (M,)."""
+        """Return which images have a single gray value, shape (M,)."""
         return self.statistics[:, STATISTICS.index("standard deviation")] == 0
 
 
@@ -71,7 +71,7 @@ def measure_pixels(
 
     Args:
         pixels: shape (M, C, S, S), uint8 or uint16, C = 1 or 3.
-        rows: which of them, in this order; None takes every one.
+        rows: which of them, in this order; None takes all.
         progress: makes a progress bar from a description and a total.
     """
     wanted = np.arange(len(pixels)) if rows is None else rows
@@ -86,20 +86,20 @@ def measure_pixels(
     with progress("measuring images", count) as bar:
         for start in range(0, count, _BLOCK):
             block = np.asarray(pixels[wanted[start : start + _BLOCK]])
-            grey = to_grey(block)
+            gray = to_gray(block)
             part = slice(start, start + len(block))
-            thumbs = shrink(grey, THUMB_SIDE)
+            thumbs = shrink(gray, THUMB_SIDE)
             measures.digests[part] = [_digest(image) for image in block]
             measures.hashes[part] = hash_thumbs(thumbs)
             measures.thumbs[part] = np.rint(thumbs)
-            measures.small[part] = np.rint(shrink(grey, SMALL_SIDE))
-            measures.statistics[part] = [_statistics(image) for image in grey]
+            measures.small[part] = np.rint(shrink(gray, SMALL_SIDE))
+            measures.statistics[part] = [_statistics(image) for image in gray]
             bar.advance(len(block))
     return measures
 
 
-def to_grey(block: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return images (B, C, S, S) of uint8 or uint16 as grey uint8, shape (B, S, S)."""
+def to_gray(block: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return images (B, C, S, S) of uint8 or uint16 as gray uint8, shape (B, S, S)."""
     if block.dtype == np.uint16:
         block = (block >> 8).astype(np.uint8)
     if block.shape[1] == 1:
@@ -107,18 +107,18 @@ def to_grey(block: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(np.tensordot(block, _LUMA, axes=([1], [0]))).astype(np.uint8)
 
 
-def shrink(grey: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """Return grey images (B, S, S) as means over equal areas, shape (B, side, side)."""
-    weights = _area_weights(grey.shape[-1], side)
-    return np.matmul(weights @ grey.astype(np.float32), weights.T, dtype=np.float32)
+def shrink(gray: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """Shrink gray images (B, S, S) by averaging equal areas, shape (B, side, side)."""
+    weights = _area_weights(gray.shape[-1], side)
+    return np.matmul(weights @ gray.astype(np.float32), weights.T, dtype=np.float32)
 
 
 def hash_thumbs(thumbs: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Return the 256-bit perceptual hash of thumbnails (B, 32, 32), shape (B, 4).
 
-    Each bit says whether one of the 16 x 16 lowest frequencies of the discrete cosine
-    transform (type II, orthonormal) is above their median. Copies that were scaled or
-    compressed anew differ in a few bits, other images in about half of them (Zauner,
+    Each bit is whether one of the 16 x 16 lowest frequencies of the discrete cosine
+    transform (type II, orthonormal) is above their median. Copies that were rescaled or
+    recompressed differ in a few bits, other images in about half of them (Zauner,
     "Implementation and benchmarking of perceptual image hash functions", 2010).
     """
     basis = _cosine_basis(thumbs.shape[-1], HASH_SIDE)
@@ -142,7 +142,7 @@ def _digest(image: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _statistics(image: NDArray[np.uint8]) -> list[float]:
-    """Return the columns of STATISTICS of one grey image (S, S)."""
+    """Return the columns of STATISTICS of one gray image (S, S)."""
     histogram = np.bincount(image.ravel(), minlength=256)
     values = np.arange(256)
     mean = float(histogram @ values) / image.size
@@ -164,7 +164,7 @@ def _statistics(image: NDArray[np.uint8]) -> list[float]:
 
 
 def _edges(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """Return the outermost rows and columns, and the four corners of an eighth of the side."""
+    """Return the outermost rows and columns, and the four corners (an eighth of the side)."""
     width = max(1, image.shape[0] // 32)
     sides = (image[:width], image[-width:], image[:, :width].T, image[:, -width:].T)
     eighth = max(1, image.shape[0] // 8)

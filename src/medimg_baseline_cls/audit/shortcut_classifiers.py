@@ -1,9 +1,9 @@
-"""Turn trivial properties of images into control classifiers: what a model must beat.
+"""Fit control classifiers on trivial properties of the images: what a model must beat.
 
-Two logistic regressions on standardised features: on all trivial properties together
-(size, file size, brightness, sharpness, corners), and on the outer 12.5 % frame of a
-thumbnail alone, where no organ is. A model that does not clearly beat them has learnt
-little. scikit-learn is imported when something is fitted.
+Two logistic regressions on standardized features: on all trivial properties together
+(size, file size, brightness, sharpness, corners), and on only the outer 12.5 % frame of a
+thumbnail, where there is no organ. A model that does not clearly beat them has learned
+little. scikit-learn is imported only when something is fitted.
 """
 
 from collections import Counter, defaultdict
@@ -71,7 +71,7 @@ def gather_features(
         records: the images.
         measures: of the pixel array.
         rows: the row of each record in it, shape (N,).
-        num_bytes: size of each file; none where there are no files.
+        num_bytes: size of each file; empty where there are no files.
     """
     sizes = np.array([(r.width, r.height) for r in records], np.float32).reshape(-1, 2)
     sizes = np.maximum(sizes, 1)
@@ -103,7 +103,7 @@ def fit_controls(
         Control ("trivial", "border") to split to probabilities, shape (n, C), each class
         against the rest; NaN for a class that TRAIN does not define.
     """
-    # Of two classes one says it all: the other is its complement.
+    # With two classes, one column is enough: the other is its complement.
     is_binary = num_classes == 2 and labels.ndim == 1
     scores: dict[str, dict[str, Scores]] = {}
     for control in CONTROLS:
@@ -133,7 +133,7 @@ def truth_of(labels: NDArray[np.int64], index: int) -> tuple[Truth, Truth]:
 def fit_scores(
     features: Features, truth: Truth, *, others: Mapping[str, Features]
 ) -> dict[str, Scores]:
-    """Fit a standardised logistic regression and return its probabilities of other images.
+    """Fit a standardized logistic regression and return its probabilities of other images.
 
     Args:
         features: shape (N, F).
@@ -161,7 +161,7 @@ def fit_scores(
 def cross_validate(features: Features, truth: Truth, *, folds: NDArray[np.int64]) -> Scores:
     """Return the probability of each image by a classifier that was fitted without its fold.
 
-    NaN where the other folds hold one class alone.
+    NaN where the other folds have only one class.
     """
     scores = np.full(len(truth), np.nan)
     for fold in np.unique(folds):
@@ -175,7 +175,7 @@ def cross_validate(features: Features, truth: Truth, *, folds: NDArray[np.int64]
 def direct_property(
     values: NDArray[np.float32], truth: Truth, *, folds: NDArray[np.int64]
 ) -> Scores:
-    """Return a property signed, in each fold, as it separates the classes in the others."""
+    """Return a property, in each fold with the sign that separates the classes in the others."""
     scores = np.zeros(len(truth))
     for fold in np.unique(folds):
         inside = folds == fold
@@ -187,10 +187,10 @@ def direct_property(
 def assign_folds(
     groups: Sequence[str] | NDArray[np.str_], truth: Truth, *, num_folds: int = NUM_FOLDS
 ) -> NDArray[np.int64]:
-    """Return a fold for each image: groups whole, both classes spread evenly.
+    """Assign each image to a fold: whole groups, both classes spread evenly.
 
-    Groups are taken in the order of a hash of their names, and each goes to the fold that
-    has the fewest images of its class.
+    In the order of a hash of its name, each group goes to the fold with the fewest images of
+    its class.
     """
     counts: defaultdict[str, Counter[bool]] = defaultdict(Counter)
     for name, positive in zip(map(str, groups), truth.tolist(), strict=True):

@@ -1,7 +1,7 @@
-"""Measure how well trivial properties tell the classes apart, in patient-grouped folds.
+"""Measure how well trivial properties separate the classes, in patient-grouped folds.
 
-A property that separates the classes by itself (file size, brightness, a marker in a
-corner) is what a network finds first: it then looks at the scanner, not at the patient.
+A single property that separates the classes (file size, brightness, a marker in a corner) is
+what a network learns first: it then recognizes the scanner, not the disease.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, not_measured
+from medimg_baseline_cls.audit.check_results import (
+    Check,
+    Example,
+    Finding,
+    NumberTable,
+    not_measured,
+)
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.pixel_measures import ProgressMaker
 from medimg_baseline_cls.audit.shortcut_classifiers import (
@@ -36,7 +42,7 @@ _CONTROL_NAMES = {"trivial": "all properties", "border": "outer frame"}
 
 
 @dataclass(frozen=True, slots=True)
-class _ClassFigures:
+class _ClassAurocs:
     """AUROCs of one class: by property (folds), by control (folds, TEST)."""
 
     name: str
@@ -56,23 +62,23 @@ def check_shortcuts(
     sides = images.splits
     trained = limit_images(sides == "train" if (sides == "train").any() else sides == sides, images)
     tested = limit_images(sides == "test", images)
-    figures: list[_ClassFigures] = []
+    measured: list[_ClassAurocs] = []
     with progress("shortcuts", len(classes)) as bar:
         for name in classes:
             truth, known = truths[name]
             own, other = trained & known, tested & known
             if min((truth & own).sum(), (~truth & own).sum()) >= MIN_PER_CLASS:
-                figures.append(_measure_class(name, features, truth=truth, train=own, test=other))
+                measured.append(_measure_class(name, features, truth=truth, train=own, test=other))
             bar.advance()
-    if not figures:
+    if not measured:
         reason = f"no class has {MIN_PER_CLASS} images on either side of it."
         return not_measured("shortcuts", "Shortcuts", reason=reason)
     return Check(
         "shortcuts",
         "Shortcuts",
-        _summarize(figures),
-        tuple(_judge(figures)),
-        _tabulate(figures),
+        _summarize(measured),
+        tuple(_judge(measured)),
+        _tabulate(measured),
     )
 
 
@@ -94,7 +100,7 @@ def _measure_class(
     truth: NDArray[np.bool_],
     train: NDArray[np.bool_],
     test: NDArray[np.bool_],
-) -> _ClassFigures:
+) -> _ClassAurocs:
     own, other, positive = features.pick(train), features.pick(test), truth[train]
     folds = assign_folds(own.groups, positive)
     properties = {
@@ -109,7 +115,7 @@ def _measure_class(
             score_auroc(positive, inside),
             score_auroc(truth[test], outside["test"]),
         )
-    return _ClassFigures(name, properties, controls)
+    return _ClassAurocs(name, properties, controls)
 
 
 def _score_property(
@@ -121,23 +127,23 @@ def _score_property(
     return score_auroc(truth, direct_property(values, truth, folds=folds))
 
 
-def _summarize(figures: list[_ClassFigures]) -> str:
-    """Say how far the controls get, by the class that they tell best."""
+def _summarize(measured: list[_ClassAurocs]) -> str:
+    """Return the AUROC of each control, for the class that it predicts best."""
     parts: list[str] = []
     for control, title in _CONTROL_NAMES.items():
-        found = [(item.controls[control][0] or 0.0, item) for item in figures]
+        found = [(item.controls[control][0] or 0.0, item) for item in measured]
         auroc, item = max(found, key=lambda pair: pair[0])
         tested = item.controls[control][1]
         test = "" if tested is None else f" (test {say_score(tested)})"
         parts.append(f"{title} {say_score(auroc)}{test}")
-    of = "" if len(figures) == 1 else ", at most"
+    of = "" if len(measured) == 1 else ", at most"
     return f"AUROC{of}: {', '.join(parts)}."
 
 
-def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
+def _judge(measured: list[_ClassAurocs]) -> Iterator[Finding]:
     single = [
         (auroc, f"{title}: AUROC {say_score(auroc)} for {item.name}")
-        for item in figures
+        for item in measured
         for title, auroc in item.properties.items()
         if auroc is not None and auroc >= TELLING_AUROC
     ]
@@ -145,13 +151,13 @@ def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
         yield _finding(
             "telling_property",
             single,
-            what=f"trivial properties that tell the class, AUROC {TELLING_AUROC:g} or more",
-            advice="Find out where the difference comes from (scanner, export, cropping), and make "
-            "both classes alike if you can.",
+            what=f"trivial properties that predict the class, AUROC {TELLING_AUROC:g} or more",
+            advice="Find out where the difference comes from (scanner, export, cropping), and "
+            "remove it if you can.",
         )
     joint = [
         (auroc, f"{_CONTROL_NAMES[control]}: AUROC {say_score(auroc)} for {item.name}")
-        for item in figures
+        for item in measured
         for control, (auroc, _) in item.controls.items()
         if auroc is not None and auroc >= TELLING_AUROC
     ]
@@ -159,9 +165,9 @@ def _judge(figures: list[_ClassFigures]) -> Iterator[Finding]:
         yield _finding(
             "telling_control",
             joint,
-            what="control classifiers that tell the class and see no organ",
-            advice="Report these AUROCs beside the model's: one that does not clearly beat them "
-            "has learnt little.",
+            what="control classifiers that predict the class without seeing an organ",
+            advice="Report these AUROCs next to the model's: a model that does not clearly beat "
+            "them has learned little.",
         )
 
 
@@ -177,28 +183,28 @@ def _finding(name: str, found: list[tuple[float, str]], *, what: str, advice: st
     )
 
 
-def _tabulate(figures: list[_ClassFigures]) -> tuple[Figures, ...]:
-    names = tuple(item.name for item in figures)
+def _tabulate(measured: list[_ClassAurocs]) -> tuple[NumberTable, ...]:
+    names = tuple(item.name for item in measured)
     controls: list[tuple[str | float | None, ...]] = []
-    for item in figures:
+    for item in measured:
         for control, (inside, outside) in item.controls.items():
             controls.append((_CONTROL_NAMES[control], item.name, inside, outside))
-    best = {t: max(i.properties[t] or 0.0 for i in figures) for t in PROPERTIES}
+    best = {t: max(i.properties[t] or 0.0 for i in measured) for t in PROPERTIES}
     rows = [
-        (title, *(item.properties[title] for item in figures))
+        (title, *(item.properties[title] for item in measured))
         for title in sorted(PROPERTIES, key=lambda title: -best[title])
     ]
     return (
-        Figures(
+        NumberTable(
             "Control classifiers, AUROC",
             ("Control", "Class", "Train, out of fold", "Test"),
             tuple(controls),
             num_text=2,
-            note="Logistic regression on standardised values; 0.5 is chance. Folds keep patients "
+            note="Logistic regression on standardized values; 0.5 is chance. Folds keep patients "
             "whole; TEST is scored by the control fitted on all of TRAIN.",
         ),
-        Figures(
-            "Each property by itself, AUROC out of fold",
+        NumberTable(
+            "Each property alone, AUROC out of fold",
             ("Property", *names),
             tuple(rows),
             note="The direction (higher or lower in the class) is taken from the other folds. "

@@ -1,8 +1,8 @@
-"""Measure whether the splits can be told apart: a classifier of the split, class by class.
+"""Measure shift: how well a classifier predicts the split of an image, class by class.
 
-Where TRAIN and TEST come from one source, no classifier can tell them apart and its AUROC
-is near 0.5. The control does the same between two halves drawn at random by patient: it
-must be near 0.5, or the measurement itself is off.
+Where TRAIN and TEST come from one source, no classifier can distinguish them and its AUROC
+is near 0.5. The control does the same between two random halves of the patients: if it is
+not near 0.5, the measurement is unreliable.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, not_measured
+from medimg_baseline_cls.audit.check_results import (
+    Check,
+    Example,
+    Finding,
+    NumberTable,
+    not_measured,
+)
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.pixel_measures import Measures, ProgressMaker, shrink
 from medimg_baseline_cls.audit.shortcut_classifiers import (
@@ -34,7 +40,7 @@ Truth = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shift:
-    """How well a split is told from TRAIN within one class, and what chance gives."""
+    """How well a classifier separates a split from TRAIN within one class, and the control."""
 
     class_name: str
     split: str
@@ -50,7 +56,7 @@ def check_shift(
     measures: Measures,
     progress: ProgressMaker = SILENT.progress,
 ) -> Check:
-    """Tell VAL and TEST from TRAIN, within each class, by trivial properties and thumbnails."""
+    """Separate VAL and TEST from TRAIN, within each class, by trivial properties and thumbnails."""
     sides = images.splits
     others = [name for name in ("val", "test") if (sides == name).any()]
     truths = list(class_truths(images.split).items())[:MAX_CLASSES]
@@ -71,9 +77,9 @@ def check_shift(
                 )
                 bar.advance()
     if not found:
-        reason = f"it takes {MIN_IMAGES} images of a class in train and in {' or '.join(others)}."
+        reason = f"no class has {MIN_IMAGES} images in both train and {' or '.join(others)}."
         if not others:
-            reason = "the images are not split yet; nothing to compare train with."
+            reason = "the images are not split yet."
         return not_measured("shift", "Shift", reason=reason)
     return Check(
         "shift",
@@ -99,13 +105,13 @@ def _measure(
         class_name=names[1],
         split=names[0],
         num_images=int(is_other.sum()),
-        auroc=_tell_apart(features, is_other, groups=groups),
-        control=_tell_apart(features, drawn, groups=groups),
+        auroc=_separate(features, is_other, groups=groups),
+        control=_separate(features, drawn, groups=groups),
     )
 
 
 def draw_groups(groups: NDArray[np.str_], *, share: float) -> Truth:
-    """Return whole groups, drawn by a hash of their names, with about a share of the images."""
+    """Draw whole groups, by a hash of their names, with about this share of the images."""
     names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.argsort([derive_key(0, "shift", str(name)) for name in names])
     before = np.cumsum(counts[order]) - counts[order]
@@ -114,7 +120,7 @@ def draw_groups(groups: NDArray[np.str_], *, share: float) -> Truth:
     return is_drawn[inverse]
 
 
-def _tell_apart(
+def _separate(
     features: NDArray[np.float32], is_other: Truth, *, groups: NDArray[np.str_]
 ) -> float | None:
     folds = assign_folds(groups, is_other)
@@ -122,7 +128,7 @@ def _tell_apart(
 
 
 def _summarize(found: list[_Shift]) -> str:
-    """Say how well the splits can be told apart, at most, and what chance gives."""
+    """Return the highest AUROC, and that of its control."""
     worst = max(found, key=lambda shift: shift.auroc or 0.0)
     auroc, control = worst.auroc or 0.0, worst.control or 0.0
     where = f"{worst.class_name}, {worst.split}"
@@ -137,8 +143,8 @@ def _judge(found: list[_Shift]) -> Iterator[Finding]:
             verdict="warning",
             count=len(shifted),
             what="classes whose images look different in another split",
-            advice="Expect figures and thresholds not to transfer; report both splits, and never "
-            "tune on TEST.",
+            advice="Metrics and thresholds may not transfer; report both splits, and never tune on "
+            "TEST.",
             examples=tuple(
                 Example((), f"{s.class_name}, train against {s.split}: AUROC {say_score(auroc)}")
                 for s in shifted
@@ -147,12 +153,12 @@ def _judge(found: list[_Shift]) -> Iterator[Finding]:
         )
 
 
-def _tabulate(found: list[_Shift]) -> Figures:
+def _tabulate(found: list[_Shift]) -> NumberTable:
     rows = [(s.class_name, f"train / {s.split}", s.num_images, s.auroc, s.control) for s in found]
-    return Figures(
+    return NumberTable(
         "Domain classifiers, AUROC",
         ("Class", "Between", "Images", "Splits", "Random halves"),
         tuple(rows),
         num_text=2,
-        note="0.5: cannot be told apart. Random halves: the same between patients drawn at random.",
+        note="0.5: no difference. Random halves: the same for random patients.",
     )

@@ -1,7 +1,7 @@
-"""Measure how well each subgroup column (site, scanner, sex) tells the classes by itself.
+"""Measure how well each subgroup column (site, scanner, sex) alone predicts the classes.
 
-Where one hospital sends the ill and another the healthy, a network that knows the hospital
-knows the diagnosis. No pixels are looked at.
+Where one hospital sends the ill and another the healthy, a network that recognizes the
+hospital can guess the diagnosis. No pixels are used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.audit.check_results import Check, Example, Figures, Finding, not_measured
+from medimg_baseline_cls.audit.check_results import (
+    Check,
+    Example,
+    Finding,
+    NumberTable,
+    not_measured,
+)
 from medimg_baseline_cls.audit.images import AuditImages, class_truths
 from medimg_baseline_cls.audit.shortcut_classifiers import MIN_PER_CLASS, assign_folds, score_auroc
 from medimg_baseline_cls.audit.shortcuts import MAX_CLASSES, TELLING_AUROC
@@ -25,7 +31,7 @@ Truth = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class _Association:
-    """How well a column tells a class, and the share of the class at its commonest values."""
+    """How well a column predicts a class, and the share of the class at its commonest values."""
 
     column: str
     class_name: str
@@ -34,7 +40,7 @@ class _Association:
 
     @property
     def is_telling(self) -> bool:
-        """Return whether the column tells the class well enough to be a shortcut."""
+        """Return whether the column predicts the class well enough to be a shortcut."""
         return self.auroc is not None and self.auroc >= TELLING_AUROC
 
 
@@ -63,7 +69,7 @@ def check_subgroups(images: AuditImages) -> Check:
 
 
 def bin_numbers(cells: Sequence[str]) -> list[str]:
-    """Return the values of a column; numbers of more than ten values as tenths of the images.
+    """Return the values of a column; numbers, if more than ten differ, as deciles.
 
     >>> bin_numbers(["A", "B"])
     ['A', 'B']
@@ -86,7 +92,7 @@ def score_column(
 ) -> float | None:
     """Return the AUROC of a class by its share at each value in the other folds; None if undefined.
 
-    A value that the other folds do not hold scores their overall share.
+    A value that is missing in the other folds scores their overall share.
 
     Args:
         values: of the column, shape (N,).
@@ -123,8 +129,8 @@ def _judge(found: Sequence[_Association]) -> Iterator[Finding]:
             name="telling_subgroup",
             verdict="warning",
             count=len({item.column for item in telling}),
-            what=f"subgroup columns that tell the class, AUROC {TELLING_AUROC:g} or more",
-            advice="A model can learn the subgroup instead of the disease: report figures within "
+            what=f"subgroup columns that predict the class, AUROC {TELLING_AUROC:g} or more",
+            advice="A model can learn the subgroup instead of the disease: report metrics within "
             "each subgroup, or balance the classes in it.",
             examples=tuple(
                 Example((), f"{i.column}: AUROC {say_score(auroc)} for {i.class_name} ({i.shares})")
@@ -134,12 +140,12 @@ def _judge(found: Sequence[_Association]) -> Iterator[Finding]:
         )
 
 
-def _tabulate(found: Sequence[_Association]) -> Figures:
-    return Figures(
-        "Each subgroup column by itself, AUROC out of fold",
+def _tabulate(found: Sequence[_Association]) -> NumberTable:
+    return NumberTable(
+        "Each subgroup column alone, AUROC out of fold",
         ("Column", "Class", "Share of the class", "AUROC"),
         tuple((item.column, item.class_name, item.shares, item.auroc) for item in found),
         num_text=3,
-        note="The class's share at each value, in the other folds, taken as the score; 0.5 is "
+        note="The score of a value is the share of the class at it in the other folds; 0.5 is "
         "chance. Folds keep patients whole.",
     )

@@ -119,7 +119,7 @@ class PanelPainter:
 
         Args:
             path: the target, written whole or not at all.
-            image: grey or color, channels first or last, uint8, uint16 (shown from its
+            image: gray or color, channels first or last, uint8, uint16 (shown from its
                 darkest to its brightest value) or float in [0, 1]: shape (H, W), (1, H, W),
                 (3, H, W), (H, W, 1) or (H, W, 3).
             heat: the map in [0, 1], shape (h, w), stretched over the image.
@@ -299,7 +299,7 @@ def _displayed(image: NDArray[Any]) -> NDArray[np.float32]:
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or image.size == 0:
-        raise ValueError(f"an image of shape {image.shape} is neither grey nor RGB")
+        raise ValueError(f"an image of shape {image.shape} is neither gray nor RGB")
     values = np.repeat(_to_bytes(image), 3 // image.shape[-1], axis=-1)
     picture = Image.fromarray(values)
     picture.thumbnail((_MAX_SIDE_PX, _MAX_SIDE_PX), Image.Resampling.LANCZOS)

@@ -123,7 +123,7 @@ class Classifier(nn.Module):
         return self.net.get_submodule(self.head_names[0])
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Return (pixels - mean) / std with grey copied to every channel, (B, 3, S, S).
+        """Return (pixels - mean) / std with gray copied to every channel, (B, 3, S, S).
 
         Raises:
             ModelError: if pixels are not (B, 1, S, S) or (B, 3, S, S).
@@ -134,7 +134,7 @@ class Classifier(nn.Module):
                 f"{self.arch} takes images of 1 or {channels} channels as (B, C, S, S), "
                 f"but got a tensor of shape {tuple(pixels.shape)}."
             )
-        return (pixels - self.mean) / self.std  # broadcasting copies grey to every channel
+        return (pixels - self.mean) / self.std  # broadcasting copies gray to every channel
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a frozen backbone stays in eval mode, whoever asks."""

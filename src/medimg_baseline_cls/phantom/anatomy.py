@@ -1,8 +1,8 @@
-"""Describes the chest of one phantom: who is on the film (`Anatomy`) and its outlines.
+"""Describe the chest of one phantom: its measures (`Anatomy`) and its outlines.
 
 Lengths are in image widths, x from the midline (positive: the patient's left, the right
-of the picture), y from the top. The outlines are curves along x or y; phantom_chest
-turns them into what the rays meet.
+side of the image), y from the top. The outlines are curves along x or y; phantom.chest
+turns them into attenuation.
 """
 
 import math
@@ -19,7 +19,7 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
-    """One patient on one film. Field order is draw order; `RANGES` holds the bounds."""
+    """One patient on one image. Field order is draw order; bounds are in `RANGES`."""
 
     rotation: float  # radians
     scale: float
@@ -120,8 +120,8 @@ def place_anatomy(uniform: NDArray[np.float64]) -> Anatomy:
     return Anatomy(**dict(zip(RANGES, values, strict=True)))
 
 
-def to_film(anatomy: Anatomy, points: Points) -> Points:
-    """Turn anatomical places into film coordinates, both in [0, 1] on the film."""
+def to_image(anatomy: Anatomy, points: Points) -> Points:
+    """Turn anatomical places into image coordinates, both in [0, 1] within the image."""
     cos = anatomy.scale * math.cos(anatomy.rotation)
     sin = anatomy.scale * math.sin(anatomy.rotation)
     left, top = anatomy.shift_x + 0.5, anatomy.shift_y + 0.5
@@ -150,7 +150,7 @@ def right_border(a: Anatomy, y: Line) -> Line:
 
 
 def diaphragm(a: Anatomy, x: Line) -> Line:
-    """Return the height of both domes; the right one stands higher, above the liver."""
+    """Return the height of both domes; the right one is higher, above the liver."""
     lateral = np.abs(x) / a.cage_width
     outer = a.dome_depth * np.maximum((lateral - 0.48) / 0.52, 0) ** 2.2
     inner = 0.030 * np.maximum((0.48 - lateral) / 0.48, 0) ** 2
@@ -167,7 +167,7 @@ def body_half_width(a: Anatomy, y: Line) -> Line:
 
 
 def heart_fade(a: Anatomy, y: Line) -> Line:
-    """Return how much of the heart's density is seen: little above it, none below."""
+    """Return how much of the heart's density is visible: little above it, none below."""
     upper = 0.55 + 0.45 * np.clip((y - 0.2) / 0.25, 0, 1)
     return upper * np.clip((a.dome_y + 0.12 - y) / 0.16, 0, 1)
 
@@ -198,12 +198,12 @@ def trachea_along(a: Anatomy, y: Line) -> Line:
 
 
 def rib_number(a: Anatomy, y: Line) -> Line:
-    """Return the height counted in ribs, all positive: they stand wider apart at the apex."""
+    """Return the height counted in ribs, all positive: they are wider apart at the apex."""
     return 16 + (y + 0.05 * np.exp(-(y - 0.1) / 0.12)) / a.rib_spacing + a.rib_phase
 
 
 def rib_fade(a: Anatomy, y: Line) -> Line:
-    """Return how well ribs are seen: faintly over the abdomen, not above the first."""
+    """Return how visible the ribs are: faint over the abdomen, none above the first."""
     below = 0.30 + 0.70 * np.clip((a.dome_y + 0.12 - y) / 0.16, 0, 1)
     return below * np.clip((y - a.cage_top) / 0.05, 0, 1)
 

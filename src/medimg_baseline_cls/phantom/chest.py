@@ -1,7 +1,7 @@
-"""Turns an anatomy into what the rays meet: a sum of layers, pixel by pixel.
+"""Turn an anatomy into attenuation: a sum of layers, pixel by pixel.
 
-Attenuation is soft tissue, less the air of lungs, windpipe and stomach, plus heart,
-spine, vessels and ribs. The ribs are hoops round an elliptic cage seen from the front:
+Attenuation is soft tissue, less the air of lungs, trachea and stomach, plus heart,
+spine, vessels and ribs. The ribs are hoops around an elliptic cage seen from the front:
 one formula gives the flat posterior arcs, the steep anterior ones and the bright turn
 at the side. Every curve of the anatomy is tabulated once and looked up per pixel.
 """
@@ -27,18 +27,18 @@ _X_GRID = np.linspace(*_X_RANGE, _STEPS, dtype=np.float32)
 _Y_GRID = np.linspace(*_Y_RANGE, _STEPS, dtype=np.float32)
 _RIB_STEPS = 1024  # entries of a table across one rib and its gap; a power of two
 _RIB_GRID = np.linspace(0, 1, _RIB_STEPS, dtype=np.float32)
-_RIB_TURN = np.arcsin(_RIB_GRID) / np.float32(math.pi)  # round the cage: 0.5 at the side
+_RIB_TURN = np.arcsin(_RIB_GRID) / np.float32(math.pi)  # around the cage: 0.5 at the side
 
 
 @dataclass(frozen=True, slots=True)
 class Chest:
-    """What the rays meet, pixel by pixel; every field is (S, S) float32.
+    """One chest, pixel by pixel; every field is (S, S) float32.
 
     Attributes:
         x, y: the anatomical place of each pixel.
         lung: how much of the ray's thickness is air, from 0 (outside the lungs) to about 1.
         vessels: the branching of vessels and bronchi, in [0, 1], not cut to the lungs.
-        attenuation: the film's brightness before the tube and the detector have their say.
+        attenuation: the brightness before the effects of tube and detector.
     """
 
     x: Field
@@ -49,7 +49,7 @@ class Chest:
 
 
 def build_chest(anatomy: Anatomy, size: int) -> Chest:
-    """Sum the layers of one chest on a film of size x size pixels."""
+    """Sum the layers of one chest on an image of size x size pixels."""
     frame = _lay_frame(anatomy, size)
     distance = np.abs(frame.x)
     cage = frame.along_y(curves.cage_half_width)
@@ -59,15 +59,15 @@ def build_chest(anatomy: Anatomy, size: int) -> Chest:
     lung = _round_corner(wall, _silhouette(frame)) * _step(below, width=-0.016, offset=0.0)
     lung *= np.float32(0.45) + np.float32(0.55) * np.sqrt(np.float32(1.02) - across * across)
     vessels = _lay_vessels(frame, size)
-    film = _soft_layers(anatomy, size)
-    film += (np.float32(anatomy.vessel_contrast) * vessels - np.float32(anatomy.air)) * lung
-    film += _ribs(frame, across) * _step(wall, width=0.030, offset=0.35)
-    return Chest(frame.x, frame.y, lung, vessels, film)
+    image = _soft_layers(anatomy, size)
+    image += (np.float32(anatomy.vessel_contrast) * vessels - np.float32(anatomy.air)) * lung
+    image += _ribs(frame, across) * _step(wall, width=0.030, offset=0.35)
+    return Chest(frame.x, frame.y, lung, vessels, image)
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The pixels of a film laid over an anatomy, ready to look up its curves."""
+    """The pixels of an image on an anatomy, ready to look up its curves."""
 
     anatomy: Anatomy
     x: Field
@@ -103,7 +103,7 @@ def _silhouette(frame: _Frame) -> Field:
 
 
 def _soft_layers(anatomy: Anatomy, size: int) -> Field:
-    """Return all that has no fine detail, drawn at half the size and enlarged: a third faster."""
+    """Return all layers without fine detail, drawn at half size and enlarged: a third faster."""
     frame = _lay_frame(anatomy, (size + 1) // 2)
     below = frame.y - frame.along_x(curves.diaphragm)
     layers = _soft_tissue(frame, below)
@@ -135,7 +135,7 @@ def _mediastinum(frame: _Frame) -> Field:
     layer *= np.float32(frame.anatomy.heart_contrast) * frame.along_y(curves.heart_fade)
     seen = np.flatnonzero((np.abs(frame.x[[0, -1]]) < 0.07).any(axis=0))
     if seen.size:
-        # Spine and trachea lie nowhere else.
+        # Spine and trachea are nowhere else.
         middle = np.s_[:, int(seen[0]) : int(seen[-1]) + 1]
         part = frame.part(middle)
         layer[middle] += part.along_x(curves.spine_across) * part.along_y(curves.spine_along)
@@ -144,7 +144,7 @@ def _mediastinum(frame: _Frame) -> Field:
 
 
 def _gas(anatomy: Anatomy, x: Field, *, below: Field) -> Field:
-    """Return the bubble of gas in the stomach, under the left dome."""
+    """Return the gastric bubble, under the left dome."""
     right = (x - np.float32(anatomy.gas_x)) / np.float32(anatomy.gas_width)
     down = (below - np.float32(0.045)) / np.float32(0.45 * anatomy.gas_width)
     bubble = np.clip(np.float32(1.2) - right**2 - down**2, 0, 0.7) * np.float32(anatomy.gas)
@@ -152,7 +152,7 @@ def _gas(anatomy: Anatomy, x: Field, *, below: Field) -> Field:
 
 
 def _first_row(below: Field, limit: float) -> int:
-    """Return the first row that reaches so far down; the number of rows if none does."""
+    """Return the first row that is deeper than a limit; the number of rows if none is."""
     rows = np.flatnonzero(below.max(axis=1) > limit)
     return int(rows[0]) if rows.size else len(below)
 
@@ -162,11 +162,11 @@ def _ribs(frame: _Frame, across: Field) -> Field:
     anatomy, turn = frame.anatomy, _RIB_TURN
     place = (across * np.float32(_RIB_STEPS - 1)).astype(np.intp)
     drop = anatomy.rib_slope / anatomy.rib_spacing * _RIB_STEPS
-    # A posterior rib leaves the spine slightly upward, then sinks towards the side.
+    # A posterior rib rises slightly from the spine, then descends toward the side.
     back = drop * (2.6 * turn**2 - 0.20 * np.sin(2 * math.pi * turn))
     front = drop * (2.6 * 0.25 + 2.7 * (0.5 - turn))
     edge = np.minimum(1 / np.sqrt(1.10 - _RIB_GRID**2), 2.5)
-    bone = np.clip((_RIB_GRID - 0.36) / 0.3, 0, 1)  # cartilage near the sternum is not seen
+    bone = np.clip((_RIB_GRID - 0.36) / 0.3, 0, 1)  # cartilage near the sternum is invisible
     height = frame.along_y(curves.rib_number) * np.float32(_RIB_STEPS)
     profile = _rib_profile(anatomy.rib_duty)
     layer = _rib_half(height - _look_up(back, place), profile)

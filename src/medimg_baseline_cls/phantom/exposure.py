@@ -1,9 +1,8 @@
-"""Exposes a film: from what the rays met to the grey image that a reader opens.
+"""Expose an image: turn attenuation into a finished gray radiograph.
 
-Bones of the shoulder, leads and the side marker are drawn as outlines; then the
-automatic exposure, the noise of the quanta, the collimator and the window. The mean
-brightness of the film is drawn, not left to the anatomy: a disease that whitens the
-lungs cannot be told from the mean alone.
+Bones of the shoulder, leads and the side marker are drawn as outlines; then come automatic
+exposure, quantum noise, collimator and window. The mean brightness is drawn at random, not
+left to the anatomy: otherwise the mean alone would reveal a disease that whitens the lungs.
 """
 
 import math
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw
 
-from medimg_baseline_cls.phantom.anatomy import Anatomy, Points, to_film
+from medimg_baseline_cls.phantom.anatomy import Anatomy, Points, to_image
 from medimg_baseline_cls.phantom.textures import Field, load_textures
 
 _SUPERSAMPLING = 2
 _BRIGHTEST, _TONE_STEPS = 1.6, 2048  # range and entries of the tone curve
 _FINE = 4  # supersampling of the side marker
 _LEADS_SHARE = 0.22
-_TOP_SHARE = 0.5  # head, shoulders, leads and marker lie in this part of the film
+_TOP_SHARE = 0.5  # head, shoulders, leads and marker are in this part of the image
 # Strokes of the side marker on a grid of 4 x 6.
 _LETTERS = {
     "R": [[(0, 6), (0, 0), (3, 0), (4, 1), (4, 2), (3, 3), (0, 3)], [(2, 3), (4, 6)]],
@@ -30,9 +29,9 @@ _LETTERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Technique:
-    """How one film was taken. Field order is draw order; `RANGES` holds the bounds."""
+    """How one image was taken. Field order is draw order; bounds are in `RANGES`."""
 
-    brightness: float  # mean of the finished film
+    brightness: float  # mean of the finished image
     contrast: float
     toe: float
     noise: float
@@ -48,7 +47,7 @@ class Technique:
     marker_size: float
     marker_side: float
     leads: float
-    tag: float  # chance that the planted marker lies
+    tag: float  # whether the planted marker is wrong: above a limit
     mottle: float
 
 
@@ -83,13 +82,13 @@ def place_technique(uniform: NDArray[np.float64]) -> Technique:
     return Technique(**dict(zip(names, values, strict=True)))
 
 
-def expose_film(
+def expose_image(
     attenuation: Field, *, anatomy: Anatomy, technique: Technique, has_tag: bool
 ) -> NDArray[np.uint8]:
-    """Turn attenuation into a finished film.
+    """Turn attenuation into a finished image.
 
     Args:
-        attenuation: shape (S, S); it is changed.
+        attenuation: shape (S, S); changed in place.
         anatomy, technique: the patient and the exposure.
         has_tag: whether the planted shortcut, a bright plate in a corner, is shown.
 
@@ -99,31 +98,31 @@ def expose_film(
     size = len(attenuation)
     shoulders = _draw_shoulders(anatomy, size)
     attenuation[: len(shoulders)] += shoulders
-    film = _expose(attenuation, technique)
+    image = _expose(attenuation, technique)
     blotches = _crop(load_textures(size).mottle, technique) * np.float32(technique.mottle)
     grain = _crop(load_textures(size).grain, technique) * np.float32(technique.noise)
-    film += blotches * film + grain * (film + np.float32(0.35))
-    film *= _open_collimator(technique.top, technique.bottom, size=size)[:, None]
-    film *= _open_collimator(technique.left, technique.right, size=size)[None, :]
-    film += np.float32(0.6 * technique.toe)
-    _draw_marks(film, technique)
+    image += blotches * image + grain * (image + np.float32(0.35))
+    image *= _open_collimator(technique.top, technique.bottom, size=size)[:, None]
+    image *= _open_collimator(technique.left, technique.right, size=size)[None, :]
+    image += np.float32(0.6 * technique.toe)
+    _draw_marks(image, technique)
     if has_tag:
         corner, edge = round(0.97 * size), max(2, round(0.075 * size))
-        film[corner - edge : corner, corner - edge : corner] = 0.92
-    film *= 255
-    film += 0.5
-    return np.clip(film, 0, 255).astype(np.uint8)
+        image[corner - edge : corner, corner - edge : corner] = 0.92
+    image *= 255
+    image += 0.5
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def _expose(attenuation: Field, technique: Technique) -> Field:
-    """Stretch and bend the grey scale until the film has the drawn brightness."""
-    grey = np.linspace(0, _BRIGHTEST, _TONE_STEPS)
-    tone = technique.contrast * grey
-    tone /= np.sqrt(1 + (0.72 * tone) ** 4)  # the shoulder of the film
-    tone = np.maximum.accumulate(tone)  # far beyond any chest the formula would turn back
+    """Stretch and bend the gray scale until the image has the drawn brightness."""
+    gray = np.linspace(0, _BRIGHTEST, _TONE_STEPS)
+    tone = technique.contrast * gray
+    tone /= np.sqrt(1 + (0.72 * tone) ** 4)  # the shoulder of the characteristic curve
+    tone = np.maximum.accumulate(tone)  # far beyond any chest the formula would decrease
     place = np.clip(attenuation, 0, _BRIGHTEST) * np.float32((_TONE_STEPS - 1) / _BRIGHTEST)
     place = place.astype(np.intp)
-    # The automatic exposure measures on the patient, not on the air beside.
+    # Automatic exposure measures the patient, not the air around.
     sample = tone[place[::4, ::4]]
     mean = float(sample[sample > 0.04].mean())
     power = math.log(technique.brightness + 0.02) / math.log(min(max(mean, 0.05), 0.95))
@@ -147,7 +146,7 @@ def _open_collimator(first: float, last: float, *, size: int) -> Field:
 def _draw_shoulders(anatomy: Anatomy, size: int) -> Field:
     """Draw head, shoulder blades, upper arms (soft) and clavicles (sharp); shape (S / 2, S)."""
     height = round(_TOP_SHARE * size)
-    # Drawn small and enlarged, what lies far from the detector is blurred, as it is there.
+    # Drawn small and enlarged: what is far from the detector is blurred on a radiograph too.
     soft = Image.new("L", (size // 2, height // 2))
     pen = ImageDraw.Draw(soft)
     _draw_head(pen, anatomy, side=size // 2)
@@ -164,7 +163,7 @@ def _draw_shoulders(anatomy: Anatomy, size: int) -> Field:
 
 def _trace(anatomy: Anatomy, points: Points, *, sign: int, side: int) -> Points:
     """Turn anatomical places of one side of the body into pixels of a canvas."""
-    placed = to_film(anatomy, [(sign * x, y) for x, y in points])
+    placed = to_image(anatomy, [(sign * x, y) for x, y in points])
     return [(x * side, y * side) for x, y in placed]
 
 
@@ -197,7 +196,7 @@ def _draw_arm(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, sign: int, side: in
 
 
 def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, sign: int, side: int) -> None:
-    """Draw the S of a clavicle, from the breastbone to the shoulder: rim, then core."""
+    """Draw the S of a clavicle, from the sternum to the shoulder: rim, then core."""
     for half, shade in ((0.0145, 82), (0.0085, 56)):
         upper: Points = []
         lower: Points = []
@@ -205,7 +204,7 @@ def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, sign: int, sid
             t = step / 10
             x = 0.036 + 0.345 * t
             y = anatomy.clavicle_y - anatomy.clavicle_rise * t - 0.013 * math.sin(6.3 * t)
-            # Thick at the breastbone, thin in the middle, flat and fading at the shoulder.
+            # Thick at the sternum, thin in the middle, flat and fading at the shoulder.
             thick = half * (0.85 + 0.55 * (t - 0.45) ** 2 / 0.2) * min(1.0, (1 - t) * 8 + 0.5)
             upper.append((x, y - thick))
             lower.append((x, y + thick))
@@ -213,9 +212,9 @@ def _draw_clavicle(pen: ImageDraw.ImageDraw, anatomy: Anatomy, *, sign: int, sid
         pen.polygon(outline, fill=shade)
 
 
-def _draw_marks(film: Field, technique: Technique) -> None:
-    """Draw what lies on the film, not in the patient: the side marker, at times leads."""
-    size = len(film)
+def _draw_marks(image: Field, technique: Technique) -> None:
+    """Draw what is not part of the patient: the side marker, at times leads."""
+    size = len(image)
     letter = "R" if technique.marker_side < 0.8 else "L"
     height = technique.marker_size
     x = technique.marker_x if letter == "R" else 1 - technique.marker_x - height
@@ -227,22 +226,22 @@ def _draw_marks(film: Field, technique: Technique) -> None:
     for stroke in _LETTERS[letter]:
         points = [((px + 0.5) * unit, (py + 0.5) * unit) for px, py in stroke]
         pen.line(points, fill=238, width=max(1, round(0.9 * unit)))
-    _overlay(film[top : top + side, left : left + side], canvas.reduce(_FINE))
+    _overlay(image[top : top + side, left : left + side], canvas.reduce(_FINE))
     if technique.leads < _LEADS_SHARE:
         canvas = Image.new("L", (size * _SUPERSAMPLING, size * _SUPERSAMPLING))
         _draw_leads(ImageDraw.Draw(canvas), technique, side=size * _SUPERSAMPLING)
-        _overlay(film, canvas.reduce(_SUPERSAMPLING))
+        _overlay(image, canvas.reduce(_SUPERSAMPLING))
 
 
-def _overlay(film: Field, drawing: Image.Image) -> None:
-    """Brighten a film, in place, where the drawing is brighter."""
-    height, width = film.shape
+def _overlay(image: Field, drawing: Image.Image) -> None:
+    """Brighten an image, in place, where the drawing is brighter."""
+    height, width = image.shape
     light = np.asarray(drawing, dtype=np.float32)[:height, :width] * np.float32(1 / 255)
-    np.maximum(film, light, out=film)
+    np.maximum(image, light, out=image)
 
 
 def _draw_leads(pen: ImageDraw.ImageDraw, technique: Technique, *, side: int) -> None:
-    """Draw two electrodes of a monitor and their wires, on the skin of either class."""
+    """Draw two ECG electrodes and their wires, in both classes alike."""
     lift = technique.leads / _LEADS_SHARE
     for sign in (-1, 1):
         x = (0.5 + sign * (0.27 + 0.08 * lift)) * side

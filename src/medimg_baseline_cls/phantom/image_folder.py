@@ -1,9 +1,9 @@
-"""Turns a seed into a folder of phantom chest radiographs in the Kaggle layout.
+"""Turn a seed into a folder of phantom chest radiographs in the Kaggle layout.
 
 A phantom is a procedural chest (lungs, heart, ribs, vessels, exposure, noise); those of
-the positive class carry opacities, and the ground-truth mask of them is written beside.
-Image i depends on (seed, i) alone, whatever else is drawn. They serve the demonstration
-and the tests; they are no patients, and figures on them say nothing about real films.
+the positive class have opacities, whose ground-truth masks are written too. Image i depends
+only on (seed, i), whatever else is drawn. Phantoms are for the demo and the tests; they are
+not patients, and results on them say nothing about real radiographs.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.pixels.png import encode_png
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.phantom import anatomy as phantom_anatomy
-from medimg_baseline_cls.phantom import exposure as phantom_film
+from medimg_baseline_cls.phantom import exposure as phantom_exposure
 from medimg_baseline_cls.phantom import lesions as phantom_lesions
 from medimg_baseline_cls.phantom.chest import build_chest
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -27,7 +27,7 @@ NEGATIVE, POSITIVE = "NORMAL", "PNEUMONIA"
 MASK_FOLDER = "masks"
 
 _SMALLEST = 32
-# How often the planted marker tells the class: in `shortcut` sets only.
+# How often the planted marker agrees with the class: in `shortcut` sets only.
 _SHORTCUT_AGREEMENT = 0.95
 
 
@@ -36,7 +36,7 @@ class Phantom:
     """One phantom radiograph.
 
     Attributes:
-        pixels: grey values, shape (S, S), uint8.
+        pixels: gray values, shape (S, S), uint8.
         mask: where the opacities are, shape (S, S); all False in the negative class.
         shape: "round", "lobar", "bronchogram" or "interstitial"; None in the negative class.
     """
@@ -51,14 +51,14 @@ def make_phantom(
 ) -> Phantom:
     """Draw phantom `index` of a seed.
 
-    The same (seed, index) is the same patient on the same film, healthy or ill, at any size.
+    The same (seed, index) is the same patient on the same image, healthy or ill, at any size.
 
     Args:
         seed: any integer.
         index: which patient, from 0.
         is_positive: whether the patient has opacities.
         image_size: side in pixels, at least 32.
-        shortcut: whether a bright plate in the lower right corner betrays the class.
+        shortcut: whether a bright plate in the lower right corner reveals the class.
 
     Raises:
         DataError: when the image would be smaller than 32 pixels.
@@ -68,12 +68,14 @@ def make_phantom(
     ((64, 64), True)
     """
     if image_size < _SMALLEST:
-        raise DataError(f"A phantom of {image_size} px shows nothing; ask for {_SMALLEST} or more.")
+        raise DataError(
+            f"A phantom of {image_size} px shows no chest; use at least {_SMALLEST} px."
+        )
     anatomy = phantom_anatomy.place_anatomy(
         _draw(seed, "anatomy", index=index, count=phantom_anatomy.NUM_DRAWS)
     )
-    technique = phantom_film.place_technique(
-        _draw(seed, "film", index=index, count=phantom_film.NUM_DRAWS)
+    technique = phantom_exposure.place_technique(
+        _draw(seed, "film", index=index, count=phantom_exposure.NUM_DRAWS)
     )
     chest = build_chest(anatomy, image_size)
     attenuation, shape = chest.attenuation, None
@@ -83,7 +85,7 @@ def make_phantom(
         opacity = phantom_lesions.draw_opacity(chest, draws)
         attenuation, mask, shape = attenuation + opacity.attenuation, opacity.mask, opacity.shape
     has_tag = shortcut and ((technique.tag < _SHORTCUT_AGREEMENT) == is_positive)
-    pixels = phantom_film.expose_film(
+    pixels = phantom_exposure.expose_image(
         attenuation, anatomy=anatomy, technique=technique, has_tag=has_tag
     )
     return Phantom(pixels, mask, shape)
@@ -102,25 +104,25 @@ def write_phantoms(
 ) -> Path:
     """Write a data set of phantoms: train/ and test/ with a folder per class, and masks/.
 
-    The folder appears whole or not at all. Names are those of the Kaggle set, two films
-    of some patients, no patient in more than one split.
+    The folder is written completely or not at all. Names are like those of the Kaggle set;
+    some patients have two images, and no patient is in more than one split.
 
     Args:
-        folder: where to; it must not exist yet, or be empty.
+        folder: where to write; it must not exist, or be empty.
         num_train, num_test: images of each split, at least 2.
         image_size: side in pixels.
         seed: any integer; image i of a seed is always the same.
-        shortcut: whether a corner marker betrays the class (in train and test alike).
+        shortcut: whether a corner marker reveals the class (in train and test alike).
         positive_fraction: share of the positive class in both splits, in (0, 1).
 
     Returns:
         The folder.
 
     Raises:
-        DataError: when the folder holds something already or a count is too small.
+        DataError: when the folder is not empty or a count is too small.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} is not empty; name a new folder for the phantoms.")
+        raise DataError(f"{folder} is not empty; choose a new folder for the phantoms.")
     if min(num_train, num_test) < 2 or not 0 < positive_fraction < 1:
         raise DataError(
             f"Each split needs both classes: at least 2 images (not {num_train} and {num_test}) "
@@ -131,7 +133,7 @@ def write_phantoms(
         work = Path(temporary) / "set"
         for split, start, count in (("train", 0, num_train), ("test", num_train, num_test)):
             labels = _draw_labels(seed, split, count=count, fraction=positive_fraction)
-            names = _name_films(labels, start)
+            names = _name_images(labels, start)
             for place in range(count):
                 is_positive = bool(labels[place])
                 phantom = make_phantom(
@@ -159,20 +161,20 @@ def _draw_labels(seed: int, split: str, *, count: int, fraction: float) -> NDArr
     return permutation(seed, "phantom", "labels", split, size=count) < num_positive
 
 
-def _name_films(labels: NDArray[np.bool_], start: int) -> list[str]:
-    """Name each film as the Kaggle set does; every fourth film shares its patient's number."""
+def _name_images(labels: NDArray[np.bool_], start: int) -> list[str]:
+    """Name each image as the Kaggle set does; every fourth image shares its patient's number."""
     names: list[str] = []
     patient = {False: 100 + start, True: 1 + start}
     for place, is_positive in enumerate(labels.tolist()):
-        film = start + place + 1
+        image = start + place + 1
         if place % 4 != 3:
             patient[is_positive] += 1
         number = patient[is_positive]
         if is_positive:
             etiology = "bacteria" if number % 3 else "virus"
-            names.append(f"{POSITIVE}/person{number}_{etiology}_{film}.png")
+            names.append(f"{POSITIVE}/person{number}_{etiology}_{image}.png")
         else:
-            names.append(f"{NEGATIVE}/IM-{number:04d}-{film:04d}.png")
+            names.append(f"{NEGATIVE}/IM-{number:04d}-{image:04d}.png")
     return names
 
 

@@ -1,7 +1,7 @@
-"""Puts a pneumonia into a chest: opacities of four shapes, with the truth about their place.
+"""Add pneumonia to a chest: opacities of four shapes, with their ground-truth mask.
 
-Each lesion takes air from the lung, so it is seen only where there is lung, and is
-denser where the lung is thick. The mask is where a reader would draw its border.
+Each lesion replaces air in the lung, so it is visible only in the lung, and denser where the
+lung is thick. The mask ends where a reader would draw the border.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ NUM_DRAWS = len(_RANGES)
 
 @dataclass(frozen=True, slots=True)
 class Opacity:
-    """What a disease adds to the film and where it is; both (S, S)."""
+    """What a disease adds to the attenuation, and where; both (S, S)."""
 
     attenuation: Field
     mask: NDArray[np.bool_]
@@ -89,7 +89,7 @@ def _draw_bronchogram(chest: Chest, draw: dict[str, float]) -> Drawn:
 
 
 def _draw_interstitial(chest: Chest, draw: dict[str, float]) -> Drawn:
-    """Draw net-like patches on both sides, round the hila or at the bases."""
+    """Draw bilateral reticular patches, around the hila or at the bases."""
     lateral = np.abs(chest.x) - np.float32(0.16)
     height = chest.y - np.float32(0.45 + 0.13 * draw["spread"])
     zone = np.exp(-(lateral**2) / (0.10**2) - (height**2) / (0.17**2))

@@ -1,7 +1,7 @@
-"""Draws the textures that all phantom radiographs share: vessel trees, mottle and film grain.
+"""Draw the textures that all phantom radiographs share: vessel trees, mottle and grain.
 
 They are built once per image size from a fixed seed; an image only chooses a tree and
-an offset, which is what makes phantoms fast. Nothing here depends on the user's seed.
+an offset, which makes phantoms fast. Nothing here depends on the user's seed.
 """
 
 import math
@@ -32,8 +32,8 @@ class Textures:
         trees: vessels of one lung each, lateral to the right, in [0, 1]; flat, tree by tree.
         tree_shape: (rows, columns) of one tree.
         mottle: smooth noise with features of a tenth of the image, mean 0, deviation 1; (2S, 2S).
-        mesh: fine net-like texture for interstitial disease, in [0, 1]; (2S, 2S).
-        grain: noise of the detector, mean 0, deviation 1; (2S, 2S).
+        mesh: fine reticular texture for interstitial disease, in [0, 1]; (2S, 2S).
+        grain: detector noise, mean 0, deviation 1; (2S, 2S).
     """
 
     trees: Field
@@ -61,7 +61,7 @@ def load_textures(size: int) -> Textures:
 
 
 def _draw_noise(name: str, *, side: int, wavelengths: tuple[float, float], size: int) -> Field:
-    """Draw periodic noise whose wavelengths, in image widths, lie in a band; pink inside it."""
+    """Draw periodic noise of a band of wavelengths, in image widths; pink within the band."""
     white = generator(0, "phantom", name).standard_normal((side, side))
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]) * size
     shortest, longest = wavelengths

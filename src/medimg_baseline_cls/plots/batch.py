@@ -62,6 +62,6 @@ def draw_batch_grid(
 
 
 def _as_shades(images: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return (B, S, S) for grey images and (B, S, S, 3) for color ones, within [0, 1]."""
+    """Return (B, S, S) for gray images and (B, S, S, 3) for color ones, within [0, 1]."""
     clipped = np.clip(images, 0, 1).astype(np.float32)
     return clipped[:, 0] if images.shape[1] == 1 else np.moveaxis(clipped, 1, -1)

@@ -1,7 +1,7 @@
 """The one style of every figure: colors, marks, type sizes, and how a figure is written.
 
 Colors are those of Okabe and Ito, which all common color blindnesses tell apart; what
-has a color has a line style or a mark too, so that a grey print still reads.
+has a color has a line style or a mark too, so that a gray print still reads.
 """
 
 import re

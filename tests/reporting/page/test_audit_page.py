@@ -14,8 +14,8 @@ import pytest
 from medimg_baseline_cls.audit.check_results import (
     Check,
     Example,
-    Figures,
     Finding,
+    NumberTable,
     Verdict,
     not_measured,
 )
@@ -91,7 +91,7 @@ def make_check(*examples: Example, name: str = "duplicates", verdict: Verdict = 
         advice="Remove them all.",
         examples=examples,
     )
-    figures = Figures(
+    figures = NumberTable(
         "Some AUROCs",
         ("Property", "A"),
         (("mean", 0.98765), ("width", None), ("images", 5216)),

@@ -11,7 +11,7 @@ _FILTER_SUB = 1  # each pixel is stored as its difference from the one to the le
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return the bytes of an 8-bit grey PNG (ISO/IEC 15948); lossless.
+    """Return the bytes of an 8-bit gray PNG (ISO/IEC 15948); lossless.
 
     Args:
         pixels: shape (H, W), uint8.

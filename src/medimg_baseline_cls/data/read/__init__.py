@@ -50,7 +50,7 @@ def decode_image(data: bytes, *, color: Color) -> DecodedImage:
 
     Args:
         data: the bytes of the file.
-        color: "grey" gives (H, W); "rgb" gives (H, W, 3), grey replicated. A deep image
+        color: "grey" gives (H, W); "rgb" gives (H, W, 3), gray replicated. A deep image
             stays uint16 in both, its full range stretched to 0..65535.
 
     Raises:

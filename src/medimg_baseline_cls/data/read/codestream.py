@@ -1,6 +1,6 @@
 """Check the beginning and the end of a compressed image inside a DICOM file.
 
-The decoders trust the sizes in their stream and some fill what is missing with grey, so
+The decoders trust the sizes in their stream and some fill what is missing with gray, so
 both are compared with the DICOM header before anything is decoded.
 """
 

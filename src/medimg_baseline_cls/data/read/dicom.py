@@ -1,4 +1,4 @@
-"""Turn the bytes of a DICOM file into one grey image: CR, DX, MG, any single grey frame.
+"""Turn the bytes of a DICOM file into one gray image: CR, DX, MG, any single gray frame.
 
 The image is what a viewer shows first: modality LUT or rescale, then the VOI LUT or the
 first window, else the full range of the stored bits; MONOCHROME1 inverted; padding black.
@@ -135,7 +135,7 @@ def _read_photometric(dataset: Dataset) -> str:
         raise BadImageError(f"the DICOM pixels are {name}, expected MONOCHROME1 or MONOCHROME2")
     samples = read_count(dataset, "SamplesPerPixel")
     if samples != 1:
-        raise BadImageError(f"the DICOM pixels have {samples} samples, expected 1 (grey)")
+        raise BadImageError(f"the DICOM pixels have {samples} samples, expected 1 (gray)")
     return photometric
 
 

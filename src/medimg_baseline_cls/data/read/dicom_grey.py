@@ -1,4 +1,4 @@
-"""Turn the grey-scale tags of a DICOM file into one table: stored bits -> shade of grey.
+"""Turn the gray-scale tags of a DICOM file into one table: stored bits -> shade of gray.
 
 An image has at most 65,536 different stored values, so the whole chain (mask, sign,
 modality LUT, VOI, inversion, padding; PS3.3 C.11.1 and C.11.2) is computed once for each

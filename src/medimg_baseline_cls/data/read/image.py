@@ -20,7 +20,7 @@ MAX_PIXELS = 50_000_000  # a mammogram has 13 to 30 million; more is a bomb or a
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An upright image: `pixels` (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
+    """An upright image: `pixels` (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
 
     `mode` is the color mode of the file as Pillow names it, its photometric interpretation
     and depth (DICOM) or its data type (NIfTI); `width` and `height` are of the upright image.
@@ -78,7 +78,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def wrap_grey(grey: Pixels, *, mode: str, color: Color) -> DecodedImage:
-    """Return a grey array (H, W) as a decoded image, replicated to three channels for "rgb"."""
+    """Return a gray array (H, W) as a decoded image, replicated to three channels for "rgb"."""
     height, width = grey.shape
     pixels = grey if color == "grey" else np.repeat(grey[:, :, None], 3, axis=2)
     return DecodedImage(pixels=np.ascontiguousarray(pixels), mode=mode, width=width, height=height)

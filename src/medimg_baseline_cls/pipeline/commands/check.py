@@ -26,7 +26,7 @@ from medimg_baseline_cls.audit.check_results import (
 )
 from medimg_baseline_cls.audit.checks import audit_images, audit_records
 from medimg_baseline_cls.audit.images import AuditImages, FileLook, look_at_file
-from medimg_baseline_cls.audit.pixel_measures import measure_pixels, shrink, to_grey
+from medimg_baseline_cls.audit.pixel_measures import measure_pixels, shrink, to_gray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
@@ -246,9 +246,9 @@ def _draw_thumbnails(images: AuditImages, checks: Sequence[Check]) -> dict[str, 
 
 
 def _encode(image: NDArray[Any]) -> bytes:
-    grey = to_grey(np.asarray(image)[None])
-    side = min(THUMBNAIL_SIDE, grey.shape[-1])
-    return encode_png(np.rint(shrink(grey, side)[0]).astype(np.uint8))
+    gray = to_gray(np.asarray(image)[None])
+    side = min(THUMBNAIL_SIDE, gray.shape[-1])
+    return encode_png(np.rint(shrink(gray, side)[0]).astype(np.uint8))
 
 
 def _print_checks(log: RunLog, checks: Sequence[Check], *, page: Path) -> None:

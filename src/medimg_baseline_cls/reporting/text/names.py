@@ -26,7 +26,7 @@ FIGURES = (
         "data",
         "First training batch",
         "What the network saw first: preprocessed and augmented. Look for cut-off anatomy, "
-        "inverted grey values and burnt-in marks.",
+        "inverted gray values and burnt-in marks.",
     ),
     KnownFigure(
         re.compile(r"training|training_curves"),
@@ -50,7 +50,7 @@ FIGURES = (
         re.compile(r"calibration"),
         "probabilities",
         "Reliability curve",
-        "Observed share against predicted probability, with Wilson's intervals. On the grey line a "
+        "Observed share against predicted probability, with Wilson's intervals. On the gray line a "
         "model is calibrated; above it, it is too cautious, below it too bold.",
     ),
     KnownFigure(
@@ -76,7 +76,7 @@ FIGURES = (
         re.compile(r"subgroups_test"),
         "subgroups",
         "Subgroups",
-        "Figures of each subgroup with 95 % intervals; the grey line is that of all images.",
+        "Figures of each subgroup with 95 % intervals; the gray line is that of all images.",
     ),
 )
 
