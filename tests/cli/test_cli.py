@@ -367,11 +367,11 @@ def test_print_config_shows_sources_trains_nothing_and_can_be_fed_back(
     assert main(["train", "--config", str(file), *flags, "--print-config"]) == 0
     printed = capsys.readouterr().out
     assert calls == []
-    assert re.search(rf"^image_size: 96 +# {re.escape(str(file))}$", printed, re.MULTILINE)
-    assert re.search(r"^batch_size: 8 +# flag$", printed, re.MULTILINE)
-    assert re.search(r"^pretrained: false +# flag$", printed, re.MULTILINE)
-    assert re.search(r"^seed: 0 +# default$", printed, re.MULTILINE)
-    assert list(yaml.safe_load(printed)) == [n for names in FIELD_GROUPS.values() for n in names]
+    assert re.search(rf"^  image_size: 96 +# {re.escape(str(file))}$", printed, re.MULTILINE)
+    assert re.search(r"^  batch_size: 8 +# flag$", printed, re.MULTILINE)
+    assert re.search(r"^  pretrained: false +# flag$", printed, re.MULTILINE)
+    assert re.search(r"^  seed: 0 +# default$", printed, re.MULTILINE)
+    assert {s: tuple(v) for s, v in yaml.safe_load(printed).items()} == FIELD_GROUPS
 
     again = tmp_path / "again.yaml"
     again.write_text(printed)

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from medimg_baseline_cls.config import Config, build_config, config_to_dict, field_facts
+from medimg_baseline_cls.config import (
+    FIELD_GROUPS,
+    Config,
+    build_config,
+    config_to_dict,
+    field_facts,
+)
 from medimg_baseline_cls.config.settings_files import load_config_file
 from medimg_baseline_cls.errors import ConfigError
 
@@ -37,7 +43,7 @@ def draw_settings(seed: int) -> dict[str, Any]:
             values[name] = facts.example
         elif name != "positive_class":
             values[name] = draw.choice(NASTY)
-    if values.get("class_names"):
+    if values.get("class_names") and values.get("task") != "multilabel":
         values["positive_class"] = values["class_names"][0]
     if "weights" in values:
         values.pop("pretrained", None)
@@ -54,6 +60,13 @@ def draw_settings(seed: int) -> dict[str, Any]:
     return values
 
 
+def in_sections(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        title: {name: values[name] for name in names if name in values}
+        for title, names in FIELD_GROUPS.items()
+    }
+
+
 def as_toml(values: dict[str, Any]) -> str:
     """Return settings as TOML, whose scalars and flat lists are written as in JSON."""
     known = {name: value for name, value in values.items() if value is not None}
@@ -67,6 +80,8 @@ def test_random_settings_survive_all_three_formats(tmp_path: Path, seed: int):
     texts = {
         "a.json": json.dumps(values, allow_nan=False),
         "a.yaml": yaml.safe_dump(values, allow_unicode=True),
+        "sections.yaml": yaml.safe_dump(in_sections(values), allow_unicode=True),
+        "sections.json": json.dumps(in_sections(values)),
         "a.toml": as_toml(values),
     }
     for name, text in texts.items():
@@ -134,9 +149,9 @@ def test_twins_are_refused_at_any_depth(tmp_path: Path, name: str, text: str):
         load_config_file(tmp_path / name)
 
 
-def test_a_table_inside_the_file_is_no_group_of_settings(tmp_path: Path):
-    (tmp_path / "s.toml").write_text("[training]\nbatch_size = 3\n")
-    with pytest.raises(ConfigError, match="there is no setting 'training'"):
+def test_a_table_inside_the_file_is_a_section_or_unknown(tmp_path: Path):
+    (tmp_path / "s.toml").write_text("[trainer]\nbatch_size = 3\n")
+    with pytest.raises(ConfigError, match="there is no setting 'trainer'"):
         build_config(tmp_path / "s.toml")
 
 

@@ -134,3 +134,61 @@ def test_names_of_other_tools_are_settings_in_files_and_in_python(tmp_path: Path
     path.write_text("epochs: 5\nfinetune_epochs: 4\n")
     with pytest.raises(ConfigError, match="there is no setting 'epochs': did you mean finetune"):
         build_config(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "images:\n  image_size: 96\ntraining:\n  epochs: 5\nmodel:\nseed: 1\n"),
+        ("a.toml", "seed = 1\n[images]\nimage_size = 96\n[training]\nepochs = 5\n"),
+        ("a.json", '{"images": {"image_size": 96}, "training": {"epochs": 5}, "seed": 1}'),
+    ],
+)
+def test_settings_may_be_grouped_by_section(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert build_config(path) == Config(image_size=96, finetune_epochs=5, seed=1)
+    assert build_config(path, seed=2).seed == 2
+
+
+def test_sections_are_understood_in_python_and_their_names_as_aliases_too() -> None:
+    config = Config(model={"arch": "vit"}, data="films", machine=None)  # type: ignore[call-arg]
+    assert config == Config(arch="vit", data_dir="films")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"training": {"arch": "vit"}},
+            "arch is in the section training: move it to the section model.",
+        ),
+        (
+            {"training": {"lr": 1e-3}, "finetune_lr": 1e-4},
+            "finetune_lr is given twice, once in the section training: leave one out.",
+        ),
+        ({"training": {"arhc": "vit"}}, "there is no setting 'arhc': did you mean arch?"),
+        (
+            {"training": 3},
+            "training = 3: training is a section and contains settings, such as head_epochs.",
+        ),
+        (
+            {"training": {"epochs": 1, "finetune_epochs": 2}},
+            "there is no setting 'epochs': did you mean finetune_epochs?",
+        ),
+    ],
+)
+def test_a_misplaced_setting_is_told_its_section(
+    settings: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**settings)  # type: ignore[arg-type]
+    assert str(caught.value) == sentence
+
+
+def test_the_mistakes_of_a_section_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("model:\n  head_lr: 0.1\n")
+    with pytest.raises(ConfigError) as caught:
+        build_config(path)
+    assert str(caught.value).startswith(f"{path}: head_lr is in the section model")

@@ -41,7 +41,7 @@ Seed = Annotated[int, arg(metavar="N", help="Seed of all random numbers.")]
 def train(argv: Sequence[str]) -> None:
     """Train in two stages: the head on a frozen backbone, then the whole network."""
     request = read_request(argv, command="train", summary=train.__doc__ or "")
-    if request.is_printed:
+    if request.own.print_config:
         print_settings(request)
     elif request.is_resumed:
         from medimg_baseline_cls import resume
@@ -57,16 +57,16 @@ def train(argv: Sequence[str]) -> None:
 def run(argv: Sequence[str]) -> None:
     """Train, evaluate, explain and report: all steps in a row."""
     request = read_request(argv, command="run", summary=run.__doc__ or "")
-    if request.is_printed:
+    if request.own.print_config:
         print_settings(request)
     elif request.is_resumed:
         from medimg_baseline_cls import resume_run
 
         resume_run(request.run, output_dir=request.config.output_dir)
-    elif request.seeds:
+    elif request.own.seeds:
         from medimg_baseline_cls import run_seeds
 
-        run_seeds(request.config, request.seeds)
+        run_seeds(request.config, request.own.seeds)
     else:
         from medimg_baseline_cls import run as run_all
 
@@ -76,7 +76,7 @@ def run(argv: Sequence[str]) -> None:
 def cv(argv: Sequence[str]) -> None:
     """Train and test every fold as a run of its own; print mean, SD and range."""
     request = read_request(argv, command="cv", summary=cv.__doc__ or "")
-    if request.is_printed:
+    if request.own.print_config:
         print_settings(request)
     elif request.is_resumed:
         from medimg_baseline_cls import resume_cross_validation
@@ -85,7 +85,7 @@ def cv(argv: Sequence[str]) -> None:
     else:
         from medimg_baseline_cls import cross_validate
 
-        cross_validate(request.config, repeats=request.repeats, by_site=request.by_site)
+        cross_validate(request.config, repeats=request.own.repeats, by_site=request.own.by_site)
 
 
 def check(argv: Sequence[str]) -> int | None:
@@ -95,12 +95,12 @@ def check(argv: Sequence[str]) -> int | None:
     2: nothing could be checked.
     """
     request = read_request(argv, command="check", summary=check.__doc__ or "")
-    if request.is_printed:
+    if request.own.print_config:
         print_settings(request)
         return None
     from medimg_baseline_cls import check as check_folder
 
-    return check_folder(request.config, label_noise=request.label_noise).status
+    return check_folder(request.config, label_noise=request.own.label_noise).status
 
 
 def demo(

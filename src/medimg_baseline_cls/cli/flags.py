@@ -1,14 +1,10 @@
-"""Flags: turn typed names into canonical ones, or suggest the nearest name.
-
-tyro parses values and writes the help; this file handles what tyro does not know: aliases of
-settings, and which setting belongs to which command.
-"""
+"""Flags: tyro parses them and writes the help; an unknown one is told the nearest name here."""
 
 import difflib
 import inspect
 import io
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
 from functools import partial, wraps
@@ -34,21 +30,36 @@ def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
     keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     groups = [fields(p.annotation) if is_dataclass(p.annotation) else (p,) for p in keywords]
     names = [f"--{to_dashes(item.name)}" for group in groups for item in group]
-    tokens = canonical_tokens(argv, aliases={})
-    check_flags(tokens, [*names, *COMMON_FLAGS], command=command)
+    check_flags(argv, [*names, *COMMON_FLAGS], command=command)
 
     @wraps(function)
     def collect(*values: Any, **flags: Any) -> Callable[[], Any]:
         return partial(function, *values, **flags)
 
-    call = parse_tokens(collect, tokens, command=command)
+    call, stray = parse_tokens(collect, argv, command=command)
+    if stray:
+        raise ConfigError(
+            f"{command} got {' '.join(stray)}, which it does not expect: leave it out, or see "
+            f"medimg {command} --help."
+        )
     call()
 
 
-def parse_tokens(kind: Any, tokens: Sequence[str], *, command: str, **more: Any) -> Any:
-    """Return the arguments as parsed by tyro; escape control characters in its messages."""
+def parse_tokens(
+    kind: Any, tokens: Sequence[str], *, command: str, description: str | None = None
+) -> tuple[Any, list[str]]:
+    """Return the arguments as parsed by tyro, and those that it did not expect.
+
+    Control characters in its messages are escaped.
+    """
     parse = partial(
-        tyro.cli, kind, prog=f"medimg {command}", args=tokens, config=TYRO_MARKERS, **more
+        tyro.cli,
+        kind,
+        prog=f"medimg {command}",
+        description=description,
+        args=tokens,
+        config=TYRO_MARKERS,
+        return_unknown_args=True,
     )
     if all(show_hidden(token) == token for token in tokens):
         return parse()
@@ -61,20 +72,6 @@ def parse_tokens(kind: Any, tokens: Sequence[str], *, command: str, **more: Any)
         sys.stderr.write("\n".join(map(show_hidden, lines)))
 
 
-def canonical_tokens(argv: Iterable[str], *, aliases: Mapping[str, str]) -> list[str]:
-    """Return the arguments with flags under their own names: dashes, no aliases."""
-    tokens: list[str] = []
-    for token in argv:
-        name, equals, value = token.partition("=")
-        if is_flag(name):
-            name = to_dashes(name)
-            name = aliases.get(name, name)
-            tokens.append(f"{name}{equals}{value}")
-        else:
-            tokens.append(token)
-    return tokens
-
-
 def check_flags(
     tokens: Iterable[str],
     known: Sequence[str],
@@ -85,7 +82,7 @@ def check_flags(
     """Refuse flags that the command does not have.
 
     Args:
-        tokens: canonical arguments.
+        tokens: the arguments.
         known: the flags of the command.
         command: for the message.
         suggest: finds the nearest flags to an unknown one; None compares spellings only.
@@ -108,8 +105,8 @@ def check_flags(
 
 
 def flag_names(tokens: Iterable[str]) -> list[str]:
-    """Return the names of the flags among the arguments, in order, without their values."""
-    return [token.partition("=")[0] for token in tokens if is_flag(token)]
+    """Return the flags among the arguments, in order, with dashes and without their values."""
+    return [to_dashes(token.partition("=")[0]) for token in tokens if is_flag(token)]
 
 
 def is_flag(token: str) -> bool:

@@ -1,9 +1,14 @@
 """Settings: keywords, files and flags in, one frozen and checked `Config` out."""
 
 from medimg_baseline_cls.config.contradictions import check_task
-from medimg_baseline_cls.config.groups import FIELD_GROUPS, FIRST_SETTINGS, FLAG_ALIASES
 from medimg_baseline_cls.config.messages import SettingsError, show_value, suggest_fields
-from medimg_baseline_cls.config.settings import Config, field_facts
+from medimg_baseline_cls.config.sections import (
+    FIELD_GROUPS,
+    FIRST_SETTINGS,
+    FLAG_ALIASES,
+    field_facts,
+)
+from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.config.settings_files import build_config, config_to_dict, load_config_file
 
 __all__ = [

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import ValidationError
 
+from medimg_baseline_cls.config.section import Flag
 from medimg_baseline_cls.errors import ConfigError
 
 _KIND_WORDS: dict[Any, str] = {
@@ -86,6 +87,8 @@ class FieldFacts:
     default: Any
     words: str
     help: str
+    aliases: tuple[str, ...]
+    is_common: bool
 
 
 @cache
@@ -197,6 +200,7 @@ def _read_facts(info: Any) -> FieldFacts:
         for word in ("ge", "gt", "le", "lt")
         if hasattr(item, word)
     }
+    flag = next((item for item in info.metadata if isinstance(item, Flag)), Flag())
     return FieldFacts(
         kind=str if choices else get_origin(kind) or kind,
         choices=choices,
@@ -206,6 +210,8 @@ def _read_facts(info: Any) -> FieldFacts:
         default=info.default,
         words=info.title or "",
         help=" ".join((info.description or "").split()),
+        aliases=flag.aliases,
+        is_common=flag.is_common,
     )
 
 

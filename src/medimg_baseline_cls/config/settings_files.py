@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import yaml
 
-from medimg_baseline_cls.config.groups import rename_aliases
 from medimg_baseline_cls.config.messages import SettingsError, shorten_value, show_value
+from medimg_baseline_cls.config.sections import flatten_sections
 from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.parsing import parsing
@@ -63,7 +63,10 @@ def load_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings such as image_size: 224, one per line.")
     named = {shorten_value(name): values[name] for name in values if name not in _NOT_SETTINGS}
-    return rename_aliases(named)
+    try:
+        return flatten_sections(named)
+    except SettingsError as error:
+        raise SettingsError(error.mistakes, file=path) from None
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""Settings: the network and how it is trained."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from medimg_baseline_cls.config.section import COMMON, RULES, Flag
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class ModelSettings:
+    """The network."""
+
+    arch: Annotated[str, Flag("--model", is_common=True)] = "resnet18"
+    """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
+
+    pretrained: Annotated[bool, COMMON] = True
+    """Start from pretrained weights; --no-pretrained: start from random weights."""
+
+    weights: Annotated[Path | None, Field(examples=["resnet18.safetensors"]), COMMON] = None
+    """File with pretrained weights, .safetensors or .pth (none: from the timm hub)."""
+
+    cam_layer: Annotated[str | None, Field(examples=["layer4"])] = None
+    """Layer for Grad-CAM, such as layer4 (none: the default of the architecture)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class TrainingSettings:
+    """The two stages of training."""
+
+    head_epochs: Annotated[int, Field(ge=0, le=10_000), COMMON] = 10
+    """Epochs for the classifier alone, with the backbone frozen (0 to 10000)."""
+
+    finetune_epochs: Annotated[int, Field(ge=0, le=10_000), Flag("--epochs", is_common=True)] = 3
+    """Epochs for the whole network, after those of the head (0 to 10000)."""
+
+    batch_size: Annotated[int, Field(ge=2, le=4096), Flag("-b", is_common=True)] = 32
+    """Images per training step, summed over all processes (2 to 4096)."""
+
+    head_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Peak learning rate of the classifier, in both stages (above 0, at most 1)."""
+
+    finetune_lr: Annotated[float, Field(gt=0, le=1), Flag("--lr")] = 1e-4
+    """Peak learning rate of the backbone during fine-tuning (above 0, at most 1)."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Weight decay of AdamW; not applied to norms and biases (0 to 1)."""
+
+    label_smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Probability mass taken from the true class (0 to 0.5)."""
+
+    imbalance: Literal["none", "class_weights", "balanced_sampler", "focal"] = "none"
+    """How to handle rare classes in training."""
+
+    ema_decay: Annotated[float, Field(ge=0, lt=1, examples=[0.999])] = 0.0
+    """Decay of the average of the weights (0: off, else below 1, such as 0.999)."""
+
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Maximum gradient norm (0: no limit)."""
+
+    batchnorm: Literal["auto", "train", "frozen", "sync"] = "auto"
+    """BatchNorm statistics in fine-tuning: updated per batch, frozen, or updated over all processes
+    (auto: frozen if pretrained)."""
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Epochs without a better VAL score before early stopping (0: never)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class AugmentationSettings:
+    """Random changes of the training images."""
+
+    augment: Annotated[
+        str,
+        Field(
+            pattern=r"^(none|light|standard|plugin:[A-Za-z0-9_.-]+)$",
+            title="none, light, standard or plugin:NAME",
+            examples=["light"],
+        ),
+    ] = "standard"
+    """Random augmentation of the training images: none, light, standard, or plugin:NAME."""
+
+    horizontal_flip: bool = False
+    """Random horizontal flips; avoid for chest radiographs (heart side)."""
+
+    head_augment: bool = False
+    """Augment during head training too; slower."""
