@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -237,7 +238,7 @@ def test_a_wrong_command_is_noticed(line: str, capsys: pytest.CaptureFixture[str
 
 def test_every_shell_block_is_marked_as_one() -> None:
     """A block without a language, or with another word for sh, would not be seen above."""
-    known = {"sh", "python", "text", "toml", "{toctree}", "{eval-rst}"}
+    known = {"sh", "python", "text", "toml", "yaml", "{toctree}", "{eval-rst}"}
     words = {
         name: set(re.findall(r"^```(\S[^\n]*)\n(?:.|\n)*?^```$", text, flags=re.MULTILINE)) - known
         for name, text in PAGES.items()
@@ -245,6 +246,14 @@ def test_every_shell_block_is_marked_as_one() -> None:
     assert {name: found for name, found in words.items() if found} == {}
     bare = [n for n, text in PAGES.items() if re.search(r"(?:^|\n\n)```\n", text)]
     assert [name for name in bare if not name.startswith(("docs/decisions", "docs/design"))] == []
+
+
+def test_settings_with_and_without_sections_mean_the_same() -> None:
+    blocks = re.findall(
+        r"^```yaml\n(.*?)^```$", PAGES["docs/how-to/settings-files.md"], re.M | re.S
+    )
+    in_sections, flat = (Config(**yaml.safe_load(block)) for block in blocks)
+    assert in_sections == flat != Config()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -59,7 +59,8 @@ def test_refusals_of_the_reader_are_counted_under_what_they_are(
 
 
 @pytest.mark.parametrize(
-    ("stops", "verdict", "words"), [(True, "error", "stops at the first"), (False, "warning", "skips")]
+    ("stops", "verdict", "words"),
+    [(True, "error", "stops at the first"), (False, "warning", "skips")],
 )
 def test_what_stops_training_is_an_error(
     make_images: ImagesMaker, stops: bool, verdict: str, words: str
