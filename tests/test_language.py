@@ -38,7 +38,7 @@ PHRASES = {
     r"\bdrawn (?:again|anew)\b": "resampled",
     r"(?<!there )\b(?:is|are|was|were) no\b(?! longer)": "is not a",
     r"\bfilms?\b(?!\")": "image, radiograph",
-    r"\bfigures?\b(?![/`\"]|: tuple| is a picture)": "metric, estimate, value; a figure is a picture",
+    r"\bfigures?\b(?![/`\"]|: tuple| is a picture)": "metric, estimate; a figure is a picture",
     r"\bmend(?:s|ed|ing)?\b": "fix, correct",
     r"\bby (?:itself|themselves)\b": "automatically, on its own",
     r"\bt(?:ell|ells|old)\b[^.]{0,30}\b(?:apart|from)\b": "distinguish",
