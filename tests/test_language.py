@@ -4,7 +4,9 @@ The list is that of the worst offenders, each with what to write instead. To gua
 as the sources, add them to `TEXTS`.
 """
 
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +23,13 @@ TEXTS = (
             "cli",
             "config",
             "data",
+            "interpret",
             "models",
             "phantom",
             "pipeline",
             "records",
             "statistics",
+            "training",
             "utils",
         )
     ),
@@ -38,7 +42,7 @@ PHRASES = {
     r"\bdrawn (?:again|anew)\b": "resampled",
     r"(?<!there )\b(?:is|are|was|were) no\b(?! longer)": "is not a",
     r"\bfilms?\b(?!\")": "image, radiograph",
-    r"\bfigures?\b(?![/`\"]|: tuple| is a picture)": "metric, estimate; a figure is a picture",
+    r"\bfigures?\b(?![/`\"]| is a picture)": "metric, estimate; a figure is a picture",
     r"\bmend(?:s|ed|ing)?\b": "fix, correct",
     r"\bby (?:itself|themselves)\b": "automatically, on its own",
     r"\bt(?:ell|ells|old)\b[^.]{0,30}\b(?:apart|from)\b": "distinguish",
@@ -51,14 +55,25 @@ PHRASES = {
     r"\b(?:in silence|without a word)\b": "silently, without a warning",
 }
 
+is_figure = re.compile(r"figures?", re.IGNORECASE).fullmatch
+
 
 def texts() -> Iterator[tuple[str, str]]:
     for pattern in TEXTS:
         for path in sorted(ROOT.glob(pattern)):
             if "_build" not in path.parts:
-                yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+                yield path.relative_to(ROOT).as_posix(), read(path)
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     yield "CHANGELOG.md", changes.split("## Unreleased", 1)[1].split("\n## ", 1)[0]
+
+
+def read(path: Path) -> str:
+    """Return a text; of Python without the names `figure` and `figures`, which are pictures."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return text
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return " ".join(t.string for t in tokens if t.type != tokenize.NAME or not is_figure(t.string))
 
 
 def find_phrases(text: str) -> list[str]:

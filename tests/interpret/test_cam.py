@@ -202,9 +202,9 @@ def test_no_parameter_gathers_a_gradient_and_only_the_end_is_recorded() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("layer5", "is no layer of this network: try one of layer"),
-        ("", "is no layer"),
-        ("fc", "holds no maps"),
+        ("layer5", "is not a layer of this network: try one of layer"),
+        ("", "is not a layer"),
+        ("fc", "not that of maps"),
     ],
 )
 def test_unsuitable_layer_is_refused_with_advice(layer: str, message: str) -> None:
@@ -222,7 +222,7 @@ def test_tokens_that_fill_no_grid_are_refused() -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             return self.layer(pixels.flatten(2)[:, :, :7].mT).mean(dim=1)
 
-    with pytest.raises(ModelError, match="7 tokens, which fill no grid"):
+    with pytest.raises(ModelError, match="7 tokens, which do not fill a grid"):
         compute_gradcam(Odd(), torch.rand(1, 2, 16, 16), targets=torch.tensor([0]), layer="layer")
 
 
@@ -236,7 +236,7 @@ def test_layer_that_the_logits_do_not_use_is_refused() -> None:
             self.side(pixels)
             return self.used(pixels).mean(dim=(2, 3))
 
-    for layer, message in (("side", "do not depend on layer side"), ("idle", "took no part")):
+    for layer, message in (("side", "do not depend on layer side"), ("idle", "not used in")):
         with pytest.raises(ModelError, match=message):
             compute_gradcam(Side(), torch.rand(1, 2, 8, 8), targets=torch.tensor([0]), layer=layer)
 

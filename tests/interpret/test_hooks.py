@@ -108,7 +108,7 @@ def test_captured_output_is_that_of_the_last_pass_and_untouched_by_later_layers(
 
 
 def test_output_before_a_forward_pass_is_an_error() -> None:
-    with capture_layer(SmallNet(), "norm") as captured, pytest.raises(ModelError, match="no part"):
+    with capture_layer(SmallNet(), "norm") as captured, pytest.raises(ModelError, match="not used"):
         _ = captured.output
 
 

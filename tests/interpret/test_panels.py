@@ -258,7 +258,7 @@ def test_threshold_stands_at_its_place_and_its_words_within_the_gauge(
 def test_numbers_show_which_side_of_the_threshold_they_are_on(
     probability: float, threshold: float, shown: tuple[str, str]
 ) -> None:
-    assert panels._told_apart(probability, threshold) == shown
+    assert panels._format_distinct(probability, threshold) == shown
 
 
 def test_letters_that_the_font_lacks_and_formulas_are_no_error(tmp_path: Path) -> None:
@@ -290,8 +290,8 @@ def test_large_film_is_drawn_at_the_size_of_the_panel(tmp_path: Path) -> None:
         (np.zeros((8, 8, 4)), np.zeros((8, 8)), "neither gray nor RGB"),
         (np.zeros((0, 8)), np.zeros((8, 8)), "neither gray nor RGB"),
         (np.zeros(8), np.zeros((8, 8)), "neither gray nor RGB"),
-        (np.zeros((8, 8)), np.zeros((1, 8, 8)), "is no"),
-        (np.zeros((8, 8)), np.zeros((0, 0)), "is no"),
+        (np.zeros((8, 8)), np.zeros((1, 8, 8)), "expected \\(h, w"),
+        (np.zeros((8, 8)), np.zeros((0, 0)), "expected \\(h, w"),
     ],
 )
 def test_arrays_of_another_shape_are_refused(
@@ -304,5 +304,5 @@ def test_arrays_of_another_shape_are_refused(
 
 def test_unknown_kind_is_refused(tmp_path: Path) -> None:
     record = replace(RECORD, kind="false")
-    with pytest.raises(ValueError, match="none of FP, FN, TP, TN"):
+    with pytest.raises(ValueError, match="expected one of FP, FN, TP, TN"):
         PanelPainter().draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)

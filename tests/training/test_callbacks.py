@@ -130,5 +130,5 @@ def test_an_error_of_a_guarded_callback_is_one_warning(toy, tmp_path, method):
 
 @pytest.mark.parametrize("wrong", [print, Recorder, "wandb"])
 def test_what_is_not_a_callback_is_refused(wrong):
-    with pytest.raises(ConfigError, match=r"callbacks=.*: expected objects of classes"):
+    with pytest.raises(ConfigError, match=r"callbacks=.*: expected instances of subclasses"):
         require_callbacks([Recorder(), wrong])

@@ -66,5 +66,5 @@ def test_frozen_parameters_and_buffers_are_left_out(toy):
 
 def test_another_stage_s_average_is_refused(toy):
     average = WeightAverage(toy.build_toy().net, decay=0.9, with_buffers=False)
-    with pytest.raises(TrainingError, match="other weights"):
+    with pytest.raises(TrainingError, match="are not those that this stage"):
         average.load({"fc.weight": torch.zeros(2, 8)})

@@ -126,7 +126,7 @@ def test_a_finding_that_never_varies_has_no_weight(counts):
 
 
 def test_labels_that_say_nothing_are_refused():
-    with pytest.raises(TrainingError, match="No finding is known"):
+    with pytest.raises(TrainingError, match="No training image has a known finding"):
         make_criterion(positive=[0, 0], negative=[0, 0])
 
 

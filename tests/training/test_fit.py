@@ -108,7 +108,7 @@ def test_early_stopping_names_the_best_epoch(toy, tmp_path):
     assert result.stopped_early and len(rows) == result.best_epoch + 2 < 30
     text = (tmp_path / "log.txt").read_text()
     assert f"best of stage head: epoch {result.best_epoch} (val AP" in text
-    assert f"stopped after epoch {len(rows)}" in text
+    assert f"stopped early at epoch {len(rows)}" in text
 
 
 def test_the_log_has_one_line_per_epoch_and_no_bar(toy, tmp_path):
@@ -307,5 +307,5 @@ def test_lack_of_memory_comes_with_advice(toy, tmp_path, error):
 def test_an_image_that_is_not_counted_once_is_refused(toy, tmp_path):
     data = toy.make_data()
     data.val.rows[3] = data.val.rows[4]
-    with pytest.raises(TrainingError, match="21 images were to be counted once each"):
+    with pytest.raises(TrainingError, match="each of 21 images once"):
         toy.train_toy(tmp_path, data=data, settings=toy.make_settings(head_epochs=0))

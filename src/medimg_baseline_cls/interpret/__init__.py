@@ -1,1 +1,1 @@
-"""Maps of evidence for single images."""
+"""Heat maps of the evidence in single images."""

@@ -1,9 +1,9 @@
-"""Grad-CAM and its relatives: a network, images and target classes in, maps of evidence out.
+"""Grad-CAM and related methods: network, images and target classes in, heat maps out.
 
-They differ in how they weigh the features of a layer (interpret/methods.py). Grad-CAM: Selvaraju
-et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
-2017. For layers with feature maps (convolutional networks, channels first or last) and layers with
-tokens (vision transformers). A map is neither a localization nor a cause.
+The methods differ in how they weight the features of a layer (interpret/methods.py). Grad-CAM:
+Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", ICCV 2017. For layers with feature maps (convolutional networks, channels first or
+last) and layers with tokens (vision transformers). A map is neither a localization nor a cause.
 """
 
 import math
@@ -24,12 +24,12 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The maps of a batch, and what they are made of.
+    """The maps of a batch.
 
     Attributes:
         heats: shape (B, H, W), in [0, 1].
-        grid: rows and columns of the layer's cells, which the maps are interpolated from.
-        is_found: whether anything in the image spoke for the class, shape (B,).
+        grid: rows and columns of the layer's cells, from which the maps are interpolated.
+        is_found: whether the image has any evidence for the class, shape (B,).
     """
 
     heats: NDArray[np.float32]
@@ -40,19 +40,19 @@ class Evidence:
 def compute_gradcam(
     model: nn.Module, pixels: Tensor, *, targets: Tensor, layer: str
 ) -> NDArray[np.float32]:
-    """Return the maps alone of `compute_evidence`, shape (B, H, W)."""
+    """Return only the maps of `compute_evidence`, shape (B, H, W)."""
     return compute_evidence(model, pixels, targets=targets, layer=layer).heats
 
 
 def weigh_by_mean_gradient(values: Tensor, slopes: Tensor) -> Tensor:
-    """Grad-CAM: each channel by its mean gradient.
+    """Grad-CAM: weight each channel by its mean gradient.
 
     Args:
         values: features of the layer, shape (B, D, h, w).
-        slopes: gradients of the logit by them, of the same shape.
+        slopes: gradients of the logit with respect to them, of the same shape.
 
     Returns:
-        Shape (B, 1, h, w); what is negative speaks against the class.
+        Shape (B, 1, h, w); negative values are evidence against the class.
     """
     weights = slopes.mean(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
     return (weights * values).sum(dim=1, keepdim=True)
@@ -66,32 +66,33 @@ def compute_evidence(
     layer: str,
     weigh: Weigh = weigh_by_mean_gradient,
 ) -> Evidence:
-    """Compute the map of one class for each image of a batch: Grad-CAM, or as `weigh` says.
+    """Compute the map of one class for each image of a batch: Grad-CAM, unless `weigh` is set.
 
     The cost is one forward pass and a backward pass from the logits to the layer. The
-    model is given back as it was: modes, hooks, gradients.
+    model is left unchanged: modes, hooks, gradients.
 
     Args:
         model: any classifier that turns pixels into logits, shape (B, C).
-        pixels: a batch as the model takes it, shape (B, channels, H, W).
+        pixels: a batch of inputs, shape (B, channels, H, W).
         targets: the class index to explain for each image, shape (B,).
-        layer: dotted name of the layer whose output is weighed, such as "layer4".
+        layer: dotted name of the layer whose output is weighted, such as "layer4".
         weigh: turns features and gradients into a map, as `weigh_by_mean_gradient` does.
 
     Returns:
         Maps in [0, 1]: 1 at the strongest evidence for the class, 0 at the weakest; all 0
-        where nothing speaks for the class or no place is stronger than another.
+        if there is no evidence for the class or it is the same everywhere.
 
     Raises:
-        ModelError: The layer is unknown, unused or has no spatial extent, or the maps are
+        ModelError: the layer is unknown, unused or has no spatial extent, or the maps are
             not finite.
     """
     with capture_layer(model, layer) as captured:
         logits = model(pixels)  # (B, C)
+        # Images do not interact in eval mode, so one backward pass of the sum serves all.
         evidence = logits.gather(1, targets.to(logits.device)[:, None]).sum()
         activations = captured.output
         if not evidence.requires_grad:
-            raise ModelError(f"the logits do not depend on layer {layer}: choose one on their way.")
+            raise ModelError(f"the logits do not depend on layer {layer}: choose another layer.")
         (gradients,) = torch.autograd.grad(evidence, activations)
     size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
     num_prefix = _num_prefix_tokens(model)
@@ -104,15 +105,15 @@ def compute_evidence(
 
 @torch.no_grad()
 def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, int]) -> Evidence:
-    """Return maps of any size as evidence: what is positive, over the image, spanning [0, 1].
+    """Turn maps of any size into evidence: the positive part, resized to the image, in [0, 1].
 
     Args:
         maps: shape (B, 1, h, w).
         pixels: the images, shape (B, channels, H, W).
-        grid: rows and columns of the cells that the maps are made of.
+        grid: rows and columns of the cells of the maps.
 
     Raises:
-        ModelError: They are not finite.
+        ModelError: the maps are not finite.
     """
     maps = maps.clamp(min=0)
     is_found = maps.amax(dim=(1, 2, 3)) > 0
@@ -128,7 +129,7 @@ def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, int]) -> Evide
 
 
 def _stretch(maps: Tensor) -> Tensor:
-    """Return each map shifted and scaled so that it spans [0, 1]; a constant one becomes 0."""
+    """Shift and scale each map to span [0, 1]; a constant map becomes 0."""
     lowest = maps.amin(dim=(1, 2), keepdim=True)
     spans = maps.amax(dim=(1, 2), keepdim=True) - lowest
     return (maps - lowest) / torch.where(spans > 0, spans, torch.ones_like(spans))
@@ -145,14 +146,14 @@ def _feature_maps(features: Tensor, size: tuple[int, int], *, num_prefix: int | 
     if features.ndim == 3:
         return _token_maps(features, size, num_prefix=num_prefix)
     raise ModelError(
-        f"the layer puts out a tensor of shape {tuple(features.shape)}, which holds no maps for "
+        f"the layer's output has shape {tuple(features.shape)}, which is not that of maps for "
         f"images of {size[0]} x {size[1]} px: choose a layer before the pooling, such as the last "
         "stage or block."
     )
 
 
 def _token_maps(tokens: Tensor, size: tuple[int, int], *, num_prefix: int | None) -> Tensor:
-    """Return patch tokens (B, N, D) laid out as the image, class and register tokens dropped."""
+    """Arrange patch tokens (B, N, D) as an image, without class and register tokens."""
     num_tokens = tokens.shape[1]
     guesses = (0, 1) if num_prefix is None else (num_prefix, 0)
     for num_dropped in guesses:
@@ -163,19 +164,19 @@ def _token_maps(tokens: Tensor, size: tuple[int, int], *, num_prefix: int | None
             grid = tokens[:, num_dropped:].unflatten(1, (height, width))  # (B, h, w, D)
             return grid.permute(0, 3, 1, 2)
     raise ModelError(
-        f"the layer puts out {num_tokens} tokens, which fill no grid of the image's shape "
-        f"({size[0]} x {size[1]} px): choose a layer whose tokens are patches."
+        f"the layer's output has {num_tokens} tokens, which do not fill a grid of the image's "
+        f"shape ({size[0]} x {size[1]} px): choose a layer whose tokens are patches."
     )
 
 
 def _has_aspect(grid: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Return whether a grid is the image scaled down, up to the rounding of one cell."""
+    """Return whether a grid has the aspect ratio of the image, up to one cell of rounding."""
     step = max(size[0] / grid[0], size[1] / grid[1])
     return all(abs(size[i] / step - grid[i]) < 1 for i in (0, 1))
 
 
 def _num_prefix_tokens(model: nn.Module) -> int | None:
-    """Return how many tokens stand before the patches, as timm's transformers say it."""
+    """Return the number of tokens before the patches, an attribute of timm's transformers."""
     for module in model.modules():
         number = getattr(module, "num_prefix_tokens", None)
         if isinstance(number, int):

@@ -1,7 +1,7 @@
-"""How much of a map lies where the finding is: needs a reference mask.
+"""The share of a map's mass inside a reference mask of the finding.
 
-A number between 0 (nothing inside) and 1 / (area of the mask): 1 is what a uniform map
-reaches. It measures maps on phantoms, whose masks are known by construction.
+For phantoms, whose masks are known by construction. Divided by the area of the mask, the share
+is 1 for a uniform map and 0 if no mass is inside.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 
 
 def dilate_masks(masks: Tensor, radius_px: int) -> Tensor:
-    """Grow each mask by a disc: all that lies within a distance of it.
+    """Dilate each mask by a disc: add all pixels within a distance of it.
 
     Args:
         masks: shape (B, H, W), bool.

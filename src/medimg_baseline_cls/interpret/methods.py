@@ -1,6 +1,6 @@
-"""The kinds of heat maps, each by name: what it is called, what it shows, and how it is computed.
+"""The kinds of heat maps by name: label, meaning and how they are computed.
 
-All but occlusion weigh the features of one layer. Another package adds one as an entry point.
+All but occlusion weight the features of one layer. Other packages add kinds by entry points.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class CamMethod:
     """A kind of heat map.
 
     Attributes:
-        label: its name in print, such as "Grad-CAM".
+        label: its printed name, such as "Grad-CAM".
         compute: takes (model, pixels, targets=, layer=) as `compute_evidence` does, and returns
             maps in [0, 1] as `Evidence`.
         shows: what a high value marks, as the end of a sentence.
-        is_of_class: whether the map is of one class, or the same for all of them.
+        is_of_class: whether the map is specific to a class, or the same for all classes.
     """
 
     label: str
@@ -49,7 +49,7 @@ def weigh_positive_places(values: Tensor, slopes: Tensor) -> Tensor:
 
 
 def weigh_by_curvature(values: Tensor, slopes: Tensor) -> Tensor:
-    """Grad-CAM++: channels by their positive gradients, equation 19 of arXiv:1710.11063."""
+    """Grad-CAM++: channels weighted by positive gradients, equation 19 of arXiv:1710.11063."""
     sums = values.sum(dim=(2, 3), keepdim=True)
     shares = slopes**2 / (2 * slopes**2 + sums * slopes**3 + _EPSILON)
     shares = torch.where(slopes == 0, torch.zeros_like(shares), shares)
@@ -60,7 +60,7 @@ def weigh_by_curvature(values: Tensor, slopes: Tensor) -> Tensor:
 def project_on_first_component(values: Tensor, slopes: Tensor) -> Tensor:
     """Eigen-CAM: features on their first principal component. Muhammad and Yeasin, IJCNN 2020.
 
-    A component has no sign of its own: it is turned so that the strongest place is positive.
+    The sign of a component is arbitrary: it is chosen so that the strongest place is positive.
     """
     places = values.flatten(2).mT  # (B, h * w, D)
     centered = (places - places.mean(dim=1, keepdim=True)).double().cpu()
@@ -99,7 +99,7 @@ METHODS: dict[str, CamMethod] = {
 
 
 def find_method(name: str) -> CamMethod:
-    """Return the kind of map of a name.
+    """Return the kind of map with this name.
 
     Raises:
         ConfigError: there is none, here or in an installed package.
@@ -113,7 +113,7 @@ def find_method(name: str) -> CamMethod:
 
 
 def name_folder(name: str) -> str:
-    """Return a method's name as the name of a folder.
+    """Return the folder name of a method.
 
     >>> name_folder("gradcam++"), name_folder("plugin:my_map")
     ('gradcampp', 'plugin_my_map')

@@ -1,8 +1,8 @@
-"""Occlusion: how much the score of a class falls when a square of the image is covered.
+"""Occlusion: how much the score of a class drops when a square of the image is covered.
 
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014. The square is
-an eighth of the side, and moves by half of itself; it has the image's mean color, since black
-would be a finding of its own in many images. A pixel gets the mean over the squares that cover it.
+an eighth of the side and moves by half its width; it has the image's mean color, since black could
+look like a finding. A pixel gets the mean over the squares that cover it.
 """
 
 import torch
@@ -15,13 +15,13 @@ _SHARE, _BATCH = 8, 32
 
 
 def compute_occlusion(model: nn.Module, pixels: Tensor, *, targets: Tensor, layer: str) -> Evidence:
-    """Return the occlusion maps of a batch; `layer` is not looked at.
+    """Return the occlusion maps of a batch; `layer` is ignored.
 
     Args:
         model: any classifier that turns pixels into logits, shape (B, C).
-        pixels: a batch as the model takes it, shape (B, channels, H, W).
+        pixels: a batch of inputs, shape (B, channels, H, W).
         targets: the class index to explain for each image, shape (B,).
-        layer: taken as all methods do.
+        layer: ignored; all methods have the same arguments.
     """
     with frozen_in_eval_mode(model), torch.no_grad():
         maps = torch.stack(
@@ -35,7 +35,7 @@ def compute_occlusion(model: nn.Module, pixels: Tensor, *, targets: Tensor, laye
 
 
 def _measure_drops(model: nn.Module, image: Tensor, *, target: int) -> Tensor:
-    """Return for each pixel the mean fall of the logit over the squares that cover it, (H, W)."""
+    """Return for each pixel the mean drop of the logit over the squares that cover it, (H, W)."""
     masks = _make_masks(image)  # (n, H, W)
     whole = model(image[None])[0, target]
     mean = image.mean(dim=(1, 2), keepdim=True)
@@ -50,7 +50,7 @@ def _measure_drops(model: nn.Module, image: Tensor, *, target: int) -> Tensor:
 
 
 def _make_masks(image: Tensor) -> Tensor:
-    """Return where each square lies, bool, shape (n, H, W)."""
+    """Return the mask of each square, bool, shape (n, H, W)."""
     height, width = image.shape[-2:]
     rows = _cover(height, _list_starts(height)).to(image.device)  # (r, H)
     columns = _cover(width, _list_starts(width)).to(image.device)  # (c, W)
@@ -58,7 +58,7 @@ def _make_masks(image: Tensor) -> Tensor:
 
 
 def _list_starts(side: int) -> list[int]:
-    """Return where the squares begin along a side; the last one ends with it.
+    """Return where the squares start along a side; the last one ends at its end.
 
     >>> _list_starts(64)[:3], _list_starts(64)[-1], _list_starts(6)
     ([0, 4, 8], 56, [0, 1, 2, 3, 4, 5])

@@ -1,7 +1,7 @@
 """Draw one explained image: original, heat map and overlay side by side, with its numbers.
 
-A `PanelPainter` keeps one figure and only changes what differs between images. It touches
-no global state of matplotlib. Text that the font cannot show is replaced, never an error.
+A `PanelPainter` reuses one canvas and only changes what differs between images. It does not
+use matplotlib's global state. Characters that the font lacks are replaced, never an error.
 """
 
 import io
@@ -44,8 +44,8 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 _CALLED: Final = "#2f3842"  # a prediction whose decision is the class that is shown
 
-# The figure in inches, on whole pixels so that the three pictures are drawn alike; every
-# place below is counted from its lower left corner.
+# Size in inches, of whole pixels so that the three pictures are drawn alike; all positions
+# below are from the lower left corner.
 _DPI: Final = 110
 _WIDTH, _HEIGHT = 1186 / _DPI, 496 / _DPI
 _SIDE, _GAP, _LEFT, _BOTTOM = 348 / _DPI, 13 / _DPI, 28 / _DPI, 44 / _DPI
@@ -61,14 +61,14 @@ _NOTE = "Not a localization, not a cause."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelText:
-    """What a panel says of its image.
+    """The texts and numbers of a panel.
 
     `kind` is "FP", "FN", "TP", "TN" or "" (no reference standard); `class_name` the class
     whose probability and map are shown; `label` the reference standard, None if unknown;
-    `rule` names how the threshold was chosen; `decision` what was called, in words;
-    `method` names the map, `is_of_class` whether it is of the class, and `shows` what it means;
-    `map_note` how fine the map is; `empty_note` why a map without evidence has none, in which
-    `CLASS_NAME` becomes the class.
+    `rule` the rule of the threshold; `decision` the decision in words; `method` the name of
+    the map, `is_of_class` whether it is specific to the class, and `shows` what it means;
+    `map_note` the resolution of the map; `empty_note` why a map is empty, in which
+    `CLASS_NAME` is replaced by the class.
     """
 
     kind: str
@@ -87,7 +87,7 @@ class PanelText:
 
 
 class PanelPainter:
-    """Draws panels one after the other on one figure."""
+    """Draws panels one after the other on one canvas."""
 
     def __init__(self) -> None:
         self._figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
@@ -123,13 +123,14 @@ class PanelPainter:
                 darkest to its brightest value) or float in [0, 1]: shape (H, W), (1, H, W),
                 (3, H, W), (H, W, 1) or (H, W, 3).
             heat: the map in [0, 1], shape (h, w), stretched over the image.
-            record: what the panel says.
+            record: texts and numbers of the panel.
 
         Raises:
-            ValueError: The image or the map has another shape, or the kind is unknown.
+            ValueError: the image or the map has another shape, or the kind is unknown.
         """
         if record.kind not in _KINDS:
-            raise ValueError(f"kind {record.kind!r} is none of {', '.join(filter(None, _KINDS))}")
+            known = ", ".join(filter(None, _KINDS))
+            raise ValueError(f"kind is {record.kind!r}; expected one of {known}")
         original = _displayed(np.asarray(image))  # (H, W, 3)
         height, width = original.shape[:2]
         evidence = _fitted(np.asarray(heat, dtype=np.float32), (height, width))  # (H, W)
@@ -145,7 +146,7 @@ class PanelPainter:
             write_bytes_atomic(path, self._render())
 
     def _write_empty(self, record: PanelText, *, is_shown: bool) -> None:
-        """Say in the map why it is empty."""
+        """Write into an empty map why it is empty."""
         note = (record.empty_note or "No evidence") if is_shown else ""
         head, mark, tail = note.partition(CLASS_NAME)
         self._empty.set(x=0, text=note)
@@ -157,7 +158,7 @@ class PanelPainter:
 
     @contextmanager
     def _outlined(self, evidence: NDArray[np.float32]) -> Generator[None, None, None]:
-        """Draw a line around what is at least half of the strongest evidence, for one panel."""
+        """Outline the area of at least half the strongest evidence, for one panel."""
         if not evidence.min() < 0.5 < evidence.max():
             yield
             return
@@ -187,7 +188,7 @@ class PanelPainter:
         if is_prediction:
             self._fit(self._kind, record.decision, room=_BADGE_ROOM, head="Called ")
         self._kind.get_bbox_patch().set_facecolor(color)  # pyright: ignore[reportOptionalMemberAccess]
-        probability, threshold = _told_apart(record.probability, record.threshold)
+        probability, threshold = _format_distinct(record.probability, record.threshold)
         left = self._right_end(self._kind) + 0.26
         self._score.set_x(left)
         tail = f") = {probability}"
@@ -205,7 +206,7 @@ class PanelPainter:
         self._threshold.set_x(0)
         half = self._right_end(self._threshold) / 2
         self._threshold.set_x(min(max(place - half, _GAUGE_LEFT), _RIGHT - 2 * half))
-        # Names of files differ at their end.
+        # File names differ at their end, so the end is kept.
         note_left = self._note.get_window_extent(self._canvas.get_renderer()).x0 / _DPI
         room = min(_GAUGE_LEFT - 0.8, note_left - 0.2) - _LEFT
         self._fit(self._image_id, record.image_id, room=room, start=0.3)
@@ -220,9 +221,9 @@ class PanelPainter:
         tail: str = "",
         start: float = 0.75,
     ) -> None:
-        """Write words between a head and a tail; elide the words until all fill `room` inches.
+        """Write words between a head and a tail; shorten the words until all fits `room` inches.
 
-        `start` is the share of what is kept that stands before the ellipsis.
+        `start` is the share of the kept characters that comes before the ellipsis.
         """
         words = _drawable(words)
         text.set_text(head + words + tail)
@@ -293,7 +294,7 @@ class PanelPainter:
 
 
 def _displayed(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return any image as RGB in [0, 1] at a size worth drawing, shape (H, W, 3)."""
+    """Return any image as RGB in [0, 1], reduced to the size of a picture, shape (H, W, 3)."""
     if image.ndim == 3 and image.shape[0] in (1, 3):
         image = np.moveaxis(image, 0, -1)
     if image.ndim == 2:
@@ -311,16 +312,16 @@ def _to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
         return image
     values = image.astype(np.float32)
     if image.dtype == np.uint16:
-        # Deep films use a part of the range: shown as it is, 12 bits in 16 would be black.
+        # 16-bit images use part of the range: without stretching, 12 bits would look black.
         lowest, highest = values.min(), values.max()
         values = (values - lowest) / max(highest - lowest, np.float32(1))
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
 def _fitted(heat: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the map stretched to a picture of (height, width)."""
+    """Return the map resized to (height, width)."""
     if heat.ndim != 2 or heat.size == 0:
-        raise ValueError(f"a map of shape {heat.shape} is no (h, w)")
+        raise ValueError(f"a map has shape {heat.shape}; expected (h, w)")
     if heat.shape != size:
         stretched = Image.fromarray(heat).resize((size[1], size[0]), Image.Resampling.BILINEAR)
         heat = np.asarray(stretched, dtype=np.float32)
@@ -330,20 +331,20 @@ def _fitted(heat: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.floa
 def _blend(
     original: NDArray[np.float32], colors: NDArray[np.float32], *, heat: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the picture with the colors over it, the more opaque the stronger the evidence."""
+    """Overlay the picture with the colors, the more opaque the stronger the evidence."""
     opacity = np.float32(_OVERLAY_OPACITY) * heat[..., None]
     return np.asarray(original * (1 - opacity) + colors * opacity, dtype=np.float32)
 
 
 def _center(axes: Axes, *, width: int, height: int) -> None:
-    """Set limits so that the picture stands whole and undistorted in its square."""
+    """Set limits so that the whole picture is in its square, undistorted."""
     side = max(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     axes.set(xlim=(left, left + side), ylim=(top + side, top))
 
 
-def _told_apart(probability: float, threshold: float) -> tuple[str, str]:
-    """Return both numbers with the digits it takes to see which is larger, at least three."""
+def _format_distinct(probability: float, threshold: float) -> tuple[str, str]:
+    """Return both numbers with enough digits to see which is larger, at least three."""
     for digits in range(3, 10):
         texts = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
         if probability == threshold or texts[0] != texts[1]:
@@ -352,7 +353,7 @@ def _told_apart(probability: float, threshold: float) -> tuple[str, str]:
 
 
 def _drawable(text: str) -> str:
-    """Return the text in one line, nothing hidden, with what the font lacks replaced."""
+    """Return the text in one line, hidden characters shown, missing glyphs replaced."""
     known = get_font(findfont(FontProperties(family=[_FAMILY]))).get_charmap()
     return "".join(
         char if ord(char) in known and char.isprintable() else "?" for char in show_hidden(text)

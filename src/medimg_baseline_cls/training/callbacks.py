@@ -1,7 +1,7 @@
-"""Who is told how training goes: the door for trackers, progress bars and notifications.
+"""Callbacks of training: the way in for trackers, progress bars and notifications.
 
-A callback gets plain records and never the network, so that it cannot change what is trained.
-Decision 0032 says why its errors are warnings.
+A callback gets plain records and never the network, so that it cannot change the result.
+Its errors are only warnings (decision 0032).
 """
 
 from collections.abc import Generator, Sequence
@@ -14,10 +14,10 @@ from medimg_baseline_cls.utils.log import RunLog
 
 
 class Callback:
-    """Is told how training goes; override the methods that are needed.
+    """Base class of callbacks; override the methods that you need.
 
-    They are called in the main process (rank 0) alone. A resumed training starts again with
-    `on_start`, and tells of the epochs that are still to come.
+    They are called only in the main process (rank 0). A resumed training calls `on_start`
+    again, and then the other methods for the remaining epochs.
 
     Example:
         >>> class BestSoFar(Callback):
@@ -26,20 +26,20 @@ class Callback:
     """
 
     def on_start(self, run_dir: Path) -> None:
-        """Take note of the run folder, before the first epoch; config.json is in it."""
+        """Called before the first epoch; the run folder contains config.json."""
 
     def on_epoch(self, row: EpochRow) -> None:
-        """Take note of a finished epoch, a row of history.csv, when its files are written."""
+        """Called after each epoch, when its row of history.csv and its files are written."""
 
     def on_best(self, row: EpochRow) -> None:
-        """Take note of an epoch that is the best so far, after `on_epoch`; best.pt is of it."""
+        """Called after `on_epoch` if the epoch is the best so far: it is in best.pt."""
 
     def on_end(self, result: FitResult | None) -> None:
-        """Take note of how training ended; None where it was interrupted or failed."""
+        """Called when training has ended; with None if it was interrupted or failed."""
 
 
 class GuardedCallback(Callback):
-    """Somebody else's callback: its first error is a warning, and the end of its calls."""
+    """A user's callback: its first error becomes a warning, and it is not called again."""
 
     def __init__(self, callback: Callback, log: RunLog) -> None:
         self._callback, self._log = callback, log
@@ -77,26 +77,26 @@ class GuardedCallback(Callback):
 
 
 def require_callbacks(callbacks: Sequence[object]) -> None:
-    """Refuse what is not a callback, before any image is read.
+    """Refuse objects that are not callbacks, before any image is read.
 
     Raises:
-        ConfigError: one of them is a class, a function or something else.
+        ConfigError: one of them is a class, a function or another object.
     """
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise ConfigError(
-                f"callbacks={callback!r}: expected objects of classes that are derived from "
+                f"callbacks={callback!r}: expected instances of subclasses of "
                 "medimg_baseline_cls.Callback, such as callbacks=[MyCallback()]."
             )
 
 
 @contextmanager
 def telling_of_failure(callbacks: Sequence[Callback]) -> Generator[None, None, None]:
-    """Tell callbacks that training has ended where the block raises."""
+    """Call `on_end` of the callbacks if the block raises."""
     try:
         yield
     except BaseException:
         for callback in callbacks:
-            with suppress(Exception):  # what has stopped the training is what is to be shown
+            with suppress(Exception):  # the error that stopped the training must stay visible
                 callback.on_end(None)
         raise

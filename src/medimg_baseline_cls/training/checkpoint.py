@@ -1,9 +1,9 @@
-"""Writes and reads best.pt, best_head.pt and last.pt: plain dicts of tensors and values.
+"""Write and read best.pt, best_head.pt and last.pt: plain dicts of tensors and values.
 
-All of them load with weights_only=True, once their checksums are verified. last.pt is written
-first and alone decides how far a run has come: the others can be made from it when a run was
-killed in between. Refuses a file that is damaged or is not of the run (decision 0020), and to
-resume with other settings than the run began with.
+All of them load with weights_only=True, after their checksums are verified. last.pt is written
+first and alone decides how far a run has come: if a run is killed after that, the others are
+rebuilt from it. Refuses a file that is damaged or belongs to another run (decision 0020), and
+to resume with other settings.
 """
 
 import sys
@@ -24,7 +24,7 @@ from medimg_baseline_cls.utils.files import open_atomic
 from medimg_baseline_cls.utils.tensor_files import UnreadableFileError, read_torch_archive
 
 FORMAT = 1
-# What may change when a run goes on: it does not touch the finished epochs.
+# May change when a run resumes: it has no effect on the finished epochs.
 _MAY_CHANGE = ("patience",)
 _Parts = Mapping[str, type | tuple[type, ...]]
 _NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
@@ -54,7 +54,7 @@ class Snapshot:
     Attributes:
         settings: of the run, from `plain_settings`.
         progress: the finished epochs.
-        model: the learning weights and buffers.
+        model: the weights and buffers being trained.
         optimizer: its state dict.
         average: the moving average of the weights, or None.
     """
@@ -67,7 +67,7 @@ class Snapshot:
 
 
 def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
-    """Return the settings that a resumed run must share, as plain values.
+    """Return the settings that must be the same when a run is resumed, as plain values.
 
     Args:
         settings: of the run.
@@ -102,9 +102,9 @@ def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def estimate_bytes(
     net: nn.Module, *, has_head_stage: bool, learns_everything: bool, is_averaged: bool
 ) -> int:
-    """Return what the checkpoints of a run take on disk, with the temporary copy of last.pt.
+    """Return the disk space of a run's checkpoints, with the temporary copy of last.pt.
 
-    AdamW keeps two further values of each weight that learns.
+    AdamW keeps two more values for each weight that is trained.
     """
     weights = sum(tensor.nbytes for tensor in net.state_dict().values())
     learning = sum(weight.nbytes for weight in net.parameters()) if learns_everything else 0
@@ -120,13 +120,13 @@ def write_best(
     row: EpochRow,
     header: Mapping[str, Any],
 ) -> None:
-    """Write best.pt or best_head.pt: the weights that `rebuild_model` takes.
+    """Write best.pt or best_head.pt, from which `rebuild_model` makes the network.
 
     Args:
         path: the target.
-        model: describes the network; its own weights are not looked at.
-        weights: the state of `model.net` to keep.
-        row: the epoch that the weights are of.
+        model: describes the network; its own weights are ignored.
+        weights: the state of `model.net` to save.
+        row: the epoch of the weights.
         header: what else the later stages need, as plain values.
     """
     content = {
@@ -156,15 +156,15 @@ def write_last(path: Path, snapshot: Snapshot) -> None:
 
 
 def read_last(path: Path, *, settings: Mapping[str, Any], history: Progress | None) -> Snapshot:
-    """Read last.pt and check that the run goes on as it began.
+    """Read last.pt and check that it belongs to this run with its settings.
 
     Args:
         path: last.pt.
-        settings: of the run that goes on, from `plain_settings`.
+        settings: of the resumed run, from `plain_settings`.
         history: from history.csv, which may be an epoch behind; None where there is none.
 
     Raises:
-        TrainingError: the file is missing, damaged or of another run, or a setting is another.
+        TrainingError: the file is missing, damaged or of another run, or a setting has changed.
     """
     content = _read_checkpoint(path, parts=_LAST)
     _check_settings(content["settings"], settings)
@@ -177,7 +177,7 @@ def read_last(path: Path, *, settings: Mapping[str, Any], history: Progress | No
     for row, written in zip(progress.rows, history.rows if history else (), strict=False):
         if row != written:
             raise TrainingError(
-                f"{path} is not of this run: its {_name_epoch(row)} is not that of history.csv; "
+                f"{path} is not of this run: its {_name_epoch(row)} differs from history.csv; "
                 "restore it, or start a new run."
             )
     return Snapshot(
@@ -190,11 +190,11 @@ def read_last(path: Path, *, settings: Mapping[str, Any], history: Progress | No
 
 
 def read_best(path: Path, *, row: EpochRow | None) -> dict[str, Any]:
-    """Read best.pt or best_head.pt and check that it is of the run's best epoch.
+    """Read best.pt or best_head.pt and check that it is the run's best epoch.
 
     Args:
         path: the checkpoint.
-        row: the best epoch, by history.csv; None where that is not known.
+        row: the best epoch by history.csv; None where unknown.
 
     Raises:
         TrainingError: the file is missing, damaged, of another kind or of another epoch.
@@ -206,7 +206,7 @@ def read_best(path: Path, *, row: EpochRow | None) -> dict[str, Any]:
         content[name] != getattr(row, name) for name in ("stage", "epoch", "val_ap", "val_loss")
     ):
         raise TrainingError(
-            f"{path} is not of this run, or not of its best epoch: it has "
+            f"{path} is not of this run, or not of its best epoch: it contains "
             f"stage {content['stage']}, epoch {content['epoch']} (VAL loss "
             f"{content['val_loss']:.6g}), but history.csv has {_name_epoch(row)}; restore the "
             "file, or train again."
@@ -215,7 +215,7 @@ def read_best(path: Path, *, row: EpochRow | None) -> dict[str, Any]:
 
 
 def _read_checkpoint(path: Path, *, parts: _Parts) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; nothing but tensors and plain values is accepted."""
+    """Read a checkpoint onto the CPU; only tensors and plain values are accepted."""
     if not path.exists():
         raise TrainingError(f"{path} is missing: restore it, or start a new run.")
     try:
@@ -226,7 +226,7 @@ def _read_checkpoint(path: Path, *, parts: _Parts) -> dict[str, Any]:
         ) from error
     checkpoint = cast(dict[str, Any], content if isinstance(content, dict) else {})
     if not _has_parts(checkpoint, {"format": int}):
-        raise TrainingError(f"{path} is a file of torch, but not a checkpoint of this program.")
+        raise TrainingError(f"{path} is a PyTorch file, but not a checkpoint of this program.")
     if checkpoint["format"] != FORMAT:
         raise TrainingError(
             f"{path} has format {checkpoint['format']}, but this version reads {FORMAT}; "
@@ -261,7 +261,7 @@ def _check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise TrainingError(
-            f"A run goes on with the settings it began with (only {', '.join(_MAY_CHANGE)} may "
+            f"A run resumes with the settings it began with (only {', '.join(_MAY_CHANGE)} may "
             f"change), but {'; '.join(changed)}. Start a new run for other settings."
         )
 
@@ -272,10 +272,10 @@ def _save(path: Path, content: dict[str, Any]) -> None:
 
 
 def _share_texts(value: Any) -> Any:
-    """Return plain values in which equal texts are one object.
+    """Return plain values in which equal strings are one object.
 
-    A pickle tells one text named twice from two equal ones: a resumed run, whose texts come from
-    files, would write other bytes, and its checkpoint would have another sha256.
+    A pickle writes a string that it has seen as a reference, an equal copy in full: a resumed
+    run, whose strings come from files, would write a checkpoint with another sha256.
     """
     if type(value) is str:
         return sys.intern(value)

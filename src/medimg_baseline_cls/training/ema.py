@@ -1,6 +1,6 @@
-"""Keeps an exponential moving average of the weights beside the weights that learn.
+"""Keep an exponential moving average (EMA) of the weights.
 
-The average is validated and saved; the learning weights go on as if it did not exist.
+The average is validated and saved; it has no effect on the weights being trained.
 """
 
 from collections.abc import Generator, Mapping
@@ -14,14 +14,14 @@ from medimg_baseline_cls.training.checkpoint import copy_tensors
 
 
 class WeightAverage:
-    """A moving average of the tensors of a network that change in a stage."""
+    """A moving average of the tensors that change in a stage."""
 
     def __init__(self, net: nn.Module, *, decay: float, with_buffers: bool) -> None:
-        """Start from the weights as they are.
+        """Start from the current weights.
 
         Args:
             net: the network; only parameters that require gradients are averaged.
-            decay: share of the average that survives a step, in [0, 1).
+            decay: share of the average that is kept in a step, in [0, 1).
             with_buffers: whether BatchNorm's statistics change too and are averaged.
         """
         self._decay = decay
@@ -36,20 +36,20 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move the average towards the weights after a step (from 0).
+        """Move the average toward the weights after a step (from 0).
 
-        Early on the average follows faster, or it would remember the start for long.
+        Early steps count more, or the initial weights would stay in the average for long.
         """
         share = 1.0 - min(self._decay, (1 + step) / (10 + step))
         averages = [self._average[name] for name in self._floats]
         learning = [self._live[name].detach() for name in self._floats]
         torch._foreach_lerp_(averages, learning, share)  # pyright: ignore[reportPrivateUsage]
-        for name in self._others:  # counters
+        for name in self._others:  # integer counters of BatchNorm have no average
             self._average[name].copy_(self._live[name])
 
     @contextmanager
     def applied(self) -> Generator[None, None, None]:
-        """Put the average into the network for a block, then the learning weights back."""
+        """Put the average into the network for a block, then restore the trained weights."""
         learning = {name: tensor.detach().clone() for name, tensor in self._live.items()}
         _copy_into(self._live, self._average)
         try:
@@ -62,15 +62,15 @@ class WeightAverage:
         return copy_tensors(self._average)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take the average of a checkpoint.
+        """Restore the average of a checkpoint.
 
         Raises:
-            TrainingError: it averages other tensors than this stage does.
+            TrainingError: its tensors are not those of this stage.
         """
         if state.keys() != self._average.keys():
             raise TrainingError(
-                "last.pt averages other weights than this stage trains; "
-                "it was written by another version or other settings: start a new run."
+                "The averaged weights in last.pt are not those that this stage trains: it was "
+                "written by another version or with other settings; start a new run."
             )
         _copy_into(self._average, state)
 

@@ -1,7 +1,7 @@
-"""Turns a source of pixels into a source of features: the backbone looks at each image once.
+"""Turn a source of pixels into a source of features: each image passes the backbone once.
 
-For the stage in which only the head learns: the backbone does not change, so neither do
-the features of an image that is not augmented.
+For the stage that trains only the head: the backbone is frozen, so that the features of an
+image without augmentation never change.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
 
 
 class HeadOnly(nn.Module):
-    """The head of a classifier as a network of its own: features in, logits out."""
+    """The head of a classifier as a separate network: features in, logits out."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ def cache_features(
         context: where.
         model: in eval mode; it is not changed.
         source: the images.
-        to_unit_range: brings stored pixels to the device.
+        to_unit_range: moves stored pixels to the device.
 
     Returns:
-        A source of the same batches that holds all features in every process, so that
-        each image has the same features everywhere.
+        A source of the same batches with all features in every process, so that each image
+        has the same features everywhere.
     """
     parts: list[BatchLike] = []
     total = -(-source.num_images // (source.batch_size * context.shard[1]))
@@ -51,7 +51,7 @@ def cache_features(
             unit = to_unit_range(pixels, context.device)
             parts.append((extract_features(context, model, pixels=unit).cpu(), labels, rows))
             bar.advance()
-    wait_for_all(context.accelerator)
+    wait_for_all(context.accelerator)  # without a time limit: shares are uneven (decision 0016)
     gathered = gather_items(parts, context.accelerator)
     return FeatureSource(
         source,
@@ -70,5 +70,5 @@ def extract_features(context: TrainingContext, model: Classifier, *, pixels: Ten
 
 
 def pass_features(features: Tensor, device: torch.device) -> Tensor:
-    """Bring features to the device: what `to_unit_range` is to pixels."""
+    """Move features to the device: the counterpart of `to_unit_range` for pixels."""
     return features.to(device)

@@ -1,8 +1,8 @@
-"""Trains a classifier in stages: the head first, then everything. The loop over epochs is here.
+"""Train a classifier in stages: the head first, then everything. The loop over epochs is here.
 
 Turns a model, images and settings into best.pt, best_head.pt, last.pt, history.csv and
-timings.csv. A run that was stopped or killed goes on from its last finished epoch and ends
-as if nothing had happened. Refuses to go on with other settings, or without last.pt.
+timings.csv. An interrupted run resumes from its last finished epoch and ends with
+bit-identical weights. Refuses to resume with other settings, or without last.pt.
 """
 
 import time
@@ -48,13 +48,14 @@ from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, run_
 from medimg_baseline_cls.training.validation import positive_index, validate
 from medimg_baseline_cls.utils.distributed import any_rank, share_weights, wait_for_all
 from medimg_baseline_cls.utils.log import SILENT, RowPrinter, RunLog
+from medimg_baseline_cls.utils.quantities import say_count
 
 _TABLE = ("stage", "epoch", "lr", "train loss", "val loss", "val AP", "val AUROC", "images/s", "")
 
 
 @dataclass(frozen=True)
 class _TrainingRun:
-    """One training under way."""
+    """A training in progress."""
 
     context: TrainingContext
     model: Classifier
@@ -84,13 +85,13 @@ def fit(
     """Train a model in the stages of the settings.
 
     Args:
-        model: learns; afterwards it holds the weights of the best epoch.
+        model: trained in place; afterwards it has the weights of the best epoch.
         data: the images.
         settings: stages, rates and the rest.
-        run_dir: where the files go.
-        accelerator: holds device, precision and processes.
+        run_dir: where the files are written.
+        accelerator: device, precision and processes.
         log: gets a row per epoch.
-        resume: go on from the last finished epoch of this run folder.
+        resume: resume from the last finished epoch of this run folder.
 
     Returns:
         Which epoch was best, and how many there were.
@@ -101,6 +102,7 @@ def fit(
     """
     if not any(stage.epochs for stage in settings.stages):
         raise TrainingError("No stage has an epoch; set head_epochs or finetune_epochs above 0.")
+    # Module by module, as train() would also wake layers that were in eval mode on purpose.
     modes = [(module, module.training) for module in model.modules()]
     model.to(device=accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     own_log = log if accelerator.is_main_process else SILENT
@@ -145,7 +147,7 @@ def fit(
 
 
 def _identify(data: TrainData, settings: TrainSettings) -> dict[str, Any]:
-    """Return what makes this run the run it is."""
+    """Return the settings and counts that identify this run."""
     return plain_settings(
         settings,
         batch_size=data.train.batch_size,
@@ -155,33 +157,33 @@ def _identify(data: TrainData, settings: TrainSettings) -> dict[str, Any]:
 
 
 def _find_snapshot(run_dir: Path, identity: Mapping[str, Any], *, log: RunLog) -> Snapshot | None:
-    """Return where the run stands; None if it was stopped before its first epoch ended."""
+    """Return the state of the run; None if it was stopped before its first epoch ended."""
     path = run_dir / "last.pt"
     if not path.exists() and not (run_dir / "history.csv").exists():
-        log.info("no epoch had been finished: training starts at the first")
+        log.info("no epoch was finished: training starts from the first")
         return None
     snapshot = read_last(path, settings=identity, history=read_history(run_dir))
     row = snapshot.progress.rows[-1]
-    log.info(f"training goes on after stage {row.stage}, epoch {row.epoch}")
+    log.info(f"training resumes after stage {row.stage}, epoch {row.epoch}")
     return snapshot
 
 
 def _restore(run: _TrainingRun, snapshot: Snapshot | None) -> None:
-    """Bring model and files to where the run stands, the same in every process."""
+    """Restore model and files to the state of the snapshot, the same in every process."""
     if snapshot is not None:
         fill_network(run.model.net, snapshot.model, source=str(run.context.run_dir / "last.pt"))
         if run.is_main:
-            # A run killed after last.pt may lack what is written next.
+            # A run killed right after last.pt may lack the files that are written next.
             _write_after_last(run, {**snapshot.model, **(snapshot.average or {})})
     wait_for_all(run.context.accelerator)
-    if snapshot is not None:  # what the rest of the run needs is verified before that
+    if snapshot is not None:  # a damaged checkpoint should stop the run now, not after hours
         for stage in {None, run.progress.rows[-1].stage} & {None, "head"}:
             _read_best(run, stage)
     share_weights(run.model.net, run.context.accelerator)
 
 
 def _stages_ahead(run: _TrainingRun) -> list[Stage]:
-    """Return the stages that are not over."""
+    """Return the stages that are not finished."""
     names = [stage.name for stage in run.settings.stages]
     current = names.index(run.progress.rows[-1].stage) if run.progress.rows else 0
     return [
@@ -192,10 +194,10 @@ def _stages_ahead(run: _TrainingRun) -> list[Stage]:
 
 
 def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) -> None:
-    """Train a stage epoch by epoch, from where the snapshot stands if that is in this stage."""
+    """Train a stage epoch by epoch, from the snapshot on if it is of this stage."""
     context, num_done = run.context, len(run.progress.in_stage(stage.name))
     if not num_done and run.progress.rows:
-        # What went before ends with its best epoch, not with its last.
+        # Fine-tuning starts from the best epoch of the head, not from its last.
         _take_best(run, stage="head")
     with open_stage(context, run.model, stage=stage, data=run.data, settings=run.settings) as setup:
         if num_done and snapshot is not None:
@@ -221,7 +223,7 @@ def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) 
 
 
 def _take_best(run: _TrainingRun, stage: str | None) -> None:
-    """Fill the network with the best epoch, of the head stage or of all."""
+    """Load the best epoch into the network, of the head stage or of all."""
     path, content = _read_best(run, stage)
     fill_network(run.model.net, content["model"], source=str(path))
 
@@ -240,7 +242,7 @@ def _restore_setup(setup: StageSetup, snapshot: Snapshot) -> None:
 def _judge_epoch(
     run: _TrainingRun, setup: StageSetup
 ) -> tuple[ValidationScores, dict[str, Tensor]]:
-    """Return the metrics of VAL, and the weights that they are of: averaged ones, where wanted."""
+    """Return the metrics of VAL and the weights that were scored: the average if there is one."""
     with nullcontext() if setup.average is None else setup.average.applied():
         scores = validate(run.context, setup, positive=positive_index(run.settings))
         return scores, copy_weights(run.model.net) if run.is_main else {}
@@ -261,7 +263,7 @@ def _make_row(
 
 
 def _stop_if_asked(context: TrainingContext, where: str) -> None:
-    """Wait for all processes, and stop in all of them where one was asked to.
+    """Wait for all processes; if one got a stop signal, stop all of them.
 
     Raises:
         RunInterrupted: a stop signal has come.
@@ -272,7 +274,7 @@ def _stop_if_asked(context: TrainingContext, where: str) -> None:
 
 
 def _write_epoch(run: _TrainingRun, setup: StageSetup, *, judged: Mapping[str, Tensor]) -> None:
-    """Write last.pt, with which the epoch counts as finished, and what follows from it."""
+    """Write last.pt, which makes the epoch count as finished, and then the files it implies."""
     snapshot = Snapshot(
         settings=run.identity,
         progress=run.progress,
@@ -285,7 +287,7 @@ def _write_epoch(run: _TrainingRun, setup: StageSetup, *, judged: Mapping[str, T
 
 
 def _write_after_last(run: _TrainingRun, judged: Mapping[str, Tensor]) -> None:
-    """Write what last.pt implies: the best checkpoints and history.csv."""
+    """Write the files that last.pt implies: the best checkpoints and history.csv."""
     run_dir, row = run.context.run_dir, run.progress.rows[-1]
     is_best_head = row.stage == "head" and run.progress.is_last_best("head")
     targets = {"best.pt": run.progress.is_last_best(), "best_head.pt": is_best_head}
@@ -319,7 +321,7 @@ def _tell_epoch(run: _TrainingRun, stage: Stage, *, speed: float) -> None:
 
 
 def _call_back(run: _TrainingRun) -> None:
-    """Tell of an epoch whose files are written."""
+    """Call the callbacks after an epoch whose files are written."""
     for callback in run.callbacks:
         callback.on_epoch(run.progress.rows[-1])
         if run.progress.is_last_best():
@@ -327,23 +329,24 @@ def _call_back(run: _TrainingRun) -> None:
 
 
 def _tell_end_of_stage(run: _TrainingRun, stage: Stage) -> None:
-    """Name the best epoch of a stage, and why it ended if before its time."""
+    """Log the best epoch of a stage, and why the stage ended early if it did."""
     best, num_epochs = run.progress.best(stage.name), len(run.progress.in_stage(stage.name))
     assert best is not None
-    figures = f"val loss {best.val_loss:.4f}"
+    scores = f"val loss {best.val_loss:.4f}"
     if best.val_ap is not None:
-        figures = f"val AP {best.val_ap:.4f}, {figures}"
+        scores = f"val AP {best.val_ap:.4f}, {scores}"
     ending = ""
     if num_epochs < stage.epochs:
-        ending = f"; stopped after epoch {num_epochs}, as {run.settings.patience} brought no better"
-    run.context.log.info(f"best of stage {stage.name}: epoch {best.epoch} ({figures}){ending}")
+        patience = say_count(run.settings.patience, "epochs")
+        ending = f"; stopped early at epoch {num_epochs}: no improvement for {patience}"
+    run.context.log.info(f"best of stage {stage.name}: epoch {best.epoch} ({scores}){ending}")
 
 
 def _summarize(run: _TrainingRun) -> FitResult:
     best = run.progress.best()
     assert best is not None
     if best.stage == "head" and run.settings.stages[-1].epochs:
-        message = "kept: the head-only model; no epoch of fine-tuning has a better VAL AP"
+        message = "kept: the head-only model, as no epoch of fine-tuning has a better VAL AP"
         run.context.log.info(message)
     num_epochs = {s.name: len(run.progress.in_stage(s.name)) for s in run.settings.stages}
     return FitResult(

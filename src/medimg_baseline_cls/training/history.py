@@ -1,7 +1,7 @@
-"""How far training has come: the epochs so far, the best of them, and when to stop.
+"""The progress of training: the epochs so far, the best of them, and when to stop.
 
-Turns one epoch's figures into a row of history.csv (no clock times, so that equal runs
-give equal files) and of timings.csv (nothing but clock times).
+Each epoch is a row of history.csv (no clock times, so that equal runs give equal files) and
+of timings.csv (only clock times).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ class EpochRow:
     Attributes:
         stage, epoch: which; epochs count from 1 in each stage.
         lr: mean learning rate of the epoch, the head's in "head", else the backbone's.
-        train_loss: mean of what was minimised, over the epoch's images.
-        val_loss: plain cross-entropy on the validation images, in nats; of findings, the
+        train_loss: mean of the training loss over the epoch's images.
+        val_loss: plain cross-entropy on the validation images, in nats; for findings, the
             mean over the known pairs of image and finding.
-        val_ap, val_auroc: of the positive class, or the mean over those that the validation
-            images define; None where they define none.
+        val_ap, val_auroc: of the positive class, or the mean over the classes or findings for
+            which VAL defines it; None where it defines none.
     """
 
     stage: str
@@ -40,10 +40,11 @@ class EpochRow:
     val_auroc: float | None
 
     def is_better_than(self, other: "EpochRow | None") -> bool:
-        """Return whether its AP is higher, or as high at a lower loss. The earlier wins a tie."""
+        """Return whether the AP is higher, or equal at a lower loss. The earlier wins a tie."""
         return other is None or self._merit() > other._merit()
 
     def _merit(self) -> tuple[float, float]:
+        # Without an AP (VAL of a single class) the loss alone decides.
         return (-1.0 if self.val_ap is None else self.val_ap, -self.val_loss)
 
 
@@ -55,7 +56,7 @@ class FitResult:
         best_epoch, best_stage: the epoch in best.pt; epochs count from 1 in each stage.
         best_val_ap: its average precision on VAL, None where VAL does not define it.
         num_epochs: finished epochs of all stages.
-        stopped_early: whether a stage ended before its last epoch for want of progress.
+        stopped_early: whether a stage ended early because VAL did not improve.
     """
 
     best_epoch: int
@@ -67,7 +68,7 @@ class FitResult:
 
 @dataclass(slots=True)
 class Progress:
-    """The finished epochs and what follows from them."""
+    """The finished epochs, and what is computed from them."""
 
     rows: list[EpochRow] = field(default_factory=list[EpochRow])
 
@@ -84,7 +85,7 @@ class Progress:
         return best
 
     def is_last_best(self, stage: str | None = None) -> bool:
-        """Return whether the epoch finished last is the best so far, of its stage or of all."""
+        """Return whether the latest epoch is the best so far, of its stage or of all."""
         return bool(self.rows) and self.best(stage) is self.rows[-1]
 
     def num_stale(self, stage: str) -> int:
@@ -93,7 +94,7 @@ class Progress:
         return 0 if best is None else self.in_stage(stage)[-1].epoch - best.epoch
 
     def is_done(self, stage: Stage, *, patience: int) -> bool:
-        """Return whether a stage is over: all its epochs, or too many without a better one."""
+        """Return whether a stage has finished all its epochs, or too many without improvement."""
         num_epochs = len(self.in_stage(stage.name))
         has_lost_patience = patience > 0 and self.num_stale(stage.name) >= patience
         return num_epochs >= stage.epochs or has_lost_patience
@@ -104,10 +105,10 @@ class Progress:
 
     @classmethod
     def from_plain(cls, rows: Sequence[Mapping[str, Any]]) -> "Progress":
-        """Return the progress that `to_plain` described, or that the rows of history.csv do.
+        """Return the progress from `to_plain` or from the rows of history.csv.
 
         Raises:
-            ValueError: A row is not one of an epoch.
+            ValueError: a row does not describe an epoch.
         """
         try:
             return cls([_parse_row(row) for row in rows])
@@ -116,10 +117,10 @@ class Progress:
 
 
 def read_history(run_dir: Path) -> Progress | None:
-    """Return the finished epochs as history.csv has them, or None where there is no such file.
+    """Return the finished epochs by history.csv, or None where the file is missing.
 
     Raises:
-        RunError: The file is garbled.
+        RunError: the file is garbled.
     """
     path = run_dir / "history.csv"
     if not path.is_file():
@@ -155,7 +156,7 @@ class Timings:
     """The rows of timings.csv, each written before its epoch counts as finished."""
 
     def __init__(self, run_dir: Path, progress: Progress) -> None:
-        """Take over the times of the epochs that an interrupted run has finished."""
+        """Keep the times of the epochs that an interrupted run has finished."""
         self._path = run_dir / "timings.csv"
         finished = {(row.stage, str(row.epoch)) for row in progress.rows}
         old = read_csv(self._path) if finished and self._path.is_file() else []
@@ -169,7 +170,7 @@ class Timings:
             stage: its name.
             epoch: from 1.
             seconds: of the whole epoch, validation included.
-            images_per_second: training images over the time of training alone.
+            images_per_second: training images per second, without validation.
         """
         self._rows.append((stage, epoch, round(seconds, 3), round(images_per_second, 1)))
         write_csv(self._path, TIMINGS_HEADER, rows=self._rows)

@@ -1,6 +1,6 @@
-"""Turns Ctrl-C, SIGTERM and SIGUSR1 into a normal end: the step is finished, then the run stops.
+"""Turn Ctrl-C, SIGTERM and SIGUSR1 into a clean stop: the step is finished, then the run stops.
 
-Who presses Ctrl-C again after a few seconds gets what it did before: a stop at once.
+Ctrl-C pressed again after a few seconds stops at once, as usual.
 """
 
 import signal
@@ -15,22 +15,22 @@ from medimg_baseline_cls.errors import RunInterrupted
 
 Item = TypeVar("Item")
 
-# SLURM announces the end of a job by the signal that one asks for, by custom SIGUSR1.
+# SLURM announces the end of a job with the signal that the user chose, usually SIGUSR1.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM) + (
     (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 )
-# torchrun passes on the Ctrl-C that the terminal has already sent to its children.
+# torchrun forwards the Ctrl-C that the terminal has already sent to its children.
 _PATIENCE_SECONDS = 3.0
 
 
 class StopRequest:
-    """Whether a stop has been asked for, and what to raise then."""
+    """Whether a stop signal has come, and what to raise then."""
 
     def __init__(self) -> None:
         self.is_set = False
 
     def stopping(self, items: Iterable[Item], *, message: str) -> Iterator[Item]:
-        """Yield the items; between two of them raise RunInterrupted once a stop is asked for."""
+        """Yield the items; after a stop signal raise RunInterrupted before the next one."""
         for item in items:
             if self.is_set:
                 raise RunInterrupted(message)
@@ -47,7 +47,7 @@ def catch_stop_signals() -> Generator[StopRequest, None, None]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    # None stands for a handler that was not set from Python: it cannot be set again.
+    # None: the handler was not set from Python, so it cannot be restored.
     previous: dict[int, Any] = {
         number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS
     }

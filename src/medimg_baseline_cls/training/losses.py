@@ -1,9 +1,9 @@
-"""Turns logits and labels into one loss per image and the weight it has in the mean.
+"""Turn logits and labels into a loss per image and its weight in the mean.
 
-Loss and weight stay apart until the whole step's images are known, so that a step over
-several processes has the same mean as one over a single process. Refuses unknown
-imbalance settings and classes without a training image. Findings that are not known of an
-image have neither loss nor weight.
+Loss and weight are kept separate until all images of the step are summed, so that a step
+over several processes has the same mean as over one. Unknown findings of an image have
+neither loss nor weight. Refuses unknown imbalance settings and classes without a training
+image.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,8 +40,8 @@ def make_criterion(
         label_smoothing: share of each target spread over all classes, in [0, 1).
 
     Raises:
-        TrainingError: the setting is unknown, or class weights are asked for and a class
-            has no training image.
+        TrainingError: the setting is unknown, or class weights are set and a class has no
+            training image.
     """
     if imbalance not in _KNOWN:
         raise TrainingError(f"imbalance is {imbalance!r}; choose one of {', '.join(_KNOWN)}.")
@@ -70,8 +70,8 @@ def make_finding_criterion(
     """Return the loss of several findings per image that a setting of `imbalance` names.
 
     Each known finding of an image is a binary decision: the loss of an image is the sum over
-    them and its weight their number, 0 where none is known. So the mean is over the known
-    pairs of image and finding.
+    its known findings, its weight their number (0 where none is known). So the mean is over
+    the known pairs of image and finding.
 
     Args:
         imbalance: "none" (binary cross-entropy), "class_weights" (positive pairs weigh
@@ -81,8 +81,8 @@ def make_finding_criterion(
         label_smoothing: share of each target spread over yes and no, in [0, 1).
 
     Raises:
-        TrainingError: the setting is unknown or for classes alone, nothing is known of any
-            image, or weights are asked for and a finding is nowhere positive or negative.
+        TrainingError: the setting is unknown or only for classes, no finding is known, or
+            class weights are set and a finding is never positive or never negative.
     """
     if imbalance not in ("none", "class_weights", "focal"):
         raise TrainingError(
@@ -90,7 +90,7 @@ def make_finding_criterion(
             f"class_weights or focal."
         )
     if sum(positive_counts) + sum(negative_counts) == 0:
-        raise TrainingError("No finding is known of any training image; check the labels.")
+        raise TrainingError("No training image has a known finding; check the labels.")
     weights = torch.ones(len(positive_counts))
     if imbalance == "class_weights":
         weights = weigh_positives(positive_counts, negative_counts)
@@ -105,7 +105,7 @@ def make_finding_criterion(
 
 
 def weigh_positives(positive_counts: Sequence[int], negative_counts: Sequence[int]) -> Tensor:
-    """Return n_negative / n_positive of each finding: both outcomes then count the same.
+    """Return n_negative / n_positive of each finding, so that both outcomes count the same.
 
     Raises:
         TrainingError: a finding has no positive or no negative image.
@@ -125,11 +125,11 @@ def weigh_positives(positive_counts: Sequence[int], negative_counts: Sequence[in
 def finding_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:
     """Return the binary cross-entropy of each finding of each image, in nats.
 
-    The target is (1 - e) for the right answer plus e / 2 for yes and for no: what
-    `cross_entropy_losses` does, for two outcomes.
+    The target is (1 - e) for the right answer plus e / 2 for yes and for no, as in
+    `cross_entropy_losses` with two classes.
 
     Args:
-        logits: shape (B, C); computed in float32 whatever comes.
+        logits: shape (B, C); converted to float32.
         labels: 1, 0 or -1 (unknown), shape (B, C).
         label_smoothing: e, in [0, 1).
 
@@ -165,12 +165,13 @@ def focal_finding_losses(
     tensor([[0.1733]])
     """
     plain = finding_losses(logits, labels, label_smoothing=label_smoothing)
+    # 1 - p as the sigmoid of the other sign: no loss of digits where p is nearly 1.
     missing = torch.where(labels == 1, -logits.float(), logits.float()).sigmoid()
     return plain * missing**gamma
 
 
 def weigh_classes(class_counts: Sequence[int]) -> Tensor:
-    """Return the weight of each class that makes every class count the same.
+    """Return the weights with which every class counts the same.
 
     n / (C n_c), so that the weights average to 1 over the training images (King & Zeng,
     Political Analysis 2001).
@@ -197,7 +198,7 @@ def cross_entropy_losses(logits: Tensor, labels: Tensor, *, label_smoothing: flo
     CVPR 2016).
 
     Args:
-        logits: shape (B, C); computed in float32 whatever comes.
+        logits: shape (B, C); converted to float32.
         labels: index of the right class, shape (B,).
         label_smoothing: e, in [0, 1).
 
@@ -217,8 +218,8 @@ def focal_losses(
 ) -> Tensor:
     """Return the focal loss of each image: cross-entropy times (1 - p)^gamma.
 
-    p is the probability of the right class, so what is already known counts little
-    (Lin et al., ICCV 2017, without the class factor alpha).
+    p is the probability of the right class, so that easy images count little (Lin et al.,
+    ICCV 2017, without the class factor alpha).
 
     Args:
         logits: shape (B, C).
@@ -233,7 +234,7 @@ def focal_losses(
     tensor([0.1733])
     """
     plain = cross_entropy_losses(logits, labels, label_smoothing=label_smoothing)
-    # 1 - p as a sum over the other classes keeps its digits where p is nearly 1.
+    # 1 - p as a sum over the other classes: no loss of digits where p is nearly 1.
     probabilities = logits.float().softmax(dim=1)
     others = torch.ones_like(probabilities).scatter_(1, labels[:, None], 0.0)
     missing = (probabilities * others).sum(dim=1)

@@ -1,7 +1,7 @@
-"""Makes the optimizer of a stage and says its learning rate at every step.
+"""Make the optimizer of a stage and compute its learning rate at every step.
 
 The rate is a pure function of the step number: nothing to save, nothing to restore, and
-a resumed run cannot slip by one.
+a resumed run cannot be off by one step.
 """
 
 import math
@@ -19,10 +19,10 @@ _FULL_LR = "full_lr"
 
 
 def make_optimizer(model: Classifier, stage: Stage, *, weight_decay: float) -> AdamW:
-    """Return AdamW over the parameters that learn in this stage.
+    """Return AdamW (Loshchilov & Hutter, ICLR 2019) over the parameters that the stage trains.
 
-    Norms and biases do not decay; the head and the backbone have their own rates
-    (Loshchilov & Hutter, ICLR 2019). Parameters that do not require gradients are left out.
+    Norms and biases have no weight decay; head and backbone have separate rates. Parameters
+    that do not require gradients are left out.
     """
     groups = parameter_groups(
         model, head_lr=stage.head_lr, backbone_lr=stage.backbone_lr, weight_decay=weight_decay
@@ -39,7 +39,7 @@ def learning_rate_factor(step: int, *, num_steps: int, num_warmup: int) -> float
     Args:
         step: from 0 to num_steps - 1.
         num_steps: steps of the whole stage.
-        num_warmup: steps until the full rate is reached.
+        num_warmup: number of warm-up steps.
 
     Returns:
         In (0, 1].
@@ -54,7 +54,7 @@ def learning_rate_factor(step: int, *, num_steps: int, num_warmup: int) -> float
 
 
 def count_warmup(stage: Stage, *, num_steps: int) -> int:
-    """Return how many of the stage's steps warm up; never all of them."""
+    """Return the number of warm-up steps of a stage; never all of its steps."""
     return min(round(stage.warmup_fraction * num_steps), max(0, num_steps - 1))
 
 
@@ -67,8 +67,7 @@ def set_learning_rates(optimizer: Optimizer, factor: float) -> None:
 def mean_rate(stage: Stage, *, epoch: int, num_batches: int) -> float:
     """Return the mean learning rate of an epoch (from 1): the `lr` of history.csv.
 
-    It is the rate of what the stage is about: the head in stage "head", the backbone in
-    stage "finetune".
+    The head's rate in stage "head", the backbone's in stage "finetune".
     """
     num_steps = stage.epochs * num_batches
     num_warmup = count_warmup(stage, num_steps=num_steps)
@@ -81,7 +80,7 @@ def mean_rate(stage: Stage, *, epoch: int, num_batches: int) -> float:
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> torch.Tensor | None:
-    """Scale all gradients so that their common norm is at most `max_norm`; 0 leaves them.
+    """Scale all gradients so that their total norm is at most `max_norm`; 0 turns this off.
 
     Returns:
         The norm before clipping (a tensor, not fetched from the device), or None where

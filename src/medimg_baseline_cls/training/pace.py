@@ -1,4 +1,4 @@
-"""How long an epoch will take, said early in a stage where that is long."""
+"""Estimate the duration of an epoch, and log it early in a stage if it is long."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from collections.abc import Callable
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.quantities import format_duration
 
-_LEAST_BATCHES, _LEAST_SECONDS = 4, 10.0
+_LEAST_BATCHES, _LEAST_SECONDS = 4, 10.0  # fewer give an unreliable estimate
 _LONG_SECONDS = 60.0
 _SHARE_OF_FORWARD = 1 / 3  # of the work of a training step; the backward pass is twice a forward
 
 
 class Pace:
-    """Estimates the time of an epoch from its first batches, once.
+    """Estimates the duration of an epoch from its first batches, once.
 
     Args:
-        log: gets one line, where an epoch takes a minute or longer.
+        log: gets one line if an epoch takes a minute or longer.
         stage: its name.
         sizes: number of images of TRAIN and VAL.
         num_left: epochs that the stage still has.
@@ -39,8 +39,8 @@ class Pace:
         self._is_said = False
 
     def note(self, num_images: int) -> None:
-        """Note that a batch of so many images, over all processes, is done."""
-        if self._start is None:  # the first batch also pays for what is loaded and chosen once
+        """Count a finished batch; `num_images` is over all processes."""
+        if self._start is None:  # the first batch is slower: loading, kernel selection
             self._start = self._now()
             return
         self._num_images += num_images

@@ -1,7 +1,7 @@
-"""What training learns from: pixels that come in batches, or features computed once.
+"""The input of training: batches of pixels, or of features that were computed once.
 
-A `BatchSource` is anything that draws the batches of an epoch and walks its images in
-order, such as data.batches.loaders.Loader. `FeatureSource` is one over another: it draws the same
+A `BatchSource` yields the batches of an epoch and its images in order, such as
+data.batches.loaders.Loader. A `FeatureSource` wraps another source: it yields the same
 batches, with the backbone's features in place of the pixels.
 """
 
@@ -22,7 +22,7 @@ Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
 
 
 class BatchSource(Protocol):
-    """The images of one split. With several processes each of them holds its share."""
+    """The images of one split. With several processes, each has its share."""
 
     @property
     def batch_size(self) -> int:
@@ -40,7 +40,7 @@ class BatchSource(Protocol):
         ...
 
     def epoch(self, stage: str, epoch: int) -> Iterator[BatchLike]:
-        """Yield this process's part of each batch of an epoch, in its drawn order."""
+        """Yield this process's part of each batch of an epoch, in random order."""
         ...
 
     def ordered(self) -> Iterator[BatchLike]:
@@ -50,17 +50,17 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainData:
-    """What training gets besides its settings: the images, and who is told how it goes.
+    """The input of training besides its settings: images and callbacks.
 
     Attributes:
-        train: the images to learn from.
-        val: the images that choose the best epoch.
-        to_unit_range: brings stored pixels to a device as float32 in [0, 1].
+        train: the training images.
+        val: the images on which the best epoch is chosen.
+        to_unit_range: moves stored pixels to a device as float32 in [0, 1].
         augment: changes training pixels, or None.
         class_counts: training images per class or with each finding, in the frozen class order.
         negative_counts: training images known to be without each finding; empty for classes.
         image_ids: the name of each row, for messages; may be empty.
-        callbacks: told in the main process alone, in this order.
+        callbacks: called in this order, only in the main process.
     """
 
     train: BatchSource
@@ -74,7 +74,7 @@ class TrainData:
 
 
 class FeatureBatch(NamedTuple):
-    """Some images of a set, seen through the backbone."""
+    """A batch of features from the backbone."""
 
     features: Tensor  # (B, D), float32, on the device
     labels: Tensor  # (B,), or (B, C) of several findings, int64
@@ -82,7 +82,7 @@ class FeatureBatch(NamedTuple):
 
 
 class FeatureSource:
-    """The features of every image of a source, drawn as the source draws its pixels."""
+    """The features of every image of a source, in the batches of that source."""
 
     def __init__(
         self,
@@ -96,8 +96,8 @@ class FeatureSource:
         """Index the features by row.
 
         Args:
-            source: where the order of the batches comes from.
-            features: shape (N, D), of all processes' images.
+            source: gives the order of the batches.
+            features: shape (N, D), of the images of all processes.
             rows: the row of each, shape (N,), all different.
             labels: class index of each, shape (N,); or its findings, shape (N, C).
             shard: (rank, world) of this process.

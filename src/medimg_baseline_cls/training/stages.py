@@ -1,7 +1,7 @@
-"""Sets up a stage: who learns, from what, by which rule.
+"""Set up a stage: what is trained, on which inputs, with which loss.
 
-Stage "head" trains the last linear layer on the backbone's features, computed once where
-nothing is augmented; stage "finetune" trains everything.
+Stage "head" trains the last linear layer on the backbone's features, computed once if there
+is no augmentation; stage "finetune" trains everything.
 """
 
 from collections.abc import Callable, Generator
@@ -31,7 +31,7 @@ from medimg_baseline_cls.training.steps import StageSetup, TrainingContext
 
 
 class _View(NamedTuple):
-    """What the learning module gets to see."""
+    """The module that is trained, and its inputs."""
 
     module: nn.Module
     train: BatchSource
@@ -49,11 +49,11 @@ def open_stage(
     data: TrainData,
     settings: TrainSettings,
 ) -> Generator[StageSetup, None, None]:
-    """Set up a stage for a block; in stage "head" the backbone is frozen meanwhile.
+    """Set up a stage for a block; in stage "head" the backbone is frozen during it.
 
     Args:
-        context: where.
-        model: learns from the weights that it has.
+        context: of the training.
+        model: trained from its current weights.
         stage: which stage.
         data: the images.
         settings: of the whole training.
@@ -114,7 +114,7 @@ def _view_features(
 def _prepare_pixels(
     batch: BatchLike, epoch: int, *, context: TrainingContext, data: TrainData, stage: Stage
 ) -> Tensor:
-    """Return a batch in [0, 1] on the device, augmented where the stage says so."""
+    """Return a batch in [0, 1] on the device, augmented if the stage is."""
     pixels = data.to_unit_range(batch[0], context.device)  # (B, C, S, S)
     if stage.augmented and data.augment is not None:
         pixels = data.augment(pixels, batch[2], stage.name, epoch)
@@ -130,7 +130,7 @@ def _prepare_features(
     data: TrainData,
     stage: Stage,
 ) -> Tensor:
-    """Return the features of an augmented batch, which differ in every epoch."""
+    """Return the features of an augmented batch; they differ in every epoch."""
     pixels = _prepare_pixels(batch, epoch, context=context, data=data, stage=stage)
     return extract_features(context, model, pixels=pixels)
 
@@ -146,7 +146,8 @@ def _to_channels_last(
 
 
 def _set_modes(model: Classifier, stage: Stage) -> None:
-    """Put every module into the mode in which the stage trains it."""
+    """Put every module into the mode that the stage needs."""
+    # Frozen weights are not enough: in train mode BatchNorm would still move its statistics.
     model.train(stage.name != "head")
     if stage.batchnorm == "frozen":
         for module in model.modules():

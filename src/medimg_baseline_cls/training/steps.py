@@ -1,7 +1,7 @@
-"""One epoch and one step of training: batches in, changed weights and a mean loss out.
+"""One epoch and one step of training: batches in, updated weights and a mean loss out.
 
-A loss or gradient that is not finite stops the run with the images of its batch; a stop
-signal ends it after the step under way.
+A loss or gradient that is not finite stops the run and names the images of the batch; a
+stop signal ends it after the current step.
 """
 
 import math
@@ -50,7 +50,7 @@ _LEAST_WEIGHT = 1e-30
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """What stays the same for the whole training: where it runs and where it writes."""
+    """What is the same for the whole training: where it runs and where it writes."""
 
     run_dir: Path
     accelerator: Accelerator
@@ -82,15 +82,15 @@ class StageSetup(TaskFacts):
 
     Attributes:
         stage: its name, epochs and rates.
-        task: what the labels are: one class each, or several findings.
-        module: maps inputs to logits: the whole network, or its head alone.
-        train: the images to learn from, in the form in which the stage keeps them.
+        task: one class per image, or several findings.
+        module: maps inputs to logits: the whole network, or only its head.
+        train: the training images, as pixels or features.
         val: the validation images, in the form that `to_inputs` takes.
-        prepare: makes the module's inputs of a training batch in an epoch.
-        to_inputs: makes the module's inputs of validation images.
+        prepare: turns a training batch of an epoch into the module's inputs.
+        to_inputs: turns validation images into the module's inputs.
         set_modes: puts every module into train or eval mode.
         optimizer: over `parameters`.
-        parameters: what learns.
+        parameters: those that are trained.
         criterion: losses and weights of the images of a step.
         average: moving average of the weights, or None.
     """
@@ -115,7 +115,7 @@ class StageSetup(TaskFacts):
 
 
 class StepOutcome(NamedTuple):
-    """What a step leaves behind; the tensors stay on the device."""
+    """The result of a step; its tensors stay on the device."""
 
     loss_sum: Tensor  # over the images of all processes
     weight_sum: Tensor
@@ -126,14 +126,14 @@ class StepOutcome(NamedTuple):
 def run_epoch(
     context: TrainingContext, setup: StageSetup, *, epoch: int, pace: Pace | None = None
 ) -> float:
-    """Train for one epoch (from 1); `pace` is told of each batch.
+    """Train for one epoch (from 1); `pace` counts the batches.
 
     Returns:
-        The mean loss over the epoch's images, as they were when their step came.
+        The mean loss over the epoch's images, each at its own step.
 
     Raises:
         TrainingError: a loss or a gradient is NaN or infinite, or memory ran out.
-        RunInterrupted: a stop signal has come; the step under way was finished.
+        RunInterrupted: a stop signal has come; the current step was finished.
     """
     setup.set_modes()
     name, num_batches = setup.stage.name, setup.train.num_batches
@@ -144,7 +144,7 @@ def run_epoch(
             step = (epoch - 1) * num_batches + number
             with _explaining_full_memory(context, num_images=len(batch[1])):
                 outcome = train_step(context, setup, batch=batch, epoch=epoch, step=step)
-            # One step late, so that a GPU need not be waited for.
+            # One step late, so that the CPU does not have to wait for the GPU.
             _check_finite(context, setup, outcomes=outcomes, rows=previous)
             outcomes.append(outcome)
             previous = batch[2]
@@ -162,12 +162,12 @@ def run_epoch(
 def train_step(
     context: TrainingContext, setup: StageSetup, *, batch: BatchLike, epoch: int, step: int
 ) -> StepOutcome:
-    """Learn from one batch: forward, backward, clip, update.
+    """Train on one batch: forward, backward, clip, update.
 
     Args:
-        context: where.
-        setup: what.
-        batch: this process's images of the step; may be none with several processes.
+        context: of the training.
+        setup: of the stage.
+        batch: this process's images of the step; may be empty with several processes.
         epoch: from 1.
         step: from 0, counted over the whole stage.
     """
@@ -180,21 +180,22 @@ def train_step(
     local_loss, local_weight = _forward(context, setup, batch=batch, epoch=epoch, step=step)
     loss_sum, weight_sum, stop = _sum_up(context, loss=local_loss, weight=local_weight)
     if local_loss.requires_grad:
-        # Where no finding of any image is known, both are 0, and so shall be the gradient.
+        # If no finding of any image is known, both are 0, and the gradient must be 0, not NaN.
         (local_loss / weight_sum.clamp(min=_LEAST_WEIGHT)).backward()
     sum_gradients(setup.parameters, context.accelerator)
     norm = clip_gradients(setup.parameters, context.clip_norm)
     setup.optimizer.step()
     if setup.average is not None:
         setup.average.update(step)
+    # One value to check: a sum is finite only if both are (a gradient may overflow alone).
     finite_check = loss_sum if norm is None else loss_sum + norm
     return StepOutcome(loss_sum, weight_sum, finite_check, stop)
 
 
 def stop_message(context: TrainingContext, where: str) -> str:
-    """Say where training was stopped and how the run is resumed."""
+    """Return the message on where training stopped and how to resume the run."""
     return (
-        f"stopped in {where}; resume from the last finished epoch, and do the rest, with: "
+        f"stopped in {where}; resume from the last finished epoch, and complete the run, with: "
         f"medimg run --resume {context.run_dir}"
     )
 
@@ -209,7 +210,7 @@ def _explaining_full_memory(
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
-            f"{context.device} has not enough memory for {num_images} images per process; "
+            f"{context.device} does not have enough memory for {num_images} images per process; "
             f"halve the batch size (and with it the learning rates) or the image size."
         ) from error
 
@@ -218,7 +219,7 @@ def _forward(
     context: TrainingContext, setup: StageSetup, *, batch: BatchLike, epoch: int, step: int
 ) -> tuple[Tensor, Tensor]:
     """Return the summed loss and weight of this process's images."""
-    # In synced BatchNorm a process without an image must still answer the others.
+    # With synced BatchNorm, a process without images must still take part in the sums.
     if len(batch[1]) == 0 and not setup.is_synced:
         nothing = torch.zeros((), device=context.device)
         return nothing, nothing
@@ -251,7 +252,7 @@ def _check_finite(
     outcomes: Sequence[StepOutcome],
     rows: NDArray[np.int64],
 ) -> None:
-    """Refuse the last outcome if it is not finite, and name the images it came from."""
+    """Refuse the last outcome if it is not finite, and name its images."""
     if not outcomes or math.isfinite(outcomes[-1].finite_check.item()):
         return
     loss = (outcomes[-1].loss_sum / outcomes[-1].weight_sum).item()
@@ -266,11 +267,12 @@ def _check_finite(
     raise TrainingError(
         f"The loss is {loss} or its gradient is not finite in stage {stage}, step {step} of the "
         f"epoch. Images: {shown} (all of them in {path}). Lower the learning rate, set "
-        f"clip_norm to 1, or try precision=fp32; look at the images if that does not help."
+        f"clip_norm to 1, or try precision=fp32; if that does not help, look at the images."
     )
 
 
 def _mean_loss(outcomes: Sequence[StepOutcome]) -> float:
+    # On the CPU, as not every device has float64: float32 sums of many steps lose digits.
     loss = torch.stack([outcome.loss_sum for outcome in outcomes]).cpu().double().sum()
     weight = torch.stack([outcome.weight_sum for outcome in outcomes]).cpu().double().sum()
     return float(loss / weight)

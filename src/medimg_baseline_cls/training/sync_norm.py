@@ -1,8 +1,8 @@
 """BatchNorm over the images of all processes: the setting `batchnorm = sync`.
 
-The call of BatchNorm is replaced while the network runs, not the layers: names of weights, and
-the layers of timm and MONAI with an activation inside, stay what they are. Works on CPU too,
-which torch.nn.SyncBatchNorm does not.
+The call of BatchNorm is replaced while the network runs, not the layers: the names of weights
+and timm's and MONAI's layers with a built-in activation stay the same. Unlike
+torch.nn.SyncBatchNorm, this works on CPUs too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,15 +18,15 @@ from torch.overrides import TorchFunctionMode
 
 
 def batchnorm_over_processes(accelerator: Accelerator) -> AbstractContextManager[object]:
-    """Return a context in which BatchNorm layers in train mode see the images of all processes.
+    """Return a context in which BatchNorm layers in train mode use the images of all processes.
 
-    Every process must run the network and its backward pass, with no image if it has none.
+    Every process must run the network and its backward pass, even without an image.
     """
     return nullcontext() if accelerator.num_processes == 1 else _SyncMode()
 
 
 class _SyncMode(TorchFunctionMode):
-    """Takes over the calls of torch.nn.functional.batch_norm that compute statistics."""
+    """Replaces the calls of torch.nn.functional.batch_norm that compute statistics."""
 
     def __torch_function__(
         self,
@@ -43,7 +43,7 @@ class _SyncMode(TorchFunctionMode):
 
 
 class _Sum(Function):
-    """The sum over all processes; what is added up passes its gradients on added up."""
+    """The sum over all processes; its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -74,7 +74,7 @@ def _batch_norm(
     local_count = local_sum.new_full((1,), values.numel() / len(local_sum))
     summed = _sum(torch.cat([local_sum, local_count]))
     mean, count = summed[:-1] / summed[-1], summed[-1].detach()
-    # From the sum of squares the variance would lose digits: a second message keeps them.
+    # A variance from the sum of squares would lose digits, so a second message is worth it.
     centered = values - mean.view(shape)
     variance = _sum(centered.square().sum(dim=dims)) / count
     _move_buffers(buffers, momentum, mean=mean, variance=variance * (count / (count - 1)))

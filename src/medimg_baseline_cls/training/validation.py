@@ -1,7 +1,6 @@
-"""Scores the network on the validation images, each counted exactly once.
+"""Score the network on the validation images, each counted exactly once.
 
-Several processes predict their share each; the shares are joined by row before anything
-is computed from them.
+Each process predicts its share; the shares are joined by row before any metric is computed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,17 +21,17 @@ from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
 def validate(
     context: TrainingContext, setup: StageSetup, *, positive: int | None
 ) -> ValidationScores:
-    """Return the figures of the validation images, the same in every process.
+    """Return the metrics of the validation images, the same in every process.
 
     Args:
-        context: where.
-        setup: whose module is judged on whose validation images.
+        context: of the training.
+        setup: its module is scored on its validation images.
         positive: index of the positive class; None averages over the classes, or over the
             findings that VAL defines.
 
     Raises:
         RunInterrupted: a stop signal has come.
-        TrainingError: an image is missing or comes twice.
+        TrainingError: an image is missing or counted twice.
     """
     labels: list[Tensor] = []
     rows, probabilities = predict_probabilities(
@@ -57,7 +56,7 @@ def validate(
 
 
 def positive_index(settings: TrainSettings) -> int | None:
-    """Return the class whose AP chooses the best epoch: that of two; None for the mean of many."""
+    """Return the class whose AP chooses the best epoch; None for the mean of several."""
     if settings.positive_class is None or len(settings.class_names) != 2:
         return None
     return settings.class_names.index(settings.positive_class)
@@ -68,8 +67,8 @@ def stoppable(
 ) -> Iterator[BatchLike]:
     """Yield batches until a stop signal comes.
 
-    Not with several processes: one of them would wait for ever for another that has
-    stopped. They agree at the next training step.
+    Not with several processes: the others would wait forever for one that has stopped. They
+    agree at the next training step.
     """
     if context.accelerator.num_processes > 1:
         return iter(batches)
@@ -87,7 +86,7 @@ def _order_once(rows: NDArray[np.int64], *, num_images: int) -> NDArray[np.int64
     order = np.argsort(rows, kind="stable")
     if len(np.unique(rows)) != len(rows) or len(rows) != num_images:
         raise TrainingError(
-            f"{num_images} images were to be counted once each, but {len(rows)} rows came, "
+            f"Expected each of {num_images} images once, but got {len(rows)} rows, "
             f"{len(np.unique(rows))} of them different; check how the processes share them."
         )
     return order

@@ -256,7 +256,7 @@ def test_patience_stops_and_says_so(
     )  # fmt: skip
     run_dir = train(config).run_dir
     assert len(read_history(run_dir)) < 6
-    assert "brought no better" in (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert "no improvement for" in (run_dir / "log.txt").read_text(encoding="utf-8")
 
 
 def test_average_of_the_weights_is_what_is_kept(
