@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 
 from medimg_baseline_cls.evaluation.comparison_table import (
-    choose_metrics,
-    list_metrics,
     list_rows,
     tabulate_comparison,
 )
@@ -78,7 +76,7 @@ def test_the_table_has_a_row_for_each_metric_and_model() -> None:
 
 
 def test_many_classes_show_their_averages_first() -> None:
-    chosen = choose_metrics(make_comparison(("A", "B", "C")), rule="max_f1")
+    chosen = make_comparison(("A", "B", "C")).choose_metrics(rule="max_f1")
     names = [(compared.class_name, compared.label) for compared in chosen]
     assert names[:3] == [("macro", "AUROC"), ("macro", "AP"), ("A", "AUROC")]
     assert len(names) == 5
@@ -87,7 +85,7 @@ def test_many_classes_show_their_averages_first() -> None:
 def test_the_csv_has_every_metric_of_every_model() -> None:
     comparison = make_comparison(("A", "B", "C"))
     header, rows = list_rows(comparison)
-    assert len(rows) == 2 * len(list_metrics(comparison)) == 2 * 4 * 5
+    assert len(rows) == 2 * len(comparison.list_metrics()) == 2 * 4 * 5
     second = next(dict(zip(header, row, strict=True)) for row in rows if row[3] == "second")
     assert (second["difference"], second["reference"]) == (-0.05, "first")
     assert (second["difference_low"], second["difference_high"]) == (-0.05 - 0.02, -0.05 + 0.03)

@@ -1,8 +1,10 @@
 """Comparisons and spreads are written by class, then by kind, as docs/design.md shows them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.records.samples import (
     TASKS,
@@ -15,10 +17,12 @@ from tests.records.samples import (
 )
 
 from medimg_baseline_cls.evaluation.aligned_models import AlignedModel, measure_model
+from medimg_baseline_cls.evaluation.comparison import compare_models
 from medimg_baseline_cls.evaluation.fold_summary import describe_spread, summarize_spread
+from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.records.comparisons import ComparedModel, Comparison, ModelDifference
 from medimg_baseline_cls.records.estimates import Interval, PairedDifference, Spread
-from medimg_baseline_cls.records.spreads import SpreadBlock, SpreadPoint
+from medimg_baseline_cls.records.spreads import SpreadBlock, SpreadPoint, SpreadSummary
 from medimg_baseline_cls.records.summaries import Average, MetricKey
 
 
@@ -62,6 +66,34 @@ def test_a_compared_model_is_written_as_its_summary_is(task: str) -> None:
             assert found["value"] == expected["value"]
     paths = [[path for path, _ in list_metrics(e["classes"])] for e in (entry, gap)]
     assert paths[0] == paths[1] and len(paths[0]) == len(estimates)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_comparison_is_the_same_text_when_read_and_written_again(task: str) -> None:
+    test = draw_parts(task)[1]
+    other = replace(test, probabilities=np.ascontiguousarray(test.probabilities[::-1]))
+    models = [
+        AlignedModel(name, part, choose(task), positive_of(task))
+        for name, part in (("first", test), ("second", other), ("copy", test))
+    ]
+    content = compare_models(models, resampling=Resampling(50, 0)).to_json()
+    read = Comparison.from_json(json.loads(json.dumps(content)) | {"runs": {"first": "a"}})
+    assert json.dumps(read.to_json()) == json.dumps(content)
+    tests = {gap.test for d in read.differences for gap in d.differences.values()}
+    assert tests == {"delong", "mcnemar", ""}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_spread_is_the_same_text_when_read_and_written_again(task: str) -> None:
+    spread = summarize_spread([measure(task)[split] for split in ("test", "val")])
+    name, block = next(iter(spread.classes.items()))
+    key = MetricKey(name, None, "auroc")
+    block = block.with_interval(key, Interval(bounds=(0.25, 0.75), method="m"))
+    spread = replace(spread, classes={**spread.classes, name: block}, intervals={"level": 0.95})
+    content = spread.to_json()
+    read = SpreadSummary.from_json(json.loads(json.dumps(content)) | {"runs": [], "repeats": 1})
+    assert read == spread
+    assert json.dumps(read.to_json()) == json.dumps(content)
 
 
 def list_spreads(content: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

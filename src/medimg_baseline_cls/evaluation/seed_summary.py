@@ -12,7 +12,6 @@ import numpy as np
 
 from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES
 from medimg_baseline_cls.evaluation.aligned_models import AlignedModel, align_models, draw_classes
-from medimg_baseline_cls.evaluation.comparison_table import name_metric
 from medimg_baseline_cls.evaluation.fold_summary import spread_cells, summarize_spread
 from medimg_baseline_cls.evaluation.resampling import (
     Resampling,
@@ -21,6 +20,7 @@ from medimg_baseline_cls.evaluation.resampling import (
     list_values,
     resample_images,
 )
+from medimg_baseline_cls.records.comparisons import name_metric
 from medimg_baseline_cls.records.estimates import Bounds
 from medimg_baseline_cls.records.spreads import SpreadBlock, SpreadSummary
 from medimg_baseline_cls.records.summaries import Average, MetricKey, SplitSummary

@@ -10,9 +10,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from medimg_baseline_cls.evaluation.comparison_table import ComparedMetric, choose_metrics
 from medimg_baseline_cls.plots.style import CLASS_COLORS, INK, MUTED, PALE, WIDE, drawing, shorten
-from medimg_baseline_cls.records.comparisons import Comparison
+from medimg_baseline_cls.records.comparisons import ComparedMetric, Comparison
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.utils.quantities import format_p
 
@@ -28,7 +27,7 @@ def draw_comparison(comparison: Comparison, path: Path, *, rule: str) -> None:
         path: the PNG.
         rule: the operating point whose calls are shown.
     """
-    metrics = choose_metrics(comparison, rule=rule)[:_MAX_ROWS]
+    metrics = comparison.choose_metrics(rule=rule)[:_MAX_ROWS]
     names = [model.name for model in comparison.models]
     height = 1.6 + 0.16 * len(names) + len(metrics) * max(0.44, 0.22 * len(names))
     with drawing(path, width=WIDE, height=height) as figure:

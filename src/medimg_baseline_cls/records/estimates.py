@@ -163,6 +163,17 @@ class PairedDifference(Estimate):
         content["test"] = self.test
         return content | {name: getattr(self, name) for name in (*names, "p_value", "p_holm")}
 
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """Return what `to_json` wrote."""
+        names = ("standard_error", "z", "only_reference_right", "only_model_right")
+        return replace(
+            super(PairedDifference, cls).from_json(content),
+            test=str(content.get("test", "")),
+            bootstrap=_bounds(content.get("bootstrap")),
+            **{name: content.get(name) for name in (*names, "p_value", "p_holm")},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
@@ -185,6 +196,23 @@ class Spread:
         if self.mean is None:
             return content | {"reason": "undefined in every run"}
         return content | ({} if self.interval is None else self.interval.to_json())
+
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """Return what `to_json` wrote."""
+        return cls(
+            mean=content["mean"],
+            sd=content["sd"],
+            minimum=content["min"],
+            maximum=content["max"],
+            num_defined=int(content["num_defined"]),
+            interval=Interval.from_json(content),
+        )
+
+
+def read_spreads(content: Mapping[str, Json]) -> dict[str, Spread]:
+    """Return the entries that are spreads, by metric."""
+    return {name: Spread.from_json(entry) for name, entry in content.items() if "mean" in entry}
 
 
 def _listed(bounds: Bounds | None) -> list[float] | None:

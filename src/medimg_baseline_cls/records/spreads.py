@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from medimg_baseline_cls.records.estimates import Interval, Json, Spread
+from medimg_baseline_cls.records.estimates import Interval, Json, Spread, read_spreads
 from medimg_baseline_cls.records.summaries import Average, MetricKey, OperatingPoint
 from medimg_baseline_cls.schema import Task, TaskFacts
 
@@ -21,6 +21,15 @@ class SpreadPoint:
         pooled = {} if self.pooled is None else {"pooled": self.pooled.to_json()}
         return {name: spread.to_json() for name, spread in self.metrics.items()} | pooled
 
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """Return what `to_json` wrote."""
+        pooled = content.get("pooled")
+        return cls(
+            metrics=read_spreads(content),
+            pooled=None if pooled is None else OperatingPoint.from_json(pooled),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpreadBlock:
@@ -35,6 +44,15 @@ class SpreadBlock:
             "metrics": {name: spread.to_json() for name, spread in self.metrics.items()},
             "operating_points": {r: point.to_json() for r, point in self.operating_points.items()},
         }
+
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """Return what `to_json` wrote."""
+        points: Mapping[str, Json] = content["operating_points"]
+        return cls(
+            metrics=read_spreads(content["metrics"]),
+            operating_points={rule: SpreadPoint.from_json(p) for rule, p in points.items()},
+        )
 
     def look_up(self, key: MetricKey) -> Spread | None:
         """Return the spread of one metric; None where no run has it."""
@@ -100,3 +118,24 @@ class SpreadSummary(TaskFacts):
             **overall,
             **({"intervals": dict(self.intervals)} if self.intervals else {}),
         }
+
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """Return what `to_json` wrote, whatever the command added."""
+        classes: Mapping[str, Json] = content["classes"]
+        overall = content.get("overall")
+        averages = [average for average in Average if average.value in content]
+        return cls(
+            num_runs=int(content["num_runs"]),
+            task=content.get("task", "multiclass"),
+            class_names=tuple(content["class_names"]),
+            positive_class=content["positive_class"],
+            classes={name: SpreadBlock.from_json(block) for name, block in classes.items()},
+            averages={
+                average: SpreadBlock.from_json(content[average.value])
+                for average in averages
+                if average is not Average.OVERALL
+            },
+            overall=None if overall is None else SpreadBlock(metrics=read_spreads(overall)),
+            intervals=content.get("intervals", {}),
+        )
