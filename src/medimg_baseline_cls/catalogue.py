@@ -4,7 +4,7 @@ A new metric is computed in `statistics` and gets a row here; tables, report, co
 terminal take its names, its order and the reason for undefined values from that row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -299,19 +299,57 @@ def reason_of(key: str) -> str:
 def word_of(key: str) -> str:
     """Return the name of a metric within a sentence; the key itself if it is unknown.
 
-    >>> word_of("f1_score"), word_of("balanced_accuracy"), word_of("own_metric")
-    ('F1', 'balanced accuracy', 'own_metric')
+    >>> word_of("f1_score"), word_of("own_metric"), word_of("plugin:net_benefit")
+    ('F1', 'own_metric', 'net benefit (plugin)')
     """
-    return next((metric.word for metric in _METRICS if metric.key == key), key)
+    return next((metric.word for metric in _METRICS if metric.key == key), _name_added(key))
+
+
+def with_added(shown: Mapping[str, Metric], keys: Iterable[str]) -> dict[str, Metric]:
+    """Return the rows with one for each other key, which a package of somebody else has added.
+
+    >>> with_added(SCORES, ["auroc", "plugin:net_benefit"])["plugin:net_benefit"].short
+    'Net benefit (plugin)'
+    """
+    kind = next(iter(shown.values())).kind
+    added = {key: _name_added(key) for key in keys if key not in shown}
+    return {**shown} | {
+        key: Metric(
+            key=key,
+            name=word[:1].upper() + word[1:],
+            short=word[:1].upper() + word[1:],
+            word=word,
+            kind=kind,
+            bounds=(-_UNBOUNDED, _UNBOUNDED),
+            reason="it is undefined",
+            source="another package",
+        )
+        for key, word in added.items()
+    }
+
+
+def is_chosen(rule: str) -> bool:
+    """Return whether a rule chooses its threshold on VAL; that of another package does.
+
+    >>> is_chosen("max_f1"), is_chosen("default"), is_chosen("plugin:youden")
+    (True, False, True)
+    """
+    return rule not in RULES or RULES[rule].is_chosen
 
 
 def name_rule(rule: str, target: float | None = None) -> str:
     """Return the name of an operating point.
 
-    >>> name_rule("target_sensitivity", 0.95), name_rule("max_f1"), name_rule("by_hand")
-    ('Target sensitivity 0.95', 'Max-F1', 'By hand')
+    >>> name_rule("target_sensitivity", 0.95), name_rule("max_f1"), name_rule("plugin:youden")
+    ('Target sensitivity 0.95', 'Max-F1', 'Youden (plugin)')
     """
     if rule not in RULES:
-        return rule.replace("_", " ").capitalize()
+        return _name_added(rule).replace("_", " ").capitalize()
     row = RULES[rule]
     return f"{row.name} {target:g}" if row.has_target and target is not None else row.name
+
+
+def _name_added(key: str) -> str:
+    """Return `plugin:net_benefit` in words; another key is its own name."""
+    owner, _, name = key.rpartition(":")
+    return f"{name.replace('_', ' ')} ({owner})" if owner else key

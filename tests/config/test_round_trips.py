@@ -20,6 +20,7 @@ from medimg_baseline_cls.config.settings_files import load_config_file
 from medimg_baseline_cls.errors import ConfigError
 
 NASTY = ("yes", "0x1f", "1e3", "null", "a: b", "# x", "Größe", "-", "{a}", "'", '"', "a\\d", "2024")
+TEXTS = ("project", "device", "augment", "operating_point", "group_regex", "subgroup_regex")
 
 
 def draw_settings(seed: int) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def draw_settings(seed: int) -> dict[str, Any]:
             values[name] = draw.uniform(0.02, 0.5)
         elif facts.kind is tuple:
             values[name] = draw.sample(NASTY, 3)
-        elif name in ("project", "device", "augment", "group_regex", "subgroup_regex"):
+        elif name in TEXTS:
             values[name] = facts.example
         elif name != "positive_class":
             values[name] = draw.choice(NASTY)

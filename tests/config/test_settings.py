@@ -34,6 +34,7 @@ OUT_OF_RANGE = {
     "limit": (0, "few"),
     "seed": (-1, 2**32),
     "augment": ("heavy", "plugin:", "plugin:a b"),
+    "operating_point": ("youden", "plugin:", "plugin:a b"),
     "device": ("gpu", "cuda:"),
     "precision": ("fp16",),
     "project": ("a b", "../x", "-x", "x.", ""),

@@ -6,7 +6,11 @@ from sklearn.metrics import f1_score, recall_score
 
 from medimg_baseline_cls.catalogue import CHOSEN_RULES, RULES
 from medimg_baseline_cls.statistics.metrics import count_by_threshold
-from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, choose_position
+from medimg_baseline_cls.statistics.threshold_rules import (
+    CRITERIA,
+    choose_position,
+    choose_threshold,
+)
 
 
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,3 +46,16 @@ def test_many_samples_at_once_are_each_alone(rule: str) -> None:
     together = choose_position(rule, tp, fp=fp, target=0.8)
     alone = [choose_position(rule, t, fp=f, target=0.8) for t, f in zip(tp, fp, strict=True)]
     assert together.tolist() == [int(place) for place in alone]
+
+
+def test_a_threshold_is_that_of_its_place_and_nan_where_nothing_is_rated() -> None:
+    truth, scores = draw(0)
+    thresholds, tp, fp = count_by_threshold(truth, scores)
+    for rule, criterion in CRITERIA.items():
+        chosen = choose_threshold(criterion, thresholds, tp=tp, fp=fp, target=0.8)
+        assert chosen == thresholds[choose_position(rule, tp, fp=fp, target=0.8)]
+
+    def rate_nothing(tp: np.ndarray, fp: np.ndarray, *, target: float) -> np.ndarray:
+        return np.full(tp.shape, -np.inf)
+
+    assert np.isnan(choose_threshold(rate_nothing, thresholds, tp=tp, fp=fp, target=0.8))

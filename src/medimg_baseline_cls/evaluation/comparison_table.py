@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from medimg_baseline_cls.catalogue import DECISIONS, SCORES
 from medimg_baseline_cls.records.comparisons import Comparison
 from medimg_baseline_cls.records.estimates import Bounds, Estimate, PairedDifference
 from medimg_baseline_cls.utils.quantities import UNDEFINED, format_p, say_score
@@ -15,7 +16,9 @@ def tabulate_comparison(comparison: Comparison, *, rule: str) -> tuple[list[str]
     header = ["metric", "model", "value", "95 % interval", "difference", "95 % interval"]
     header += ["test", "p", "p (Holm)"]
     rows: list[list[str]] = []
-    for compared in comparison.choose_metrics(rule=rule):
+    added = [m for m in comparison.list_metrics() if m.key.metric not in {*SCORES, *DECISIONS}]
+    added = [m for m in added if m.key.rule in (None, rule)]
+    for compared in (*comparison.choose_metrics(rule=rule), *added):
         label = compared.label
         if comparison.positive_class is None:
             label = f"{compared.class_name}: {label}"

@@ -128,6 +128,7 @@ def _spread(measured: Sequence[Mapping[str, Estimate]]) -> dict[str, Spread]:
     return {
         metric: describe_spread([metrics[metric].value for metrics in measured])
         for metric in measured[0]
+        if all(metric in metrics for metrics in measured)
     }
 
 

@@ -5,16 +5,18 @@ A threshold is one of the scores that VAL itself got, and positive means
 the chooser. thresholds.json names the predictions and the checkpoint it was made from.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from medimg_baseline_cls.catalogue import CHOSEN_RULES, RULES
+from medimg_baseline_cls.catalogue import RULES
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
+from medimg_baseline_cls.evaluation.added import describe_added_rule, list_criteria
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.schema import Predictions, Threshold
 from medimg_baseline_cls.statistics.metrics import count_by_threshold
-from medimg_baseline_cls.statistics.threshold_rules import choose_position
+from medimg_baseline_cls.statistics.threshold_rules import Criterion, choose_threshold
 from medimg_baseline_cls.utils.files import read_json, sha256_file, write_json
 
 SCORE_SPACE = "probability"
@@ -24,7 +26,11 @@ Thresholds = Mapping[str, tuple[Threshold, ...]]
 
 
 def choose_thresholds(
-    val: Predictions, *, classes: Sequence[str], target_sensitivity: float
+    val: Predictions,
+    *,
+    classes: Sequence[str],
+    target_sensitivity: float,
+    operating_point: str = "max_f1",
 ) -> dict[str, tuple[Threshold, ...]]:
     """Choose the operating points of each class on VAL: Max-F1, target sensitivity and 0.5.
 
@@ -35,10 +41,11 @@ def choose_thresholds(
         val: predictions of VAL.
         classes: the classes to choose for, each against the rest.
         target_sensitivity: the sensitivity to reach, in (0, 1].
+        operating_point: `plugin:NAME` adds the rule of another package.
 
     Raises:
         DataError: The predictions are not of VAL, or lack a class or a reference standard.
-        ConfigError: The target is outside (0, 1].
+        ConfigError: The target is outside (0, 1], or the rule of another package fails.
     """
     _require_val(val, classes)
     if not 0 < target_sensitivity <= 1:
@@ -46,7 +53,10 @@ def choose_thresholds(
             f"target_sensitivity is {target_sensitivity}; give a share above 0 and up to 1, "
             f"such as 0.95."
         )
-    return {name: _choose(val, name, target=target_sensitivity) for name in classes}
+    criteria = list_criteria(operating_point)
+    return {
+        name: _choose(val, name, target=target_sensitivity, criteria=criteria) for name in classes
+    }
 
 
 def write_thresholds(
@@ -140,23 +150,30 @@ def _require_val(val: Predictions, classes: Sequence[str]) -> None:
         )
 
 
-def _choose(val: Predictions, name: str, *, target: float) -> tuple[Threshold, ...]:
+def _choose(
+    val: Predictions, name: str, *, target: float, criteria: Mapping[str, Criterion]
+) -> tuple[Threshold, ...]:
     truth, scores = select_known(val, name)
     values: dict[str, float] = {}
     if truth.any():
         thresholds, tp, fp = count_by_threshold(truth, scores)
-        for rule in CHOSEN_RULES:
-            values[rule] = float(thresholds[choose_position(rule, tp, fp=fp, target=target)])
+        for rule, criterion in criteria.items():
+            value = float(choose_threshold(criterion, thresholds, tp=tp, fp=fp, target=target))
+            values |= {} if math.isnan(value) else {rule: value}
     return tuple(
         Threshold(
             rule=rule,
             value=value,
-            description=RULES[rule].description.format(target=target),
+            description=(
+                RULES[rule].description.format(target=target)
+                if rule in RULES
+                else describe_added_rule(rule)
+            ),
             class_name=name,
             score_space=SCORE_SPACE,
             num_positive=int(truth.sum()),
             num_negative=int((~truth).sum()),
-            target=target if RULES[rule].has_target else None,
+            target=target if rule in RULES and RULES[rule].has_target else None,
         )
         for rule, value in (values | {"default": DEFAULT_THRESHOLD}).items()
     )

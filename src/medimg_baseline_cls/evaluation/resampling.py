@@ -8,14 +8,19 @@ threshold that was chosen there gets none: the choice has picked the images' luc
 bootstrap interval would begin at the estimate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.catalogue import CHOSEN_RULES, PROPORTIONS
+from medimg_baseline_cls.catalogue import PROPORTIONS, is_chosen
+from medimg_baseline_cls.evaluation.added import (
+    list_criteria,
+    resample_added_decisions,
+    resample_added_scores,
+)
 from medimg_baseline_cls.evaluation.image_metrics import resample_image_metrics
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.records.estimates import Estimate, Interval
@@ -72,7 +77,8 @@ class ClassDraws:
         for metric, values in self.scores.items():
             yield None, metric, values
         for rule, counts in self.calls.items():
-            for metric, values in point_metrics(counts).items():
+            metrics = point_metrics(counts) | resample_added_decisions(counts)
+            for metric, values in metrics.items():
                 yield rule, metric, values
 
 
@@ -96,8 +102,14 @@ def add_intervals(
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
-        name: choose_cuts(parts[0], name, weights=weights["val"], target=target_sensitivity)
-        for name in summaries["val"].classes
+        name: choose_cuts(
+            parts[0],
+            name,
+            weights=weights["val"],
+            target=target_sensitivity,
+            rules=block.operating_points,
+        )
+        for name, block in summaries["val"].classes.items()
     }
     described = {
         part.split: describe_part(
@@ -143,14 +155,17 @@ def _describe_method(part: Predictions, *, resampling: Resampling) -> dict[str, 
 
 
 def choose_cuts(
-    val: Predictions, name: str, *, weights: Weights, target: float
+    val: Predictions, name: str, *, weights: Weights, target: float, rules: Iterable[str]
 ) -> dict[str, NDArray[np.float64]]:
     """Choose the operating points of one class again in each resample of VAL; shape (B,) each."""
     known = val.known(name)
     truth, scores = select_known(val, name)
     if not truth.any():
         return {}
-    return choose_in_resamples(truth, scores, weights=weights[:, known], target=target)
+    criteria = dict(pair for rule in rules for pair in list_criteria(rule).items())
+    return choose_in_resamples(
+        truth, scores, weights=weights[:, known], target=target, criteria=criteria
+    )
 
 
 def describe_part(
@@ -230,7 +245,8 @@ def resample_classes(
             rule: weighted_calls(truth, scores, thresholds=threshold, weights=own)
             for rule, threshold in cuts.get(name, {}).items()
         }
-        drawn[name] = ClassDraws(weighted_scores(truth, scores, weights=own), calls)
+        found = weighted_scores(truth, scores, weights=own)
+        drawn[name] = ClassDraws(found | resample_added_scores(truth, scores, weights=own), calls)
     return drawn
 
 
@@ -300,7 +316,7 @@ def _add_up(drawn: Mapping[str, ClassDraws], rule: str) -> CallCounts:
 
 def _withhold_chosen(key: MetricKey, estimate: Estimate) -> Estimate:
     """Take the intervals from a metric at a threshold that was chosen on the same images."""
-    if key.rule not in CHOSEN_RULES or estimate.value is None:
+    if key.rule is None or not is_chosen(key.rule) or estimate.value is None:
         return estimate
     withheld = Interval(bounds=None, reason=CHOSEN_HERE)
     return replace(estimate, interval=withheld, wilson=None, clopper_pearson=None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from medimg_baseline_cls.catalogue import reason_of
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.evaluation.added import measure_added_decisions, measure_added_scores
 from medimg_baseline_cls.evaluation.image_metrics import measure_image_metrics
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import require_score_space, select_known
@@ -135,7 +136,7 @@ def measure_scores(truth: Truth, scores: Scores) -> ClassMetrics:
     found = {m: get(truth, scores) if len(truth) else None for m, get in SCORE_METRICS.items()}
     metrics = {metric: make_estimate(metric, value) for metric, value in found.items()}
     return ClassMetrics(
-        metrics=_with_baseline(metrics, prevalence),
+        metrics=_with_baseline(metrics, prevalence) | measure_added_scores(truth, scores),
         operating_points={},
         prevalence=prevalence,
         num_positive=int(truth.sum()),
@@ -148,8 +149,9 @@ def measure_counts(
 ) -> OperatingPoint:
     """Return the metrics of a decision from its counts."""
     found = operating_point_metrics(counts)
+    metrics = {metric: make_estimate(metric, value) for metric, value in found.items()}
     return OperatingPoint(
-        metrics={metric: make_estimate(metric, value) for metric, value in found.items()},
+        metrics=metrics | measure_added_decisions(counts),
         threshold=threshold,
         num_findings=num_findings,
         **asdict(counts),

@@ -6,7 +6,7 @@ class, such as the etiologies of a disease, has sensitivity or specificity and n
 whatever needs both classes would compare it with images that are not its own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -152,11 +152,16 @@ def select_images(predictions: Predictions, mask: NDArray[np.bool_]) -> Predicti
 
 
 def _choose_cuts(
-    val: Predictions, names: Iterable[str], *, settings: SubgroupSettings
+    val: Predictions, thresholds: Thresholds, *, settings: SubgroupSettings
 ) -> dict[str, dict[str, Values]]:
     weights = draw_part(val, settings.resampling)
     target = settings.target_sensitivity
-    return {name: choose_cuts(val, name, weights=weights, target=target) for name in names}
+    return {
+        name: choose_cuts(
+            val, name, weights=weights, target=target, rules=[point.rule for point in points]
+        )
+        for name, points in thresholds.items()
+    }
 
 
 def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Estimate:

@@ -7,7 +7,7 @@ clusters). All resamples are computed at once: sorted scores, cumulated weights.
 undefined metric is NaN here, and `describe_values` counts it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from medimg_baseline_cls.statistics.metrics import (
     negative_logs,
 )
 from medimg_baseline_cls.statistics.multilabel import pool_pairs
-from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, choose_position
+from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, Criterion, choose_threshold
 from medimg_baseline_cls.utils.seed import generator
 
 LEVEL = 0.95
@@ -252,7 +252,12 @@ def aurocs(counts: WeightedCounts) -> Values:
 
 
 def choose_in_resamples(
-    truth: Truth, scores: Scores, *, weights: Weights, target: float
+    truth: Truth,
+    scores: Scores,
+    *,
+    weights: Weights,
+    target: float,
+    criteria: Mapping[str, Criterion] = CRITERIA,
 ) -> dict[str, Values]:
     """Choose the operating points again in each resample of VAL, as `choose_thresholds` does.
 
@@ -261,17 +266,20 @@ def choose_in_resamples(
         scores: shape (N,), in [0, 1].
         weights: shape (B, N), from `draw_weights`.
         target: of the rules that have one, such as a sensitivity.
+        criteria: by rule.
 
     Returns:
-        For each rule of `threshold_rules`, shape (B,); NaN without a positive image.
+        For each rule, shape (B,); NaN without a positive image.
     """
-    cuts = {rule: np.empty(len(weights)) for rule in CRITERIA}
+    cuts = {rule: np.empty(len(weights)) for rule in criteria}
     for rows, _, counts in count_resamples(rank_scores(truth, scores), weights):
         is_defined = counts.num_positive > 0
-        for rule, chosen in cuts.items():
+        for rule, criterion in criteria.items():
             # The first maximum is always a score that was drawn.
-            place = choose_position(rule, counts.tp, fp=counts.fp, target=target)
-            chosen[rows] = np.where(is_defined, counts.thresholds[place], np.nan)
+            chosen = choose_threshold(
+                criterion, counts.thresholds, tp=counts.tp, fp=counts.fp, target=target
+            )
+            cuts[rule][rows] = np.where(is_defined, chosen, np.nan)
     return cuts
 
 

@@ -48,3 +48,17 @@ CRITERIA: dict[str, Criterion] = {
 def choose_position(rule: str, tp: Counts, *, fp: Counts, target: float) -> NDArray[np.int64]:
     """Return the place of the chosen threshold among the scores, shape (...)."""
     return np.argmax(CRITERIA[rule](tp, fp, target=target), axis=-1)
+
+
+def choose_threshold(
+    criterion: Criterion, thresholds: NDArray[np.float64], *, tp: Counts, fp: Counts, target: float
+) -> NDArray[np.float64]:
+    """Return the threshold at which a criterion is greatest, shape (...); NaN where all are -inf.
+
+    >>> tp, fp = np.array([1, 1, 2]), np.array([0, 1, 1])
+    >>> float(choose_threshold(f1_criterion, np.array([0.9, 0.5, 0.2]), tp=tp, fp=fp, target=0.0))
+    0.2
+    """
+    rated = criterion(tp, fp, target=target)
+    chosen = thresholds[np.argmax(rated, axis=-1)]
+    return np.where(rated.max(axis=-1) > -np.inf, chosen, np.nan)

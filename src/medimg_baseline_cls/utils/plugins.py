@@ -8,6 +8,8 @@ A package names in its pyproject.toml what it adds, here a map that is used as `
 The prefix keeps names of others apart from ours, those of later versions too. Decision 0032.
 """
 
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 PREFIX = "plugin:"
-Kind = Literal["readers", "augmentations", "cam_methods"]
+Kind = Literal[
+    "readers",
+    "augmentations",
+    "cam_methods",
+    "decision_metrics",
+    "score_metrics",
+    "threshold_rules",
+]
 Expected = TypeVar("Expected")
 
 
@@ -47,13 +56,31 @@ def load_plugin(kind: Kind, name: str, *, expected: type[Expected]) -> Expected:
 
 
 @lru_cache
-def load_plugins(kind: Kind, *, expected: type[Expected]) -> tuple[Expected, ...]:
-    """Return all that packages add of a kind, by name.
+def load_plugins(kind: Kind, *, expected: type[Expected]) -> Mapping[str, Expected]:
+    """Return all that packages add of a kind, by name with `plugin:` in front.
 
     Raises:
-        ConfigError: one of them cannot be loaded, or is something else.
+        ConfigError: one of them cannot be loaded, or is something else, or two have one name.
     """
-    return tuple(_load(point, expected) for point in _find_points(kind))
+    names = dict.fromkeys(PREFIX + point.name for point in _find_points(kind))
+    return {name: load_plugin(kind, name, expected=expected) for name in names}
+
+
+@contextmanager
+def blaming(kind: Kind, name: str) -> Generator[None, None, None]:
+    """Raise an error of a plug-in's own code as one sentence with its package.
+
+    Raises:
+        ConfigError: the block has raised something.
+    """
+    try:
+        yield
+    except Exception as error:  # foreign code raises anything
+        bare = name.removeprefix(PREFIX)
+        package = next((_name_package(p) for p in _find_points(kind) if p.name == bare), "?")
+        raise ConfigError(
+            f"{PREFIX}{bare} of {package} fails ({_say(error)}): fix or uninstall that package."
+        ) from error
 
 
 def describe_plugins() -> dict[str, str]:
@@ -81,9 +108,8 @@ def _load(point: "EntryPoint", expected: type[Expected]) -> Expected:
     try:
         found: Any = point.load()
     except Exception as error:  # foreign code raises anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
-            f"{who} cannot be loaded ({reason}): fix or uninstall that package."
+            f"{who} cannot be loaded ({_say(error)}): fix or uninstall that package."
         ) from error
     if not isinstance(found, expected):
         raise ConfigError(
@@ -91,3 +117,7 @@ def _load(point: "EntryPoint", expected: type[Expected]) -> Expected:
             "that package."
         )
     return found
+
+
+def _say(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -16,8 +16,15 @@ class EvaluationSettings:
     target_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Sensitivity on VAL for the rule target_sensitivity (above 0, at most 1)."""
 
-    operating_point: Literal["max_f1", "target_sensitivity", "default"] = "max_f1"
-    """Threshold rule for predict, where "default" is 0.5."""
+    operating_point: Annotated[
+        str,
+        Field(
+            pattern=r"^(max_f1|target_sensitivity|default|plugin:[A-Za-z0-9_.-]+)$",
+            title="max_f1, target_sensitivity, default or plugin:NAME",
+            examples=["max_f1"],
+        ),
+    ] = "max_f1"
+    """Threshold rule for predict: max_f1, target_sensitivity, default (0.5), or plugin:NAME."""
 
     target_prevalence: Annotated[float | None, Field(gt=0, lt=1, examples=[0.1])] = None
     """Expected prevalence at deployment, for two classes (above 0, below 1; none: unknown)."""

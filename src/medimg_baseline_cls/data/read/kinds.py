@@ -84,7 +84,7 @@ def sniff_format(start: bytes) -> str:
 
 def list_readers() -> tuple[ImageReader, ...]:
     """Return the readers of other packages, by name."""
-    return load_plugins("readers", expected=ImageReader)
+    return tuple(load_plugins("readers", expected=ImageReader).values())
 
 
 def find_reader(start: bytes) -> ImageReader | None:

@@ -170,7 +170,10 @@ def _write_ensemble(
     val, test = (_write_mean(folder, runs, models=models, split=split) for split in ("val", "test"))
     positive_class = models[0].positive_class
     thresholds = choose_thresholds(
-        val, classes=models[0].classes, target_sensitivity=plan.config.target_sensitivity
+        val,
+        classes=models[0].classes,
+        target_sensitivity=plan.config.target_sensitivity,
+        operating_point=plan.config.operating_point,
     )
     checkpoints = "".join(f"{sha256_file(run / 'best.pt')}\n" for run in runs)
     write_thresholds(

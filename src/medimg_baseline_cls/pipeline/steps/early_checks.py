@@ -14,6 +14,7 @@ from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing
 from medimg_baseline_cls.data.splitting.choose_test import SplitSettings
 from medimg_baseline_cls.data.splitting.split import split_images
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError
+from medimg_baseline_cls.evaluation.added import list_criteria
 from medimg_baseline_cls.evaluation.subgroup_columns import (
     SubgroupColumn,
     part_column,
@@ -37,6 +38,7 @@ def require_settings(config: Config, listing: Listing) -> None:
         DataError: these images cannot be split so, whoever their patients are.
     """
     _require_task(config, listing.task, num_classes=len(listing.class_names))
+    list_criteria(config.operating_point)  # a plug-in that is missing must not cost a training
     bins = read_bins(config.subgroup_bins)
     require_columns(bins, listing.subgroup_names)
     for number, name in enumerate(listing.subgroup_names):
@@ -76,6 +78,7 @@ def require_evaluable(config: Config, split: Split) -> tuple[SubgroupColumn, ...
         ConfigError: of the task, the classes, or the subgroups.
     """
     _require_task(config, split.task, num_classes=len(split.class_names))
+    list_criteria(config.operating_point)
     return find_columns(config, split)
 
 

@@ -67,6 +67,7 @@ def choose_patients(
         patients,
         classes=evaluated_classes(patients.class_names, positive_class),
         target_sensitivity=session.config.target_sensitivity,
+        operating_point=session.config.operating_point,
     )
     folder = session.run_dir / FOLDER
     return PatientLevel(how, folder, positive_class, patients, num_left_out, thresholds)

@@ -106,7 +106,8 @@ def _describe(
     }
     if len(truth) == 0:
         return content
-    drawn = choose_cuts(parts[0], name, weights=weights[0], target=target)
+    rules = [point.rule for point in points]
+    drawn = choose_cuts(parts[0], name, weights=weights[0], target=target, rules=rules)
     own = weights[-1][:, parts[-1].known(name)]
     groups = np.array(parts[-1].groups)[parts[-1].known(name)]
     num_patients = tuple(len(np.unique(groups[side])) for side in (truth, ~truth))

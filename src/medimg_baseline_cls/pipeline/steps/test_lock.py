@@ -86,6 +86,7 @@ def choose_points(session: Session, val: Predictions, *, positive_class: str | N
         val,
         classes=evaluated_classes(val.class_names, positive_class),
         target_sensitivity=session.config.target_sensitivity,
+        operating_point=session.config.operating_point,
     )
 
 

@@ -11,10 +11,11 @@ from medimg_baseline_cls.catalogue import (
     SCORES,
     Metric,
     name_rule,
+    with_added,
 )
 from medimg_baseline_cls.records.estimates import UNKNOWN, Bounds, Estimate
 from medimg_baseline_cls.records.evaluations import Headlines
-from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint
+from medimg_baseline_cls.records.summaries import Average, ClassMetrics, OperatingPoint
 from medimg_baseline_cls.reporting.content import RunContent, value_of
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
@@ -59,6 +60,23 @@ def headline_estimate(content: RunContent, split: str, *, metric: str) -> Estima
         return UNKNOWN
     block = summary.macro if positive is None else summary.classes.get(positive, _NOTHING)
     return block.metrics.get(metric, UNKNOWN)
+
+
+def list_scores(content: RunContent) -> dict[str, Metric]:
+    """Return the metrics without a threshold: ours, then those of packages of others."""
+    return with_added(SCORES, _list_keys(content, has_rule=False))
+
+
+def list_decisions(content: RunContent) -> dict[str, Metric]:
+    """Return the metrics at a threshold: ours, then those of packages of others."""
+    return with_added(DECISIONS, _list_keys(content, has_rule=True))
+
+
+def _list_keys(content: RunContent, *, has_rule: bool) -> Iterator[str]:
+    for summary in content.summaries.values():
+        for key, _ in summary.items():
+            if key.block is not Average.OVERALL and has_rule == (key.rule is not None):
+                yield key.metric
 
 
 def list_rules(content: RunContent) -> list[str]:
@@ -122,22 +140,24 @@ def tabulate_metrics(content: RunContent) -> Table | None:
     if not content.summaries:
         return None
     classes, rows, notes = shown_classes(content), list[Row](), list[str]()
+    shown = list_scores(content)
     for name in classes:
         for split in content.summaries:
             block = class_block(content, split, class_name=name)
             lead = (name, name_split(split)) if len(classes) > 1 else (name_split(split),)
-            cells = [show_estimate(block.metrics.get(key)) for key in SCORES]
+            cells = [show_estimate(block.metrics.get(key)) for key in shown]
             cells.insert(2, format_score(block.prevalence))
             is_first = split == next(iter(content.summaries)) and len(classes) > 1
             rows.append(Row((*lead, *cells), "start" if is_first else ""))
-            notes += _reasons(block.metrics, SCORES, where=" ".join(lead))
+            notes += _reasons(block.metrics, shown, where=" ".join(lead))
     rows += list(_average_rows(content)) if len(classes) > 1 else []
     lead_header = (name_class(content), "Split") if len(classes) > 1 else ("Split",)
     of = classes[0] if len(classes) == 1 else "each class against the rest"
     if content.has_findings:
         of = "each finding where it is known"
         notes += _describe_averages(content)
-    header = ("AUROC", "AP", "AP baseline", "Brier", "Log loss")
+    header = [metric.short for metric in shown.values()]
+    header.insert(2, "AP baseline")
     return Table(
         title=f"Without a threshold, {of}",
         header=(*lead_header, *header),
@@ -231,7 +251,7 @@ def _tabulate_points(
     title: str,
     notes: Iterable[str],
 ) -> Table | None:
-    rows, reasons = list[Row](), list[str]()
+    rows, reasons, shown = list[Row](), list[str](), list_decisions(content)
     for rule in list_rules(content):
         is_first = True
         for split, points in points_of.items():
@@ -243,17 +263,17 @@ def _tabulate_points(
                 name_split(split),
                 _threshold_text(point),
                 *(format_count(getattr(point, key)) for key in COUNTS),
-                *(show_estimate(point.metrics.get(key)) for key in DECISIONS),
+                *(show_estimate(point.metrics.get(key)) for key in shown),
             )
             rows.append(Row(cells, "start" if is_first else ""))
-            reasons += _reasons(point.metrics, DECISIONS, where=f"{name_split(split)}, {where}")
+            reasons += _reasons(point.metrics, shown, where=f"{name_split(split)}, {where}")
             is_first = False
     if not rows:
         return None
     header = ("Operating point", "Split", "Threshold", *(key.upper() for key in COUNTS))
     return Table(
         title=title,
-        header=(*header, *(metric.short for metric in DECISIONS.values())),
+        header=(*header, *(metric.short for metric in shown.values())),
         rows=tuple(rows),
         num_text=2,
         notes=tuple(dict.fromkeys((*notes, *reasons))),
@@ -283,7 +303,7 @@ def _average_rows(content: RunContent) -> Iterator[Row]:
     micro = {s: summary.micro or _NOTHING for s, summary in content.summaries.items()}
     for name, blocks in (("Macro mean", macro), ("Micro, all pairs", micro)):
         for split, block in blocks.items():
-            estimates = [block.metrics.get(key) for key in SCORES]
+            estimates = [block.metrics.get(key) for key in list_scores(content)]
             precision = block.metrics.get("average_precision", UNKNOWN)
             cells = [show_estimate(estimate) for estimate in estimates]
             cells.insert(2, format_score(precision.chance) if content.has_findings else "")

@@ -6,13 +6,15 @@ The tables, the model card and the sentences for a manuscript are all written fr
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, PROPORTIONS, SCORES, Metric
+from medimg_baseline_cls.catalogue import OVERALL, PROPORTIONS, Metric
 from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate, Interval
 from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
     class_block,
+    list_decisions,
     list_rules,
+    list_scores,
     operating_points,
     rule_name,
     shown_classes,
@@ -70,10 +72,11 @@ def list_metrics(content: RunContent) -> list[Measure]:
         owners["Macro mean"] = {s: summary.macro for s, summary in summaries}
         micro = {s: summary.micro for s, summary in summaries}
         owners["Micro, all pairs"] = {s: block for s, block in micro.items() if block is not None}
+    shown = list_scores(content)
     measures = [
         measure
         for owner, blocks in owners.items()
-        for measure in _gather(owner, {s: b.metrics for s, b in blocks.items()}, shown=SCORES)
+        for measure in _gather(owner, {s: b.metrics for s, b in blocks.items()}, shown=shown)
     ]
     if content.positive_class is None:
         overall = {s: summary.overall for s, summary in content.summaries.items()}
@@ -103,7 +106,7 @@ def _measure_point(content: RunContent, owner: str, *, rule: str) -> Iterator[Me
     thresholds = {split: _threshold(point) for split, point in points.items()}
     yield Measure(owner=owner, rule=name, key="threshold", name="Threshold", estimates=thresholds)
     # Shares of images first: those are printed with their counts.
-    ordered = sorted(DECISIONS.values(), key=lambda metric: metric.proportion is None)
+    ordered = sorted(list_decisions(content).values(), key=lambda metric: metric.proportion is None)
     for metric in ordered:
         having = {s: p for s, p in points.items() if metric.key in p.metrics}
         if having:
