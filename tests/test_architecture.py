@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schema": {"errors"},
     "catalogue": set(),
     "utils": {"errors"},
-    "statistics": {"errors", "utils"},
+    "statistics": {"errors", "records", "utils"},
     "records": {"errors", "schema", "catalogue", "utils"},
     "config": {"errors", "schema", "utils"},
     "data": {"errors", "schema", "utils"},

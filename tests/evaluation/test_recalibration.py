@@ -124,7 +124,7 @@ def warned(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[list[
     found = warn_of_maps(truth, scores, name="ILL", other="WELL")
     if found is None:
         return [], ""
-    return list(found["methods"]), str(found["text"])
+    return list(found.methods), found.text
 
 
 def test_a_val_that_is_separated_perfectly_is_told_with_its_numbers() -> None:
@@ -169,7 +169,7 @@ def test_few_images_of_a_class_are_told() -> None:
 
 def test_warnings_are_read_by_method(tmp_path: Path) -> None:
     path = tmp_path / "recalibration.json"
-    path.write_text('{"warnings": {"A": {"methods": ["platt"], "text": "few"}}}')
+    path.write_text('{"classes": {}, "warnings": {"A": {"methods": ["platt"], "text": "few"}}}')
     assert read_map_warnings(path, "platt") == ["few"]
     assert read_map_warnings(path, "temperature") == []
     path.write_text('{"classes": {}}')

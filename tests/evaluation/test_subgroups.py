@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,12 @@ from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn, part_column
 from medimg_baseline_cls.evaluation.subgroups import (
     SubgroupSettings,
-    list_blocks,
     measure_subgroups,
     select_images,
     write_subgroups,
 )
 from medimg_baseline_cls.plots.subgroups import draw_subgroups
+from medimg_baseline_cls.records.subgroups import SubgroupSummary
 from medimg_baseline_cls.schema import Predictions
 
 MakePredictions = Callable[..., Predictions]
@@ -35,7 +34,7 @@ def column_of(name: str, values: list[str]) -> SubgroupColumn:
 
 def measure(
     val: Predictions, test: Predictions, *columns: SubgroupColumn, positive: str | None = POSITIVE
-) -> dict[str, Any]:
+) -> SubgroupSummary:
     names = [positive] if positive else list(val.class_names)
     thresholds = choose_thresholds(val, classes=names, target_sensitivity=0.9)
     return measure_subgroups(
@@ -49,7 +48,7 @@ def sexes_of(test: Predictions) -> list[str]:
 
 def test_every_figure_is_that_of_the_subgroup_alone(draw: MakePredictions) -> None:
     val, test = draw("val"), draw("test", num_images=200)
-    content = measure(val, test, column_of("sex", sexes_of(test)))
+    content = measure(val, test, column_of("sex", sexes_of(test))).to_json()
     table = pd.DataFrame(
         {"sex": sexes_of(test), "y": test.truth(POSITIVE), "p": test.scores(POSITIVE)}
     ).assign(group=test.groups)
@@ -80,11 +79,11 @@ def test_intervals_hold_their_values_and_those_of_all_are_the_summary_s(
     draw: MakePredictions,
 ) -> None:
     val, test = draw("val"), draw("test", num_images=160)
-    content = measure(val, test, column_of("sex", sexes_of(test)))
-    for _, _, block in list_blocks(content):
-        for figure in block["classes"][POSITIVE]["metrics"].values():
-            low, high = figure["interval"]
-            assert low <= figure["value"] <= high
+    summary = measure(val, test, column_of("sex", sexes_of(test)))
+    for _, _, subgroup in summary.items():
+        for found in subgroup.classes[POSITIVE].metrics.values():
+            assert found.bounds is not None and found.value is not None
+            assert found.bounds[0] <= found.value <= found.bounds[1]
     thresholds = choose_thresholds(val, classes=[POSITIVE], target_sensitivity=0.9)
     summaries = {
         part.split: summarize_predictions(part, thresholds, positive_class=POSITIVE)
@@ -93,7 +92,7 @@ def test_intervals_hold_their_values_and_those_of_all_are_the_summary_s(
     whole = add_intervals(
         summaries, (val, test), target_sensitivity=0.9, resampling=SETTINGS.resampling
     )["test"].to_json()["classes"][POSITIVE]
-    found = content["all"]["classes"][POSITIVE]
+    found = summary.to_json()["all"]["classes"][POSITIVE]
     assert found["metrics"]["auroc"] == whole["metrics"]["auroc"]
     point = found["operating_points"]["max_f1"]
     assert point["sensitivity"] == whole["operating_points"]["max_f1"]["sensitivity"]
@@ -102,7 +101,7 @@ def test_intervals_hold_their_values_and_those_of_all_are_the_summary_s(
 def test_a_smaller_subgroup_has_wider_intervals(draw: MakePredictions) -> None:
     val, test = draw("val"), draw("test", num_images=600)
     values = ["few" if i % 12 == 0 else "many" for i in range(600)]
-    (column,) = measure(val, test, column_of("site", values))["columns"]
+    (column,) = measure(val, test, column_of("site", values)).to_json()["columns"]
     widths = {
         value: np.diff(block["classes"][POSITIVE]["metrics"]["auroc"]["interval"]).item()
         for value, block in column["subgroups"].items()
@@ -113,8 +112,8 @@ def test_a_smaller_subgroup_has_wider_intervals(draw: MakePredictions) -> None:
 def test_few_images_are_listed_without_a_figure(draw: MakePredictions, tmp_path: Path) -> None:
     val, test = draw("val"), draw("test", num_images=100)
     values = ["a"] * 19 + ["b"] * 20 + ["c"] * 61
-    content = measure(val, test, column_of("device", values))
-    subgroups = content["columns"][0]["subgroups"]
+    summary = measure(val, test, column_of("device", values))
+    subgroups = summary.to_json()["columns"][0]["subgroups"]
     assert {v: b["is_too_small"] for v, b in subgroups.items()} == {
         "a": True,
         "b": False,
@@ -126,7 +125,7 @@ def test_few_images_are_listed_without_a_figure(draw: MakePredictions, tmp_path:
         "is_too_small": True,
         "classes": {},
     }
-    write_subgroups(tmp_path / "subgroups.csv", content)
+    write_subgroups(tmp_path / "subgroups.csv", summary)
     table = pd.read_csv(tmp_path / "subgroups.csv", keep_default_na=False)
     rows = table.loc[table["subgroup"] == "a", ["num_images", "value", "reason"]]
     assert rows.to_numpy().tolist() == [[19, "", "too few images"]]
@@ -141,7 +140,7 @@ def test_a_subgroup_of_one_class_has_sensitivity_or_specificity_alone(
     kinds = ["bacteria"] * 30 + ["virus"] * 30 + ["NORMAL"] * 30
     test = binary("test", truth, scores)
     content = measure(binary("val", truth, scores), test, column_of("etiology", kinds))
-    subgroups = content["columns"][0]["subgroups"]
+    subgroups = content.to_json()["columns"][0]["subgroups"]
     expected = {"bacteria": ("sensitivity", 27), "virus": ("sensitivity", 15)}
     for value, (metric, hits) in {**expected, "NORMAL": ("specificity", 24)}.items():
         found = subgroups[value]["classes"][POSITIVE]
@@ -157,7 +156,7 @@ def test_findings_are_measured_where_they_are_known(findings: MakePredictions) -
     content = measure(val, test, column_of("sex", sexes_of(test)), positive=None)
     mask = np.array(sexes_of(test)) == "M"
     part = select_images(test, mask)
-    found = content["columns"][0]["subgroups"]["M"]["classes"]["Mass"]
+    found = content.to_json()["columns"][0]["subgroups"]["M"]["classes"]["Mass"]
     known = part.known("Mass")
     truth, scores = part.truth("Mass")[known], part.scores("Mass")[known]
     assert found["num_positive"] + found["num_negative"] == known.sum()
@@ -172,7 +171,8 @@ def test_the_csv_holds_every_figure_of_the_json(draw: MakePredictions, tmp_path:
     table = pd.read_csv(tmp_path / "subgroups.csv", keep_default_na=False)
     assert len(table) == 3 * (4 + 3 * 4)  # all, F, M; 4 scores and 3 points of 4 figures
     rows = table[(table["subgroup"] == "M") & (table["rule"] == "max_f1")].set_index("metric")
-    points = content["columns"][0]["subgroups"]["M"]["classes"][POSITIVE]["operating_points"]
+    block = content.to_json()["columns"][0]["subgroups"]["M"]["classes"][POSITIVE]
+    points = block["operating_points"]
     for metric in ("sensitivity", "npv"):
         figure = points["max_f1"][metric]
         found = [float(rows.loc[metric, key]) for key in ("value", "low", "high")]
@@ -186,7 +186,7 @@ def test_the_forest_plot_grows_with_its_rows(
     val, test = draw("val"), draw("test", num_images=400)
     values = [f"site ${i % num_subgroups}" for i in range(400)]
     content = measure(val, test, column_of("site", values))
-    draw_subgroups(content, tmp_path / "f.png", class_name=POSITIVE, rule="max_f1")
+    draw_subgroups(content.to_json(), tmp_path / "f.png", class_name=POSITIVE, rule="max_f1")
     with Image.open(tmp_path / "f.png") as image:
         assert image.height > 200 + 40 * min(num_subgroups, 55)
         assert image.height < 3200

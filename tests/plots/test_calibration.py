@@ -22,7 +22,7 @@ def judge(part: Predictions, name: str) -> tuple[dict[str, object], DecisionCurv
     weights = draw_weights(
         part.groups, truth.astype(np.int64), num_resamples=50, seed=0, purpose="x"
     )
-    found = describe_calibration(truth, scores, weights=weights, seed=0)
+    found = describe_calibration(truth, scores, weights=weights, seed=0).to_json()
     return found, draw_decision_curve(truth, scores, weights=weights)
 
 

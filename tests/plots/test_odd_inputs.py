@@ -129,7 +129,7 @@ def judged(part: Predictions, name: str) -> tuple[Figure, DecisionCurve]:
         len(truth), np.full(len(truth), 1 / len(truth)), size=30
     )
     ones = weights.astype(np.uint16)
-    found = describe_calibration(truth, scores, weights=ones, seed=0)
+    found = describe_calibration(truth, scores, weights=ones, seed=0).to_json()
     return found, draw_decision_curve(truth, scores, weights=ones)
 
 

@@ -25,7 +25,7 @@ from medimg_baseline_cls.records.summaries import (
     MetricKey,
     OperatingPoint,
     SplitSummary,
-    read_summary,
+    read_record,
 )
 from medimg_baseline_cls.utils.files import write_json
 
@@ -186,7 +186,9 @@ def test_the_headline_is_the_positive_class_or_the_average(task: str) -> None:
 def test_a_file_is_read_as_it_was_written(tmp_path: Path, task: str) -> None:
     summary = measure(task, is_odd=True, has_intervals=True)["test"]
     write_json(tmp_path / "a.json", summary.to_json())
-    write_json(tmp_path / "b.json", read_summary(tmp_path / "a.json").to_json())
+    write_json(
+        tmp_path / "b.json", read_record(tmp_path / "a.json", SplitSummary.from_json).to_json()
+    )
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
@@ -204,7 +206,7 @@ def test_what_is_no_summary_is_refused_by_its_path(tmp_path: Path, content: Any)
     path = tmp_path / "test_summary.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(RunError, match=r"test_summary\.json"):
-        read_summary(path)
+        read_record(path, SplitSummary.from_json)
 
 
 POINTS = st.builds(

@@ -12,6 +12,7 @@ from tests.conftest import predictions_of
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
 from medimg_baseline_cls.statistics.bootstrap import (
+    NO_VARIATION,
     average_precisions,
     choose_in_resamples,
     count_resamples,
@@ -153,15 +154,15 @@ def test_a_resample_without_a_positive_image_is_undefined_and_counted() -> None:
     assert np.isnan(cuts["max_f1"]).tolist() == [True, False, False, False]
     points = weighted_points(truth, scores, thresholds=cuts["max_f1"], weights=weights)
     assert np.isnan(points["specificity"]).tolist() == [True, False, False, False]
-    assert describe_values(values["brier_score"])["interval"] is not None
-    assert describe_values(values["auroc"])["num_undefined"] == 1
+    assert describe_values(values["brier_score"]).bounds is not None
+    assert describe_values(values["auroc"]).num_undefined == 1
 
 
 def test_an_interval_without_width_is_none_with_a_reason() -> None:
     described = describe_values(np.ones(100))
-    assert described["interval"] is None and "interval_reason" in described
+    assert described.bounds is None and described.reason == NO_VARIATION
     mostly_undefined = np.where(np.arange(100) < 60, np.nan, np.arange(100))
-    assert describe_values(mostly_undefined)["interval"] is None
+    assert describe_values(mostly_undefined).bounds is None
 
 
 def test_the_interval_is_that_of_scipy_within_monte_carlo_error() -> None:
@@ -170,9 +171,7 @@ def test_the_interval_is_that_of_scipy_within_monte_carlo_error() -> None:
     weights = draw_weights(
         groups, np.zeros(len(truth), dtype=np.int64), num_resamples=20_000, seed=0, purpose="test"
     )
-    ours = describe_values(weighted_scores(truth, scores, weights=weights)["brier_score"])[
-        "interval"
-    ]
+    ours = describe_values(weighted_scores(truth, scores, weights=weights)["brier_score"]).bounds
     errors = (scores - truth) ** 2
     theirs = stats.bootstrap(
         (errors,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)

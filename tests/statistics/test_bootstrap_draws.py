@@ -108,14 +108,14 @@ def test_fewer_patients_make_a_wider_interval() -> None:
     for size in (1, 10):
         rows = [(str(i // size), int(y)) for i, y in enumerate(truth)]
         values = weighted_scores(truth, scores, weights=draw(rows, num_resamples=1000))["auroc"]
-        widths.append(float(np.ptp(describe_values(values)["interval"])))
+        widths.append(float(np.ptp(describe_values(values).bounds)))
     assert widths[1] > 1.8 * widths[0]
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95, 0.99])
 def test_an_interval_leaves_out_as_much_as_its_level_says(level: float) -> None:
     values = np.random.default_rng(1).permutation(np.linspace(0, 1, 1001))
-    low, high = describe_values(values, level=level)["interval"]
+    low, high = describe_values(values, level=level).bounds
     assert (low, high) == pytest.approx(((1 - level) / 2, (1 + level) / 2), abs=1e-9)
 
 
@@ -123,8 +123,8 @@ def test_an_interval_leaves_out_as_much_as_its_level_says(level: float) -> None:
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=50), st.floats(0.5, 4), st.floats(-3, 3))
 def test_an_interval_moves_with_its_values(drawn: list[float], factor: float, shift: float) -> None:
     values = np.array(drawn)
-    wide, narrow = (describe_values(values, level=level)["interval"] for level in (0.95, 0.5))
-    moved = describe_values(factor * values + shift)["interval"]
+    wide, narrow = (describe_values(values, level=level).bounds for level in (0.95, 0.5))
+    moved = describe_values(factor * values + shift).bounds
     if wide is None or moved is None:
         assert np.ptp(values) < 1e-9 or np.ptp(np.quantile(values, (0.025, 0.975))) < 1e-9
         return
@@ -137,11 +137,11 @@ def test_half_of_the_resamples_must_define_a_figure(num_undefined: int, has_inte
     values = np.arange(100.0)
     values[:num_undefined] = np.nan
     found = describe_values(values)
-    assert (found["interval"] is not None) == has_interval
-    assert found.get("num_undefined", 0) == num_undefined
-    if found["interval"]:
+    assert (found.bounds is not None) == has_interval
+    assert found.num_undefined == num_undefined
+    if found.bounds:
         expected = np.quantile(np.arange(num_undefined, 100.0), (0.025, 0.975))
-        assert found["interval"] == pytest.approx(expected)
+        assert found.bounds == pytest.approx(expected)
 
 
 @settings(deadline=None)

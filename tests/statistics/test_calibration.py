@@ -39,7 +39,7 @@ def describe(images: Images, *, num_resamples: int = 200) -> dict[str, object]:
         seed=0,
         purpose="test",
     )
-    return describe_calibration(truth, scores, weights=weights, seed=0)
+    return describe_calibration(truth, scores, weights=weights, seed=0).to_json()
 
 
 def test_bins_of_distinct_scores_are_those_of_scikit_learn() -> None:

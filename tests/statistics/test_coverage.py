@@ -77,9 +77,7 @@ def bootstrap_auroc(
     weights = draw_weights(
         groups, truth.astype(np.int64), num_resamples=300, seed=1, purpose="test"
     )
-    low, high = describe_values(weighted_scores(truth, scores, weights=weights)["auroc"])[
-        "interval"
-    ]
+    low, high = describe_values(weighted_scores(truth, scores, weights=weights)["auroc"]).bounds
     return low, high
 
 
@@ -156,8 +154,8 @@ def test_the_interval_of_the_calibration_slope_holds_it() -> None:
             purpose="test",
         )
         described = describe_calibration(truth, expit(logits), weights=weights, seed=seed)
-        low, high = described["slope"]["interval"]
-        found.append((low, high))
+        assert described.brief.slope.bounds is not None
+        found.append(described.brief.slope.bounds)
     assert 0.87 <= coverage(found, 0.6) <= 1.0
 
 

@@ -21,12 +21,12 @@ from medimg_baseline_cls.evaluation.aligned_models import (
 )
 from medimg_baseline_cls.evaluation.patient_level import has_groups
 from medimg_baseline_cls.evaluation.prediction_files import select_known
-from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part, interval_of
+from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part
 from medimg_baseline_cls.records.comparisons import ComparedModel, Comparison, ModelDifference
 from medimg_baseline_cls.records.estimates import Estimate, Interval, PairedDifference
 from medimg_baseline_cls.records.summaries import MetricKey
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import Values
+from medimg_baseline_cls.statistics.bootstrap import Values, describe_values
 from medimg_baseline_cls.statistics.delong import delong_interval, delong_test
 from medimg_baseline_cls.statistics.intervals import LEVEL
 from medimg_baseline_cls.statistics.paired_tests import adjust_holm, mcnemar_test
@@ -124,7 +124,7 @@ def _describe_model(
 ) -> dict[MetricKey, Estimate]:
     """Return every metric of a model with its interval."""
     estimates = {
-        key: estimate.with_interval(interval_of(values[key])) if key in values else estimate
+        key: estimate.with_interval(describe_values(values[key])) if key in values else estimate
         for key, estimate in measure_model(model).items()
     }
     for name in model.classes:
@@ -152,7 +152,7 @@ def _subtract(
             gaps[key] = PairedDifference(value=None, reason="undefined for one of the models")
             continue
         values = resampled[number][key] - resampled[0][key]
-        gap, interval = second.value - first.value, interval_of(values)
+        gap, interval = second.value - first.value, describe_values(values)
         if not np.any(values[~np.isnan(values)]) and gap == 0:
             interval = replace(interval, bounds=(0.0, 0.0), reason="")
         gaps[key] = PairedDifference(value=gap, interval=interval)

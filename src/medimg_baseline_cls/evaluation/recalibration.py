@@ -1,13 +1,14 @@
 """Recalibration of a run: fitted on VAL alone, kept in recalibration.json, with thresholds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from medimg_baseline_cls.errors import DataError, RunError
+from medimg_baseline_cls.records.probabilities import MapWarning, RecalibrationSummary
+from medimg_baseline_cls.records.summaries import read_record
 from medimg_baseline_cls.schema import Threshold
 from medimg_baseline_cls.statistics.metrics import Scores, Truth
 from medimg_baseline_cls.statistics.recalibration import (
@@ -16,7 +17,6 @@ from medimg_baseline_cls.statistics.recalibration import (
     Recalibration,
     fit_recalibration,
 )
-from medimg_baseline_cls.utils.files import read_json
 
 FEWEST_IMAGES = 10
 
@@ -66,17 +66,11 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
         raise RunError(f"{method} is not a recalibration method; choose from {', '.join(METHODS)}.")
     if not path.is_file():
         raise RunError(f"{path} is missing: run `medimg evaluate {path.parent}` first.")
-    try:
-        classes: Mapping[str, Any] = read_json(path)["classes"]
-        maps = {
-            name: Recalibration(method, block[method]["parameters"])
-            for name, block in classes.items()
-            if method in block
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
-        ) from error
+    maps = {
+        name: Recalibration(method, found.maps[method].parameters)
+        for name, found in _read(path).classes.items()
+        if method in found.maps
+    }
     if not maps:
         raise RunError(
             f"{path} has no map by {method}: VAL did not define one. Leave it out, or take "
@@ -85,9 +79,7 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
     return maps
 
 
-def warn_of_maps(
-    truth: Truth, scores: Scores, *, name: str, other: str
-) -> dict[str, str | list[Method]] | None:
+def warn_of_maps(truth: Truth, scores: Scores, *, name: str, other: str) -> MapWarning | None:
     """Say in one sentence that the maps of a class are hardly determined by VAL; None where not.
 
     Where VAL is separated perfectly, Platt's line depends on his targets alone, isotonic regression
@@ -100,14 +92,11 @@ def warn_of_maps(
         name: of the class.
         other: of all else.
 
-    Returns:
-        "methods", the maps that it is about, and "text".
-
     >>> scores = np.linspace(0.3, 0.9, 40)
     >>> found = warn_of_maps(scores > 0.6, scores, name="ILL", other="WELL")
-    >>> found["text"].split(": ")[0]
+    >>> found.text.split(": ")[0]
     'VAL is separated perfectly (AUROC 1.000, 20 ILL and 20 WELL)'
-    >>> found["text"].split(": ")[1]
+    >>> found.text.split(": ")[1]
     'it does not determine a Platt or isotonic map; prefer temperature or none.'
     """
     counts = {name: int(truth.sum()), other: int((~truth).sum())}
@@ -126,18 +115,14 @@ def warn_of_maps(
     else:
         return None
     named = "Platt or isotonic" if len(methods) == 2 else "temperature, Platt or isotonic"
-    return {
-        "methods": methods,
-        "text": f"{found}: it does not determine a {named} map; {advice}.",
-    }
+    text = f"{found}: it does not determine a {named} map; {advice}."
+    return MapWarning(methods=tuple(methods), text=text)
 
 
 def read_map_warnings(path: Path, method: str) -> list[str]:
     """Return the warnings of recalibration.json about one method; none in files without them."""
-    blocks: Mapping[str, Any] = read_json(path).get("warnings", {})
-    try:
-        return [str(block["text"]) for block in blocks.values() if method in block["methods"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
-        ) from error
+    return [found.text for found in _read(path).warnings.values() if method in found.methods]
+
+
+def _read(path: Path) -> RecalibrationSummary:
+    return read_record(path, RecalibrationSummary.from_json)

@@ -207,16 +207,9 @@ def attach(summary: SplitSummary, values: Mapping[MetricKey, Values]) -> SplitSu
     """Return a summary with the percentile interval of each metric that was resampled."""
     return summary.change(
         lambda key, estimate: (
-            estimate.with_interval(interval_of(values[key])) if key in values else estimate
+            estimate.with_interval(describe_values(values[key])) if key in values else estimate
         )
     )
-
-
-def interval_of(values: Values) -> Interval:
-    """Return the percentile interval of a metric over resamples, shape (B,), as a record."""
-    interval = Interval.from_json(describe_values(values))
-    assert interval is not None
-    return interval
 
 
 def resample_classes(
@@ -325,9 +318,11 @@ def _withhold_chosen(key: MetricKey, estimate: Estimate) -> Estimate:
 def _add_thresholds(block: ClassMetrics, cuts: Mapping[str, Values]) -> ClassMetrics:
     """Give each threshold that was chosen again its interval."""
     points = {
-        rule: replace(point, threshold_interval=interval_of(cuts[rule]).bounds, is_resampled=True)
-        if rule in cuts
-        else point
+        rule: point
+        if rule not in cuts
+        else replace(
+            point, threshold_interval=describe_values(cuts[rule]).bounds, is_resampled=True
+        )
         for rule, point in block.operating_points.items()
     }
     return replace(block, operating_points=points)

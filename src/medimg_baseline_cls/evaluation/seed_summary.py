@@ -16,7 +16,6 @@ from medimg_baseline_cls.evaluation.fold_summary import spread_cells, summarize_
 from medimg_baseline_cls.evaluation.resampling import (
     Resampling,
     draw_part,
-    interval_of,
     list_values,
     resample_images,
 )
@@ -25,7 +24,7 @@ from medimg_baseline_cls.records.estimates import Bounds
 from medimg_baseline_cls.records.spreads import SpreadBlock, SpreadSummary
 from medimg_baseline_cls.records.summaries import Average, MetricKey, SplitSummary
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import Values, Weights
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, describe_values
 from medimg_baseline_cls.statistics.intervals import LEVEL
 from medimg_baseline_cls.utils.quantities import UNDEFINED, say_score
 from medimg_baseline_cls.utils.seed import generator
@@ -143,7 +142,7 @@ def _draw_means(
 
 
 def _with_mean(block: SpreadBlock, key: MetricKey, *, values: Values) -> SpreadBlock:
-    return block.with_interval(key, replace(interval_of(values), method=METHOD))
+    return block.with_interval(key, replace(describe_values(values), method=METHOD))
 
 
 def _without_pooled(block: SpreadBlock) -> SpreadBlock:

@@ -9,7 +9,6 @@ whatever needs both classes would compare it with images that are not its own.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +21,14 @@ from medimg_baseline_cls.evaluation.resampling import (
     choose_cuts,
     describe_part,
     draw_part,
-    interval_of,
 )
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.subgroups import ColumnMetrics, Subgroup, SubgroupSummary
 from medimg_baseline_cls.records.summaries import ClassMetrics
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import Values, Weights, weighted_mean
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, describe_values, weighted_mean
 from medimg_baseline_cls.utils.files import write_csv
 
 _SCORES = ("auroc", "average_precision", "brier_score", "calibration_in_the_large")
@@ -56,8 +55,8 @@ def measure_subgroups(
     thresholds: Thresholds,
     positive_class: str | None,
     settings: SubgroupSettings,
-) -> dict[str, Any]:
-    """Return the content of subgroups.json.
+) -> SubgroupSummary:
+    """Return the metrics of the whole TEST and of each subgroup.
 
     Args:
         parts: the predictions of VAL, on which the operating points were chosen, and of TEST.
@@ -71,34 +70,33 @@ def measure_subgroups(
         thresholds, positive_class, settings, _choose_cuts(val, thresholds, settings=settings)
     )
     everyone = np.ones(len(test.groups), dtype=np.bool_)
-    listed: list[dict[str, Any]] = []
+    listed: list[ColumnMetrics] = []
     for column in columns:
         values = np.array(column.values)
         subgroups = {
-            value: measure.block(test, values == value, purpose=f"{column.name}={value}")
+            value: measure.subgroup(test, values == value, purpose=f"{column.name}={value}")
             for value in column.order
         }
-        missing = int((values == "").sum())
         listed.append(
-            {
-                "column": column.name,
-                "source": column.source,
-                "num_not_given": missing,
-                "subgroups": subgroups,
-            }
+            ColumnMetrics(
+                column=column.name,
+                source=column.source,
+                num_not_given=int((values == "").sum()),
+                subgroups=subgroups,
+            )
         )
-    return {
-        "split": test.split,
-        "positive_class": positive_class,
-        "min_images": settings.min_images,
-        "all": measure.block(test, everyone, purpose=test.split),
-        "columns": listed,
-    }
+    return SubgroupSummary(
+        split=test.split,
+        positive_class=positive_class,
+        min_images=settings.min_images,
+        whole=measure.subgroup(test, everyone, purpose=test.split),
+        columns=tuple(listed),
+    )
 
 
-def write_subgroups(path: Path, content: Mapping[str, Any]) -> None:
+def write_subgroups(path: Path, summary: SubgroupSummary) -> None:
     """Write subgroups.csv: one row per subgroup, class, operating point and metric."""
-    write_csv(path, _HEADER, rows=_list_rows(content))
+    write_csv(path, _HEADER, rows=_list_rows(summary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +108,26 @@ class _Measure:
     settings: SubgroupSettings
     cuts: Mapping[str, Mapping[str, Values]]
 
-    def block(self, test: Predictions, mask: NDArray[np.bool_], *, purpose: str) -> dict[str, Any]:
+    def subgroup(self, test: Predictions, mask: NDArray[np.bool_], *, purpose: str) -> Subgroup:
         """Return counts and, where there are enough images, the metrics of each class."""
         part = select_images(test, mask)
-        content: dict[str, Any] = {
-            "num_images": len(part.groups),
-            "num_groups": len(set(part.groups)),
-            "is_too_small": len(part.groups) < self.settings.min_images,
-            "classes": {},
-        }
-        if content["is_too_small"]:
-            return content
+        found = Subgroup(
+            num_images=len(part.groups),
+            num_groups=len(set(part.groups)),
+            is_too_small=len(part.groups) < self.settings.min_images,
+            classes={},
+        )
+        if found.is_too_small:
+            return found
         summary = summarize_predictions(part, self.thresholds, positive_class=self.positive_class)
-        resampling = self.settings.resampling
         # The whole TEST is drawn as test_summary.json draws it: the same intervals.
-        weights = draw_part(part, resampling, purpose=purpose)
+        weights = draw_part(part, self.settings.resampling, purpose=purpose)
         summary = describe_part(part, summary, weights=weights, cuts=self.cuts)
-        content["classes"] = {
-            name: _keep_estimates(block, _measure_mean(part, name, weights=weights)).to_json()
+        classes = {
+            name: _keep_estimates(block, _measure_mean(part, name, weights=weights))
             for name, block in summary.classes.items()
         }
-        return content
+        return replace(found, classes=classes)
 
 
 def select_images(predictions: Predictions, mask: NDArray[np.bool_]) -> Predictions:
@@ -175,7 +172,7 @@ def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Estimate
         return Estimate(value=None, reason="no image has a reference standard")
     excess = scores - truth
     values = weighted_mean(excess, weights[:, part.known(name)])
-    return Estimate(value=float(excess.mean()), interval=interval_of(values))
+    return Estimate(value=float(excess.mean()), interval=describe_values(values))
 
 
 def _keep_estimates(block: ClassMetrics, mean: Estimate) -> ClassMetrics:
@@ -198,30 +195,14 @@ def _keep_estimates(block: ClassMetrics, mean: Estimate) -> ClassMetrics:
     return replace(block, metrics=metrics, operating_points=points, num_unknown=None)
 
 
-def list_blocks(content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield column, subgroup and its block, the whole TEST first as ("", "all", ...)."""
-    yield "", "all", content["all"]
-    for column in content["columns"]:
-        for value, block in column["subgroups"].items():
-            yield column["column"], value, block
-
-
-def _list_rows(content: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
-    for column, value, block in list_blocks(content):
-        lead = (column, value, block["num_images"], block["num_groups"])
-        if block["is_too_small"]:
+def _list_rows(summary: SubgroupSummary) -> Iterator[tuple[object, ...]]:
+    for column, value, found in summary.items():
+        lead = (column, value, found.num_images, found.num_groups)
+        if found.is_too_small:
             yield (*lead, *("",) * 8, _TOO_FEW)
-        for name, found in block["classes"].items():
-            counts = (name, found["num_positive"], found["num_negative"])
-            for rule, metric, estimate in _list_estimates(found):
-                low, high = estimate.get("interval") or (None, None)
-                cells = (rule, metric, estimate["value"], low, high, estimate.get("reason", ""))
+        for name, block in found.classes.items():
+            counts = (name, block.num_positive, block.num_negative)
+            for rule, metric, estimate in block.items():
+                low, high = estimate.bounds or (None, None)
+                cells = (rule or "", metric, estimate.value, low, high, estimate.reason)
                 yield (*lead, *counts, *cells)
-
-
-def _list_estimates(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for metric, estimate in found["metrics"].items():
-        yield "", metric, estimate
-    for rule, point in found["operating_points"].items():
-        for metric in RATES:
-            yield rule, metric, point[metric]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from medimg_baseline_cls.catalogue import COUNTS
 from medimg_baseline_cls.errors import RunError
@@ -35,6 +35,7 @@ class MetricKey(NamedTuple):
 
 
 Change = Callable[[MetricKey, Estimate], Estimate]
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,8 +264,8 @@ class SplitSummary(TaskFacts):
         )
 
 
-def read_summary(path: Path) -> SplitSummary:
-    """Read val_summary.json or test_summary.json.
+def read_record(path: Path, read: Callable[[Json], Record]) -> Record:
+    """Read a JSON file that `medimg evaluate` wrote, by the `from_json` of its record.
 
     Raises:
         RunError: The file is missing or is not as it was written.
@@ -275,7 +276,7 @@ def read_summary(path: Path) -> SplitSummary:
             f"{path} is not as it was written: restore it, or run `medimg evaluate` again."
         )
     ):
-        return SplitSummary.from_json(content)
+        return read(content)
 
 
 _CLASS_COUNTS = ("prevalence", "num_positive", "num_negative")

@@ -7,11 +7,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.records.estimates import Json, read_number
 from medimg_baseline_cls.records.evaluations import EvaluationSummary
+from medimg_baseline_cls.records.probabilities import (
+    CalibrationSummary,
+    PrevalenceSummary,
+    RecalibrationSummary,
+)
+from medimg_baseline_cls.records.subgroups import SubgroupSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Task, TaskFacts
 from medimg_baseline_cls.utils.files import read_csv, read_json
@@ -21,6 +27,7 @@ from medimg_baseline_cls.utils.visible import show_all
 KINDS = ("FP", "FN")
 
 Rows = Sequence[Mapping[str, str]]
+Record = TypeVar("Record")
 
 
 # What `explain` draws unless explained.json names another kind of map.
@@ -42,6 +49,7 @@ class RunContent(TaskFacts):
         evaluation: the evaluation in short; None before there was one.
         summaries: of each split ("val", "test") that was evaluated.
         patient_summaries: the same per patient; empty where patients have one image each.
+        calibration, recalibration, prevalence, subgroups: None where there is no such file.
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
         nearest: row of split.csv, as text, to the small PNG of a training image.
@@ -55,9 +63,9 @@ class RunContent(TaskFacts):
     evaluation: EvaluationSummary | None
     summaries: Mapping[str, SplitSummary]
     patient_summaries: Mapping[str, SplitSummary]
-    calibration: Json
-    recalibration: Json
-    prevalence: Json
+    calibration: CalibrationSummary | None
+    recalibration: RecalibrationSummary | None
+    prevalence: PrevalenceSummary | None
     split: Rows
     rejected: Rows
     history: Rows
@@ -65,7 +73,7 @@ class RunContent(TaskFacts):
     mistakes: Rows
     dossier: Rows
     test_log: Rows
-    subgroups: Json
+    subgroups: SubgroupSummary | None
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
     nearest: Mapping[str, Path]
@@ -155,18 +163,23 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
             f"name a folder that `medimg train` or `medimg run` has made."
         )
     _json, _rows = partial(_read_json, gaps=gaps or {}), partial(_read_rows, gaps=gaps or {})
+
+    def _record(name: str, read: Callable[[Json], Record]) -> Record | None:
+        content = _json(run_dir / name)
+        return read(content) if content else None
+
     maps: Json = {**_GRADCAM, **_json(run_dir / "explained.json")}
     panels = run_dir / Path(str(maps["folder"])).name
     return RunContent(
         name=run_dir.resolve().name,
         config=_json(run_dir / "config.json"),
         environment=_json(run_dir / "env_report.json"),
-        evaluation=_evaluation(_json(run_dir / "eval_summary.json")),
+        evaluation=_record("eval_summary.json", EvaluationSummary.from_json),
         summaries=_summaries(run_dir, gaps or ()),
         patient_summaries=_summaries(run_dir / "patients"),
-        calibration=_json(run_dir / "calibration.json"),
-        recalibration=_json(run_dir / "recalibration.json"),
-        prevalence=_json(run_dir / "prevalence.json"),
+        calibration=_record("calibration.json", CalibrationSummary.from_json),
+        recalibration=_record("recalibration.json", RecalibrationSummary.from_json),
+        prevalence=_record("prevalence.json", PrevalenceSummary.from_json),
         split=_rows(run_dir / "split.csv"),
         rejected=_rows(run_dir / "rejected.csv"),
         history=_rows(run_dir / "history.csv"),
@@ -174,7 +187,7 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
         mistakes=_rows(run_dir / "mistakes.csv"),
         dossier=_rows(run_dir / "dossier.csv", read=read_guarded_csv),
         test_log=_rows(run_dir / "test_log.csv"),
-        subgroups=_json(run_dir / "subgroups.json"),
+        subgroups=_record("subgroups.json", SubgroupSummary.from_json),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(panels / kind) for kind in KINDS},
         nearest={path.stem: path for path in _pictures(panels / "nearest")},
@@ -213,10 +226,6 @@ def _summaries(folder: Path, gaps: Collection[str] = ()) -> Mapping[str, SplitSu
     names = {split: f"{split}_summary.json" for split in ("val", "test")}
     found = {split: _read_json(folder / names[split], gaps=gaps) for split in names}
     return {s: SplitSummary.from_json(content) for s, content in found.items() if content}
-
-
-def _evaluation(content: Json) -> EvaluationSummary | None:
-    return EvaluationSummary.from_json(content) if content else None
 
 
 def _read_json(path: Path, *, gaps: Collection[str]) -> Json:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.records.estimates import Interval
 from medimg_baseline_cls.statistics.metrics import (
     Scores,
     Truth,
@@ -339,33 +340,27 @@ def weighted_kappas(
     return np.where(expected > 0, 1 - found / np.where(expected > 0, expected, 1.0), np.nan)
 
 
-def describe_values(values: Values, *, level: float = LEVEL) -> dict[str, Any]:
+def describe_values(values: Values, *, level: float = LEVEL) -> Interval:
     """Return the percentile interval of a metric over resamples.
 
-    It is None where fewer than half of the resamples define the metric, or where it would
+    It has no bounds where fewer than half of the resamples define the metric, or where it would
     have no width: that resampling shows no variation does not mean that there is none.
 
     Args:
         values: shape (B,), NaN where undefined.
         level: the confidence level, in (0, 1).
 
-    Returns:
-        "interval" ([low, high] or None), "method" and, where there are any, "num_undefined".
-
-    >>> describe_values(np.arange(9.0), level=0.5)["interval"]
-    [2.0, 6.0]
+    >>> describe_values(np.arange(9.0), level=0.5).bounds
+    (2.0, 6.0)
     """
     defined = values[~np.isnan(values)]
-    content: dict[str, Any] = {"interval": None, "method": "bootstrap"}
-    if len(defined) < len(values):
-        content["num_undefined"] = len(values) - len(defined)
-    if len(defined) < max(LEAST_DEFINED * len(values), 2):
-        return content | {"interval_reason": "too few resamples define it"}
-    tail = (1 - level) / 2
-    low, high = (float(bound) for bound in np.quantile(defined, (tail, 1 - tail)))
-    if low == high:
-        return content | {"interval_reason": NO_VARIATION}
-    return content | {"interval": [low, high]}
+    bounds, reason = None, "too few resamples define it"
+    if len(defined) >= max(LEAST_DEFINED * len(values), 2):
+        tail = (1 - level) / 2
+        low, high = (float(bound) for bound in np.quantile(defined, (tail, 1 - tail)))
+        bounds, reason = ((low, high), "") if low < high else (None, NO_VARIATION)
+    num_undefined = len(values) - len(defined)
+    return Interval(bounds=bounds, method="bootstrap", num_undefined=num_undefined, reason=reason)
 
 
 def _stratify(

@@ -4,19 +4,25 @@ Of one class against the rest, from its truth and scores alone. A calibration er
 on a finite sample: each comes with what a perfectly calibrated model would show.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.probabilities import (
+    LINE,
+    Bin,
+    CalibrationBrief,
+    CalibrationError,
+    ClassCalibration,
+)
 from medimg_baseline_cls.statistics.bootstrap import Values, Weights, describe_values
 from medimg_baseline_cls.statistics.intervals import wilson_interval
 from medimg_baseline_cls.statistics.logistic import fit_line, fit_offset, to_logits
 from medimg_baseline_cls.statistics.metrics import Scores, Truth, brier_score, log_loss_error
 from medimg_baseline_cls.utils.seed import generator
 
-Summary = dict[str, Any]
 NUM_BINS = 10  # of equal mass
 NUM_WIDTHS = 15  # of equal width (Guo et al., ICML 2017)
 _LEAST_IN_BIN = 5
@@ -24,22 +30,6 @@ _NUM_SIMULATED = 1000
 _CHUNK_CELLS = 1_000_000
 _SEPARATED = "the scores separate the classes completely, or nearly"
 _ONE_CLASS = "all images are of one class"
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Images of similar probability: a point of the reliability curve.
-
-    `share` is the share of them that is positive; `interval` is Wilson's, of that share.
-    """
-
-    num_images: int
-    num_positive: int
-    lowest: float
-    highest: float
-    mean_probability: float
-    share: float
-    interval: tuple[float, float]
 
 
 def reliability_bins(truth: Truth, scores: Scores) -> list[Bin]:
@@ -115,7 +105,7 @@ def calibration_errors(
     return errors
 
 
-def brier_parts(truth: Truth, scores: Scores) -> Summary:
+def brier_parts(truth: Truth, scores: Scores) -> dict[str, float]:
     """Return the Brier score and its parts over the bins of equal mass.
 
     value = reliability - resolution + uncertainty + within_bin, exactly (Murphy, Journal of
@@ -142,7 +132,9 @@ def brier_parts(truth: Truth, scores: Scores) -> Summary:
     }
 
 
-def describe_calibration(truth: Truth, scores: Scores, *, weights: Weights, seed: int) -> Summary:
+def describe_calibration(
+    truth: Truth, scores: Scores, *, weights: Weights, seed: int
+) -> ClassCalibration:
     """Return the calibration of one class on one split, with intervals.
 
     Args:
@@ -150,52 +142,33 @@ def describe_calibration(truth: Truth, scores: Scores, *, weights: Weights, seed
         scores: shape (N,), in [0, 1].
         weights: of resamples of the patients, shape (B, N).
         seed: of the simulated outcomes.
-
-    Returns:
-        "slope" and "intercept" (of the logistic regression of the outcome on the logit; Cox
-        1958), "intercept_at_slope_1" (calibration in the large), "ece_equal_mass" and
-        "ece_equal_width" (each with "expected" and "percentile_95" of a perfectly calibrated
-        model), "brier", "log_loss" and "bins".
     """
-    return {
-        "num_images": len(truth),
-        "prevalence": float(truth.mean()),
-        "mean_probability": float(scores.mean()),
-        **_describe_line(truth, scores, weights=weights),
-        "ece_equal_mass": _describe_error(
-            truth, scores, index=assign_by_mass(scores), weights=weights, seed=seed
+    by_mass, by_width = (
+        _describe_error(truth, scores, index=assign(scores), weights=weights, seed=seed)
+        for assign in (assign_by_mass, assign_by_width)
+    )
+    brier = brier_parts(truth, scores)
+    return ClassCalibration(
+        num_images=len(truth),
+        prevalence=float(truth.mean()),
+        mean_probability=float(scores.mean()),
+        brief=CalibrationBrief(
+            **_describe_line(truth, scores, weights=weights),
+            ece_equal_mass=by_mass,
+            log_loss=log_loss_error(truth, scores),
+            brier=brier["value"],
         ),
-        "ece_equal_width": _describe_error(
-            truth, scores, index=assign_by_width(scores), weights=weights, seed=seed
-        ),
-        "brier": brier_parts(truth, scores),
-        "log_loss": {"value": log_loss_error(truth, scores)},
-        "bins": describe_bins(truth, scores),
-    }
+        ece_equal_width=by_width,
+        brier=brier,
+        bins=tuple(reliability_bins(truth, scores)),
+    )
 
 
-def describe_bins(truth: Truth, scores: Scores) -> list[dict[str, Any]]:
-    """Return the reliability curve as plain values, from `reliability_bins`."""
-    return [
-        {
-            "num_images": entry.num_images,
-            "num_positive": entry.num_positive,
-            "lowest": entry.lowest,
-            "highest": entry.highest,
-            "mean_probability": entry.mean_probability,
-            "share": {"value": entry.share, "interval": list(entry.interval), "method": "wilson"},
-        }
-        for entry in reliability_bins(truth, scores)
-    ]
-
-
-def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> Summary:
+def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> dict[str, Estimate]:
+    if truth.all() or not truth.any():
+        return dict.fromkeys(LINE, Estimate(value=None, reason=_ONE_CLASS))
     outcomes, logits = truth.astype(np.float64), to_logits(scores)
     own = np.ones((1, len(truth)))
-    reason = _ONE_CLASS if truth.all() or not truth.any() else _SEPARATED
-    if reason == _ONE_CLASS:
-        names = ("slope", "intercept", "intercept_at_slope_1")
-        return {name: {"value": None, "reason": reason} for name in names}
     line, lines = (fit_line(logits, outcomes, weights=w) for w in (own, weights))
     offset, offsets = (fit_offset(logits, outcomes, weights=w) for w in (own, weights))
     found = {
@@ -203,22 +176,22 @@ def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> Summary
         "intercept": (line[0, 0], lines[:, 0]),
         "intercept_at_slope_1": (offset[0], offsets),
     }
-    return {name: _figure(value, drawn, reason=reason) for name, (value, drawn) in found.items()}
+    return {name: _estimate(value, drawn) for name, (value, drawn) in found.items()}
 
 
 def _describe_error(
     truth: Truth, scores: Scores, *, index: NDArray[np.int64], weights: Weights, seed: int
-) -> Summary:
+) -> CalibrationError:
     """Return a calibration error, its interval, and what perfect calibration would show."""
     ones = np.ones((1, len(truth)))
     value = calibration_errors(truth, scores, index=index, weights=ones)[0]
     drawn = calibration_errors(truth, scores, index=index, weights=weights)
     perfect = _simulate_errors(scores, index=index, seed=seed)
-    return {
-        **_figure(value, drawn, reason=_ONE_CLASS),
-        "expected": float(perfect.mean()),
-        "percentile_95": float(np.quantile(perfect, 0.95)),
-    }
+    return CalibrationError(
+        estimate=_estimate(value, drawn),
+        expected=float(perfect.mean()),
+        percentile_95=float(np.quantile(perfect, 0.95)),
+    )
 
 
 def _simulate_errors(scores: Scores, *, index: NDArray[np.int64], seed: int) -> Values:
@@ -238,7 +211,7 @@ def _members(index: NDArray[np.int64]) -> NDArray[np.float64]:
     return (index[:, None] == np.unique(index)).astype(np.float64)
 
 
-def _figure(value: float, drawn: Values, *, reason: str) -> Summary:
+def _estimate(value: float, drawn: Values) -> Estimate:
     if np.isnan(value):
-        return {"value": None, "reason": reason}
-    return {"value": float(value)} | describe_values(drawn)
+        return Estimate(value=None, reason=_SEPARATED)
+    return Estimate(value=float(value), interval=describe_values(drawn))

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -159,8 +158,8 @@ def test_a_declared_prevalence_stands_beside_the_others(tmp_path: Path) -> None:
     split = Split(tuple(replace(blank, label=label) for label in labels), ("no", "yes"))
     thresholds = choose_thresholds(parts[0], classes=["yes"], target_sensitivity=0.9)
     config = Config(target_prevalence=0.02, num_resamples=100)
-    found: dict[str, Any] = describe_prevalence(config, parts, split=split, thresholds=thresholds)
-    block = found["yes"]
+    found = describe_prevalence(config, parts, split=split, thresholds=thresholds)
+    block = found.to_json()["yes"]
     assert {name: block[name]["prevalence"] for name in block} == pytest.approx(
         {"train": 0.25, "val": 0.5, "test": 0.5, "target": 0.02}
     )

@@ -59,7 +59,8 @@ def split_of(labels: list[str], *, task: Task = "multiclass") -> Split:
 def describe(parts: Parts, split: Split, **changes: Any) -> Content:
     thresholds = choose_thresholds(parts[0], classes=NAMES, target_sensitivity=TARGET)
     config = Config(num_resamples=NUM_RESAMPLES, target_sensitivity=TARGET, **changes)
-    return describe_prevalence(config, parts, split=split, thresholds=thresholds)
+    found = describe_prevalence(config, parts, split=split, thresholds=thresholds)
+    return found.to_json()
 
 
 def known_of(part: Predictions, name: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

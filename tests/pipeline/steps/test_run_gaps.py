@@ -13,6 +13,7 @@ from medimg_baseline_cls.utils.runs import write_status
 NAMES = (
     *("split.csv", "rejected.csv", "history.csv", "test_log.csv", "mistakes.csv"),
     *("predictions_val.csv", "predictions_test.csv", "thresholds.json", "calibration.json"),
+    *("recalibration.json", "prevalence.json"),
     *("val_summary.json", "test_summary.json", "eval_summary.json", "env_report.json"),
 )
 

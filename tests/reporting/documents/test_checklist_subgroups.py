@@ -13,15 +13,22 @@ ITEMS = ("12d", "14", "23b")
 def block(auroc: float | None) -> dict[str, Any]:
     """Return a subgroup with one figure, or one that is too small for any."""
     metrics = {"PNEUMONIA": {"metrics": {"auroc": {"value": auroc}}}}
-    return {"is_too_small": auroc is None, "classes": {} if auroc is None else metrics}
+    counts = {"num_images": 30, "num_groups": 30, "is_too_small": auroc is None}
+    return counts | {"classes": {} if auroc is None else metrics}
 
 
 def write_subgroups(run: Any, **columns: dict[str, float | None]) -> None:
     listed = [
-        {"column": name, "subgroups": {key: block(value) for key, value in values.items()}}
+        {
+            "column": name,
+            "source": "table",
+            "num_not_given": 0,
+            "subgroups": {key: block(value) for key, value in values.items()},
+        }
         for name, values in columns.items()
     ]
-    run.write_json("subgroups.json", {"min_images": 20, "all": block(0.9), "columns": listed})
+    lead = {"split": "test", "positive_class": "PNEUMONIA", "min_images": 20}
+    run.write_json("subgroups.json", lead | {"all": block(0.9), "columns": listed})
 
 
 def test_run_without_subgroups_leaves_them_to_the_authors(make_run: Callable[..., Any]) -> None:

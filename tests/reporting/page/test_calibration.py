@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.probabilities import (
+    CalibrationSummary,
+    ClassCalibration,
+    MapWarning,
+)
 from medimg_baseline_cls.reporting.content import RunContent, read_run
 from medimg_baseline_cls.reporting.page.calibration import tabulate_probabilities
 from medimg_baseline_cls.reporting.page.report_page import render_report
@@ -17,7 +23,7 @@ from medimg_baseline_cls.statistics.calibration import describe_calibration
 MakeRun = Callable[..., Any]
 
 
-def calibration_of(seed: int) -> dict[str, Any]:
+def calibration_of(seed: int) -> ClassCalibration:
     random = np.random.default_rng(seed)
     scores = random.random(60)
     weights = random.integers(0, 3, size=(50, 60)).astype(np.uint16)
@@ -26,12 +32,14 @@ def calibration_of(seed: int) -> dict[str, Any]:
 
 def judge(make_run: MakeRun, classes: tuple[str, ...], *, names: tuple[str, ...]) -> RunContent:
     run = make_run(classes)
-    found = {s: {n: calibration_of(i) for n in names} for i, s in enumerate(("val", "test"))}
-    brief = found["test"][names[0]] | {
-        "brier": {"value": found["test"][names[0]]["brier"]["value"]}
+    blocks = [calibration_of(seed) for seed in (0, 1)]
+    found = {
+        s: {name: block.to_json() for name in names}
+        for s, block in zip(("val", "test"), blocks, strict=True)
     }
-    carried = {"max_f1": {"threshold": 0.123456}}
-    maps = {"before": {"test": brief}, "platt": {"test": brief, "thresholds": carried}}
+    brief = blocks[1].brief.to_json()
+    carried = {"parameters": {}, "thresholds": {"max_f1": {"threshold": 0.123456}}}
+    maps = {"before": {"test": brief}, "platt": {"test": brief, **carried}}
     point = {
         key: {"value": 0.5} for key in ("sensitivity", "specificity", "ppv", "npv", "f1_score")
     }
@@ -58,9 +66,10 @@ def rows_of(table: Table) -> list[dict[str, str]]:
 def test_calibration_shows_slope_error_and_what_chance_gives(make_run: MakeRun) -> None:
     content = judge(make_run, ("NORMAL", "PNEUMONIA"), names=("PNEUMONIA",))
     table = tabulate_probabilities(content)[0]
-    assert table.title == "Calibration, PNEUMONIA"
+    assert table.title == "Calibration, PNEUMONIA" and content.calibration is not None
+    calibration = content.calibration.to_json()
     for row, split in zip(rows_of(table), ("val", "test"), strict=True):
-        block = content.calibration[split]["PNEUMONIA"]
+        block = calibration[split]["PNEUMONIA"]
         assert row["Split"] == split.upper()
         low, high = block["slope"]["interval"]
         assert row["Slope"] == f"{block['slope']['value']:.3f}\n{low:.3f}–{high:.3f}"
@@ -92,8 +101,9 @@ def test_a_map_that_val_does_not_determine_is_told_below_its_table(make_run: Mak
     content = judge(make_run, ("NORMAL", "PNEUMONIA"), names=("PNEUMONIA",))
     _, maps, _ = tabulate_probabilities(content)
     text = "VAL holds only 7 NORMAL: it does not determine a Platt or isotonic map."
-    warning = {"PNEUMONIA": {"methods": ["platt", "isotonic"], "text": text}}
-    told = replace(content, recalibration=content.recalibration | {"warnings": warning})
+    warnings = {"PNEUMONIA": MapWarning(methods=("platt", "isotonic"), text=text)}
+    assert content.recalibration is not None
+    told = replace(content, recalibration=replace(content.recalibration, warnings=warnings))
     _, warned, _ = tabulate_probabilities(told)
     assert (*maps.notes, text) == warned.notes
     assert text in render_report(told)
@@ -108,9 +118,14 @@ def test_each_of_several_classes_has_its_rows_and_few_have_tables(make_run: Make
 
 def test_an_undefined_slope_is_a_dash_with_its_reason(make_run: MakeRun) -> None:
     content = judge(make_run, ("NORMAL", "PNEUMONIA"), names=("PNEUMONIA",))
-    block = content.calibration["val"]["PNEUMONIA"]
-    block["slope"] = {"value": None, "reason": "the scores separate the classes"}
-    table = tabulate_probabilities(content)[0]
+    assert content.calibration is not None
+    block = content.calibration.splits["val"]["PNEUMONIA"]
+    slope = Estimate(value=None, reason="the scores separate the classes")
+    splits = {
+        **content.calibration.splits,
+        "val": {"PNEUMONIA": replace(block, brief=replace(block.brief, slope=slope))},
+    }
+    table = tabulate_probabilities(replace(content, calibration=CalibrationSummary(splits)))[0]
     assert rows_of(table)[0]["Slope"] == "–"
     assert "The slope of PNEUMONIA on VAL is undefined: the scores separate" in table.notes[-1]
 

@@ -69,8 +69,9 @@ def block(num_images: int, *, auroc: float | None) -> dict[str, Any]:
 def write_subgroups(run: Any) -> None:
     values = {HOSTILE: block(30, auroc=0.8125), "M": block(4, auroc=None)}
     column = {"column": "sex", "source": "table", "num_not_given": 3, "subgroups": values}
-    content = {"split": "test", "min_images": 20, "all": block(48, auroc=0.75)}
-    run.write_json("subgroups.json", content | {"columns": [column]})
+    lead = {"split": "test", "positive_class": "PNEUMONIA", "min_images": 20}
+    content = lead | {"all": block(48, auroc=0.75), "columns": [column]}
+    run.write_json("subgroups.json", content)
 
 
 def test_the_log_counts_and_shows_each_evaluation(make_run: MakeRun) -> None:

@@ -21,14 +21,22 @@ from medimg_baseline_cls.pipeline.steps.prevalence import describe_prevalence
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.plots.calibration import draw_calibration
 from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
+from medimg_baseline_cls.records.probabilities import (
+    CalibrationBrief,
+    CalibrationSummary,
+    ClassCalibration,
+    FittedMap,
+    MapWarning,
+    RecalibratedClass,
+    RecalibrationSummary,
+)
 from medimg_baseline_cls.schema import Predictions, Split
 from medimg_baseline_cls.statistics.bootstrap import Weights
-from medimg_baseline_cls.statistics.calibration import describe_bins, describe_calibration
+from medimg_baseline_cls.statistics.calibration import describe_calibration, reliability_bins
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_decision_curve
 from medimg_baseline_cls.statistics.recalibration import METHODS, Recalibration
 from medimg_baseline_cls.utils.files import sha256_file, write_csv, write_json
 
-Content = dict[str, Any]
 _CURVE = ("split", "class", "num_images", "mean_probability", "share", "lower", "upper")
 _DECISION = ("split", "class", "threshold", "net_benefit", "lower", "upper", "treat_all")
 
@@ -64,27 +72,23 @@ def write_calibration(
     run_dir, seed = session.run_dir, session.config.seed
     classes = evaluated_classes(parts[0].class_names, positive_class)
     judged = list(_list_judged(session, parts, classes=classes))
-    found: dict[str, Content] = {part.split: {} for part in parts}
+    splits: dict[str, dict[str, ClassCalibration]] = {part.split: {} for part in parts}
     for item in judged:
-        found[item.split][item.name] = describe_calibration(
+        splits[item.split][item.name] = describe_calibration(
             item.truth, item.scores, weights=item.weights, seed=seed
         )
     maps = fit_maps(judged)
-    write_json(run_dir / "calibration.json", found)
+    found = CalibrationSummary(splits)
     _write_curve(run_dir / "calibration_curve.csv", found)
-    write_json(
-        run_dir / "recalibration.json",
-        {
-            "fitted_on": "val",
-            "predictions_val_sha256": sha256_file(run_dir / "predictions_val.csv"),
-            "warnings": warn_of_classes(judged, maps, part=parts[0]),
-            "classes": _describe_maps(judged, maps, thresholds=thresholds, seed=seed),
-        },
+    recalibration = RecalibrationSummary(
+        predictions_val_sha256=sha256_file(run_dir / "predictions_val.csv"),
+        warnings=warn_of_classes(judged, maps, part=parts[0]),
+        classes=_describe_maps(judged, maps, found=found, thresholds=thresholds, seed=seed),
     )
-    write_json(
-        run_dir / "prevalence.json",
-        describe_prevalence(session.config, parts, split=split, thresholds=thresholds),
-    )
+    prevalence = describe_prevalence(session.config, parts, split=split, thresholds=thresholds)
+    write_json(run_dir / "calibration.json", found.to_json())
+    write_json(run_dir / "recalibration.json", recalibration.to_json())
+    write_json(run_dir / "prevalence.json", prevalence.to_json())
     curves = {
         (j.split, j.name): draw_decision_curve(j.truth, j.scores, weights=j.weights) for j in judged
     }
@@ -92,13 +96,16 @@ def write_calibration(
     folder = run_dir / "figures"
     after = {
         method: {
-            j.name: describe_bins(j.truth, maps[j.name][method].apply(j.scores))
+            j.name: [
+                entry.to_json()
+                for entry in reliability_bins(j.truth, maps[j.name][method].apply(j.scores))
+            ]
             for j in judged
             if j.split == "test" and method in maps[j.name]
         }
         for method in METHODS
     }
-    draw_calibration(folder / "calibration.png", found, scores=parts[-1], after=after)
+    draw_calibration(folder / "calibration.png", found.to_json(), scores=parts[-1], after=after)
     draw_decision_curves(
         folder / "decision_curve.png",
         {name: curve for (place, name), curve in curves.items() if place == "test"},
@@ -118,9 +125,9 @@ def fit_maps(judged: Sequence[Judged]) -> dict[str, dict[str, Recalibration]]:
 
 def warn_of_classes(
     judged: Sequence[Judged], maps: Mapping[str, Mapping[str, Recalibration]], *, part: Predictions
-) -> Content:
+) -> dict[str, MapWarning]:
     """Return a warning for each class with too little VAL data for its maps."""
-    content: Content = {}
+    warnings: dict[str, MapWarning] = {}
     for item in judged:
         if item.split != "val" or not maps[item.name]:
             continue
@@ -129,8 +136,8 @@ def warn_of_classes(
         other = others[0] if is_binary else f"non-{item.name}"
         found = warn_of_maps(item.truth, item.scores, name=item.name, other=other)
         if found is not None:
-            content[item.name] = found
-    return content
+            warnings[item.name] = found
+    return warnings
 
 
 def _list_judged(
@@ -151,43 +158,46 @@ def _describe_maps(
     judged: Sequence[Judged],
     maps: Mapping[str, Mapping[str, Recalibration]],
     *,
+    found: CalibrationSummary,
     thresholds: Thresholds,
     seed: int,
-) -> Content:
+) -> dict[str, RecalibratedClass]:
     """Return each map with its carried thresholds, and the calibration before and after it."""
-    content: Content = {name: {"before": {}} for name in maps}
-    for name, fitted in maps.items():
-        for method, recalibration in fitted.items():
-            content[name][method] = {
-                "score_space": method,
-                "parameters": dict(recalibration.parameters),
-                "thresholds": {
-                    point.rule: {"threshold": point.value}
-                    for point in carry_thresholds(recalibration, thresholds.get(name, ()))
-                },
-            }
-    for item in judged:
-        content[item.name]["before"][item.split] = _brief(item, item.scores, seed=seed)
-        for method, recalibration in maps[item.name].items():
-            scores = recalibration.apply(item.scores)
-            content[item.name][method][item.split] = _brief(item, scores, seed=seed)
-    return content
+
+    def describe(name: str, recalibration: Recalibration) -> FittedMap:
+        points = carry_thresholds(recalibration, thresholds.get(name, ()))
+        return FittedMap(
+            parameters=recalibration.parameters,
+            thresholds={point.rule: point.value for point in points},
+            splits={
+                j.split: _judge_again(j, recalibration, seed=seed) for j in judged if j.name == name
+            },
+        )
+
+    return {
+        name: RecalibratedClass(
+            before={
+                split: classes[name].brief
+                for split, classes in found.splits.items()
+                if name in classes
+            },
+            maps={method: describe(name, fitted) for method, fitted in maps[name].items()},
+        )
+        for name in maps
+    }
 
 
-def _brief(item: Judged, scores: Any, *, seed: int) -> Content:
-    """Return the calibration of some scores without the curve."""
-    found = describe_calibration(item.truth, scores, weights=item.weights, seed=seed)
-    shown = ("slope", "intercept", "intercept_at_slope_1", "ece_equal_mass", "log_loss")
-    return {name: found[name] for name in shown} | {"brier": {"value": found["brier"]["value"]}}
+def _judge_again(item: Judged, recalibration: Recalibration, *, seed: int) -> CalibrationBrief:
+    scores = recalibration.apply(item.scores)
+    return describe_calibration(item.truth, scores, weights=item.weights, seed=seed).brief
 
 
-def _write_curve(path: Path, found: Mapping[str, Content]) -> None:
+def _write_curve(path: Path, found: CalibrationSummary) -> None:
     rows = [
-        (split, name, b["num_images"], b["mean_probability"], b["share"]["value"], *ends)
-        for split, classes in found.items()
+        (split, name, b.num_images, b.mean_probability, b.share, *b.interval)
+        for split, classes in found.splits.items()
         for name, content in classes.items()
-        for b in content["bins"]
-        for ends in [b["share"]["interval"]]
+        for b in content.bins
     ]
     write_csv(path, _CURVE, rows=rows)
 

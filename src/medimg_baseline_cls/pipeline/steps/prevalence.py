@@ -1,7 +1,7 @@
 """The metrics of TEST at other prevalences, and the Max-F1 threshold of each."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.evaluation.resampling import Resampling, choose_cuts, draw_part
+from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.probabilities import PrevalenceMetrics, PrevalenceSummary
+from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.schema import Predictions, Split, Threshold
 from medimg_baseline_cls.statistics.bootstrap import (
     NO_VARIATION,
@@ -32,15 +35,14 @@ from medimg_baseline_cls.statistics.prevalence import (
     predictive_values,
 )
 
-Content = dict[str, Any]
-_RATES = ("sensitivity", "specificity")
+_RATES, _CARRIED = ("sensitivity", "specificity"), ("ppv", "npv")
 _UNDEFINED = "all images are of one class, or nothing is called so"
 
 
 def describe_prevalence(
     config: Config, parts: Sequence[Predictions], *, split: Split, thresholds: Thresholds
-) -> Content:
-    """Return the content of prevalence.json: by class, by where a prevalence comes from.
+) -> PrevalenceSummary:
+    """Return the metrics of TEST by class, then by where a prevalence comes from.
 
     Args:
         config: declared prevalence, target sensitivity, resamples and seed.
@@ -49,22 +51,20 @@ def describe_prevalence(
         thresholds: the operating points by class.
 
     Returns:
-        For each class and each of "train", "val", "test" and, if declared, "target":
-        "prevalence", "average_precision" of TEST at it with its baseline, "operating_points" with
-        PPV and NPV of TEST at it, and "max_f1_at_prevalence", chosen on VAL weighted to it.
+        For each class those at each of "train", "val", "test" and, if declared, "target".
     """
     resampling = Resampling(config.num_resamples, config.seed)
     weights = [draw_part(part, resampling) for part in parts]
-    content: Content = {}
+    classes: dict[str, dict[str, PrevalenceMetrics]] = {}
     for name, points in thresholds.items():
         shares = _list_prevalences(config, parts, split=split, name=name)
-        content[name] = {
+        classes[name] = {
             source: _describe(
                 parts, points, weights=weights, prevalence=share, target=config.target_sensitivity
             )
             for source, share in shares.items()
         }
-    return content
+    return PrevalenceSummary(classes)
 
 
 def _list_prevalences(
@@ -93,98 +93,102 @@ def _describe(
     weights: Sequence[Weights],
     prevalence: float,
     target: float,
-) -> Content:
+) -> PrevalenceMetrics:
     """Return one class at one prevalence."""
     name = points[0].class_name
     truth, scores = select_known(parts[-1], name)
     precision = average_precision_at(truth, scores, prevalence=prevalence) if len(truth) else None
-    content: Content = {
-        "prevalence": prevalence,
-        "average_precision": {**_figure(precision), "baseline": prevalence},
-        "operating_points": {},
-        "max_f1_at_prevalence": _choose_max_f1(parts, name, prevalence=prevalence),
-    }
+    max_f1 = _choose_max_f1(parts, name, prevalence=prevalence)
+    found = PrevalenceMetrics(
+        prevalence=prevalence,
+        average_precision=replace(_estimate(precision), baseline=prevalence),
+        operating_points={},
+        max_f1=max_f1,
+        reason="" if max_f1 else _UNDEFINED,
+    )
     if len(truth) == 0:
-        return content
+        return found
     rules = [point.rule for point in points]
     drawn = choose_cuts(parts[0], name, weights=weights[0], target=target, rules=rules)
     own = weights[-1][:, parts[-1].known(name)]
     groups = np.array(parts[-1].groups)[parts[-1].known(name)]
-    num_patients = tuple(len(np.unique(groups[side])) for side in (truth, ~truth))
+    num_patients = [len(np.unique(groups[side])) for side in (truth, ~truth)]
+    described: dict[str, OperatingPoint] = {}
     for point in points:
         values = weighted_points(
             truth, scores, thresholds=drawn.get(point.rule, point.value), weights=own
         )
-        estimates = _describe_point(truth, scores, threshold=point.value, prevalence=prevalence)
-        _attach_rates(estimates, values, num_patients=num_patients)
-        _attach_carried(estimates, values, num_patients=num_patients, prevalence=prevalence)
-        content["operating_points"][point.rule] = {"threshold": point.value, **estimates}
-    return content
+        plain = _describe_point(truth, scores, threshold=point.value, prevalence=prevalence)
+        described[point.rule] = _add_intervals(
+            plain, values, num_patients=num_patients, prevalence=prevalence
+        )
+    return replace(found, operating_points=described)
 
 
-def _attach_rates(
-    estimates: Mapping[str, Content], values: Mapping[str, Values], *, num_patients: tuple[int, ...]
-) -> None:
-    """Give sensitivity and specificity the intervals that they have in test_summary.json."""
-    for key, count in zip(_RATES, num_patients, strict=True):
-        estimate = estimates[key]
-        if estimate["value"] is None:
-            continue
-        estimate |= describe_values(values[key])
-        if estimate["interval"] is None and estimate["value"] in (0.0, 1.0):
-            exact = clopper_pearson_interval(round(estimate["value"]) * count, count)
-            estimate |= {"interval": list(exact), "method": "clopper_pearson"}
-            estimate.pop("interval_reason")
-
-
-def _attach_carried(
-    estimates: Mapping[str, Content],
+def _add_intervals(
+    point: OperatingPoint,
     values: Mapping[str, Values],
     *,
-    num_patients: tuple[int, ...],
+    num_patients: Sequence[int],
     prevalence: float,
-) -> None:
-    """Give PPV and NPV their intervals: drawn, or exact ones where no resample varies."""
+) -> OperatingPoint:
+    """Add the intervals of resamples, or exact ones where no resample varies.
+
+    Those of sensitivity and specificity are as in test_summary.json.
+    """
+    metrics = dict(point.metrics)
+    sensitivity, specificity = (metrics[key].value for key in _RATES)
+    for key, count in zip(_RATES, num_patients, strict=True):
+        interval, value = describe_values(values[key]), metrics[key].value
+        if interval.bounds is None and value in (0.0, 1.0):
+            exact = clopper_pearson_interval(round(value) * count, count)
+            interval = replace(interval, bounds=exact, method="clopper_pearson", reason="")
+        metrics[key] = metrics[key].with_interval(interval)
     columns = predictive_values(*(values[key] for key in _RATES), prevalence=prevalence)
-    rates = [(estimates[key]["value"], n) for key, n in zip(_RATES, num_patients, strict=True)]
-    for number, key in enumerate(("ppv", "npv")):
-        estimate = estimates[key]
-        if estimate["value"] is None:
-            continue
-        estimate |= describe_values(columns[number])
-        if estimate.get("interval_reason") == NO_VARIATION:
-            exact = exact_predictive_intervals(rates[0], rates[1], prevalence=prevalence)[number]
-            estimate |= {"interval": list(exact), "method": "clopper_pearson of both rates"}
-            estimate.pop("interval_reason")
+    for number, key in enumerate(_CARRIED):
+        interval = describe_values(columns[number])
+        is_constant = interval.reason == NO_VARIATION
+        if is_constant and sensitivity is not None and specificity is not None:
+            exact = exact_predictive_intervals(
+                (sensitivity, num_patients[0]),
+                (specificity, num_patients[1]),
+                prevalence=prevalence,
+            )[number]
+            method = "clopper_pearson of both rates"
+            interval = replace(interval, bounds=exact, method=method, reason="")
+        metrics[key] = metrics[key].with_interval(interval)
+    return replace(point, metrics=metrics)
 
 
-def _choose_max_f1(parts: Sequence[Predictions], name: str, *, prevalence: float) -> Content:
+def _choose_max_f1(
+    parts: Sequence[Predictions], name: str, *, prevalence: float
+) -> OperatingPoint | None:
     """Return the Max-F1 threshold of VAL weighted to a prevalence, and what it does on TEST."""
     threshold = max_f1_threshold_at(*select_known(parts[0], name), prevalence=prevalence)
     truth, scores = select_known(parts[-1], name)
     if threshold is None or len(truth) == 0:
-        return {"threshold": None, "reason": _UNDEFINED}
-    estimates = _describe_point(truth, scores, threshold=threshold, prevalence=prevalence)
-    return {"threshold": threshold} | estimates
+        return None
+    return _describe_point(truth, scores, threshold=threshold, prevalence=prevalence)
 
 
 def _describe_point(
     truth: Truth, scores: Scores, *, threshold: float, prevalence: float
-) -> dict[str, Content]:
+) -> OperatingPoint:
     """Return the metrics of TEST at a threshold, those that depend on it at a prevalence."""
     found = operating_point_metrics(count_confusion(truth, scores, threshold=threshold))
     sensitivity, specificity = found["sensitivity"], found["specificity"]
     shown = {"sensitivity": sensitivity, "specificity": specificity}
-    carried: Mapping[str, float | None] = dict.fromkeys(("ppv", "npv", "f1_score"))
+    carried: Mapping[str, float | None] = dict.fromkeys((*_CARRIED, "f1_score"))
     if sensitivity is not None and specificity is not None:
         ppv, npv = predictive_values(sensitivity, specificity, prevalence=prevalence)
         f1_score = f1_score_at(sensitivity, specificity, prevalence=prevalence)
         carried = {"ppv": _number(ppv), "npv": _number(npv), "f1_score": f1_score}
-    return {name: _figure(value) for name, value in (shown | carried).items()}
+    metrics = {name: _estimate(value) for name, value in (shown | carried).items()}
+    return OperatingPoint(threshold=threshold, metrics=metrics)
 
 
-def _figure(value: float | None) -> Content:
-    return {"value": value} if value is not None else {"value": None, "reason": _UNDEFINED}
+def _estimate(value: float | None) -> Estimate:
+    return Estimate(value=value, reason="" if value is not None else _UNDEFINED)
 
 
 def _number(value: Values) -> float | None:

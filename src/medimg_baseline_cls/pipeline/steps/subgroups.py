@@ -4,8 +4,7 @@ Subgroups are how TEST is looked at, not what decides on it: their settings may 
 TEST was scored.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.resampling import Resampling
@@ -17,6 +16,7 @@ from medimg_baseline_cls.evaluation.subgroups import (
 )
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.plots.subgroups import draw_subgroups
+from medimg_baseline_cls.records.subgroups import SubgroupSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import write_json
 
@@ -37,7 +37,7 @@ def evaluate_subgroups(
     _remove_files(session)
     if not columns:
         return
-    content = measure_subgroups(
+    summary = measure_subgroups(
         parts,
         columns,
         thresholds=thresholds,
@@ -48,21 +48,21 @@ def evaluate_subgroups(
             Resampling(config.num_resamples, config.seed),
         ),
     )
-    write_json(run_dir / f"{_NAME}.json", content)
-    write_subgroups(run_dir / f"{_NAME}.csv", content)
-    _draw(session, content)
-    num_subgroups = sum(len(column["subgroups"]) for column in content["columns"])
+    write_json(run_dir / f"{_NAME}.json", summary.to_json())
+    write_subgroups(run_dir / f"{_NAME}.csv", summary)
+    _draw(session, summary)
+    num_subgroups = sum(len(column.subgroups) for column in summary.columns)
     names = ", ".join(column.name for column in columns)
     session.log.info(f"subgroups: {num_subgroups}, by {names}")
 
 
-def _draw(session: Session, content: Mapping[str, Any]) -> None:
+def _draw(session: Session, summary: SubgroupSummary) -> None:
     """Draw the positive class, or each class; of many classes the first ones."""
-    names = list(content["all"]["classes"])
+    names = list(summary.whole.classes)
     for number, name in enumerate(names[:MAX_FIGURES], start=1):
         ending = "" if len(names) == 1 else f"_{number}"
         draw_subgroups(
-            content,
+            summary.to_json(),
             session.run_dir / "figures" / f"{_NAME}_test{ending}.png",
             class_name=name,
             rule=session.config.operating_point,

@@ -6,8 +6,9 @@ or bears on fairness, the run cannot know, and these answers leave it to the aut
 
 from collections.abc import Callable, Iterator, Set
 
-from medimg_baseline_cls.records.estimates import Estimate
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate
+from medimg_baseline_cls.records.subgroups import ColumnMetrics
+from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import shown_classes
 from medimg_baseline_cls.reporting.text.publication_format import format_estimate
 
@@ -16,13 +17,14 @@ Words = Iterator[str]
 
 def _say_results(content: RunContent, _: Set[str]) -> Words:
     counts = [
-        f"{column['column']} ({sum(map(_is_measured, blocks))} of {len(blocks)})"
-        for column, blocks in _list_columns(content)
+        f"{c.column} ({sum(not s.is_too_small for s in c.subgroups.values())} "
+        f"of {len(c.subgroups)})"
+        for c in _list_columns(content)
     ]
-    if counts:
+    if content.subgroups is not None and counts:
         yield (
             f"TEST by subgroup, of columns (measured of all): {', '.join(counts)}; a subgroup of "
-            f"fewer than {content.subgroups.get('min_images')} images has no figures. "
+            f"fewer than {content.subgroups.min_images} images has no figures. "
             "Figures with 95% intervals: subgroups.csv."
         )
 
@@ -39,14 +41,14 @@ def _say_differences(content: RunContent, _: Set[str]) -> Words:
 
 def _say_ranges(content: RunContent, _: Set[str]) -> Words:
     ranges: list[str] = []
-    for column, blocks in _list_columns(content):
+    for column in _list_columns(content):
         for name in shown_classes(content):
-            values = [v for block in blocks if (v := _find_auroc(block, name)) is not None]
+            values = list(_list_aurocs(column, name))
             if len(values) > 1:
                 low, high = (
                     format_estimate(Estimate(value=end)) for end in (min(values), max(values))
                 )
-                ranges.append(f"{column['column']}, {name} {low} to {high}")
+                ranges.append(f"{column.column}, {name} {low} to {high}")
     if ranges:
         yield (
             f"TEST AUROC, lowest to highest subgroup: {'; '.join(ranges)}. "
@@ -64,24 +66,22 @@ def _say_fairness(content: RunContent, _: Set[str]) -> Words:
         )
 
 
-def _list_columns(content: RunContent) -> list[tuple[Json, list[Json]]]:
-    """Return each column with the blocks of its subgroups; a column without any is left out."""
-    columns = [as_mapping(column) for column in content.subgroups.get("columns", [])]
-    blocks = [[as_mapping(b) for b in as_mapping(c.get("subgroups")).values()] for c in columns]
-    return [(c, b) for c, b in zip(columns, blocks, strict=True) if b]
+def _list_columns(content: RunContent) -> list[ColumnMetrics]:
+    """Return each column that has subgroups."""
+    columns = () if content.subgroups is None else content.subgroups.columns
+    return [column for column in columns if column.subgroups]
 
 
-def _name_columns(columns: list[tuple[Json, list[Json]]]) -> str:
-    return ", ".join(str(column["column"]) for column, _ in columns)
+def _name_columns(columns: list[ColumnMetrics]) -> str:
+    return ", ".join(column.column for column in columns)
 
 
-def _is_measured(block: Json) -> bool:
-    return not block.get("is_too_small")
-
-
-def _find_auroc(block: Json, name: str) -> float | None:
-    found = as_mapping(as_mapping(block.get("classes")).get(name))
-    return value_of(as_mapping(found.get("metrics")).get("auroc"))
+def _list_aurocs(column: ColumnMetrics, name: str) -> Iterator[float]:
+    for subgroup in column.subgroups.values():
+        block = subgroup.classes.get(name)
+        value = None if block is None else block.metrics.get("auroc", UNKNOWN).value
+        if value is not None:
+            yield value
 
 
 SUBGROUP_ANSWERS: dict[str, Callable[[RunContent, Set[str]], Words]] = {

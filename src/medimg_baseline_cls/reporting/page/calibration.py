@@ -1,10 +1,15 @@
 """Tables of the report about probabilities: calibration, recalibration, other prevalences."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from medimg_baseline_cls.records.estimates import read_estimate
-from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping, value_of
+from medimg_baseline_cls.records.estimates import UNKNOWN, read_number
+from medimg_baseline_cls.records.probabilities import (
+    CalibrationBrief,
+    CalibrationSummary,
+    ClassCalibration,
+)
+from medimg_baseline_cls.records.summaries import OperatingPoint
+from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
     about_class,
     list_rules,
@@ -26,44 +31,36 @@ _METHODS = {
     "isotonic": "Isotonic",
 }
 _LINE = {"slope": "Slope", "intercept": "Intercept", "intercept_at_slope_1": "At slope 1"}
-_SHOWN_LINE = ("slope", "intercept", "ece_equal_mass")
+_NO_POINT = OperatingPoint(metrics={})
 _PARTS = ("reliability", "resolution", "uncertainty")
 _SOURCES = {"train": "TRAIN", "val": "VAL", "test": "TEST", "target": "Declared"}
 
 
 def tabulate_probabilities(content: RunContent) -> list[Table]:
     """Return every table about probabilities; none for a run that was not judged so."""
-    if not content.calibration:
+    if content.calibration is None:
         return []
     names = shown_classes(content)[:MAX_CLASSES]
     return [
-        tabulate_calibration(content),
-        *(t for n in names for t in _present(tabulate_recalibration(content, n))),
-        *(t for n in names for t in _present(tabulate_prevalence(content, n))),
+        tabulate_calibration(content, content.calibration),
+        *(t for n in names if (t := tabulate_recalibration(content, n)) is not None),
+        *(t for n in names if (t := tabulate_prevalence(content, n)) is not None),
     ]
 
 
-def tabulate_calibration(content: RunContent) -> Table:
+def tabulate_calibration(content: RunContent, found: CalibrationSummary) -> Table:
     """Return slope, intercepts, calibration error and Brier's parts by class and split."""
-    rows: list[Row] = []
     names = shown_classes(content)
-    for name in names:
-        for split, classes in content.calibration.items():
-            block = as_mapping(as_mapping(classes).get(name))
-            if not block:
-                continue
-            error, brier = as_mapping(block["ece_equal_mass"]), as_mapping(block["brier"])
-            expected = f"{format_score(value_of(error.get('expected')))}"
-            cells = (
-                *((name,) if len(names) > 1 else ()),
-                name_split(split),
-                *(show_estimate(read_estimate(block.get(key))) for key in _LINE),
-                show_estimate(read_estimate(error)),
-                f"{expected}\nto {format_score(value_of(error.get('percentile_95')))}",
-                format_score(value_of(brier)),
-                *(format_score(value_of(brier.get(key))) for key in _PARTS),
-            )
-            rows.append(Row(cells, "start" if split == next(iter(content.calibration)) else ""))
+    first = next(iter(found.splits))
+    rows = [
+        Row(
+            (*((name,) if len(names) > 1 else ()), name_split(split), *_cells(classes[name])),
+            "start" if split == first else "",
+        )
+        for name in names
+        for split, classes in found.splits.items()
+        if name in classes
+    ]
     lead = (name_class(content), "Split") if len(names) > 1 else ("Split",)
     return Table(
         title=", ".join(["Calibration", *(names if len(names) == 1 else ())]),
@@ -75,31 +72,25 @@ def tabulate_calibration(content: RunContent) -> Table:
             "slope below 1 in an overconfident one. At slope 1: calibration in the large.",
             "ECE: expected calibration error, bins of equal mass. By chance: what a perfectly "
             "calibrated model shows on as many images, on average and in 95 % of samples.",
-            *_reasons(content),
+            *_reasons(content, found),
         ),
     )
 
 
 def tabulate_recalibration(content: RunContent, class_name: str) -> Table | None:
     """Return TEST before and after each recalibration of one class; None where there is none."""
-    classes = as_mapping(content.recalibration.get("classes"))
-    block, rows = as_mapping(classes.get(class_name)), list[Row]()
-    rule = next(iter(list_rules(content)), "")
-    for method, title in _METHODS.items():
-        entry = as_mapping(as_mapping(block.get(method)).get("test"))
-        if not entry:
-            continue
-        points = as_mapping(as_mapping(block.get(method)).get("thresholds"))
-        threshold = value_of(as_mapping(points.get(rule)).get("threshold"))
-        if method == "before":
-            threshold = _threshold(content, class_name, rule=rule)
-        cells = (
-            title,
-            *(show_estimate(read_estimate(entry.get(key))) for key in _SHOWN_LINE),
-            *(format_score(value_of(entry.get(key))) for key in ("brier", "log_loss")),
-            format_threshold(threshold),
-        )
-        rows.append(Row(cells, "" if rows else "best"))
+    found, rule = content.recalibration, next(iter(list_rules(content)), "")
+    block = None if found is None else found.classes.get(class_name)
+    if found is None or block is None or "test" not in block.before:
+        return None
+    points = content.thresholds.get(class_name, {})
+    cut = read_number(points.get(rule, {}).get("threshold"))
+    rows = [_brief_row("before", block.before["test"], threshold=cut)]
+    for method in _METHODS:
+        fitted = block.maps.get(method)
+        if fitted is not None and "test" in fitted.splits:
+            cut = fitted.thresholds.get(rule)
+            rows.append(_brief_row(method, fitted.splits["test"], threshold=cut))
     if len(rows) < 2:
         return None
     return Table(
@@ -110,30 +101,29 @@ def tabulate_recalibration(content: RunContent, class_name: str) -> Table | None
         notes=(
             f"Threshold: {rule_name(content, rule)}, carried through. Every map is increasing, so "
             "AUROC, AP and each decision stay the same. The maps are in recalibration.json.",
-            *_map_warnings(content, class_name),
+            *([found.warnings[class_name].text] if class_name in found.warnings else ()),
         ),
     )
 
 
 def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
     """Return TEST carried to other prevalences of one class; None where there is none."""
-    block = as_mapping(content.prevalence.get(class_name))
+    found = {} if content.prevalence is None else content.prevalence.classes.get(class_name, {})
     rule = next(iter(list_rules(content)), "")
     rows: list[Row] = []
-    for source, entry in block.items():
-        point = as_mapping(as_mapping(entry.get("operating_points")).get(rule))
-        # Older runs call it by the name of the operating point.
-        best = as_mapping(entry.get("max_f1_at_prevalence", entry.get("max_f1")))
+    for source, block in found.items():
+        point = block.operating_points.get(rule, _NO_POINT)
+        best = block.max_f1 or _NO_POINT
         cells = (
             _SOURCES.get(source, source),
-            format_score(value_of(entry.get("prevalence"))),
-            format_score(value_of(entry.get("average_precision"))),
-            show_estimate(read_estimate(point.get("ppv"))),
-            show_estimate(read_estimate(point.get("npv"))),
-            format_threshold(value_of(best.get("threshold"))),
-            format_score(value_of(best.get("sensitivity"))),
-            format_score(value_of(best.get("specificity"))),
-            format_score(value_of(best.get("f1_score"))),
+            format_score(block.prevalence),
+            format_score(block.average_precision.value),
+            *(show_estimate(point.metrics.get(key)) for key in ("ppv", "npv")),
+            format_threshold(best.threshold),
+            *(
+                format_score(best.metrics.get(key, UNKNOWN).value)
+                for key in ("sensitivity", "specificity", "f1_score")
+            ),
         )
         rows.append(Row(cells))
     if not rows:
@@ -154,25 +144,30 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
     )
 
 
-def _threshold(content: RunContent, class_name: str, *, rule: str) -> float | None:
-    points = content.thresholds.get(class_name, {})
-    return value_of(as_mapping(points.get(rule)).get("threshold"))
+def _cells(block: ClassCalibration) -> tuple[str, ...]:
+    error = block.brief.ece_equal_mass
+    return (
+        *(show_estimate(getattr(block.brief, key)) for key in _LINE),
+        show_estimate(error.estimate),
+        f"{format_score(error.expected)}\nto {format_score(error.percentile_95)}",
+        *(format_score(block.brier[key]) for key in ("value", *_PARTS)),
+    )
 
 
-def _reasons(content: RunContent) -> Iterator[str]:
-    for split, classes in content.calibration.items():
+def _brief_row(method: str, found: CalibrationBrief, *, threshold: float | None) -> Row:
+    cells = (
+        _METHODS[method],
+        *(show_estimate(getattr(found, key)) for key in ("slope", "intercept")),
+        show_estimate(found.ece_equal_mass.estimate),
+        *(format_score(number) for number in (found.brier, found.log_loss)),
+        format_threshold(threshold),
+    )
+    return Row(cells, "best" if method == "before" else "")
+
+
+def _reasons(content: RunContent, found: CalibrationSummary) -> Iterator[str]:
+    for split, classes in found.splits.items():
         for name in shown_classes(content):
-            block: Json = as_mapping(as_mapping(classes).get(name))
-            reason = as_mapping(block.get("slope")).get("reason")
+            reason = classes[name].brief.slope.reason if name in classes else ""
             if reason:
                 yield f"The slope of {name} on {name_split(split)} is undefined: {reason}."
-
-
-def _map_warnings(content: RunContent, class_name: str) -> Iterator[str]:
-    text = as_mapping(as_mapping(content.recalibration.get("warnings")).get(class_name)).get("text")
-    if text:
-        yield str(text)
-
-
-def _present(table: Any) -> list[Table]:
-    return [table] if isinstance(table, Table) else []
