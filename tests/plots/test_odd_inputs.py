@@ -140,11 +140,11 @@ def test_any_name_is_written_as_it_is(tmp_path: Path, name: str) -> None:
     draw_subgroups(
         subgroups_of(name, {name: block_of(name, 0.7)}), png, class_name=name, rule="max_f1"
     )
-    assert sum(shown[:3] in text for text in texts_of(png)) == 2
+    assert sum(shown[:3] in text for text in texts_of(png)) >= 2  # a long name has several lines
     png = tmp_path / "comparison.png"
     content = comparison_of([name, f"{name} 2"], [0.1], classes=["yes"])
     draw_comparison(content, png, rule="max_f1")
-    assert sum(shown[:3] in text for text in texts_of(png)) == 3
+    assert sum(shown[:3] in text for text in texts_of(png)) >= 3
     part = draw_predictions("test", class_names=("no", name))
     found, curve = judged(part, name)
     draw_calibration(tmp_path / "c.png", {"test": {name: found}}, scores=part, after={})
@@ -261,8 +261,8 @@ def test_recalibrations_are_named_and_an_unknown_one_by_its_own_name(tmp_path: P
     assert "Isotonic" not in texts
 
 
-@pytest.mark.parametrize(("number", "panels"), [(3, 3), (9, 9), (14, 9)])
-def test_many_findings_have_nine_panels_at_most(tmp_path: Path, number: int, panels: int) -> None:
+@pytest.mark.parametrize(("number", "panels"), [(3, 3), (14, 14), (18, 16)])
+def test_findings_have_sixteen_panels_at_most(tmp_path: Path, number: int, panels: int) -> None:
     names = tuple(f"finding {k}" for k in range(number))
     part = draw_findings("test", class_names=names)
     both = {name: judged(part, name) for name in names}
@@ -270,7 +270,9 @@ def test_many_findings_have_nine_panels_at_most(tmp_path: Path, number: int, pan
     draw_calibration(tmp_path / "c.png", found, scores=part, after={})
     draw_decision_curves(tmp_path / "d.png", {name: curve for name, (_, curve) in both.items()})
     for path in (tmp_path / "c.png", tmp_path / "d.png"):
-        assert sum("finding " in text for text in texts_of(path)) == panels
+        texts = texts_of(path)
+        assert sum("finding " in text for text in texts) == panels
+        assert (f"first 16 of {number} classes" in texts) == (number > 16)
 
 
 def draw_a_comparison(path: Path) -> None:

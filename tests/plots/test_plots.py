@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -16,8 +15,9 @@ from sklearn import metrics as oracle
 
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
-from medimg_baseline_cls.evaluation.split_summary import evaluated_classes
+from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
 from medimg_baseline_cls.plots import (
+    Scored,
     draw_batch_grid,
     draw_confusion,
     draw_evaluation,
@@ -36,9 +36,14 @@ DRAWERS = [draw_roc, draw_precision_recall, draw_confusion, draw_score_histogram
 # A free core needs less than half a second; neighbours on shared ones may double that.
 
 
-def thresholds_of(val: Predictions, positive: str | None) -> Any:
-    classes = evaluated_classes(val.class_names, positive)
-    return choose_thresholds(val, classes=classes, target_sensitivity=0.95)
+def score(parts: list[Predictions], positive: str | None) -> list[Scored]:
+    """Return splits, the first of them VAL, with what is measured of them."""
+    classes = evaluated_classes(parts[0].class_names, positive)
+    thresholds = choose_thresholds(parts[0], classes=classes, target_sensitivity=0.95)
+    return [
+        Scored(part, summarize_predictions(part, thresholds, positive_class=positive))
+        for part in parts
+    ]
 
 
 def pixels_of(path: Path) -> NDArray[np.uint8]:
@@ -59,12 +64,8 @@ def test_all_figures_of_an_evaluation(
     names = tuple(f"class_{i}_with_a_long_name" for i in range(num_classes))
     positive = names[1] if num_classes == 2 else None
     val, other = (draw(split, class_names=names, num_images=90) for split in ("val", "test"))
-    paths = draw_evaluation(
-        [val, other],
-        tmp_path / "figures",
-        thresholds=thresholds_of(val, positive),
-        positive_class=positive,
-    )
+    summaries = {s.summary.split: s.summary for s in score([val, other], positive)}
+    paths = draw_evaluation([val, other], tmp_path / "figures", summaries=summaries)
     expected = ["roc.png", "precision_recall.png", "confusion.png", "score_histogram.png"]
     assert [path.name for path in paths] == expected
     for path in paths:
@@ -80,9 +81,10 @@ def test_a_positive_class_of_many_does_not_hide_the_others(
     tmp_path: Path, draw: MakePredictions, drawer: Callable[..., None]
 ) -> None:
     val = draw("val", class_names=("a", "b", "c"))
-    thresholds = thresholds_of(val, None)
-    drawer([val], tmp_path / "a.png", thresholds=thresholds, positive_class=None)
-    drawer([val], tmp_path / "b.png", thresholds=thresholds, positive_class="b")
+    thresholds = choose_thresholds(val, classes=val.class_names, target_sensitivity=0.95)
+    for name, positive in (("a.png", None), ("b.png", "b")):
+        summary = summarize_predictions(val, thresholds, positive_class=positive)
+        drawer([Scored(val, summary)], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -93,9 +95,8 @@ def test_a_split_of_one_class_is_drawn(
 ) -> None:
     val = binary("val", [True, False, False], [0.9, 0.9, 0.9])
     other = binary("test", truth, [0.0, 0.5, 1.0])
-    thresholds = thresholds_of(val, "PNEUMONIA")
     path = tmp_path / "figure.png"
-    drawer([val, other], path, thresholds=thresholds, positive_class="PNEUMONIA")
+    drawer(score([val, other], "PNEUMONIA"), path)
     assert path.is_file()
 
 
@@ -105,7 +106,7 @@ def test_class_names_are_drawn_as_they_are(
 ) -> None:
     names = ("$x_1$ & 100 %", "肺炎", "_hidden\nline")
     val = draw("val", class_names=names)
-    drawer([val], tmp_path / "a.png", thresholds=thresholds_of(val, None), positive_class=None)
+    drawer(score([val], None), tmp_path / "a.png")
     assert (tmp_path / "a.png").is_file()
 
 
@@ -114,9 +115,9 @@ def test_a_figure_is_repeatable_and_leaves_no_trace(
     tmp_path: Path, draw: MakePredictions, drawer: Callable[..., None]
 ) -> None:
     val, other = draw("val", num_images=600), draw("test", num_images=600)
-    thresholds, before = thresholds_of(val, "PNEUMONIA"), dict(mpl.rcParams)
+    splits, before = score([val, other], "PNEUMONIA"), dict(mpl.rcParams)
     for name in ("a.png", "b.png"):
-        drawer([val, other], tmp_path / name, thresholds=thresholds, positive_class="PNEUMONIA")
+        drawer(splits, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert dict(mpl.rcParams) == before
 
@@ -133,10 +134,10 @@ def test_pyplot_is_never_loaded() -> None:
 def test_both_splits_have_their_curve(
     tmp_path: Path, val: Predictions, held_out: Predictions, drawer: Callable[..., None]
 ) -> None:
-    thresholds, path = thresholds_of(val, "PNEUMONIA"), tmp_path / "figure.png"
-    drawer([val, held_out], path, thresholds=thresholds, positive_class="PNEUMONIA")
+    splits, path = score([val, held_out], "PNEUMONIA"), tmp_path / "figure.png"
+    drawer(splits, path)
     assert count_color(path, ORANGE) > 500 and count_color(path, BLUE) > 500
-    drawer([val], path, thresholds=thresholds, positive_class="PNEUMONIA")
+    drawer(splits[:1], path)
     assert count_color(path, ORANGE) > 500 and count_color(path, BLUE) == 0
 
 
@@ -242,11 +243,11 @@ def test_svg_lies_beside_the_png_with_its_text_as_text(
 ) -> None:
     names = ("NORMAL", "<script>&\x07'")
     val, other = (draw(split, class_names=names, num_images=90) for split in ("val", "test"))
-    thresholds = thresholds_of(val, names[1])
+    splits = score([val, other], names[1])
     written: list[bytes] = []
     for folder in ("first", "second"):
         path = tmp_path / folder / "figure.png"
-        draw_figure([val, other], path, thresholds=thresholds, positive_class=names[1])
+        draw_figure(splits, path)
         written.append(path.with_suffix(".svg").read_bytes())
     assert written[0] == written[1]
     root = ElementTree.fromstring(written[0])

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError
-from medimg_baseline_cls.plots.style import INK, drawing, shorten
+from medimg_baseline_cls.plots.style import INK, drawing, fit
 
 _WIDTH = 6.4  # inches
+_DPI = 200  # of images that are small themselves
 _GAP = 0.04  # of an image's side, between columns
 _CAPTION = 0.12  # of an image's side, between rows
 
@@ -39,7 +40,7 @@ def draw_batch_grid(
     width = _WIDTH if columns > 2 else _WIDTH / 2
     step = width / (columns * (1 + _GAP) - _GAP)  # an image's side in inches
     height = step * rows * (1 + _CAPTION)
-    with drawing(path, width=width, height=height) as figure:
+    with drawing(path, width=width, height=height, dpi=_DPI) as figure:
         figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
@@ -52,7 +53,7 @@ def draw_batch_grid(
             axes.text(
                 left + step / 2,
                 top + step * (1 + _CAPTION / 2),
-                shorten(captions[i], 64 // columns),
+                fit(captions[i], step, weight="normal", num_lines=1),
                 ha="center",
                 va="center",
                 fontsize=8,

@@ -8,9 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from medimg_baseline_cls.plots.style import CLASS_COLORS, INK, MUTED, PALE, WIDE, drawing, shorten
+from medimg_baseline_cls.plots.panels import make_line, write_shared_key
+from medimg_baseline_cls.plots.style import (
+    CLASS_COLORS,
+    INK,
+    MUTED,
+    PAGE,
+    PALE,
+    SMALL,
+    drawing,
+    fit,
+)
 from medimg_baseline_cls.records.comparisons import ComparedMetric, Comparison
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.utils.quantities import format_p
@@ -30,7 +39,7 @@ def draw_comparison(comparison: Comparison, path: Path, *, rule: str) -> None:
     metrics = comparison.choose_metrics(rule=rule)[:_MAX_ROWS]
     names = [model.name for model in comparison.models]
     height = 1.6 + 0.16 * len(names) + len(metrics) * max(0.44, 0.22 * len(names))
-    with drawing(path, width=WIDE, height=height) as figure:
+    with drawing(path, width=PAGE, height=height) as figure:
         values, gaps = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.0))
         for row, compared in enumerate(metrics):
             _shade(values, gaps, row=row)
@@ -49,18 +58,17 @@ def draw_comparison(comparison: Comparison, path: Path, *, rule: str) -> None:
             axes.spines["left"].set_visible(False)
         values.set_title(f"{comparison.split.upper()}, {comparison.num_images} images")
         values.set_xlabel("Value, 95 % interval")
-        gaps.set_title(f"Difference from {shorten(names[0], 26)}")
-        gaps.set_xlabel("Difference, 95 % interval (left of 0: lower than the reference)")
-        handles = [
-            Line2D([], [], color=_color(n), marker=_MARKS[n % len(_MARKS)], label=shorten(name, 48))
+        gaps.set_title(fit(f"Difference from {names[0]}", 2.6))
+        gaps.set_xlabel("Difference, 95 % interval\n(left of 0: lower than the reference)")
+        keys = [
+            make_line(
+                fit(name, 2.8, size=SMALL, weight="normal"),
+                color=_color(n),
+                marker=_MARKS[n % len(_MARKS)],
+            )
             for n, name in enumerate(names)
         ]
-        figure.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=1 if max(map(len, names)) > 36 else min(3, len(names)),
-            frameon=False,
-        )
+        write_shared_key(figure, keys)
 
 
 def _label(compared: ComparedMetric, *, is_binary: bool) -> str:
@@ -68,7 +76,7 @@ def _label(compared: ComparedMetric, *, is_binary: bool) -> str:
         name, _, rule = compared.label.partition(" at ")
         name = name[0].upper() + name[1:]
         return f"{name}\nat {rule}" if rule else name
-    return f"{shorten(compared.class_name, 22)}\n{compared.label}"
+    return f"{fit(compared.class_name, 1.5, weight='normal', num_lines=2)}\n{compared.label}"
 
 
 def _color(number: int) -> str:
@@ -94,9 +102,9 @@ def _draw_row(axes: Axes, entries: Sequence[Estimate], *, row: int, first: int, 
         bounds = entry.bounds
         if bounds:
             is_clear = first == 0 or bounds[0] > 0 or bounds[1] < 0
-            axes.plot(bounds, [place, place], color=color, linewidth=2.2 if is_clear else 1.2)
+            axes.plot(bounds, [place, place], color=color, linewidth=2.0 if is_clear else 1.0)
         mark = _MARKS[number % len(_MARKS)]
-        axes.plot([entry.value], [place], mark, color=color, markersize=5.5, zorder=4)
+        axes.plot([entry.value], [place], mark, color=color, markersize=4.5, zorder=4)
 
 
 def _write_p(axes: Axes, metrics: Sequence[ComparedMetric], *, count: int) -> None:
@@ -114,6 +122,6 @@ def _write_p(axes: Axes, metrics: Sequence[ComparedMetric], *, count: int) -> No
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=SMALL,
             color=color,
         )

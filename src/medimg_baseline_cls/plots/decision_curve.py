@@ -5,44 +5,45 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from medimg_baseline_cls.plots.style import BLUE, INK, MUTED, SQUARE, WIDE, drawing, shorten
+from medimg_baseline_cls.plots.panels import drawing_panels, make_line, write_key
+from medimg_baseline_cls.plots.style import BLUE, INK, MUTED
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve
 
-MAX_PANELS = 9
+_ALL, _NONE = (0, (4, 1.6)), (0, (1, 1.2))
 
 
 def draw_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> None:
-    """Draw the decision curve of each class on TEST, nine at most.
+    """Draw the decision curve of each class on TEST.
 
     Args:
         path: the PNG.
         curves: by class; nothing is drawn where there is none.
     """
-    names = list(curves)[:MAX_PANELS]
-    if not names:
+    if not curves:
         return
-    columns = min(len(names), 3)
-    rows = (len(names) + columns - 1) // columns
-    width, height = (SQUARE + 1.3, 3.7) if len(names) == 1 else (WIDE, 0.4 + 2.6 * rows)
-    with drawing(path, width=width, height=height) as figure:
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes, name in zip(grid.ravel(), names, strict=False):
+    keys: list[Line2D | Patch] = [
+        make_line("Model", color=BLUE),
+        Patch(color=BLUE, alpha=0.18, linewidth=0, label="95 % interval"),
+        make_line("Call all positive", color=MUTED, linestyle=_ALL),
+        make_line("Call none positive", color=INK, linewidth=1, linestyle=_NONE),
+    ]
+    labels = ("Threshold probability", "Net benefit per image")
+    with drawing_panels(
+        path, tuple(curves), labels=labels, keys=keys, num_keys=0, shares_y=False
+    ) as panels:
+        for name, axes in panels.items():
             _draw(axes, curves[name])
-            axes.set_title(f"Positive: {shorten(name, 30)}", fontweight="normal")
-        for axes in grid.ravel()[len(names) :]:
-            axes.set_axis_off()
-        for axes in grid[:, 0]:
-            axes.set_ylabel("Net benefit per image")
-        grid[0, 0].legend(loc="best")
+            write_key(axes, name if len(curves) > 1 else f"Positive: {name}", handles=())
 
 
 def _draw(axes: Axes, curve: DecisionCurve) -> None:
     x = curve.thresholds
     axes.fill_between(x, curve.lower, curve.upper, color=BLUE, alpha=0.18, linewidth=0)
-    axes.plot(x, curve.net_benefit, color=BLUE, label="Model, 95 % interval", zorder=4)
-    axes.plot(x, curve.treat_all, color=MUTED, linestyle=(0, (4, 1.6)), label="Call all positive")
-    axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.2)), label="Call none positive")
+    axes.plot(x, curve.net_benefit, color=BLUE, zorder=4)
+    axes.plot(x, curve.treat_all, color=MUTED, linestyle=_ALL)
+    axes.axhline(0, color=INK, linewidth=1, linestyle=_NONE)
     top = max(float(np.nanmax(curve.upper)), float(curve.treat_all[0]), 0.05)
     axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.08 * top))
-    axes.set_xlabel("Threshold probability")

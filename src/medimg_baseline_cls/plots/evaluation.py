@@ -1,12 +1,13 @@
 """Draws the four figures of an evaluation under the names that the report knows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.plots.confusion import draw_confusion
 from medimg_baseline_cls.plots.histograms import draw_score_histograms
+from medimg_baseline_cls.plots.panels import Scored
 from medimg_baseline_cls.plots.roc_pr import draw_precision_recall, draw_roc
+from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions
 
 MAX_FINDINGS = 8  # whose matrices fit into one figure
@@ -20,28 +21,24 @@ FIGURES = {
 
 
 def draw_evaluation(
-    splits: Sequence[Predictions],
-    folder: Path,
-    *,
-    thresholds: Thresholds,
-    positive_class: str | None,
+    parts: Sequence[Predictions], folder: Path, *, summaries: Mapping[str, SplitSummary]
 ) -> tuple[Path, ...]:
     """Draw ROC, precision-recall, score histograms and, unless of many findings, matrices.
 
     Args:
-        splits: predictions of VAL and TEST, in the order in which they are shown.
+        parts: predictions of VAL and TEST, in the order in which they are shown.
         folder: the figures/ of a run.
-        thresholds: operating points by class.
-        positive_class: of two classes; None draws each class against the rest.
+        summaries: what was measured of each split, at the operating points that are drawn.
 
     Returns:
         The files that were written.
     """
+    splits = [Scored(part, summaries[part.split]) for part in parts]
     # Findings do not exclude each other, so that no one matrix holds them: each has its own.
-    has_many = splits[0].has_findings and len(splits[0].class_names) > MAX_FINDINGS
+    has_many = parts[0].has_findings and len(parts[0].class_names) > MAX_FINDINGS
     drawn = {
         name: draw for name, draw in FIGURES.items() if not (has_many and draw is draw_confusion)
     }
     for name, draw in drawn.items():
-        draw(splits, folder / name, thresholds=thresholds, positive_class=positive_class)
+        draw(splits, folder / name)
     return tuple(folder / name for name in drawn)

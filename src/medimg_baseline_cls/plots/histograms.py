@@ -6,28 +6,28 @@ square-root scale keeps the few images between 0 and 1 visible.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.catalogue import name_rule
-from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
-from medimg_baseline_cls.evaluation.split_summary import positive_of
+from medimg_baseline_cls.plots.panels import Scored, make_line, make_note, write_shared_key
 from medimg_baseline_cls.plots.style import (
     INK,
-    MUTED,
     NEGATIVE,
+    PAGE,
     POSITIVE,
     RULE_LINES,
-    WIDE,
+    SMALL,
     drawing,
-    shorten,
+    fit,
 )
+from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.quantities import format_threshold
 
@@ -37,71 +37,60 @@ _ROW = 0.88  # height of a full row; what is left parts it from the next one
 Stairs = tuple[NDArray[np.float64], str]
 
 
-def draw_score_histograms(
-    splits: Sequence[Predictions],
-    path: Path,
-    *,
-    thresholds: Thresholds,
-    positive_class: str | None,
-) -> None:
+def draw_score_histograms(splits: Sequence[Scored], path: Path) -> None:
     """Draw the probability of a class, of its own images against all others.
 
-    Args:
-        splits: predictions of VAL, TEST or both; a column each.
-        path: the PNG.
-        thresholds: operating points by class.
-        positive_class: of two classes; None draws a row for each class.
+    A column for each split; a row for each class, or for the positive one of two.
     """
-    names = splits[0].class_names
-    positive_class = positive_of(names, positive_class)
-    many = 0.9 + max(0.45, 1.1 - 0.06 * len(names)) * len(names)
-    height = 3.7 if positive_class is not None else many
-    with drawing(path, width=WIDE, height=height) as figure:
+    summary = splits[0].summary
+    names, positive_class = tuple(summary.classes), summary.positive_class
+    height = 0.9 + max(0.45, 1.1 - 0.06 * len(names)) * len(names)
+    with drawing(path, width=PAGE, height=3.4 if positive_class else height) as figure:
         panels = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
-        for axes, predictions in zip(panels, splits, strict=True):
-            if positive_class is not None:
-                _draw_binary(axes, predictions, name=positive_class, thresholds=thresholds)
-            else:
-                _draw_rows(axes, predictions, thresholds=thresholds)
+        about = "the finding" if splits[0].predictions.has_findings else "the class"
+        for axes, split in zip(panels, splits, strict=True):
+            (_draw_binary if positive_class else _draw_rows)(axes, split)
             axes.set(xlim=(-0.01, 1.01))
-            axes.set_title(f"{predictions.split.upper()} ({len(predictions.labels)} images)")
-            about = "the class" if positive_class is None else shorten(positive_class, 30)
-            about = "the finding" if predictions.has_findings else about
-            axes.set_xlabel(f"Probability of {about}")
+            axes.set_title(split.title)
+            label = f"Probability of {positive_class or about}"
+            axes.set_xlabel(fit(label, PAGE / len(splits) - 0.8, weight="normal"))
         if positive_class is not None:
             panels[0].set_ylabel("Share of the class (%), square-root scale")
-        own, other = _name_outcomes(splits[0], positive_class)
-        _add_legend(figure, (own, other), positive_class=positive_class, thresholds=thresholds)
+        write_shared_key(figure, _list_keys(splits[0]))
 
 
-def _draw_binary(
-    axes: Axes, predictions: Predictions, *, name: str, thresholds: Thresholds
-) -> None:
-    for heights, color in _count_bins(predictions, name):
-        _draw_stairs(axes, heights, color=color, base=0.0)
-    for point in thresholds.get(name, ()):
-        line = RULE_LINES.get(point.rule, "-.")
-        axes.axvline(point.value, color=INK, linewidth=1.2, linestyle=line, zorder=4)
+def _draw_binary(axes: Axes, split: Scored) -> None:
+    for name, block in split.summary.classes.items():
+        for heights, color in _count_bins(split.predictions, name):
+            _draw_stairs(axes, heights, color=color, base=0.0)
+        for rule, point in block.operating_points.items():
+            _draw_threshold(axes, point, rule=rule, ends=(0.0, 1.04))
     axes.set_ylim(0, 1.04)
     axes.set_yticks([float(np.sqrt(tick / 100)) for tick in _TICKS], [str(t) for t in _TICKS])
 
 
-def _draw_rows(axes: Axes, predictions: Predictions, *, thresholds: Thresholds) -> None:
+def _draw_rows(axes: Axes, split: Scored) -> None:
     """Draw one row per class in a single panel, the first class on top."""
-    names = predictions.class_names
-    bases = [float(len(names) - 1 - i) for i in range(len(names))]
-    for name, base in zip(names, bases, strict=True):
-        for heights, color in _count_bins(predictions, name):
+    classes = split.summary.classes
+    bases = [float(len(classes) - 1 - i) for i in range(len(classes))]
+    for (name, block), base in zip(classes.items(), bases, strict=True):
+        for heights, color in _count_bins(split.predictions, name):
             _draw_stairs(axes, _ROW * heights, color=color, base=base)
-        for point in thresholds.get(name, ()):
-            line = RULE_LINES.get(point.rule, "-.")
-            where = [point.value, point.value]
-            axes.plot(where, [base, base + _ROW], color=INK, linewidth=1.2, linestyle=line)
-    axes.set_ylim(-0.06, len(names))
-    axes.set_yticks(bases, [shorten(name, 20) for name in names])
+        for rule, point in block.operating_points.items():
+            _draw_threshold(axes, point, rule=rule, ends=(base, base + _ROW))
+    axes.set_ylim(-0.06, len(classes))
+    axes.set_yticks(bases, [fit(name, 1.3, size=SMALL, weight="normal") for name in classes])
     axes.tick_params(axis="y", length=0)
     for tick in axes.get_yticklabels():
         tick.set_verticalalignment("bottom")
+
+
+def _draw_threshold(
+    axes: Axes, point: OperatingPoint, *, rule: str, ends: tuple[float, float]
+) -> None:
+    if point.threshold is not None:
+        where, line = (point.threshold, point.threshold), RULE_LINES.get(rule, "-.")
+        axes.plot(where, ends, color=INK, linewidth=1.0, linestyle=line, zorder=4)
 
 
 def _count_bins(predictions: Predictions, name: str) -> list[Stairs]:
@@ -119,36 +108,31 @@ def _draw_stairs(axes: Axes, heights: NDArray[np.float64], *, color: str, base: 
     axes.stairs(base + heights, _EDGES, baseline=base, color=color, linewidth=1.2)
 
 
-def _name_outcomes(predictions: Predictions, positive_class: str | None) -> tuple[str, str]:
+def _name_outcomes(split: Scored) -> tuple[str, str]:
     """Return what the positive and the negative images of a row are called."""
-    if predictions.has_findings:
+    positive_class = split.summary.positive_class
+    if split.predictions.has_findings:
         return "images with the finding", "images without it"
     if positive_class is None:
         return "images of the class", "all other images"
-    return positive_class, next(n for n in predictions.class_names if n != positive_class)
+    return positive_class, next(n for n in split.summary.class_names if n != positive_class)
 
 
-def _add_legend(
-    figure: Figure,
-    outcomes: tuple[str, str],
-    *,
-    positive_class: str | None,
-    thresholds: Thresholds,
-) -> None:
-    """Write one legend for all panels below them; thresholds where they are the same in all."""
-    own, other = outcomes
-    handles: list[Patch | Line2D] = [
-        Patch(facecolor=color, alpha=0.5, edgecolor=color, label=shorten(label, 28))
+def _list_keys(split: Scored) -> list[Patch | Line2D]:
+    """Return the entries of the key; thresholds where they are the same in all panels."""
+    own, other = (fit(name, 2.5, size=SMALL, weight="normal") for name in _name_outcomes(split))
+    keys: list[Patch | Line2D] = [
+        Patch(facecolor=color, alpha=0.6, edgecolor=color, label=label)
         for label, color in ((other, NEGATIVE), (own, POSITIVE))
     ]
+    is_alone = split.summary.positive_class is not None
     # A finding without a positive VAL image has fewer.
-    for point in max(thresholds.values(), key=len, default=()):
-        value = f" ≥ {format_threshold(point.value)}" if positive_class is not None else ""
-        label = name_rule(point.rule) + ("" if point.rule == "default" else value)
-        line = RULE_LINES.get(point.rule, "-.")
-        handles.append(Line2D([], [], color=INK, linewidth=1.2, linestyle=line, label=label))
-    if positive_class is None:
-        note = "a full row is 100 % of the images (square-root scale)"
-        handles.append(Line2D([], [], color=MUTED, linestyle="none", label=note))
-    num_columns = 5 if positive_class is not None else 3
-    figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, frameon=False)
+    blocks = split.summary.classes.values()
+    points = max((block.operating_points for block in blocks), key=len, default={})
+    for rule, point in points.items():
+        value = f" ≥ {format_threshold(point.threshold)}" * (is_alone and rule != "default")
+        look: dict[str, Any] = {"color": INK, "linewidth": 1.0}
+        line = RULE_LINES.get(rule, "-.")
+        keys.append(make_line(f"{name_rule(rule)}{value}", linestyle=line, **look))
+    note = "a full row is 100 % of the images (square-root scale)"
+    return keys if is_alone else [*keys, make_note(note)]

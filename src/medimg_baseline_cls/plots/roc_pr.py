@@ -1,51 +1,40 @@
 """Draws ROC and precision-recall curves with the operating points on them.
 
-Two classes: VAL and TEST in one panel. More, or findings: a panel for each split with one
-curve per class. A curve that the images do not define is left out, and the legend says so.
+A panel for each class, or for the positive one of two: the curve of VAL and that of TEST, their
+areas with intervals above. A curve that the images do not define is left out, and the key says so.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.catalogue import name_rule
-from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
-from medimg_baseline_cls.evaluation.split_summary import positive_of
+from medimg_baseline_cls.plots.panels import (
+    Scored,
+    drawing_panels,
+    make_line,
+    make_note,
+    write_key,
+)
 from medimg_baseline_cls.plots.style import (
-    CLASS_COLORS,
-    CLASS_LINES,
     FAINT,
     MUTED,
     RULE_MARKS,
     SPLIT_COLORS,
     SPLIT_LINES,
-    SQUARE,
-    WIDE,
-    drawing,
-    number_text,
-    shorten,
     span_unit_square,
 )
-from medimg_baseline_cls.schema import Predictions, Threshold
-from medimg_baseline_cls.statistics.metrics import (
-    auroc_score,
-    average_precision_score,
-    count_by_threshold,
-    count_confusion,
-    operating_point_metrics,
-)
-from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.records.summaries import OperatingPoint
+from medimg_baseline_cls.statistics.metrics import count_by_threshold
+from medimg_baseline_cls.utils.quantities import format_interval, format_score
 
-_MAX_INSIDE = 6  # classes whose legend fits into the panel
-_MAX_MARKED = 4  # classes whose operating points do not hide each other
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -54,63 +43,39 @@ class _Kind:
     """What makes a curve a ROC or a precision-recall curve."""
 
     trace: Callable[[NDArray[np.bool_], NDArray[np.float64]], Points | None]
-    score: Callable[[NDArray[np.bool_], NDArray[np.float64]], float | None]
+    score: str
     score_name: str
     axis_metrics: tuple[str, str]
     axis_labels: tuple[str, str]
-    legend_place: Literal["lower left", "lower right"]
+
+    @property
+    def is_roc(self) -> bool:
+        """Return whether its diagonal, and not the prevalence, is what chance reaches."""
+        return self.score == "auroc"
 
 
-def draw_roc(
-    splits: Sequence[Predictions],
-    path: Path,
-    *,
-    thresholds: Thresholds,
-    positive_class: str | None,
-) -> None:
-    """Draw sensitivity against 1 - specificity, with AUROC and the operating points.
-
-    Args:
-        splits: predictions of VAL, TEST or both.
-        path: the PNG.
-        thresholds: operating points by class.
-        positive_class: of two classes; None draws each class against the rest.
-    """
+def draw_roc(splits: Sequence[Scored], path: Path) -> None:
+    """Draw sensitivity against 1 - specificity, with AUROC and the operating points."""
     kind = _Kind(
         trace=trace_roc,
-        score=auroc_score,
+        score="auroc",
         score_name="AUROC",
         axis_metrics=("specificity", "sensitivity"),
         axis_labels=("1 − specificity", "Sensitivity"),
-        legend_place="lower right",
     )
-    _draw(kind, splits, path=path, thresholds=thresholds, positive_class=positive_class)
+    _draw(kind, splits, path=path)
 
 
-def draw_precision_recall(
-    splits: Sequence[Predictions],
-    path: Path,
-    *,
-    thresholds: Thresholds,
-    positive_class: str | None,
-) -> None:
-    """Draw precision (PPV) against recall (sensitivity), over the prevalence as baseline.
-
-    Args:
-        splits: predictions of VAL, TEST or both.
-        path: the PNG.
-        thresholds: operating points by class.
-        positive_class: of two classes; None draws each class against the rest.
-    """
+def draw_precision_recall(splits: Sequence[Scored], path: Path) -> None:
+    """Draw precision (PPV) against recall (sensitivity), over the prevalence as baseline."""
     kind = _Kind(
         trace=trace_precision_recall,
-        score=average_precision_score,
+        score="average_precision",
         score_name="AP",
         axis_metrics=("sensitivity", "ppv"),
         axis_labels=("Recall (sensitivity)", "Precision (PPV)"),
-        legend_place="lower left",
     )
-    _draw(kind, splits, path=path, thresholds=thresholds, positive_class=positive_class)
+    _draw(kind, splits, path=path)
 
 
 def trace_roc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> Points | None:
@@ -140,166 +105,90 @@ def trace_precision_recall(truth: NDArray[np.bool_], scores: NDArray[np.float64]
     return np.stack([starts, recall], axis=1).ravel(), np.repeat(precision, 2)
 
 
-def _draw(
-    kind: _Kind,
-    splits: Sequence[Predictions],
-    *,
-    path: Path,
-    thresholds: Thresholds,
-    positive_class: str | None,
-) -> None:
-    positive_class = positive_of(splits[0].class_names, positive_class)
-    if positive_class is not None:
-        with drawing(path, width=SQUARE, height=SQUARE) as figure:
-            _draw_binary(figure, kind, splits=splits, name=positive_class, thresholds=thresholds)
-        return
-    num_classes = len(splits[0].class_names)
-    height = 0.3 + 0.09 * num_classes if num_classes > _MAX_INSIDE else 0.0  # of the legend
-    with drawing(path, width=WIDE, height=SQUARE + height) as figure:
-        ratios = [SQUARE, height] if height else [SQUARE]
-        grid = figure.subplots(len(ratios), len(splits), squeeze=False, height_ratios=ratios)
-        for column, predictions in zip(grid.T, splits, strict=True):
-            handles = _draw_classes(column[0], kind, predictions=predictions, thresholds=thresholds)
-            if height:
-                column[1].set_axis_off()
-                column[1].legend(handles=handles, loc="upper center", ncols=2)
+def _draw(kind: _Kind, splits: Sequence[Scored], *, path: Path) -> None:
+    names = tuple(splits[0].summary.classes)
+    is_alone = len(names) == 1
+    keys = _list_keys(kind, splits, is_alone=is_alone)
+    num_keys = len(splits) + (not kind.is_roc)
+    with drawing_panels(
+        path, names, labels=kind.axis_labels, keys=keys, num_keys=num_keys
+    ) as panels:
+        for name, axes in panels.items():
+            span_unit_square(axes)
+            handles = [
+                _draw_curve(axes, kind, split=split, name=name, is_alone=is_alone)
+                for split in splits
+            ]
+            if kind.is_roc:
+                axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
             else:
-                column[0].legend(handles=handles, loc=kind.legend_place, borderaxespad=0.8)
-        grid[0, 0].set_ylabel(kind.axis_labels[1])
+                handles.append(_draw_prevalence(axes, splits, name=name, is_alone=is_alone))
+            title = name if splits[0].summary.positive_class is None else f"Positive: {name}"
+            write_key(axes, title, handles=handles)
 
 
-def _draw_binary(
-    figure: Figure,
-    kind: _Kind,
-    *,
-    splits: Sequence[Predictions],
-    name: str,
-    thresholds: Thresholds,
-) -> None:
-    axes = figure.subplots()
-    span_unit_square(axes)
-    axes.set(xlabel=kind.axis_labels[0], ylabel=kind.axis_labels[1])
-    axes.set_title(f"Positive: {shorten(name, 40)}", fontweight="normal")
-    handles: list[Line2D] = []
-    for predictions in splits:
-        look: dict[str, Any] = {
-            "color": SPLIT_COLORS.get(predictions.split, MUTED),
-            "linestyle": SPLIT_LINES.get(predictions.split, "-"),
-        }
-        label = f"{predictions.split.upper()} ({len(predictions.labels)} images)"
-        handles.append(
-            _draw_curve(axes, kind, predictions=predictions, name=name, label=label, look=look)
-        )
-        if kind.score_name == "AP":
-            prevalence = float(predictions.truth(name).mean())
-            handles.append(
-                _draw_baseline(axes, prevalence, color=look["color"], split=predictions.split)
-            )
-    if kind.score_name == "AUROC":
-        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
-    points = thresholds.get(name, ())
-    for predictions in splits:
-        color = SPLIT_COLORS.get(predictions.split, MUTED)
-        for point in reversed(points):  # so that the first one lies on top
-            _mark_point(axes, kind, predictions=predictions, point=point, color=color)
-    handles += _rule_handles(points)
-    axes.legend(handles=handles, loc=kind.legend_place, borderaxespad=0.8)
+def _list_keys(kind: _Kind, splits: Sequence[Scored], *, is_alone: bool) -> list[Line2D]:
+    """Return the entries that all panels share; what the panels of many only hint at is told."""
+    keys: list[Line2D] = []
+    if not is_alone:
+        keys = [make_line(split.title, **_look(split)) for split in splits]
+        keys += [] if kind.is_roc else [make_line("prevalence", color=MUTED, linestyle=":")]
+    blocks = [block for split in splits for block in split.summary.classes.values()]
+    for rule in dict.fromkeys(rule for block in blocks for rule in block.operating_points):
+        mark = RULE_MARKS.get(rule, "D")
+        look: dict[str, Any] = {"linestyle": "none", "color": MUTED, "markersize": 4.5}
+        keys.append(make_line(name_rule(rule), marker=mark, **look))
+    return keys if is_alone else [*keys, make_note(f"numbers: {kind.score_name} (95 % CI)")]
 
 
-def _draw_classes(
-    axes: Axes, kind: _Kind, *, predictions: Predictions, thresholds: Thresholds
-) -> list[Line2D]:
-    """Draw one curve per class and return what the legend has to name."""
-    span_unit_square(axes)
-    axes.set(xlabel=kind.axis_labels[0])
-    axes.set_title(f"{predictions.split.upper()} ({len(predictions.labels)} images)")
-    handles: list[Line2D] = []
-    num_classes = len(predictions.class_names)
-    for i, name in enumerate(predictions.class_names):
-        color = CLASS_COLORS[i % len(CLASS_COLORS)]
-        line = CLASS_LINES[(i + i // len(CLASS_COLORS)) % len(CLASS_LINES)]
-        look: dict[str, Any] = {"color": color, "linestyle": line}
-        label = shorten(name, 20)
-        handles.append(
-            _draw_curve(axes, kind, predictions=predictions, name=name, label=label, look=look)
-        )
-        truth, _ = select_known(predictions, name)
-        if kind.score_name == "AP" and len(truth):
-            prevalence = float(truth.mean())
-            axes.plot([0, 1], [prevalence, prevalence], color=color, linewidth=0.8, linestyle=":")
-        for point in thresholds.get(name, ()) if num_classes <= _MAX_MARKED else ():
-            _mark_point(axes, kind, predictions=predictions, point=point, color=color)
-    if kind.score_name == "AUROC":
-        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
-    else:
-        handles.append(
-            Line2D([], [], color=MUTED, linewidth=0.8, linestyle=":", label="prevalence")
-        )
-    if num_classes <= _MAX_MARKED:
-        handles += _rule_handles(max(thresholds.values(), key=len, default=()))
-    return handles
+def _look(split: Scored) -> dict[str, Any]:
+    name = split.summary.split
+    return {"color": SPLIT_COLORS.get(name, MUTED), "linestyle": SPLIT_LINES.get(name, "-")}
 
 
-def _draw_curve(
-    axes: Axes,
-    kind: _Kind,
-    *,
-    predictions: Predictions,
-    name: str,
-    label: str,
-    look: dict[str, Any],
-) -> Line2D:
-    """Draw one curve and return its entry for the legend."""
-    truth, scores = select_known(predictions, name)
+def _draw_curve(axes: Axes, kind: _Kind, *, split: Scored, name: str, is_alone: bool) -> Line2D:
+    """Draw one curve with its operating points and return its entry in the key."""
+    truth, scores = select_known(split.predictions, name)
     traced = kind.trace(truth, scores) if len(truth) else None
+    block, look = split.summary.classes[name], _look(split)
+    # The first operating point is drawn last, on top.
+    for rule, point in reversed(list(block.operating_points.items())):
+        _mark_point(axes, kind, point=point, marker=RULE_MARKS.get(rule, "D"), color=look["color"])
+    label = f"{split.title}: {kind.score_name} " if is_alone else f"{split.summary.split.upper()} "
     if traced is None:
-        return Line2D([], [], color="none", label=f"{label}: undefined")
-    text = f"{label}, {kind.score_name} {number_text(kind.score(truth, scores))}"
-    axes.plot(*traced, zorder=3, **look)
-    return Line2D([], [], label=text, **look)
+        return make_note(f"{label}undefined")
+    axes.plot(*traced, zorder=4 if split.summary.split == "test" else 3, **look)
+    estimate = block.metrics[kind.score]
+    interval = format_interval(estimate.bounds)
+    text = f" ({'95 % CI ' * is_alone}{interval})" if interval else ""
+    return make_line(f"{label}{format_score(estimate.value)}{text}", **look)
 
 
-def _draw_baseline(axes: Axes, prevalence: float, *, color: str, split: str) -> Line2D:
-    look: dict[str, Any] = {"color": color, "linewidth": 1.0, "linestyle": ":"}
-    axes.plot([0, 1], [prevalence, prevalence], zorder=1, **look)
-    return Line2D([], [], label=f"{split.upper()} prevalence {say_score(prevalence)}", **look)
+def _draw_prevalence(axes: Axes, splits: Sequence[Scored], *, name: str, is_alone: bool) -> Line2D:
+    """Draw what chance reaches in each split and return the entry of the key."""
+    texts: list[str] = []
+    for split in splits:
+        prevalence = split.summary.classes[name].prevalence
+        if prevalence is not None:
+            look: dict[str, Any] = {**_look(split), "linewidth": 1.0, "linestyle": ":"}
+            axes.plot([0, 1], [prevalence, prevalence], zorder=1, **look)
+            texts.append(f"{format_score(prevalence)} ({split.summary.split.upper()})")
+    label = "prevalence " * is_alone + ", ".join(texts)
+    return make_line(label, color=MUTED, linestyle=":", linewidth=1.0)
 
 
-def _mark_point(
-    axes: Axes, kind: _Kind, *, predictions: Predictions, point: Threshold, color: str
-) -> None:
-    truth, scores = select_known(predictions, point.class_name)
-    if len(truth) == 0:
-        return
-    counts = count_confusion(truth, scores, threshold=point.value)
-    figures = operating_point_metrics(counts)
-    x, y = (figures[metric] for metric in kind.axis_metrics)
+def _mark_point(axes: Axes, kind: _Kind, *, point: OperatingPoint, marker: str, color: str) -> None:
+    x, y = (point.metrics[metric].value for metric in kind.axis_metrics)
     if x is None or y is None:
         return
-    x = 1 - x if kind.score_name == "AUROC" else x
     axes.plot(
-        [x],
+        [1 - x if kind.is_roc else x],
         [y],
-        marker=RULE_MARKS.get(point.rule, "D"),
-        markersize=7,
+        marker=marker,
+        markersize=5,
         color=color,
         markeredgecolor="white",
-        markeredgewidth=1.1,
+        markeredgewidth=0.8,
         zorder=5,
         clip_on=False,
     )
-
-
-def _rule_handles(points: Sequence[Threshold]) -> list[Line2D]:
-    return [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=RULE_MARKS.get(point.rule, "D"),
-            color=MUTED,
-            markersize=6,
-            label=name_rule(point.rule),
-        )
-        for point in points
-    ]

@@ -1,7 +1,8 @@
 """The one style of every figure: colors, marks, type sizes, and how a figure is written.
 
-Colors are those of Okabe and Ito, which all common color blindnesses tell apart; what
-has a color has a line style or a mark too, so that a gray print still reads.
+Figures have the widths of a journal's column and page, and no letter below 7 points there.
+Colors are those of Okabe and Ito, which remain distinct with all common color blindnesses; what
+has a color has a line style or a mark too, so that a gray print is readable.
 """
 
 import re
@@ -17,19 +18,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from medimg_baseline_cls.utils.files import write_bytes_atomic
 from medimg_baseline_cls.utils.own_output import SOFTWARE
-from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.visible import show_hidden
 
-DPI = 200
-_COMPRESSION = 3  # of 9: the higher ones take seconds on films and save little
-WIDE = 9.0
-SQUARE = 4.7
+DPI = 300
+_COMPRESSION = 3  # of 9: the higher ones take seconds on images and save little
+PAGE = 7.2  # inches: the width of a printed page
+COLUMN = 3.5  # inches: the width of a column
+SMALL = 7.0  # points
 
 INK = "#222222"
 MUTED = "#6b6f76"
@@ -42,7 +45,7 @@ PURPLE = "#aa4499"
 
 # The positive class, or the class that a panel is about, against the others.
 POSITIVE = "#d55e00"
-NEGATIVE = "#5b8db8"
+NEGATIVE = "#8ab4d8"  # lighter also in gray
 
 SPLIT_COLORS = {"train": MUTED, "val": ORANGE, "test": BLUE}
 SPLIT_LINES: dict[str, Any] = {"train": ":", "val": (0, (4, 1.6)), "test": "-"}
@@ -66,11 +69,11 @@ RULE_LINES: dict[str, Any] = {
 
 _SETTINGS: Any = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 9.0,
+    "axes.labelsize": 8.0,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
@@ -79,25 +82,24 @@ _SETTINGS: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": PALE,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.8,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.4,
     "lines.solid_capstyle": "round",
-    "legend.fontsize": 8.0,
-    "legend.frameon": True,
-    "legend.framealpha": 0.9,
-    "legend.edgecolor": "white",
-    "legend.fancybox": False,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": 8.0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.handletextpad": 0.6,
     "text.color": INK,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "figure.dpi": DPI,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "figure.facecolor": "white",
-    "figure.constrained_layout.h_pad": 0.07,
-    "figure.constrained_layout.w_pad": 0.07,
+    "figure.constrained_layout.h_pad": 0.05,
+    "figure.constrained_layout.w_pad": 0.05,
     "axes.facecolor": "white",
     # A dollar sign in a class name is a dollar sign.
     "text.parse_math": False,
@@ -105,36 +107,41 @@ _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "medimg",
 }
+_LONGEST = 120  # letters of a name that are measured
+_WORD = re.compile(r"[^ _/-]+[ _/-]*|[ _/-]+")
 _NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 @contextmanager
-def drawing(path: Path, *, width: float, height: float) -> Generator[Figure, None, None]:
+def drawing(
+    path: Path, *, width: float, height: float, dpi: int = DPI
+) -> Generator[Figure, None, None]:
     """Open a figure in the house style that is written as PNG and SVG when the block ends.
 
     Args:
         path: the PNG; the SVG lies beside it. Older ones are replaced, or kept if the drawing
             fails.
-        width: in inches at `DPI`.
+        width: in inches.
         height: in inches.
+        dpi: dots per inch of the PNG.
     """
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes, and that is enough.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         yield figure
         # `savefig` would draw everything twice, once for the layout alone.
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # (height, width, 3)
         drawn = _encode_svg(figure)
-    write_bytes_atomic(path, _encode_png(pixels))
+    write_bytes_atomic(path, _encode_png(pixels, dpi=dpi))
     write_bytes_atomic(path.with_suffix(".svg"), drawn)
 
 
 def span_unit_square(axes: Axes) -> None:
-    """Show [0, 1] on both axes, equally long, with room for marks on the border."""
-    axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), aspect="equal")
+    """Show [0, 1] on both axes, with room for marks on the border."""
+    axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015))
     ticks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
@@ -153,9 +160,41 @@ def shorten(text: str, length: int) -> str:
     return text[: length - 1 - tail] + "…" + text[len(text) - tail :]
 
 
-def number_text(value: float | None) -> str:
-    """Return a figure with three decimals, or a dash where it is undefined."""
-    return say_score(value)
+def fit(
+    text: str, width: float, *, size: float = 8.0, weight: str = "bold", num_lines: int = 3
+) -> str:
+    """Return a name in lines of this width; the middle is left out where even they are too few.
+
+    Args:
+        text: the name.
+        width: of a line, in inches.
+        size: of the letters, in points.
+        weight: of the letters.
+        num_lines: that there is room for.
+    """
+    font = FontProperties(size=size, weight=weight)
+    for length in range(min(len(text), _LONGEST), 0, -1):
+        lines = _break_lines(shorten(text, length), width, font=font)
+        if len(lines) <= num_lines:
+            return "\n".join(lines)
+    return shorten(text, 1)
+
+
+def measure(text: str, font: FontProperties) -> float:
+    """Return how wide a text is, in inches."""
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
+
+
+def _break_lines(text: str, width: float, *, font: FontProperties) -> list[str]:
+    """Break a text after blanks, hyphens, slashes and underscores, and elsewhere if it must be."""
+    lines = [""]
+    for word in _WORD.findall(text):
+        whole = measure(word.rstrip(), font) <= width
+        for part in [word] if whole else list(word):
+            if lines[-1] and measure((lines[-1] + part).rstrip(), font) > width:
+                lines.append("")
+            lines[-1] += part
+    return [line.rstrip() for line in lines]
 
 
 def _encode_svg(figure: Figure) -> bytes:
@@ -166,12 +205,12 @@ def _encode_svg(figure: Figure) -> bytes:
     return _NO_XML.sub("\ufffd", text.getvalue()).encode("utf-8")
 
 
-def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a PNG, with a single channel where there is no color: films compress slowly."""
+def _encode_png(pixels: NDArray[np.uint8], *, dpi: int) -> bytes:
+    """Return a PNG, with a single channel where there is no color: images compress slowly."""
     is_grey = bool((pixels == pixels[:, :, :1]).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if is_grey else pixels))
     data = BytesIO()
     note = PngInfo()
     note.add_text("Software", SOFTWARE)
-    image.save(data, format="png", compress_level=_COMPRESSION, dpi=(DPI, DPI), pnginfo=note)
+    image.save(data, format="png", compress_level=_COMPRESSION, dpi=(dpi, dpi), pnginfo=note)
     return data.getvalue()

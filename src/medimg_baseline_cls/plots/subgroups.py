@@ -12,12 +12,11 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from medimg_baseline_cls.catalogue import name_rule
-from medimg_baseline_cls.plots.style import BLUE, FAINT, INK, MUTED, WIDE, drawing, shorten
+from medimg_baseline_cls.plots.style import BLUE, FAINT, INK, MUTED, PAGE, SMALL, drawing, fit
 
 MAX_ROWS = 60
 _ROW_HEIGHT = 0.215  # inches
 _EDGES = 1.05
-_NAME_LENGTH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +38,17 @@ def draw_subgroups(content: Mapping[str, Any], path: Path, *, class_name: str, r
     """
     lines = _list_lines(content)
     height = _EDGES + _ROW_HEIGHT * len(lines)
-    with drawing(path, width=WIDE, height=height) as figure:
-        names, *panels = figure.subplots(1, 4, sharey=True, width_ratios=(1.25, 1, 1, 1))
+    with drawing(path, width=PAGE, height=height) as figure:
+        names, *panels = figure.subplots(1, 4, sharey=True, width_ratios=(1.9, 1, 1, 1))
         for axes, metric in zip(panels, ("auroc", "sensitivity", "specificity"), strict=True):
             _draw_panel(axes, lines, class_name=class_name, rule=rule, metric=metric)
         _write_names(names, lines)
+        title = (
+            f"{class_name} on {content['split'].upper()} by subgroup; "
+            f"sensitivity and specificity at {name_rule(rule)}; bars are 95 % intervals"
+        )
         figure.suptitle(
-            f"{shorten(class_name, _NAME_LENGTH)} on {content['split'].upper()} by subgroup; "
-            f"sensitivity and specificity at {name_rule(rule)}; bars are 95 % intervals",
-            fontsize=9.0,
-            color=INK,
-            x=0.01,
-            ha="left",
+            fit(title, PAGE - 0.3, weight="normal"), fontsize=8.0, color=INK, x=0.01, ha="left"
         )
 
 
@@ -85,7 +83,7 @@ def _draw_panel(
         if interval:
             axes.plot(interval, [row, row], color=color, linewidth=1.4, solid_capstyle="butt")
         marker = "D" if is_whole else "s"
-        axes.plot([value], [row], marker, color=color, markersize=4.5)
+        axes.plot([value], [row], marker, color=color, markersize=4.0)
     axes.set_title({"auroc": "AUROC"}.get(metric, metric.capitalize()))
     _span(axes, shown, num_rows=len(lines))
 
@@ -96,7 +94,7 @@ def _write_too_few(axes: Axes, lines: Sequence[_Line]) -> None:
             axes.text(
                 *(0.03, row, "too few images"),
                 transform=axes.get_yaxis_transform(),
-                fontsize=8.0,
+                fontsize=SMALL,
                 va="center",
                 color=MUTED,
                 # The line of the whole TEST must not run through the words.
@@ -119,15 +117,21 @@ def _write_names(axes: Axes, lines: Sequence[_Line]) -> None:
     """Write the subgroups and their numbers of images, as a table beside the panels."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
-    axes.text(1.0, -0.9, "images", ha="right", va="bottom", fontsize=8.0, color=MUTED)
+    axes.text(1.0, -0.9, "images", ha="right", va="bottom", fontsize=SMALL, color=MUTED)
     for row, line in enumerate(lines):
         is_heading = line.block is None
         is_small = line.block is not None and bool(line.block["is_too_small"])
-        style: dict[str, Any] = {"va": "center", "fontsize": 8.5}
+        style: dict[str, Any] = {"va": "center", "fontsize": SMALL}
         style |= {"color": MUTED if is_small else INK}
         indent = 0.0 if is_heading or row == 0 else 0.05
         weight = "bold" if is_heading or row == 0 else "normal"
-        axes.text(indent, row, shorten(line.text, _NAME_LENGTH), fontweight=weight, **style)
+        axes.text(
+            indent,
+            row,
+            fit(line.text, 2.1, size=SMALL, weight=weight, num_lines=1),
+            fontweight=weight,
+            **style,
+        )
         if line.block is not None:
             axes.text(1.0, row, f"{line.block['num_images']}", ha="right", **style)
 

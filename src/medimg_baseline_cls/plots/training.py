@@ -3,14 +3,24 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from medimg_baseline_cls.plots.style import FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, WIDE, drawing
+from medimg_baseline_cls.plots.panels import write_shared_key
+from medimg_baseline_cls.plots.style import FAINT, GREEN, INK, MUTED, ORANGE, PAGE, PURPLE, drawing
 from medimg_baseline_cls.utils.quantities import say_score
 
 STAGE_NAMES = {"head": "head only", "finetune": "fine-tuning"}
+
+_DASHED = (0, (4, 1.6))
+_LOOKS: dict[str, dict[str, Any]] = {  # by column of history.csv
+    "train_loss": {"label": "TRAIN loss", "color": MUTED, "marker": "s", "linestyle": _DASHED},
+    "val_loss": {"label": "VAL loss", "color": ORANGE, "marker": "o"},
+    "val_ap": {"label": "VAL AP", "color": GREEN, "marker": "o"},
+    "val_auroc": {"label": "VAL AUROC", "color": PURPLE, "marker": "^", "linestyle": _DASHED},
+}
 
 History = Sequence[Mapping[str, str | float | None]]
 
@@ -24,12 +34,10 @@ def draw_training_curves(history: History, path: Path) -> None:
         path: the PNG, rewritten now and then.
     """
     best = find_best_epoch(history)
-    with drawing(path, width=WIDE, height=3.6) as figure:
+    with drawing(path, width=PAGE, height=3.1) as figure:
         losses, scores = figure.subplots(1, 2)
-        _plot(losses, history, column="train_loss", label="TRAIN loss", color=MUTED, mark="s")
-        _plot(losses, history, column="val_loss", label="VAL loss", color=ORANGE, mark="o")
-        _plot(scores, history, column="val_ap", label="VAL AP", color=GREEN, mark="o")
-        _plot(scores, history, column="val_auroc", label="VAL AUROC", color=PURPLE, mark="^")
+        for column, look in _LOOKS.items():
+            _plot(losses if "loss" in column else scores, history, column=column, look=look)
         losses.set(ylabel="Loss")
         scores.set(ylabel="Average precision, AUROC")
         for axes in (losses, scores):
@@ -37,8 +45,8 @@ def draw_training_curves(history: History, path: Path) -> None:
         losses.set_ylim(0, 1.08 * max(losses.get_ylim()[1], 0))
         if best is not None:
             _mark_best(losses, scores, history=history, best=best)
-        for axes in (losses, scores):
-            axes.legend(loc="best")
+        handles = [h for axes in (losses, scores) for h in axes.get_legend_handles_labels()[0]]
+        write_shared_key(figure, handles)
 
 
 def find_best_epoch(history: History) -> int | None:
@@ -56,11 +64,11 @@ def find_best_epoch(history: History) -> int | None:
     return min(known)[2] if known else None
 
 
-def _plot(axes: Axes, history: History, *, column: str, label: str, color: str, mark: str) -> None:
+def _plot(axes: Axes, history: History, *, column: str, look: Mapping[str, Any]) -> None:
     values = [_number(row, column) for row in history]
-    size = 4.0 if len(history) <= 40 else 0.0
+    size = 3.5 if len(history) <= 40 else 0.0
     epochs = range(1, len(values) + 1)
-    axes.plot(epochs, values, color=color, label=label, marker=mark, markersize=size)
+    axes.plot(epochs, values, markersize=size, **look)
 
 
 def _mark_stages(axes: Axes, history: History) -> None:
@@ -79,7 +87,6 @@ def _mark_stages(axes: Axes, history: History) -> None:
             transform=axes.get_xaxis_transform(),
             ha="center",
             va="bottom",
-            fontsize=9,
             color=MUTED,
         )
 
@@ -94,7 +101,7 @@ def _mark_best(losses: Axes, scores: Axes, *, history: History, best: int) -> No
         [score],
         linestyle="none",
         marker="*",
-        markersize=14,
+        markersize=11,
         color=GREEN,
         markeredgecolor=INK,
         markeredgewidth=0.8,

@@ -58,6 +58,18 @@ def format_score(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def format_interval(bounds: tuple[float, float] | None) -> str:
+    """Return a 95 % interval as two scores; nothing where there is none.
+
+    >>> [format_interval(bounds) for bounds in ((0.9124, 0.9583), (0.99, 0.99996), None)]
+    ['0.912–0.958', '0.990 to >0.999', '']
+    """
+    if bounds is None:
+        return ""
+    texts = [format_score(bound) for bound in bounds]
+    return (" to " if bounds[0] < 0 or texts[1].startswith(">") else "–").join(texts)
+
+
 def format_threshold(value: float | None) -> str:
     """Return a probability that decides something: more digits where three would hide it.
 

@@ -128,7 +128,12 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
         positive_class=data.positive_class,
     )
     mistakes = _describe_test(
-        session, data, columns=columns, parts=(val, test), thresholds=thresholds
+        session,
+        data,
+        columns=columns,
+        parts=(val, test),
+        summaries=summaries,
+        thresholds=thresholds,
     )
     compile_dossier(
         session, data, model=model, mistakes=mistakes, thresholds=thresholds, readings=readings
@@ -224,6 +229,7 @@ def _describe_test(
     *,
     columns: Sequence[SubgroupColumn],
     parts: tuple[Predictions, Predictions],
+    summaries: Mapping[str, SplitSummary],
     thresholds: Thresholds,
 ) -> tuple[Mistake, ...]:
     """Write mistakes, metrics and subgroups; return the mistakes."""
@@ -231,9 +237,7 @@ def _describe_test(
     limit = session.config.num_hard_examples
     mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
     _replace_mistakes(session, mistakes)
-    draw_evaluation(
-        parts, run_dir / "figures", thresholds=thresholds, positive_class=positive_class
-    )
+    draw_evaluation(parts, run_dir / "figures", summaries=summaries)
     evaluate_subgroups(
         session, columns, parts=parts, thresholds=thresholds, positive_class=positive_class
     )

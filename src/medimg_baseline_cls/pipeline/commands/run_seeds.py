@@ -190,9 +190,7 @@ def _write_ensemble(
     summaries = resample_summaries(plan.config, summaries, parts=(val, test))
     for name, summary in summaries.items():
         write_json(folder / f"{name}_summary.json", summary.to_json())
-    draw_evaluation(
-        (val, test), folder / "figures", thresholds=thresholds, positive_class=positive_class
-    )
+    draw_evaluation((val, test), folder / "figures", summaries=summaries)
     return summaries["test"]
 
 

@@ -5,29 +5,17 @@ A score has three decimals everywhere. Rounding never turns "almost" into "exact
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
-from medimg_baseline_cls.utils.quantities import DECIMALS, UNDEFINED, format_score
+from medimg_baseline_cls.utils.quantities import DECIMALS, UNDEFINED
+from medimg_baseline_cls.utils.quantities import format_interval as format_interval
+from medimg_baseline_cls.utils.quantities import format_score as format_score
 
 _ROOT = r"(?:~[\w.-]*/|/|[A-Za-z]:[/\\])"
 _PATH = re.compile(rf"(?<![\w./\\]){_ROOT}(?:[^\s/\\'\"]+[/\\])*([^\s/\\'\":,;)]+)")
 _WHOLE_PATH = re.compile(rf"{_ROOT}[^/][^\n]*")
 _KEPT_AS_IS = frozenset({"group_regex", "subgroup_regex"})
-
-
-def format_interval(bounds: Any) -> str:
-    """Return a 95 % interval, [low, high], as two scores; nothing where there is none.
-
-    >>> [format_interval(bounds) for bounds in ([0.9124, 0.9583], [0.99, 0.99996], None)]
-    ['0.912–0.958', '0.990 to >0.999', '']
-    """
-    if not isinstance(bounds, list | tuple) or len(cast(Sequence[Any], bounds)) != 2:
-        return ""
-    low, high = cast(Sequence[float], bounds)
-    texts = format_score(low), format_score(high)
-    joint = " to " if low < 0 or texts[1].startswith(">") else "–"
-    return joint.join(texts)
 
 
 def format_count(value: int | None) -> str:
