@@ -23,6 +23,7 @@ TEXTS = (
             "cli",
             "config",
             "data",
+            "evaluation",
             "interpret",
             "models",
             "phantom",
@@ -47,7 +48,7 @@ PHRASES = {
     r"\bby (?:itself|themselves)\b": "automatically, on its own",
     r"\bt(?:ell|ells|old)\b[^.]{0,30}\b(?:apart|from)\b": "distinguish",
     r"\bsays? `?--": "pass --flag",
-    r"\bholds?\b": "contains, has; is true",
+    r"(?<!the subgroup )\bholds?\b": "contains, has; is true",  # a reason in stored files
     r"\bl(?:ie|ies|ying)\b": "is",
     r"\b(?:anew|once more)\b": "again",
     r"\bcalled rightly\b": "classified correctly",

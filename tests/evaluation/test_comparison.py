@@ -194,8 +194,8 @@ def test_identical_predictions_are_named_pair_by_pair() -> None:
     models[3] = replace(models[3], thresholds=cuts)
     found = compare_models(models, resampling=FEW)
     assert found.warnings == (
-        "a and d are identical predictions, only their thresholds differ.",
-        "b and c are identical predictions.",
+        "a and d have identical predictions, only their thresholds differ.",
+        "b and c have identical predictions.",
     )
     assert [gap.is_identical for gap in found.differences] == [False, False, True]
 
@@ -247,5 +247,5 @@ def test_other_files_of_the_same_name_are_refused() -> None:
 
 
 def test_one_model_is_no_comparison() -> None:
-    with pytest.raises(RunError, match="two models or more, but got 1"):
+    with pytest.raises(RunError, match="at least two models, but got 1"):
         compare_models([make_model("a", make_test(1))], resampling=FEW)

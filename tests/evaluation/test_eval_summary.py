@@ -128,7 +128,7 @@ def test_many_classes_give_one_line_of_a_kind(draw: MakePredictions) -> None:
         for shift, (name, block) in enumerate(other.classes.items(), start=2)
     }
     texts = find_warnings(val, replace(other, classes=classes))
-    for words in ("The prevalence", "falls from", "VAL holds only"):
+    for words in ("The prevalence", "falls from", "VAL has only"):
         assert sum(words in text for text in texts) <= 1
     (prevalence,) = [text for text in texts if "The prevalence" in text]
     assert all(f"of {name} is" in prevalence for name in TERNARY)
@@ -234,7 +234,7 @@ def test_the_overview_names_the_task_and_warns_of_findings() -> None:
     )
     assert overview.to_json()["task"] == "multilabel"
     text = "\n".join(overview.warnings)
-    assert f"VAL holds no image with {MANY[1]}," in text
+    assert f"VAL has no image with {MANY[1]}," in text
     swapped = replace(val, labels=np.where(val.labels < 0, -1, 1 - val.labels))
     warnings = find_warnings(summarize_both(swapped, other, None)[0])
     assert any("1 and 0 may be swapped" in warning for warning in warnings)

@@ -99,7 +99,7 @@ def test_images_at_the_threshold_are_positive_after_the_file(
 
 @pytest.mark.parametrize("split", ["test", "train", "new", "VAL", ""])
 def test_no_other_split_reaches_the_chooser(val: Predictions, split: str) -> None:
-    with pytest.raises(DataError, match="VAL alone"):
+    with pytest.raises(DataError, match="only on VAL"):
         choose(replace(val, split=split))
 
 

@@ -1,4 +1,4 @@
-"""Maps are fitted on VAL alone, keep every decision, and are those of independent fits."""
+"""Maps are fitted only on VAL, keep every decision, and are those of independent fits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_few_images_of_a_class_are_told() -> None:
         for labels, word in ((truth, "ILL"), (~truth, "WELL")):
             methods, text = warned(labels, scores)
             if few < FEWEST_IMAGES:
-                assert text.startswith(f"VAL holds only 9 {word}: ")
+                assert text.startswith(f"VAL has only 9 {word}: ")
                 assert methods == ["platt", "isotonic"]
             else:
                 assert text == ""
@@ -179,7 +179,7 @@ def test_warnings_are_read_by_method(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["test", "train", "new"])
 def test_no_other_split_is_taken(split: str) -> None:
     truth, scores = draw()
-    with pytest.raises(DataError, match="fitted on VAL alone"):
+    with pytest.raises(DataError, match="fitted only on VAL"):
         fit_on_val("platt", split=split, truth=truth, scores=scores)
 
 

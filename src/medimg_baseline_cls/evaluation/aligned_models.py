@@ -1,6 +1,6 @@
-"""Several models on the same TEST images: each as its predictions and its thresholds.
+"""Several models on the same TEST images, each with its predictions and stored thresholds.
 
-They are compared, and seeds are joined, metric by metric, at the thresholds that each has stored.
+Used to compare models and to summarize seeds, metric by metric, at each model's own thresholds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class AlignedModel:
     """A model on the test images.
 
     Attributes:
-        name: what tables and pictures call it.
+        name: its name in tables and pictures.
         test: its predictions.
         thresholds: its operating points by class.
         positive_class: of two classes, else None.
@@ -47,8 +47,8 @@ def align_models(models: Sequence[AlignedModel]) -> list[AlignedModel]:
     """Return the models with their images in the order of the first one's.
 
     Raises:
-        RunError: The models were not tested on the same images, reference standards and
-            classes; it says what differs, with counts.
+        RunError: the models were not tested on the same images, reference standards and
+            classes; the message lists what differs, with counts.
     """
     first, *others = models
     return [first, *(_align(model, first) for model in others)]
@@ -74,7 +74,7 @@ def resample_model(model: AlignedModel, weights: Weights) -> dict[MetricKey, Val
 
 
 def draw_classes(model: AlignedModel, weights: Weights) -> dict[str, ClassDraws]:
-    """Return the classes of a model in each resample, at the thresholds that it has stored."""
+    """Return the classes of a model in each resample, at its stored thresholds."""
     cuts = {
         name: {point.rule: point.value for point in model.thresholds.get(name, ())}
         for name in model.classes
@@ -83,14 +83,14 @@ def draw_classes(model: AlignedModel, weights: Weights) -> dict[str, ClassDraws]
 
 
 def _is_compared(key: MetricKey, model: AlignedModel) -> bool:
-    """Return whether a metric is of a class, or a mean of scores where there is no one class."""
+    """Return whether a metric is of a class, or a macro score where no class is positive."""
     if key.block is Average.MACRO:
         return model.positive_class is None and key.rule is None
     return not isinstance(key.block, Average)
 
 
 def _plain(key: MetricKey, estimate: Estimate) -> Estimate:
-    """Return a mean without how many findings define it: models agree on that."""
+    """Drop from a mean the number of findings that define it, which all models share."""
     if key.block is not Average.MACRO:
         return estimate
     return replace(estimate, num_defined=None, baseline=None)

@@ -1,9 +1,9 @@
-"""Turns several models on the same TEST images into comparison.json: paired differences.
+"""Compare several models on the same TEST images: paired differences for comparison.json.
 
-The first model is the reference. Every metric has the interval of its difference by a paired
-bootstrap of patients: the same patients are resampled for all models, at the thresholds that each
-has stored. AUROC also has DeLong's test, the calls at each operating point have
-McNemar's, and Holm's correction takes all tests of a comparison as one family.
+The first model is the reference. Every difference has an interval by a paired bootstrap of
+patients: the same patients are resampled for all models, at each model's stored thresholds.
+AUROC also has DeLong's test, the decisions at each operating point have McNemar's, and Holm's
+correction treats all tests of a comparison as one family.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,14 +39,14 @@ def compare_models(models: Sequence[AlignedModel], *, resampling: Resampling) ->
     """Compare models with the first of them.
 
     Args:
-        models: two or more, with names that differ.
+        models: two or more, with different names.
         resampling: how often patients are resampled, and from which seed.
 
     Raises:
-        RunError: There are fewer than two models, or their test images differ.
+        RunError: there are fewer than two models, or their test images differ.
     """
     if len(models) < 2:
-        raise RunError(f"a comparison needs two models or more, but got {len(models)}.")
+        raise RunError(f"a comparison needs at least two models, but got {len(models)}.")
     aligned = align_models(models)
     test = aligned[0].test
     weights = draw_part(test, resampling)
@@ -91,12 +91,12 @@ def compare_models(models: Sequence[AlignedModel], *, resampling: Resampling) ->
 
 
 def _warn_of_copies(models: Sequence[AlignedModel]) -> Iterator[str]:
-    """Say which models are identical: that they do not differ means nothing then."""
+    """Warn of models that are identical: a difference of zero then means nothing."""
     for one, other in combinations(models, 2):
         if _is_copy(one, other):
             is_cut_alike = _list_thresholds(one) == _list_thresholds(other)
             end = "" if is_cut_alike else ", only their thresholds differ"
-            yield f"{one.name} and {other.name} are identical predictions{end}."
+            yield f"{one.name} and {other.name} have identical predictions{end}."
 
 
 def _is_copy(one: AlignedModel, other: AlignedModel) -> bool:
@@ -153,6 +153,7 @@ def _subtract(
             continue
         values = resampled[number][key] - resampled[0][key]
         gap, interval = second.value - first.value, describe_values(values)
+        # Equal in every resample: only here is an interval of width zero right.
         if not np.any(values[~np.isnan(values)]) and gap == 0:
             interval = replace(interval, bounds=(0.0, 0.0), reason="")
         gaps[key] = PairedDifference(value=gap, interval=interval)
@@ -160,7 +161,7 @@ def _subtract(
 
 
 def _add_tests(gaps: Differences, *, reference: AlignedModel, model: AlignedModel) -> None:
-    """Add DeLong's test to the differences of AUROC, McNemar's to those of accuracy."""
+    """Add DeLong's test to differences of AUROC, McNemar's to those of accuracy."""
     for name in model.classes:
         truth, first = select_known(reference.test, name)
         _, second = select_known(model.test, name)
@@ -169,6 +170,7 @@ def _add_tests(gaps: Differences, *, reference: AlignedModel, model: AlignedMode
         if test is not None and test.interval is not None:
             key = MetricKey(name, None, "auroc")
             interval = gaps[key].interval or Interval(bounds=None)
+            # DeLong's interval replaces the bootstrap's, so that interval and p-value agree.
             gaps[key] = replace(
                 gaps[key],
                 bootstrap=interval.bounds,
@@ -201,7 +203,7 @@ def _known_groups(model: AlignedModel, name: str) -> list[str]:
 
 
 def _correct(differences: Sequence[Differences]) -> tuple[list[Differences], int]:
-    """Add Holm's p to each p, and return how many there are."""
+    """Add the Holm-corrected p-values, and return how many tests there are."""
     tested = [
         gap.p_value for gaps in differences for gap in gaps.values() if gap.p_value is not None
     ]

@@ -1,4 +1,4 @@
-"""Turns a comparison into its printed table, comparison.csv and the rows of its picture."""
+"""Turn a comparison into its printed table, comparison.csv and the rows of its picture."""
 
 from collections.abc import Iterator
 from typing import Any

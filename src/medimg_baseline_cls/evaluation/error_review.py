@@ -1,9 +1,9 @@
-"""The dossier of mistakes: what a reader needs to judge each, and room for the judgment.
+"""The dossier of mistakes: what a reader needs to review each, and columns for the reading.
 
 dossier.csv has the rows and columns of mistakes.csv, then the reference standard, the patient,
-the subgroups, the three training images that are nearest in feature space, and two columns
-that a reader fills. What was filled in is never lost: it goes into the next dossier by image,
-class, operating point and kind, and stays at the end where that mistake is no longer listed.
+the subgroups, the three nearest training images in feature space, and two columns for the
+reader. Readings are never lost: they are copied into the next dossier by image, class, operating
+point and kind, and kept at the end where that mistake is no longer listed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A mistake with what is known of its image. `subgroups` belong to the columns of the split."""
+    """A mistake and the facts of its image; `subgroups` are in the order of the split's columns."""
 
     mistake: Mistake
     label: str
@@ -73,10 +73,10 @@ def rank_nearest(distances: NDArray[np.float64], number: int) -> NDArray[np.int6
 
 
 def read_readings(run_dir: Path) -> dict[Key, dict[str, str]]:
-    """Return the rows of dossier.csv in which a reader has written something, by mistake.
+    """Return the rows of dossier.csv that a reader has filled in, keyed by mistake.
 
     Raises:
-        RunError: The file was saved in another form, so that readings would be lost.
+        RunError: the file was saved in another format, so that readings would be lost.
     """
     path = run_dir / DOSSIER_NAME
     if not path.is_file():
@@ -85,8 +85,8 @@ def read_readings(run_dir: Path) -> dict[Key, dict[str, str]]:
     missing = [name for name in (*_KEY, *_READER) if rows and name not in rows[0]]
     if missing:
         raise RunError(
-            f"{path} lacks the columns {', '.join(missing)}, so that what a reader wrote cannot be "
-            "read: save it as CSV with commas in UTF-8, or move it away. Nothing was overwritten."
+            f"{path} lacks the columns {', '.join(missing)}, so that its readings cannot be read: "
+            "save it as CSV with commas in UTF-8, or move it away. Nothing was overwritten."
         )
     filled = [row for row in rows if any(row[name].strip() for name in _READER)]
     return {tuple(row[name] for name in _KEY): row for row in filled}
@@ -126,7 +126,7 @@ def write_dossier(
         *_READER,
     )
     rows = _list_rows(header, cases, readings=readings)
-    # People open this table, and write into it.
+    # Opened in spreadsheets, which would run a cell that looks like a formula (decision 0014).
     write_csv(path, header, rows=(tuple(map(guard_cell, row)) for row in rows))
 
 
@@ -149,7 +149,7 @@ def _list_rows(
             *(reading.get(name, "") for name in _READER),
         )
     for row in left.values():
-        # Without a rank: it is no longer among the mistakes that are listed.
+        # Without a rank, as it is no longer among the listed mistakes.
         yield tuple("" if name == "rank" else row.get(name, "") for name in header)
 
 

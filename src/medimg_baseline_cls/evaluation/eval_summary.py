@@ -1,7 +1,7 @@
-"""Turns the summaries of VAL and TEST into eval_summary.json, warnings and the end table.
+"""Turn the summaries of VAL and TEST into eval_summary.json, warnings and the end table.
 
-Warnings say what a reader could overlook: an inverted class order, a threshold that does
-not transfer, a split too small to choose on.
+Warnings are about what a reader could overlook: an inverted class order, a threshold that does
+not transfer, a split that is too small to choose on.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ def summarize_evaluation(
     Args:
         val: summary of VAL.
         test: summary of TEST.
-        checkpoint: stage, epoch and sha256 of what was evaluated.
+        checkpoint: its stage, epoch and sha256.
         thresholds: the operating points, from VAL.
         mistakes: the mined mistakes.
         head_only: summaries "val" and "test" of the head-only model, where there is one.
@@ -60,10 +60,10 @@ def summarize_evaluation(
 
 
 def find_warnings(val: SplitSummary, test: SplitSummary | None = None) -> list[str]:
-    """Return one sentence for each kind of thing that a reader could overlook, classes joined.
+    """Return one sentence for each kind of problem that a reader could overlook, classes joined.
 
-    What a few images show by chance is not a warning: an AUROC below 0.5 counts where its
-    interval is below, a worse metric on TEST where VAL has 10 images to measure it by.
+    Chance in a few images gives no warning: an AUROC below 0.5 counts only if its interval is
+    below too, a lower metric on TEST only if VAL has 10 images for it.
     """
     is_finding = val.has_findings
     order = () if is_finding else val.class_names
@@ -86,11 +86,11 @@ def find_warnings(val: SplitSummary, test: SplitSummary | None = None) -> list[s
 def tabulate_summaries(summaries: Iterable[SplitSummary]) -> tuple[list[str], list[list[str]]]:
     """Return the end table of the command line: its header, and rows of text.
 
-    A row is one operating point; what belongs to the whole split is in its first row. Of a
-    finding, n is the number of images where it is known.
+    A row is one operating point; metrics of the whole split are in its first row. For a finding,
+    n is the number of images where it is known.
 
     Args:
-        summaries: of VAL and TEST, in the order in which they shall be shown.
+        summaries: of VAL and TEST, in the order of the table.
     """
     listed = list(summaries)
     is_binary = all(summary.positive_class is not None for summary in listed)
@@ -125,7 +125,7 @@ def _count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, dict[str, dict[str
 
 
 def _warn_of_order(name: str, block: ClassMetrics, *, class_names: Sequence[str]) -> Iterator[str]:
-    """Warn of a score that points the wrong way; findings have no order, so no class_names."""
+    """Warn of an inverted score; findings have no order, so `class_names` is empty for them."""
     auroc = block.metrics["auroc"]
     interval = auroc.bounds
     if interval is None:
@@ -157,9 +157,9 @@ def _warn_of_counts(blocks: Blocks, *, is_finding: bool) -> Iterator[str]:
             elif count < FEW_IMAGES:
                 few.append(f"only {count} {lead}image{'s' if count > 1 else ''}{end}")
     if missing:
-        yield f"VAL holds {_join(missing)}, so that some metrics and thresholds are undefined."
+        yield f"VAL has {_join(missing)}, so that some metrics and thresholds are undefined."
     if few:
-        yield f"VAL holds {_join(few)}: thresholds chosen on so few are uncertain."
+        yield f"VAL has {_join(few)}: thresholds chosen on so few are uncertain."
 
 
 def _warn_of_threshold(blocks: Blocks) -> Iterator[str]:
@@ -186,8 +186,8 @@ def _warn_of_prevalence(
             shifted.append(f"of {name} is {shares}")
     if shifted:
         yield (
-            f"The prevalence {_join(shifted)}: AP, PPV, NPV, F1 and the Max-F1 threshold belong "
-            f"to the prevalence that they were computed at."
+            f"The prevalence {_join(shifted)}: AP, PPV, NPV, F1 and the Max-F1 threshold depend "
+            f"on the prevalence that they were computed at."
         )
 
 
@@ -207,7 +207,7 @@ def _warn_of_transfer(
 
 
 def _find_falls(name: str, val: ClassMetrics, *, test: ClassMetrics) -> Iterator[tuple[float, str]]:
-    """Yield how far, and where, a metric of one class falls from VAL to TEST."""
+    """Yield how much, and where, a metric of one class falls from VAL to TEST."""
     counts = {"sensitivity": val.num_positive or 0, "specificity": val.num_negative or 0}
     for rule, point in val.operating_points.items():
         for metric, count in counts.items():
@@ -245,7 +245,7 @@ def _tabulate_block(block: ClassMetrics, *, lead: list[str]) -> list[list[str]]:
     blank = [""] * len(first)
     rows: list[list[str]] = []
     for rule, point in block.operating_points.items():
-        # Micro metrics are cut at one threshold per finding.
+        # Micro metrics have no single threshold: each finding has its own.
         threshold = point.threshold
         cells = [name_rule(rule), "" if threshold is None else format_threshold(threshold)]
         cells += [say_score(point.metrics[column].value) for column in _POINT_COLUMNS]
@@ -268,7 +268,7 @@ def _tabulate_macro(summary: SplitSummary, *, width: int) -> list[str]:
 
 
 def _name_macro(summary: SplitSummary) -> str:
-    """Return what a macro row is called; of findings, how many of them define its metrics."""
+    """Return the name of a macro row; for findings with the number that define its metrics."""
     metrics = summary.macro.metrics
     auroc, precision = (metrics[m].num_defined for m in ("auroc", "average_precision"))
     if auroc is None:

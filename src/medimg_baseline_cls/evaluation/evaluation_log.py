@@ -1,10 +1,10 @@
-"""Keeps the log of every evaluation on TEST, and refuses one in which something has changed.
+"""Keep the log of every evaluation on TEST, and refuse an evaluation after a change.
 
-A line of test_log.csv is on disk before the predictions that it is about can be read. What
-must stay the same from one line to the next is the checkpoint, the operating points, the split
-and the class order: whoever changes one of them after TEST was seen may be tuning on TEST. An
-evaluation that was killed after its line was written is completed by the next one, without
-another line, where all of that and the predictions are the same.
+A line of test_log.csv is on disk before its predictions can be read. From one line to the next,
+the checkpoint, the operating points, the split and the class order must stay the same: a change
+after TEST was seen may be tuning on TEST. An evaluation that was killed after its line was
+written is completed by the next one, without another line, if all of these and the predictions
+are the same.
 """
 
 import errno
@@ -32,7 +32,7 @@ from medimg_baseline_cls.utils.files import (
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 LOG_NAME = "test_log.csv"
-TOLERANCE = 1e-6
+TOLERANCE = 1e-6  # of a threshold: another machine may round differently (decision 0013)
 _SHORT = 12
 _MAX_REASON = 500
 _NUM_SHOWN = 6
@@ -54,10 +54,10 @@ class LogEntry:
         when: UTC, ISO 8601.
         code: revision of the source tree, or "".
         version: of the package.
-        thresholds_sha256: of what decides, from `digest_thresholds`; not of the file.
+        thresholds_sha256: from `digest_thresholds`, not of the file.
         class_order: the names, joined by " | ".
         reason: why TEST was scored.
-        accepted: what had changed since the entry before, and why that was accepted; or "".
+        accepted: what had changed since the previous entry, and why it was accepted; or "".
     """
 
     number: int
@@ -80,7 +80,7 @@ def read_log(run_dir: Path) -> tuple[LogEntry, ...]:
     """Return the evaluations on TEST so far, the oldest first.
 
     Raises:
-        RunError: The log is not as it was written.
+        RunError: the log was edited or cut off.
     """
     path = run_dir / LOG_NAME
     if not path.is_file():
@@ -88,14 +88,17 @@ def read_log(run_dir: Path) -> tuple[LogEntry, ...]:
     rows = read_csv(path)
     if any(tuple(row) != _HEADER for row in rows) or not _is_in_order(rows):
         raise RunError(
-            f"{path} must hold the evaluations 1, 2, 3 ... with the columns {', '.join(_HEADER)}, "
+            f"{path} must list the evaluations 1, 2, 3 ... with the columns {', '.join(_HEADER)}, "
             "but was cut off or edited: restore it."
         )
     return tuple(LogEntry(**{**row, "number": i}) for i, row in enumerate(rows, start=1))  # type: ignore[arg-type]
 
 
 def _is_in_order(rows: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether the rows are 1, 2, 3 ...; two at once may both have taken the same number."""
+    """Return whether the rows are 1, 2, 3 ...; a number may repeat.
+
+    Versions without a lock wrote the same number twice if two evaluations ran at once.
+    """
     numbers = [row["number"] for row in rows]
     if not all(number.isdecimal() for number in numbers):
         return False
@@ -124,7 +127,7 @@ def append_entry(run_dir: Path, entry: LogEntry) -> None:
 
 
 def is_completed(run_dir: Path, entries: Sequence[LogEntry]) -> bool:
-    """Return whether the last of these evaluations has come to its end."""
+    """Return whether the last of these evaluations was completed."""
     path = run_dir / "eval_summary.json"
     return path.is_file() and read_json(path).get("test_evaluations", 0) >= len(entries)
 
@@ -145,14 +148,14 @@ def note_completion(run_dir: Path, *, when: str, reason: str | None = None) -> N
 
 
 def list_changes(last: LogEntry, now: LogEntry, *, points: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return what is no longer as it was when TEST was last scored, one phrase each.
+    """Return what has changed since TEST was last scored, one phrase each.
 
-    A hash that is shown is that of the file. Operating points are logged by what decides, which
-    is not a file, and so are compared by their values.
+    Hashes are those of files. The hash of operating points is not that of a file, so their values
+    are shown instead.
 
     Args:
-        last: the entry before.
-        now: the entry to be.
+        last: the previous entry.
+        now: the new entry.
         points: how the operating points differ, from `compare_points`; empty where that is unknown.
 
     >>> last = LogEntry(**{name: "" for name in LogEntry.__dataclass_fields__} | {"number": 1})
@@ -199,13 +202,13 @@ def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str 
     """Return the words for the column "accepted", or refuse the evaluation.
 
     Args:
-        changes: from `list_changes`, and whether training is over.
-        last: the entry before; None where TEST was not scored yet.
-        accept: why a change is accepted; None where none is.
+        changes: from `list_changes`, and whether training is finished.
+        last: the previous entry; None where TEST was not scored yet.
+        accept: why a change is accepted; None where it is not.
 
     Raises:
-        RunError: Something has changed and nobody has accepted it.
-        ConfigError: A change is accepted though nothing has changed.
+        RunError: something has changed and the change was not accepted.
+        ConfigError: a change was accepted, but nothing has changed.
     """
     if accept is not None and not changes:
         raise ConfigError(
@@ -218,9 +221,9 @@ def settle_change(changes: Sequence[str], *, last: LogEntry | None, accept: str 
         assert last is not None, "a training that is not over is refused before"
         raise RunError(
             f"TEST was scored before ({last.when}, evaluation {last.number}), and this has changed "
-            f"since: {'; '.join(changes)}. Another score on the same TEST would be tuning on it: "
-            "start a new run, or put back what was changed, or say by --accept WHY that it is "
-            "meant; the report then warns of it. Nothing was scored or overwritten."
+            f"since: {'; '.join(changes)}. Scoring TEST again would be tuning on it: start a new "
+            "run, or undo the change, or pass --accept WHY if it is intended; the report then "
+            "warns of it. Nothing was scored or overwritten."
         )
     return f"{'; '.join(changes)}. Why: {clean_reason(accept, flag='--accept')}"
 
@@ -229,7 +232,7 @@ def clean_reason(text: str, *, flag: str) -> str:
     r"""Return a reason as one line.
 
     Raises:
-        ConfigError: It is empty or too long.
+        ConfigError: the reason is empty or too long.
 
     >>> clean_reason("after\nreview ", flag="--reason")
     'after review'
@@ -243,7 +246,7 @@ def clean_reason(text: str, *, flag: str) -> str:
 
 
 def digest_thresholds(levels: Mapping[str, Thresholds], *, positive_class: str | None) -> str:
-    """Return the sha256 of what decides: level, class, rule, value and score space.
+    """Return the sha256 of the operating points: level, class, rule, value and score space.
 
     Args:
         levels: "images" and, where there are any, "patients" to their operating points.
@@ -269,8 +272,8 @@ def keep_stored(
     within `TOLERANCE` of each other are the same operating point; the stored one is kept.
 
     Args:
-        levels: as they were chosen now.
-        stored: as they were when TEST was last scored.
+        levels: as chosen now.
+        stored: as of the last scoring of TEST.
     """
     values = {key: point.value for key, point in _index_points(stored).items()}
     kept: dict[str, Thresholds] = {}
@@ -304,7 +307,7 @@ def describe_log(entries: Sequence[LogEntry]) -> tuple[str, ...]:
 
 
 def require_settled(run_dir: Path) -> None:
-    """Refuse to score TEST before the operating points are on disk, from the VAL that is there.
+    """Refuse to score TEST before the operating points, chosen on this VAL, are on disk.
 
     Raises:
         RunError: thresholds.json is missing, or was not made from predictions_val.csv.
@@ -312,7 +315,7 @@ def require_settled(run_dir: Path) -> None:
     path = run_dir / "thresholds.json"
     if not path.is_file():
         raise RunError(
-            f"TEST cannot be scored yet: {path} is missing, and operating points must be settled "
+            f"TEST cannot be scored yet: {path} is missing, and operating points must be chosen "
             f"on VAL first: `medimg run --resume {run_dir}` does that and the rest."
         )
     read_thresholds(path, predictions_val=run_dir / "predictions_val.csv")
@@ -329,7 +332,7 @@ def _index_points(levels: Mapping[str, Thresholds]) -> dict[tuple[str, str, str]
 
 
 def _show_points(*pair: Threshold | None) -> list[str]:
-    """Return two thresholds as texts that differ; with their target where that has changed."""
+    """Return two thresholds as different texts, with their targets if those have changed."""
     given = [point for point in pair if point is not None]
     is_close = len({format_threshold(point.value) for point in given}) < len(given)
     has_target = len({point.target for point in given}) > 1

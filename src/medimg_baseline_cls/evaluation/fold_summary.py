@@ -1,4 +1,4 @@
-"""Turns the TEST summaries of several runs into cv_summary.json: spread, and pooled counts.
+"""Turn the TEST summaries of several runs into cv_summary.json: spread, and pooled counts.
 
 Each metric gets its mean, SD, minimum and maximum over the runs in which it is defined.
 Decisions, made at each run's own thresholds, are pooled by adding up the four counts.
@@ -40,7 +40,7 @@ def summarize_spread(summaries: Sequence[SplitSummary]) -> SpreadSummary:
         summaries: of TEST, one per run, of the same classes.
 
     Raises:
-        RunError: The runs are not of the same classes.
+        RunError: the runs have different classes.
     """
     first = summaries[0]
     if any(summary.class_names != first.class_names for summary in summaries):
@@ -105,12 +105,12 @@ def tabulate_spread(summary: SpreadSummary) -> tuple[list[str], list[list[str]]]
 
 
 def spread_cells(spread: Spread) -> list[str]:
-    """Return mean, SD, minimum and maximum as a table prints them."""
+    """Return mean, SD, minimum and maximum as cells of a table."""
     return [say_score(v) for v in (spread.mean, spread.sd, spread.minimum, spread.maximum)]
 
 
 def _spread_block(blocks: Sequence[ClassMetrics]) -> SpreadBlock:
-    """Return the spread of one class; a run without a positive VAL image lacks some points."""
+    """Return the spread of one class; runs without a positive VAL image lack some points."""
     points: dict[str, SpreadPoint] = {}
     for rule in dict.fromkeys(rule for block in blocks for rule in block.operating_points):
         found = [b.operating_points[rule] for b in blocks if rule in b.operating_points]

@@ -1,6 +1,6 @@
-"""Metrics of whole images, plain and in each resample: of the most probable class, of all findings.
+"""Metrics of images over all classes or findings, such as accuracy, plain and in each resample.
 
-A new one is computed in both functions here and gets a row in the catalogue.
+To add one, compute it in both functions here and give it a row in the catalogue.
 """
 
 import numpy as np

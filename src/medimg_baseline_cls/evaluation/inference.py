@@ -1,8 +1,8 @@
-"""The ONE inference path: a network and batches in, probabilities out.
+"""The only inference path: a network and batches in, probabilities out.
 
-Training's validation, `evaluate`, `predict` and the server all come through here. Every
-forward pass has the same shape, so an image gets the same bits alone as in a full batch.
-Logits that are not finite are refused.
+Validation during training, `evaluate` and `predict` all use it. Every forward pass has the same
+shape, so that an image gets the same bits alone as in a full batch. Logits that are not finite
+are refused.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,7 +26,7 @@ Activation = Literal["softmax", "sigmoid"]
 
 
 def activation_of(task: Task) -> Activation:
-    """Return what makes probabilities of logits: each finding stands for itself, classes compete.
+    """Return the activation of a task: sigmoid for independent findings, softmax for classes.
 
     >>> activation_of("multilabel"), activation_of("ordinal")
     ('sigmoid', 'softmax')
@@ -44,24 +44,24 @@ def predict_probabilities(
     activation: Activation,
     batch_size: int = INFERENCE_BATCH_SIZE,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the probabilities that a network gives to each image of some batches.
+    """Return the probabilities of a network for each image of some batches.
 
     Args:
-        model: maps (B, C, S, S) in [0, 1] to logits (B, K); every module's train/eval mode
-            is as before afterwards.
-        batches: (pixels, labels, rows) each, of any size; labels are not looked at.
-        to_unit_range: brings stored pixels to the device as float32 in [0, 1].
+        model: maps (B, C, S, S) in [0, 1] to logits (B, K); the train/eval mode of every module
+            is restored.
+        batches: (pixels, labels, rows) each, of any size; labels are ignored.
+        to_unit_range: moves stored pixels to the device as float32 in [0, 1].
         device: where the model is.
         precision: "fp32" or "bf16".
         activation: "softmax" or "sigmoid", from `activation_of` the task.
-        batch_size: the images of every forward pass; what lacks is filled up with copies.
+        batch_size: images of every forward pass; smaller batches are filled up with copies.
 
     Returns:
-        The rows in the order in which they came, shape (N,), and the softmax or sigmoid in
-        float64, shape (N, K).
+        The rows in their given order, shape (N,), and the softmax or sigmoid in float64,
+        shape (N, K).
 
     Raises:
-        ModelError: The network answers with NaN or infinity.
+        ModelError: the network's output is NaN or infinite.
     """
     rows: list[NDArray[np.int64]] = []
     logits: list[Tensor] = []
@@ -70,7 +70,7 @@ def predict_probabilities(
         for pixels, chunk_rows in _equal_chunks(batches, batch_size):
             unit = to_unit_range(_fill_up(pixels, batch_size), device)  # (batch_size, C, S, S)
             answer = model(unit)
-            # Nothing is fetched from the device before the last batch has been sent.
+            # Results stay on the device until the last batch, so that it never waits for us.
             logits.append(answer[: len(chunk_rows)].double())
             rows.append(chunk_rows)
         if not rows:
@@ -83,7 +83,7 @@ def predict_probabilities(
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Generator[None, None, None]:
-    """Switch to eval mode and give every module its own mode back."""
+    """Switch to eval mode for a block, and restore the mode of every module."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -127,11 +127,12 @@ def _check_finite(logits: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Minus the maximum, as exp of a large logit overflows; the ratio is the same.
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # (N, K)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Of -|x|, so that nothing overflows.
+    # exp of -|x|, as exp of a large x overflows.
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1.0, small) / (1.0 + small)

@@ -1,8 +1,8 @@
-"""Picks the most confident wrong decisions on a split: mistakes.csv, the input of Grad-CAM.
+"""Pick the most confident wrong decisions on a split: mistakes.csv, the input of Grad-CAM.
 
 Most confident means farthest from the threshold on the wrong side. Ranks start at 1 for
-each class, operating point and kind; ties are ordered by image_id, so that the list is a
-function of the predictions alone.
+each class, operating point and kind; ties are ordered by image_id, so that the list depends
+only on the predictions.
 """
 
 from collections.abc import Iterator
@@ -32,10 +32,10 @@ def mine_mistakes(
         num_hard_examples: how many of each kind at most, 0 or more.
 
     Raises:
-        ConfigError: The number is negative.
+        ConfigError: the number is negative.
     """
     if num_hard_examples < 0:
-        raise ConfigError(f"num_hard_examples is {num_hard_examples}; give 0 or more.")
+        raise ConfigError(f"num_hard_examples is {num_hard_examples}; expected 0 or more.")
     return tuple(
         mistake
         for points in thresholds.values()
@@ -59,7 +59,7 @@ def read_mistakes(path: Path) -> tuple[Mistake, ...]:
     """Read mistakes.csv.
 
     Raises:
-        RunError: The file is missing or is not as it was written.
+        RunError: the file is missing or was edited.
     """
     try:
         return tuple(_parse(row) for row in read_csv(path))

@@ -1,8 +1,8 @@
-"""Chooses operating points on VAL, and on nothing else.
+"""Choose operating points on VAL, and only on VAL.
 
-A threshold is one of the scores that VAL itself got, and positive means
-`probability >= threshold`. Predictions of any other split are refused: TEST cannot reach
-the chooser. thresholds.json names the predictions and the checkpoint it was made from.
+A threshold is one of the scores of VAL, and positive means `probability >= threshold`.
+Predictions of any other split are refused, so that no threshold can be chosen on TEST.
+thresholds.json has the hashes of the predictions and the checkpoint it was made from.
 """
 
 import math
@@ -34,8 +34,8 @@ def choose_thresholds(
 ) -> dict[str, tuple[Threshold, ...]]:
     """Choose the operating points of each class on VAL: Max-F1, target sensitivity and 0.5.
 
-    Max-F1 and target sensitivity are undefined without a positive image; such a class keeps
-    the default alone. For a finding, the images where it is known count.
+    Max-F1 and target sensitivity are undefined without a positive image; such a class has only
+    the default. For a finding, only the images where it is known count.
 
     Args:
         val: predictions of VAL.
@@ -44,13 +44,13 @@ def choose_thresholds(
         operating_point: `plugin:NAME` adds the rule of another package.
 
     Raises:
-        DataError: The predictions are not of VAL, or lack a class or a reference standard.
-        ConfigError: The target is outside (0, 1], or the rule of another package fails.
+        DataError: the predictions are not of VAL, or lack a class or a reference standard.
+        ConfigError: the target is outside (0, 1], or the rule of another package fails.
     """
     _require_val(val, classes)
     if not 0 < target_sensitivity <= 1:
         raise ConfigError(
-            f"target_sensitivity is {target_sensitivity}; give a share above 0 and up to 1, "
+            f"target_sensitivity is {target_sensitivity}; expected a number above 0 and up to 1, "
             f"such as 0.95."
         )
     criteria = list_criteria(operating_point)
@@ -104,10 +104,10 @@ def read_thresholds(
 
     Args:
         path: the file.
-        predictions_val: predictions_val.csv; if given, the thresholds must stem from it.
+        predictions_val: predictions_val.csv; if given, the thresholds must be made from it.
 
     Raises:
-        RunError: The file is missing, garbled or made from other predictions.
+        RunError: the file is missing, garbled or made from other predictions.
     """
     content = read_json(path)
     try:
@@ -134,8 +134,8 @@ def read_thresholds(
 def _require_val(val: Predictions, classes: Sequence[str]) -> None:
     if val.split != "val":
         raise DataError(
-            f"Thresholds are chosen on VAL alone, but these are predictions of "
-            f"{val.split.upper()}; a threshold that has seen them would flatter the metrics."
+            f"Thresholds are chosen only on VAL, but these are predictions of "
+            f"{val.split.upper()}; a threshold chosen on them would make the metrics too good."
         )
     missing = [name for name in classes if name not in val.class_names]
     if missing:

@@ -1,8 +1,8 @@
-"""Turns predictions of images into predictions of patients (groups): one row per group.
+"""Turn predictions of images into predictions of patients (groups): one row per group.
 
-The probability of a patient is the mean or the maximum over the images, and the reference
-standard follows from theirs. A patient whose images are of different classes, of which none
-is the positive one, has no reference standard: such patients are left out and counted.
+The probability of a patient is the mean or the maximum over the images; the reference standard
+follows from that of the images. Where it does not, as for images of different classes without a
+positive one, the patient is left out and counted.
 """
 
 from typing import Literal
@@ -18,7 +18,7 @@ UNKNOWN = -1
 
 
 def has_groups(predictions: Predictions) -> bool:
-    """Return whether some group has several images, so that groups differ from images."""
+    """Return whether any group has several images."""
     return len(set(predictions.groups)) < len(predictions.groups)
 
 
@@ -27,19 +27,19 @@ def aggregate_predictions(
 ) -> tuple[Predictions, int]:
     """Return one row per group, sorted by group, and how many groups were left out.
 
-    The reference standard of a group: of two classes the positive one if any image has it;
-    of grades the highest; of several findings 1 if any image shows it, else unknown if any is
-    unknown, else 0; of more classes the one that all images have (none: left out).
+    The reference standard of a group: with two classes, the positive one if any image has it;
+    with grades, the highest; for each finding, 1 if any image shows it, else unknown if any is
+    unknown, else 0; with more classes, the one that all images have (otherwise left out).
 
     Args:
         predictions: of the images of one split.
         how: "mean" averages the probabilities of the images. "max" takes the highest: of the
-            positive class, or of each finding; of more classes the highest of each class,
+            positive class, or of each finding; with more classes, the highest of each class,
             divided by their sum.
         positive_class: the positive one of two classes, else None.
 
     Raises:
-        DataError: `how` is neither.
+        DataError: `how` is neither "mean" nor "max".
 
     >>> images = Predictions(
     ...     "val", ("neg", "pos"), ("a", "b"), ("a", "b"), ("p1", "p1"),
@@ -85,7 +85,7 @@ def _merge_probabilities(
     ordered = predictions.probabilities[order]
     if how == "mean":
         counts = np.diff(starts, append=len(ordered))
-        # A rounding error must not lead out of [0, 1].
+        # Clipped, as rounding could give a mean slightly above 1.
         return np.clip(np.add.reduceat(ordered, starts) / counts[:, None], 0.0, 1.0)
     highest = np.maximum.reduceat(ordered, starts)
     if predictions.has_findings:

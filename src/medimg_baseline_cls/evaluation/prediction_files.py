@@ -1,6 +1,6 @@
-"""Turns rows and probabilities into predictions_<split>.csv, and reads them back unchanged.
+"""Write rows and probabilities as predictions_<split>.csv, and read them back unchanged.
 
-The file alone is enough to compute every metric again: its probabilities read back to the
+Every metric can be computed again from this file alone: its probabilities are read back as the
 same float64. An image that is missing or counted twice is refused.
 """
 
@@ -36,14 +36,14 @@ def collect_predictions(
         probabilities: shape (N, C), in the same order.
 
     Raises:
-        DataError: An image of the split is missing, counted twice or of another split.
+        DataError: an image is missing, counted twice or of another split.
     """
     expected = split.rows(name)
     order = np.argsort(rows, kind="stable")
     if not np.array_equal(rows[order], expected):
         raise DataError(
             f"Each of the {len(expected)} {name.upper()} images must be predicted exactly once, "
-            f"but {len(rows)} rows came, {len(np.intersect1d(rows, expected))} of them right."
+            f"but got {len(rows)} rows, {len(np.intersect1d(rows, expected))} of them right."
         )
     records = [split.records[row] for row in expected]
     return Predictions(
@@ -61,7 +61,7 @@ def collect_predictions(
 def select_known(
     predictions: Predictions, class_name: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return truth and probability of one class where the reference standard says yes or no.
+    """Return truth and probability of one class for the images where its truth is known.
 
     Returns:
         Shapes (n,), n at most N; n may be 0 for a finding.
@@ -71,14 +71,14 @@ def select_known(
 
 
 def require_score_space(predictions: Predictions, point: Threshold) -> None:
-    """Refuse a threshold of other scores than these: it would decide something else.
+    """Refuse a threshold of another score space, where it would mean something else.
 
     Raises:
-        DataError: The score spaces differ.
+        DataError: the score spaces differ.
     """
     if point.score_space != predictions.score_space:
         raise DataError(
-            f"The threshold {point.rule} of {point.class_name} is of {point.score_space} scores, "
+            f"The threshold {point.rule} of {point.class_name} is for {point.score_space} scores, "
             f"but these are {predictions.score_space} scores; use thresholds of the same space."
         )
 
@@ -86,7 +86,7 @@ def require_score_space(predictions: Predictions, point: Threshold) -> None:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write predictions as image_id, path, label, group and one probability per class.
 
-    An unknown class is an empty cell; findings are one text, as `format_findings` writes it.
+    An unknown class is an empty cell; findings are one text from `format_findings`.
     """
     columns = [f"{_PREFIX}{name}" for name in predictions.class_names]
     rows = zip(
@@ -109,7 +109,7 @@ def read_predictions(path: Path, *, split: str, task: Task = "multiclass") -> Pr
         task: how the labels are written, and what they mean.
 
     Raises:
-        RunError: The file is missing or is no longer what was written.
+        RunError: the file is missing or was changed.
     """
     table = read_csv(path)
     if not table:
@@ -123,7 +123,7 @@ def read_predictions(path: Path, *, split: str, task: Task = "multiclass") -> Pr
         )
     image_ids = tuple(row["image_id"] for row in table)
     if len(set(image_ids)) != len(image_ids):
-        raise RunError(f"{path} names an image twice; run `medimg evaluate` again.")
+        raise RunError(f"{path} lists an image twice; run `medimg evaluate` again.")
     return Predictions(
         split=split,
         class_names=class_names,
@@ -168,7 +168,7 @@ def _parse_labels(
 def _require_canonical(
     path: Path, texts: list[str], *, labels: NDArray[np.int64], class_names: tuple[str, ...]
 ) -> None:
-    """Refuse a text that says two things of a finding, such as "Mass|?Mass"."""
+    """Refuse a text with two values for a finding, such as "Mass|?Mass"."""
     for text, values in zip(texts, labels.tolist(), strict=True):
         if format_findings(values, class_names) != text:
             raise RunError(

@@ -1,4 +1,4 @@
-"""Recalibration of a run: fitted on VAL alone, kept in recalibration.json, with thresholds."""
+"""Recalibration of a run: fitted only on VAL, stored in recalibration.json with thresholds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,15 +22,15 @@ FEWEST_IMAGES = 10
 
 
 def fit_on_val(method: Method, *, split: str, truth: Truth, scores: Scores) -> Recalibration | None:
-    """Fit a map as `fit_recalibration` does; refuses images that are not those of VAL.
+    """Fit a map as `fit_recalibration` does, but only on images of VAL.
 
     Raises:
-        DataError: The images are not those of VAL.
+        DataError: the images are not those of VAL.
     """
     if split != "val":
         raise DataError(
-            f"Recalibration is fitted on VAL alone, but these are images of {split.upper()}; a map "
-            f"that has seen them would flatter their metrics."
+            f"Recalibration is fitted only on VAL, but these are images of {split.upper()}; a map "
+            f"fitted on them would make their metrics too good."
         )
     return fit_recalibration(method, truth=truth, scores=scores)
 
@@ -38,15 +38,15 @@ def fit_on_val(method: Method, *, split: str, truth: Truth, scores: Scores) -> R
 def carry_thresholds(
     recalibration: Recalibration, points: Sequence[Threshold]
 ) -> tuple[Threshold, ...]:
-    """Return thresholds that decide on recalibrated probabilities as before.
+    """Map thresholds so that decisions on recalibrated probabilities are the same as before.
 
     Raises:
-        DataError: A threshold is not of plain probabilities.
+        DataError: a threshold is not for plain probabilities.
     """
     for point in points:
         if point.score_space != "probability":
             raise DataError(
-                f"The threshold of {point.class_name} is of {point.score_space} scores: only "
+                f"The threshold of {point.class_name} is for {point.score_space} scores: only "
                 f"thresholds of plain probabilities can be recalibrated."
             )
     values = recalibration.apply(np.array([point.value for point in points], dtype=np.float64))
@@ -57,10 +57,10 @@ def carry_thresholds(
 
 
 def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
-    """Return one map of each class that has it, as recalibration.json lists them.
+    """Read the map of one method for each class that has it from recalibration.json.
 
     Raises:
-        RunError: The file is missing or garbled, or has no such map.
+        RunError: the file is missing or garbled, or has no such map.
     """
     if method not in METHODS:
         raise RunError(f"{method} is not a recalibration method; choose from {', '.join(METHODS)}.")
@@ -73,7 +73,7 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
     }
     if not maps:
         raise RunError(
-            f"{path} has no map by {method}: VAL did not define one. Leave it out, or take "
+            f"{path} has no map by {method}: VAL does not define one. Leave it out, or use "
             f"{' or '.join(name for name in METHODS if name != method)}."
         )
     return maps
@@ -82,15 +82,15 @@ def read_recalibration(path: Path, method: str) -> dict[str, Recalibration]:
 def warn_of_maps(truth: Truth, scores: Scores, *, name: str, other: str) -> MapWarning | None:
     """Say in one sentence that the maps of a class are hardly determined by VAL; None where not.
 
-    Where VAL is separated perfectly, Platt's line depends on his targets alone, isotonic regression
-    knows 0 and 1 only, and the best temperature is 0 if the classes also part at 0.5. Such maps
-    may make the probabilities of other images worse.
+    If VAL is separated perfectly, Platt's line depends only on his targets, isotonic regression
+    gives only 0 and 1, and the best temperature is 0 if the classes also separate at 0.5. Such
+    maps may make the probabilities of other images worse.
 
     Args:
         truth: of VAL, shape (N,), bool, with both classes.
         scores: of VAL, shape (N,), in [0, 1].
         name: of the class.
-        other: of all else.
+        other: the name of the rest.
 
     >>> scores = np.linspace(0.3, 0.9, 40)
     >>> found = warn_of_maps(scores > 0.6, scores, name="ILL", other="WELL")
@@ -111,7 +111,7 @@ def warn_of_maps(truth: Truth, scores: Scores, *, name: str, other: str) -> MapW
         listed = " and ".join(f"{count} {key}" for key, count in counts.items())
         found = f"VAL is separated perfectly (AUROC 1.000, {listed})"
     elif counts[fewest] < FEWEST_IMAGES:
-        found = f"VAL holds only {counts[fewest]} {fewest}"
+        found = f"VAL has only {counts[fewest]} {fewest}"
     else:
         return None
     named = "Platt or isotonic" if len(methods) == 2 else "temperature, Platt or isotonic"

@@ -1,11 +1,11 @@
-"""Gives every metric of a split its 95 % interval, by resampling patients.
+"""Add to every metric of a split its 95 % interval, by resampling patients.
 
 The patients of VAL and of TEST are resampled; in each resample the operating points are chosen
 again on VAL, so that the interval of a TEST metric includes the uncertainty of its threshold.
-Proportions get Wilson's and Clopper and Pearson's intervals in addition, for readers who take the
-threshold as given and the images as independent; AUROC gets DeLong's. On VAL a metric at a
-threshold that was chosen there gets none: the choice has picked the images' luck, and its
-bootstrap interval would begin at the estimate.
+Proportions also get Wilson's and Clopper and Pearson's intervals, for readers who take the
+threshold as fixed and the images as independent; AUROC gets DeLong's. On VAL a metric at a
+threshold that was chosen there has no interval: the choice is optimistic on the same images, and
+the bootstrap interval would start at the estimate (decision 0011).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,11 +94,11 @@ def add_intervals(
     Args:
         summaries: by split, from `summarize_predictions`.
         parts: the predictions of VAL, then, if there are any, of TEST.
-        target_sensitivity: by which the rule of this name is chosen again.
+        target_sensitivity: for the rule of this name in each resample.
         resampling: how often, and from which seed.
 
     Returns:
-        Copies; on VAL, metrics at thresholds that were chosen there have the reason instead.
+        Copies; on VAL, metrics at thresholds that were chosen there have a reason instead.
     """
     weights = {part.split: draw_part(part, resampling) for part in parts}
     cuts = {
@@ -126,12 +126,12 @@ def add_intervals(
 
 
 def draw_part(part: Predictions, resampling: Resampling, *, purpose: str | None = None) -> Weights:
-    """Return the weights of one split, its classes kept; findings have no classes to keep.
+    """Return the weights of one split, stratified by class; findings have no strata.
 
     Args:
         part: predictions of one split.
         resampling: how often, and from which seed.
-        purpose: other words give other draws; None takes the name of the split.
+        purpose: part of the random seed; None takes the name of the split.
     """
     is_finding = part.has_findings
     strata = np.zeros(len(part.groups), dtype=np.int64) if is_finding else part.labels
@@ -271,7 +271,7 @@ def resample_images(
     weights: Weights,
     positive_class: str | None,
 ) -> dict[MetricKey, Values]:
-    """Return what is measured of whole images, and of pooled findings, in each resample.
+    """Return the metrics over all classes, and of pooled findings, in each resample.
 
     Args:
         part: predictions of one split.
@@ -302,7 +302,7 @@ def _average(columns: Sequence[Values], *, over_defined: bool) -> Values:
 
 
 def _add_up(drawn: Mapping[str, ClassDraws], rule: str) -> CallCounts:
-    """Add up the calls of all findings by one rule; a finding without a threshold adds none."""
+    """Sum the counts of all findings by one rule; findings without a threshold are skipped."""
     found = [of_class.calls[rule] for of_class in drawn.values() if rule in of_class.calls]
     return CallCounts(*(np.nansum(np.stack(column), axis=0) for column in zip(*found, strict=True)))
 
@@ -316,7 +316,7 @@ def _withhold_chosen(key: MetricKey, estimate: Estimate) -> Estimate:
 
 
 def _add_thresholds(block: ClassMetrics, cuts: Mapping[str, Values]) -> ClassMetrics:
-    """Give each threshold that was chosen again its interval."""
+    """Add its interval to each threshold that was chosen again in the resamples."""
     points = {
         rule: point
         if rule not in cuts
@@ -352,9 +352,10 @@ def _add_closed_forms(block: ClassMetrics, part: Predictions, *, name: str) -> C
 
 
 def _add_exact(point: OperatingPoint, metric: str, *, groups: NDArray[Any]) -> Estimate:
-    """Add the closed-form intervals of a proportion; one is the interval where no resample varies.
+    """Add the closed-form intervals of a proportion.
 
-    That one takes patients for images, as those of one patient are not independent trials.
+    If no resample varies (a proportion of 0 or 1), Clopper and Pearson's becomes the interval, with
+    patients as trials: the images of one patient are not independent.
     """
     part, whole = PROPORTIONS[metric]
     hits, total = point.counts(part), point.counts(whole)

@@ -1,8 +1,8 @@
-"""Turns runs that differ in their seed alone into seeds_summary.json, and into their ensemble.
+"""Turn runs that differ only in their seed into seeds_summary.json and their ensemble.
 
 The seed is the unit: mean, SD and range of each metric. The interval of the mean covers both
-sources of variation: seeds and patients are resampled together. Of S seeds S - 1 are drawn,
-because drawing all S would understate the variance of few (Rao and Wu, JASA 1988).
+sources of variation: seeds and patients are resampled together. Of S seeds, S - 1 are drawn:
+drawing all S would underestimate the variance, by 1 / S (Rao and Wu, JASA 1988).
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def summarize_seeds(
         resampling: how often patients and seeds are resampled, and from which seed.
 
     Raises:
-        RunError: The runs were not tested on the same images.
+        RunError: the runs were not tested on the same images.
     """
     summary = summarize_spread(summaries)
     aligned = align_models(models)
@@ -70,8 +70,8 @@ def summarize_seeds(
     by_seed = [_resample(model, weights) for model in aligned]
     blocks = {name: _without_pooled(block) for name, block in summary.blocks.items()}
     for key, values in _draw_means(by_seed, resampling).items():
-        # A mean of decisions over classes has no one threshold, and gets no interval; of two
-        # classes the positive one alone is resampled.
+        # A mean of decisions over classes has no single threshold, and gets no interval; of two
+        # classes only the positive one is resampled.
         is_drawn = key.rule is None and summary.positive_class is None
         if key.block in blocks and (key.block is not Average.MACRO or is_drawn):
             blocks[key.block] = _with_mean(blocks[key.block], key, values=values)
@@ -115,7 +115,7 @@ def tabulate_seeds(
 
 
 def _resample(model: AlignedModel, weights: Weights) -> dict[MetricKey, Values]:
-    """Return every metric of a model in each resample, at the thresholds that it has stored."""
+    """Return every metric of a model in each resample, at its stored thresholds."""
     test, drawn = model.test, draw_classes(model, weights)
     values = list_values(drawn, over_defined=test.has_findings)
     if test.task == "multiclass":
@@ -146,7 +146,7 @@ def _with_mean(block: SpreadBlock, key: MetricKey, *, values: Values) -> SpreadB
 
 
 def _without_pooled(block: SpreadBlock) -> SpreadBlock:
-    """Take out added counts: the runs decide on the same images, and sums would mean nothing."""
+    """Drop pooled counts: all runs decide on the same images, so that sums mean nothing."""
     points = {rule: replace(p, pooled=None) for rule, p in block.operating_points.items()}
     return replace(block, operating_points=points)
 

@@ -1,7 +1,7 @@
-"""Measures one split: predictions and thresholds in, every metric of it out.
+"""Measure one split: predictions and thresholds in, all its metrics out.
 
-Two classes: the metrics of the positive class. More: each class against the rest, and their macro
-averages. One class per image: the confusion matrix too, and for grades what their order adds.
+Two classes: the metrics of the positive class. More: each class against the rest, and macro
+averages. One class per image: the confusion matrix too, and for grades the metrics of order.
 Several findings per image: each on the images where it is known, with macro and micro averages.
 """
 
@@ -55,10 +55,10 @@ def evaluated_classes(class_names: Sequence[str], positive_class: str | None) ->
 
 
 def positive_of(class_names: Sequence[str], positive_class: str | None) -> str | None:
-    """Return the positive one of two classes; None for more: each is evaluated against the rest.
+    """Return the positive one of two classes; None for more, each evaluated against the rest.
 
     Raises:
-        DataError: It is not one of the classes.
+        DataError: the positive class is not one of the classes.
     """
     if positive_class is not None and positive_class not in class_names:
         raise DataError(f"{positive_class} is not one of the classes: {', '.join(class_names)}.")
@@ -68,15 +68,16 @@ def positive_of(class_names: Sequence[str], positive_class: str | None) -> str |
 def summarize_predictions(
     predictions: Predictions, thresholds: Thresholds, *, positive_class: str | None
 ) -> SplitSummary:
-    """Compute every metric of one split, at thresholds that are given.
+    """Compute every metric of one split at given thresholds.
 
     Args:
         predictions: of VAL or TEST, each image with its reference standard.
         thresholds: operating points by class, from `choose_thresholds`.
-        positive_class: of two classes; None, or more classes, evaluates each against the rest.
+        positive_class: of two classes; if None, or with more classes, each is evaluated against
+            the rest.
 
     Raises:
-        DataError: An image has no reference standard, or there is no image.
+        DataError: an image has no reference standard, or there is no image.
     """
     has_findings = predictions.has_findings
     names = predictions.class_names
@@ -112,7 +113,7 @@ def summarize_predictions(
 
 
 def describe_headline(summary: SplitSummary) -> dict[str, Any]:
-    """Return the threshold-free metrics that stand for a split, as JSON files list them."""
+    """Return the threshold-free headline metrics of a split in the form of JSON files."""
     return {metric: estimate.to_json() for metric, estimate in summary.headline.items()}
 
 
@@ -126,7 +127,7 @@ def make_estimate(metric: str, value: float | None) -> Estimate:
 
 
 def measure_scores(truth: Truth, scores: Scores) -> ClassMetrics:
-    """Return the counts and threshold-free metrics of some images, which may be none.
+    """Return the counts and threshold-free metrics of some images, possibly none.
 
     Args:
         truth: whether the reference standard is positive, shape (n,), bool.
@@ -159,7 +160,7 @@ def measure_counts(
 
 
 def _count_calls(truth: Truth, scores: Scores, *, threshold: float) -> ConfusionCounts:
-    """Return what `count_confusion` does; of no image, zeros."""
+    """Return the counts of `count_confusion`; zeros without images."""
     return count_confusion(truth, scores, threshold=threshold) if len(truth) else _NO_IMAGE
 
 
@@ -180,8 +181,8 @@ def _measure_class(
 def _average_classes(blocks: Mapping[str, ClassMetrics], *, over_defined: bool) -> ClassMetrics:
     """Return the means over classes.
 
-    Of classes: undefined as soon as that of one class is, at the operating points that all have.
-    Of findings (`over_defined`): over those that define a metric, however many they are.
+    For classes: undefined if one class is, and only at operating points that all classes have.
+    For findings (`over_defined`): over those that define a metric, however few they are.
     """
     floors = [b.prevalence for b in blocks.values() if b.num_positive or not over_defined]
     metrics = _average([b.metrics for b in blocks.values()], blocks, over_defined=over_defined)
@@ -192,7 +193,7 @@ def _average_classes(blocks: Mapping[str, ClassMetrics], *, over_defined: bool) 
             measured = [b.operating_points[rule].metrics for b in having.values()]
             means = _average(measured, having, over_defined=over_defined)
             points[rule] = OperatingPoint(metrics=means)
-    # The floor of a mean is that of the classes in it.
+    # The baseline of a mean AP is the mean prevalence of the classes in it.
     baseline = mean_of_defined(floors)
     return ClassMetrics(metrics=_with_baseline(metrics, baseline), operating_points=points)
 
@@ -221,7 +222,7 @@ def _average(
 
 
 def _with_baseline(metrics: Mapping[str, Estimate], share: float | None) -> dict[str, Estimate]:
-    """Give the average precision its baseline: the prevalence, NaN where that is undefined."""
+    """Add to average precision its baseline: the prevalence, NaN where that is undefined."""
     name = "average_precision"
     baseline = math.nan if share is None else share
     return {**metrics, name: replace(metrics[name], baseline=baseline)}
@@ -230,8 +231,8 @@ def _with_baseline(metrics: Mapping[str, Estimate], share: float | None) -> dict
 def _pool_findings(predictions: Predictions, thresholds: Thresholds) -> ClassMetrics:
     """Return the micro averages: the metrics of all known pairs of image and finding together.
 
-    At an operating point each finding has its own threshold; `num_findings` says how many have
-    one by this rule.
+    At an operating point each finding has its own threshold; `num_findings` is the number of
+    findings that have one by this rule.
     """
     counts: dict[str, list[ConfusionCounts]] = {}
     for name, points in thresholds.items():

@@ -1,8 +1,8 @@
-"""Turns the columns of a table, and what file names tell, into subgroups of the TEST images.
+"""Turn columns of a table, and parts of file names, into subgroups of the TEST images.
 
 A column of many numbers, such as age (058Y, as in DICOM, is 58), becomes bands: those that are
-set, or the quartiles of TRAIN, so that TEST does not draw its own borders. Words stay as they are.
-A blank cell is not a subgroup: it is counted as not given.
+set, or the quartiles of TRAIN, so that TEST does not decide its own bands. Words stay as they
+are. A blank cell is not a subgroup: it is counted as not given.
 """
 
 import re
@@ -26,7 +26,7 @@ _WORDS = {"auto": CHEST_REGEX, "none": r"(?!)"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubgroupColumn:
-    """One way to part the TEST images.
+    """One way to divide the TEST images.
 
     Attributes:
         name: of the column.
@@ -50,10 +50,10 @@ def part_column(
         name: of the column.
         test: its cell for each TEST image, length N.
         train: its cells in TRAIN, from which quartiles come.
-        edges: rising borders of bands; None parts numbers at the quartiles, and leaves words.
+        edges: increasing limits of the bands; None uses the quartiles, and leaves words.
 
     Raises:
-        ConfigError: Edges are set, but a cell is not a number.
+        ConfigError: edges are set, but a cell is not a number.
 
     >>> column = part_column("age", ["30", "65", ""], train=[], edges=[40, 65])
     >>> column.values, column.order
@@ -81,7 +81,7 @@ def part_column(
 
 
 def part_paths(paths: Sequence[str], *, regex: str) -> tuple[SubgroupColumn, ...]:
-    r"""Return one column for each named group of a regular expression that is found in paths.
+    r"""Return one column for each named group of a regular expression that matches in paths.
 
     Args:
         paths: of the TEST images, relative, with forward slashes; length N.
@@ -98,16 +98,16 @@ def part_paths(paths: Sequence[str], *, regex: str) -> tuple[SubgroupColumn, ...
     for name in pattern.groupindex:
         values = tuple(m[name] if m and m[name] else "" for m in found)
         order = tuple(sorted(set(values) - {""}, key=_sort_key))
-        if len(order) > 1:  # one value for all parts nothing
+        if len(order) > 1:  # a single value divides nothing
             columns.append(SubgroupColumn(name=name, values=values, order=order, source="path"))
     return tuple(columns)
 
 
 def require_columns(bins: Mapping[str, object], names: Sequence[str]) -> None:
-    """Refuse bands of a column that there is not.
+    """Refuse bands of a column that does not exist.
 
     Raises:
-        ConfigError: Names the column and those that there are.
+        ConfigError: with the name of the column, and those that exist.
     """
     unknown = [name for name in bins if name not in names]
     if unknown:
@@ -118,7 +118,7 @@ def require_columns(bins: Mapping[str, object], names: Sequence[str]) -> None:
 
 
 def _read_number(text: str) -> float | None:
-    """Return a number; of an age as DICOM writes it, 058Y or 018M, the years."""
+    """Return a number; for an age in the form of DICOM, 058Y or 018M, the years."""
     age = _AGE.fullmatch(text)
     return int(age[1]) / _PER_YEAR[age[2]] if age else read_number(text)
 

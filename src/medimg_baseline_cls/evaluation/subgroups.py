@@ -1,9 +1,9 @@
-"""Turns predictions and columns of subgroups into the metrics of each: subgroups.json and .csv.
+"""Turn predictions and columns of subgroups into metrics of each: subgroups.json and .csv.
 
-Each subgroup is measured as the whole TEST is, at the same operating points, its patients
-resampled within it. One with few images is listed without a metric. One that holds a single
-class, such as the etiologies of a disease, has sensitivity or specificity and nothing else:
-whatever needs both classes would compare it with images that are not its own.
+Each subgroup is measured like the whole TEST, at the same operating points, with its own patients
+resampled. One with few images is listed without metrics. One with a single class, such as an
+etiology of a disease, has only sensitivity or specificity: any metric that needs both classes
+would compare it with images of other subgroups.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ _TOO_FEW = "too few images"
 
 @dataclass(frozen=True, slots=True)
 class SubgroupSettings:
-    """From how many images on a subgroup has metrics, and how the intervals are made."""
+    """The least number of images for metrics of a subgroup, and how intervals are made."""
 
     min_images: int = 20
     target_sensitivity: float = 0.95
@@ -60,7 +60,7 @@ def measure_subgroups(
 
     Args:
         parts: the predictions of VAL, on which the operating points were chosen, and of TEST.
-        columns: how the TEST images are parted, in the order of the predictions.
+        columns: how the TEST images are divided, in the order of the predictions.
         thresholds: operating points by class.
         positive_class: of two classes.
         settings: least number of images, and how patients are resampled.
@@ -131,7 +131,7 @@ class _Measure:
 
 
 def select_images(predictions: Predictions, mask: NDArray[np.bool_]) -> Predictions:
-    """Return the predictions of some images alone.
+    """Return the predictions of some of the images.
 
     Args:
         predictions: of one split.
@@ -164,8 +164,8 @@ def _choose_cuts(
 def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Estimate:
     """Return the mean probability minus the prevalence; undefined without a known image.
 
-    Calibration-in-the-large as a difference: above 0 the model promises too many positives
-    (Van Calster et al., BMC Medicine 2019).
+    Calibration-in-the-large as a difference: above 0 the model overestimates the risk (Van Calster
+    et al., BMC Medicine 2019).
     """
     truth, scores = select_known(part, name)
     if len(truth) == 0:
@@ -176,7 +176,7 @@ def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Estimate
 
 
 def _keep_estimates(block: ClassMetrics, mean: Estimate) -> ClassMetrics:
-    """Return the metrics that are reported of a subgroup."""
+    """Return the metrics that are reported for a subgroup."""
     allowed, reason = {*_SCORES, *RATES}, ""
     if not block.num_negative or not block.num_positive:
         side = "positive" if block.num_positive else "negative"

@@ -81,7 +81,7 @@ def test_figures_are_those_of_the_predictions(
 def test_a_copy_is_said_to_be_one(finished_run: Path, copy: Path, tmp_path: Path) -> None:
     result = compare([finished_run, copy], output_dir=tmp_path)
     name = finished_run.name
-    warning = f"{name} [1] and {name} [2] are identical predictions."
+    warning = f"{name} [1] and {name} [2] have identical predictions."
     assert result.summary["warnings"][0] == warning
     said = (result.run_dir / "log.txt").read_text(encoding="utf-8")
     assert warning in " ".join(said.split())

@@ -46,7 +46,7 @@ def test_a_map_that_val_does_not_determine_is_warned_of_where_it_is_used(
 ) -> None:
     run = shutil.copytree(finished_run, tmp_path / "copy")
     content = independent.read_json(run / "recalibration.json")
-    warning = {"methods": ["platt"], "text": "VAL holds only 7 NORMAL: and so on."}
+    warning = {"methods": ["platt"], "text": "VAL has only 7 NORMAL: and so on."}
     for warnings, method, is_told in (
         ({POSITIVE: warning}, "platt", True),
         ({POSITIVE: warning}, "temperature", False),
@@ -55,7 +55,7 @@ def test_a_map_that_val_does_not_determine_is_warned_of_where_it_is_used(
         (run / "recalibration.json").write_text(json.dumps(content | {"warnings": warnings}))
         rows_of(run, phantoms, tmp_path / "new.csv", method)
         said = " ".join("".join(capsys.readouterr()).split())
-        assert ("VAL holds only 7 NORMAL" in said) == is_told
+        assert ("VAL has only 7 NORMAL" in said) == is_told
 
 
 def test_an_unknown_method_names_those_there_are(finished_run: Path, phantoms: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_run_without_maps_and_a_garbled_file_are_refused(tmp_path: Path) -> No
     with pytest.raises(RunError, match="run `medimg evaluate"):
         read_recalibration(path, "platt")
     path.write_text('{"classes": {"A": {"before": {}}}}')
-    with pytest.raises(RunError, match="VAL did not define one"):
+    with pytest.raises(RunError, match="VAL does not define one"):
         read_recalibration(path, "platt")
     for text in ("{}", '{"classes": []}', '{"classes": {"A": {"platt": {}}}}'):
         path.write_text(text)

@@ -79,7 +79,7 @@ def test_a_run_says_whether_val_determines_its_maps(finished_run: Path) -> None:
     is_separated = oracle.roc_auc_score(val.truth, val.scores) == 1
     assert (POSITIVE in warnings) == (is_separated or min(counts.values()) < 10)
     for block in warnings.values():
-        start = "is separated perfectly (AUROC 1.000, " if is_separated else "holds only "
+        start = "is separated perfectly (AUROC 1.000, " if is_separated else "has only "
         assert block["text"].startswith(f"VAL {start}")
         assert str(min(counts.values())) in block["text"]
         assert {"platt", "isotonic"} <= set(block["methods"])
@@ -102,7 +102,7 @@ def test_the_few_images_of_val_have_their_own_name(
     part = Predictions("val", names, ids, ids, ids, labels, probabilities)
     fitted = Recalibration("temperature", {"temperature": 1.0})
     found = warn_of_classes(judged, {name: {"temperature": fitted}}, part=part)
-    assert found[name]["text"].startswith(f"VAL holds only {words}")
+    assert found[name]["text"].startswith(f"VAL has only {words}")
     assert warn_of_classes(judged, {name: {}}, part=part) == {}  # there is no map to warn of
 
 

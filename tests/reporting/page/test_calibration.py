@@ -100,7 +100,7 @@ def test_recalibration_and_prevalence_have_their_tables(make_run: MakeRun) -> No
 def test_a_map_that_val_does_not_determine_is_told_below_its_table(make_run: MakeRun) -> None:
     content = judge(make_run, ("NORMAL", "PNEUMONIA"), names=("PNEUMONIA",))
     _, maps, _ = tabulate_probabilities(content)
-    text = "VAL holds only 7 NORMAL: it does not determine a Platt or isotonic map."
+    text = "VAL has only 7 NORMAL: it does not determine a Platt or isotonic map."
     warnings = {"PNEUMONIA": MapWarning(methods=("platt", "isotonic"), text=text)}
     assert content.recalibration is not None
     told = replace(content, recalibration=replace(content.recalibration, warnings=warnings))
