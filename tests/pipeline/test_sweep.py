@@ -1,9 +1,11 @@
 """Runs in a row: each is gone on with from its state; errors leave no empty folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from medimg_baseline_cls import Callback
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import DataError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline import sweep
@@ -15,6 +17,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     find_own_run,
     find_sweep,
 )
+from medimg_baseline_cls.training.callbacks import Turn
 from medimg_baseline_cls.utils.log import SILENT
 from medimg_baseline_cls.utils.runs import RunState, hold_run, read_status, write_status
 
@@ -26,11 +29,17 @@ class Calls(list[tuple[str, str]]):
 
     error: BaseException | None = None
 
-    def train(self, config: Config) -> RunResult:
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Callback] = []
+
+    def train(self, config: Config, *, callbacks: Sequence[Callback]) -> RunResult:
+        self.told += callbacks
         run = make_run(config, "trained") if self.error is None else Path()
         return self.note("train", run)
 
-    def resume(self, run: Path) -> RunResult:
+    def resume(self, run: Path, *, callbacks: Sequence[Callback]) -> RunResult:
+        self.told += callbacks
         write_status(run, "trained")
         return self.note("resume", run)
 
@@ -43,6 +52,16 @@ class Calls(list[tuple[str, str]]):
             raise self.error
         self.append((name, run.name.split("_")[0]))
         return RunResult(run, {})
+
+
+class Listener(Callback):
+    """Notes which run comes next."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+
+    def on_run(self, turn: Turn) -> None:
+        self.turns.append(turn)
 
 
 def make_run(config: Config, state: RunState) -> Path:
@@ -86,9 +105,17 @@ def test_each_run_is_done_as_far_as_it_was_not(calls: Calls, tmp_path: Path) -> 
     make_run(steps[2].config, "trained")
     make_run(steps[3].config, "finished")
     noted: list[int] = []
+    listener = Listener()
     runs = do_runs(
-        tmp_path, steps, kind=KIND, log=SILENT, note=lambda number, run: noted.append(number)
+        tmp_path,
+        steps,
+        kind=KIND,
+        log=SILENT,
+        note=lambda number, run: noted.append(number),
+        callbacks=[listener],
     )
+    assert listener.turns == [Turn("new", 1, 4), Turn("stopped", 2, 4)]
+    assert calls.told == [listener, listener]
     assert calls == [
         ("train", "new"),
         ("evaluate", "new"),

@@ -18,6 +18,7 @@ from medimg_baseline_cls.pipeline.commands.evaluate import evaluate
 from medimg_baseline_cls.pipeline.commands.run import is_evaluated
 from medimg_baseline_cls.pipeline.commands.train import resume, train
 from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.training.callbacks import Callback, GuardedCallback, Turn
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.locks import hold_folder, remove_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
@@ -145,6 +146,7 @@ def do_sweep(
     *,
     configure: Callable[[SweepPlan[Entry], Entry], Config],
     summarize: Callable[..., RunResult],
+    callbacks: Sequence[Callback] = (),
 ) -> RunResult:
     """Do the runs of a plan that are left, then summarize all of them.
 
@@ -152,6 +154,7 @@ def do_sweep(
         plan: names the runs.
         configure: makes the settings of an entry's run.
         summarize: takes (plan, folders of the runs, *, log).
+        callbacks: told which run comes next, and how its training goes.
     """
     kind, log = plan.kind, open_log(plan.folder / "log.txt")
     runs = [SweepRun(configure(plan, entry), entry.title) for entry in plan.entries]
@@ -162,7 +165,8 @@ def do_sweep(
         plan.write()
 
     with hold_folder(plan.folder, command=kind.command, resume=kind.resume, log=log):
-        folders = do_runs(plan.folder, runs, kind=kind, log=log, note=note)
+        told = [GuardedCallback(callback, log) for callback in callbacks]
+        folders = do_runs(plan.folder, runs, kind=kind, log=log, note=note, callbacks=told)
         with naming_sweep(plan.folder, runs, kind=kind):
             return summarize(plan, folders, log=log)
 
@@ -179,6 +183,7 @@ def do_runs(
     kind: SweepKind,
     log: RunLog,
     note: Callable[[int, Path], None],
+    callbacks: Sequence[Callback] = (),
 ) -> list[Path]:
     """Train and evaluate each run, as far as that was not done, and return their folders.
 
@@ -188,13 +193,17 @@ def do_runs(
         kind: for messages.
         log: of the sweep.
         note: takes the number of a run and its folder as soon as it is trained.
+        callbacks: told which run comes next, and how its training goes.
 
     Raises:
         RunInterrupted: with the command that resumes it.
     """
     try:
         with naming_sweep(folder, runs, kind=kind):
-            return [_do_run(runs, number, log=log, note=note) for number in range(len(runs))]
+            return [
+                _do_run(runs, number, log=log, note=note, callbacks=callbacks)
+                for number in range(len(runs))
+            ]
     except ResourceError as error:
         # It is this folder that is resumed, not that of one run.
         raise ResourceError(error.fault, folder) from error.__cause__
@@ -263,7 +272,12 @@ def list_unfinished(output_dir: Path, *, kind: SweepKind) -> list[Path]:
 
 
 def _do_run(
-    runs: Sequence[SweepRun], number: int, *, log: RunLog, note: Callable[[int, Path], None]
+    runs: Sequence[SweepRun],
+    number: int,
+    *,
+    log: RunLog,
+    note: Callable[[int, Path], None],
+    callbacks: Sequence[Callback],
 ) -> Path:
     """Train and evaluate one run, as far as that was not done."""
     config = runs[number].config
@@ -272,10 +286,12 @@ def _do_run(
     if state == "training":
         raise RunError(f"{run} is being trained by another process; wait for it, or stop it.")
     log.info(f"run {number + 1} of {len(runs)} ({runs[number].title}): {state or 'new'}")
+    for callback in callbacks if state in (None, "interrupted") else ():
+        callback.on_run(Turn(runs[number].title, number + 1, len(runs)))
     if run is None:
-        run = train(config).run_dir
+        run = train(config, callbacks=callbacks).run_dir
     elif state == "interrupted":
-        resume(run)
+        resume(run, callbacks=callbacks)
     note(number, run)
     if not is_evaluated(run):
         evaluate(run)

@@ -6,11 +6,27 @@ Its errors are only warnings (decision 0032).
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.training.history import EpochRow, FitResult
 from medimg_baseline_cls.utils.log import RunLog
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Which run of a cross-validation, or of a sweep of seeds, is trained next.
+
+    Attributes:
+        title: in words, such as "repeat 0, fold 2" or "seed 1".
+        number: from 1 on.
+        total: of all runs.
+    """
+
+    title: str
+    number: int
+    total: int
 
 
 class Callback:
@@ -24,6 +40,9 @@ class Callback:
         ...     def on_best(self, row):
         ...         print(f"epoch {row.epoch} of {row.stage}: AP {row.val_ap:.3f}")
     """
+
+    def on_run(self, turn: Turn) -> None:
+        """Called before each run of a cross-validation or of a sweep of seeds, then `on_start`."""
 
     def on_start(self, run_dir: Path) -> None:
         """Called before the first epoch; the run folder contains config.json."""
@@ -45,6 +64,10 @@ class GuardedCallback(Callback):
         self._callback, self._log = callback, log
         self._has_failed = False
 
+    def on_run(self, turn: Turn) -> None:
+        """Pass it on."""
+        self._call("on_run", turn)
+
     def on_start(self, run_dir: Path) -> None:
         """Pass it on."""
         self._call("on_start", run_dir)
@@ -61,7 +84,7 @@ class GuardedCallback(Callback):
         """Pass it on."""
         self._call("on_end", result)
 
-    def _call(self, method: str, argument: Path | EpochRow | FitResult | None) -> None:
+    def _call(self, method: str, argument: Turn | Path | EpochRow | FitResult | None) -> None:
         if self._has_failed:
             return
         try:

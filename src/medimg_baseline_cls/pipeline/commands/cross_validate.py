@@ -30,6 +30,7 @@ from medimg_baseline_cls.pipeline.sweep import (
 )
 from medimg_baseline_cls.records.summaries import SplitSummary, read_record
 from medimg_baseline_cls.schema import Split
+from medimg_baseline_cls.training.callbacks import Callback, require_callbacks
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, write_csv, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog
@@ -61,13 +62,21 @@ _Plan = SweepPlan[_Fold]
 
 
 @ending_plainly(is_resumable=True)
-def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -> RunResult:
+def cross_validate(
+    config: Config,
+    *,
+    repeats: int = 1,
+    by_site: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> RunResult:
     """Train and test each fold of all images, and summarize them: mean, SD and range.
 
     Args:
         config: every setting; `num_folds` is 5 where it is not set.
         repeats: drawings of the folds.
         by_site: leave out one site of `site_column` at a time, instead of folds.
+        callbacks: told which fold comes next and how its training goes, see `Callback`; they
+            change no weight, and their errors are warnings. Python only.
 
     Returns:
         The folder of the cross-validation and the content of cv_summary.json.
@@ -75,6 +84,7 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
     Raises:
         MedimgError: one sentence on what to fix; RunInterrupted on Ctrl-C.
     """
+    require_callbacks(callbacks)
     _check_request(config, repeats=repeats, by_site=by_site)
     require_outside_data(config)
     if by_site:
@@ -87,25 +97,30 @@ def cross_validate(config: Config, *, repeats: int = 1, by_site: bool = False) -
     facts = {"repeats": repeats, "by_site": by_site}
     plan = SweepPlan(kind=KIND, folder=folder, config=config, entries=tuple(folds), facts=facts)
     plan.write()
-    return do_sweep(plan, configure=_fold_config, summarize=_summarize)
+    return do_sweep(plan, configure=_fold_config, summarize=_summarize, callbacks=callbacks)
 
 
 @ending_plainly(is_resumable=True)
 def resume_cross_validation(
-    cv: Path | str | None = None, *, output_dir: Path = Path("outputs")
+    cv: Path | str | None = None,
+    *,
+    output_dir: Path = Path("outputs"),
+    callbacks: Sequence[Callback] = (),
 ) -> RunResult:
     """Resume a cross-validation: finished folds are kept.
 
     Args:
         cv: its folder; None takes the newest unfinished one under `output_dir`.
         output_dir: where cross-validations are looked for.
+        callbacks: as in `cross_validate`.
 
     Raises:
         RunError: there is none, or its files were changed.
     """
+    require_callbacks(callbacks)
     folder = find_sweep(cv, output_dir, kind=KIND)
     plan = read_plan(folder, _Fold, kind=KIND, facts=("repeats", "by_site"))
-    return do_sweep(plan, configure=_fold_config, summarize=_summarize)
+    return do_sweep(plan, configure=_fold_config, summarize=_summarize, callbacks=callbacks)
 
 
 def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:

@@ -44,7 +44,7 @@ def resume_run(
     Args:
         run: its folder; None takes the newest one under `output_dir` of which something is missing.
         output_dir: where runs and sweeps are looked for.
-        callbacks: told how the training of a single run goes, as in `train`.
+        callbacks: told how training goes, as in `train` and `run_seeds`.
         model: a network of the class that a single run was started with, if that was passed.
 
     Returns:
@@ -64,7 +64,7 @@ def resume_run(
         open_log(None).info(f"the newest that is unfinished: {wanted}{why}")
     homes = (Path(wanted), output_dir / seeds.KIND.subfolder / wanted)
     if any((home / seeds.KIND.plan_file).is_file() for home in homes):
-        return seeds.resume_seeds(wanted, output_dir=output_dir)
+        return seeds.resume_seeds(wanted, output_dir=output_dir, callbacks=callbacks)
     run_dir = find_run(wanted, output_dir)
     if not is_trained(run_dir):
         resume(run_dir, callbacks=callbacks, model=model)

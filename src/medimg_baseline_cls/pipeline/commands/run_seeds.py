@@ -39,6 +39,7 @@ from medimg_baseline_cls.pipeline.sweep import (
 from medimg_baseline_cls.plots import draw_evaluation
 from medimg_baseline_cls.records.summaries import SplitSummary, read_record
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.training.callbacks import Callback, require_callbacks
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.log import RunLog
@@ -64,12 +65,16 @@ _Plan = SweepPlan[_SeedRun]
 
 
 @ending_plainly(is_resumable=True)
-def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
+def run_seeds(
+    config: Config, seeds: Sequence[int], *, callbacks: Sequence[Callback] = ()
+) -> RunResult:
     """Train, evaluate, explain and report with each seed; summarize, and build the ensemble.
 
     Args:
         config: every setting; `split_seed` is the first seed where it is not set.
         seeds: two or more, each once.
+        callbacks: told which seed comes next and how its training goes, see `Callback`; they
+            change no weight, and their errors are warnings. Python only.
 
     Returns:
         The folder of the sweep and the content of seeds_summary.json.
@@ -77,6 +82,7 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
     Raises:
         MedimgError: one sentence on what to fix; RunInterrupted on Ctrl-C.
     """
+    require_callbacks(callbacks)
     _check_request(config, seeds)
     require_outside_data(config)
     if config.split_seed is None:
@@ -85,24 +91,29 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> RunResult:
     entries = tuple(_SeedRun(seed) for seed in seeds)
     plan = SweepPlan(kind=KIND, folder=folder, config=config, entries=entries)
     plan.write()
-    return do_sweep(plan, configure=_seed_config, summarize=_finish)
+    return do_sweep(plan, configure=_seed_config, summarize=_finish, callbacks=callbacks)
 
 
 @ending_plainly(is_resumable=True)
 def resume_seeds(
-    sweep: Path | str | None = None, *, output_dir: Path = Path("outputs")
+    sweep: Path | str | None = None,
+    *,
+    output_dir: Path = Path("outputs"),
+    callbacks: Sequence[Callback] = (),
 ) -> RunResult:
     """Resume a seed sweep: finished runs are kept.
 
     Args:
         sweep: its folder; None takes the newest unfinished one under `output_dir`.
         output_dir: where sweeps are looked for.
+        callbacks: as in `run_seeds`.
 
     Raises:
         RunError: there is none, or its files were changed.
     """
+    require_callbacks(callbacks)
     plan = read_plan(find_sweep(sweep, output_dir, kind=KIND), _SeedRun, kind=KIND)
-    return do_sweep(plan, configure=_seed_config, summarize=_finish)
+    return do_sweep(plan, configure=_seed_config, summarize=_finish, callbacks=callbacks)
 
 
 def _check_request(config: Config, seeds: Sequence[int]) -> None:
