@@ -24,7 +24,7 @@ from medimg_baseline_cls.reporting.text.names import name_split
 LIMITS = (
     "Research use only. This is not a medical device, and no figure here supports a decision "
     "about a patient.",
-    "Grad-CAM is attribution, not localization, not cause. A map over a lesion does not prove "
+    "A heat map is attribution, not localization, not cause. A map over a lesion does not prove "
     "that the lesion decided; a map elsewhere does not prove a shortcut.",
     "The figures hold for the population, devices and prevalence of this TEST set. PPV, NPV, F1 "
     "and average precision change with prevalence.",

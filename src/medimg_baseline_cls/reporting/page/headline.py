@@ -288,4 +288,4 @@ def _pending(content: RunContent) -> Iterator[str]:
     if content.mistakes and not any(content.panels.values()):
         flag = ["--anonymous-ids"] if content.config.get("anonymous_ids") else []
         command = quote_words("medimg", "explain", *flag, content.name)
-        yield f"The mistakes have no Grad-CAM panels yet. The next command is {command}."
+        yield f"The mistakes have no heat maps yet. The next command is {command}."
