@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, HEADLINE_SCORES, name_rule, word_of
 from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate, Json, PairedDifference
 from medimg_baseline_cls.records.summaries import Average, MetricKey
-from medimg_baseline_cls.schema import Task
+from medimg_baseline_cls.schema import Task, TaskFacts
 
 Number = TypeVar("Number", bound=Estimate)
 _SHOWN_CALLS = (*HEADLINE_DECISIONS, "accuracy")
@@ -51,7 +51,7 @@ class ComparedMetric(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(TaskFacts):
     """Models and their differences from the first of them, the reference.
 
     Attributes:

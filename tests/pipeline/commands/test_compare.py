@@ -48,6 +48,7 @@ def worse(copy: Path) -> Path:
 def test_two_copies_of_a_run_do_not_differ(finished_run: Path, copy: Path, tmp_path: Path) -> None:
     result = compare([finished_run, copy], output_dir=tmp_path)
     assert result.run_dir.parent == tmp_path / "compare"
+    assert (result.run_dir / "report.html").is_file()
     names = [model["name"] for model in result.summary["models"]]
     assert names == [f"{finished_run.name} [1]", f"{finished_run.name} [2]"]
     rows = read_rows(result.run_dir / "comparison.csv")

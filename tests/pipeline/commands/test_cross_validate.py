@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medimg_baseline_cls import cross_validate, resume_cross_validation, train
+from medimg_baseline_cls import cross_validate, report, resume_cross_validation, train
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing
@@ -92,6 +93,20 @@ def test_each_image_is_tested_once_and_predictions_are_those_of_the_runs(
         assert bare == read_rows(run / "predictions_test.csv")
 
 
+def test_the_report_leads_to_those_of_the_folds(finished: RunResult, tmp_path: Path) -> None:
+    folder = finished.run_dir
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([.][^"]+)"', page)
+    runs = [Path(entry["run"]).name for entry in read_json(folder / "cv.json")["runs"]]
+    assert links == [f"../../runs/{run}/report.html" for run in runs]
+    assert all((folder / link).is_file() for link in links)
+    assert report(folder).summary == {"report": str(folder / "report.html")}
+    assert (folder / "report.html").read_text(encoding="utf-8") == page
+    shutil.copy(folder / "cv.json", tmp_path)
+    with pytest.raises(RunError, match="is not finished.*medimg cv --resume"):
+        report(tmp_path)
+
+
 def test_figures_are_those_of_scikit_learn_and_of_counting(finished: RunResult) -> None:
     summary = read_json(finished.run_dir / "cv_summary.json")
     assert finished.summary == summary
@@ -158,7 +173,11 @@ def test_a_stopped_cross_validation_ends_with_the_same_figures(
 
     result = resume_cross_validation(folder)
     assert result.run_dir == folder
-    assert (calls[0] / "log.txt").read_bytes() == before  # what was finished is left alone
+    after = (calls[0] / "log.txt").read_bytes()
+    assert after.startswith(before)  # what was finished is left alone, and gets its report
+    assert after.removeprefix(before).splitlines() == [
+        f"report: {calls[0] / 'report.html'}".encode()
+    ]
     assert len([run for run in (tmp_path / "runs").iterdir() if not run.is_symlink()]) == 2
     assert figures_of(folder) == figures_of(finished.run_dir)
     assert figures_of(resume_cross_validation(folder.name, output_dir=tmp_path).run_dir) == (

@@ -1,6 +1,7 @@
 """Sweeps of seeds: ordinary runs on one split, their ensemble; stopped ones end the same."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.pipeline import sweep
 from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.utils.quantities import format_score
 from medimg_baseline_cls.utils.runs import read_status
 
 ConfigMaker = Callable[..., Config]
@@ -99,6 +101,12 @@ def test_a_sweep_is_compared_by_its_ensemble(finished: RunResult, tmp_path: Path
     auroc = read_json(finished.run_dir / "ensemble" / "test_summary.json")["classes"]["PNEUMONIA"]
     value = first["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"]
     assert value == auroc["metrics"]["auroc"]["value"]
+    pages = [folder / "report.html" for folder in (result.run_dir, finished.run_dir)]
+    compared = pages[0].read_text(encoding="utf-8")
+    assert re.findall(
+        r'<th scope="row"><bdi>(\w+)</bdi>', compared.split("Settings that differ")[-1]
+    ) == ["seed"]
+    assert f"ensemble {format_score(value)}" in pages[1].read_text(encoding="utf-8")
 
 
 def test_a_stopped_sweep_ends_with_the_same_figures(

@@ -18,6 +18,7 @@ from medimg_baseline_cls.evaluation.comparison_table import list_rows, tabulate_
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.evaluation.resampling import Resampling
+from medimg_baseline_cls.pipeline.commands.report import report_joint
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.plots.comparison import draw_comparison
 from medimg_baseline_cls.records.summaries import SplitSummary, read_record
@@ -83,6 +84,7 @@ def compare(
     for warning in comparison.warnings:
         log.warn(warning)
     log.info(f"results: {folder}")
+    report_joint(folder, FOLDER)
     return RunResult(folder, content)
 
 

@@ -15,6 +15,7 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.splitting.choose_test import Draw, SplitSettings, choose_test
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.evaluation.fold_summary import summarize_spread, tabulate_spread
+from medimg_baseline_cls.pipeline.commands.report import report, report_joint
 from medimg_baseline_cls.pipeline.steps.listing import list_data, require_outside_data
 from medimg_baseline_cls.pipeline.steps.prepare import prepare_data
 from medimg_baseline_cls.pipeline.steps.run_model import try_network
@@ -29,6 +30,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     read_plan,
 )
 from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.reporting.outdated import is_current
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.training.callbacks import Callback, require_callbacks
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -227,6 +229,10 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
         title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
         log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")
+    for run in runs:
+        if not is_current(run):
+            report(run)
+    report_joint(plan.folder, KIND.subfolder)
     return RunResult(plan.folder, content)
 
 

@@ -1,6 +1,11 @@
-"""The report command: a run folder in, report.html, tables, model card and checklist out."""
+"""The report command: a run folder in, report.html, tables, model card and checklist out.
 
+The folder of a cross-validation, of a sweep of seeds or of a comparison gets its report.html alone.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.evaluation.error_review import DOSSIER_NAME, READINGS, read_readings
@@ -12,12 +17,24 @@ from medimg_baseline_cls.pipeline.steps.anonymous import (
 )
 from medimg_baseline_cls.pipeline.steps.run_gaps import describe_state, find_gaps
 from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.reporting.joint_results import COMPARISON_FILE, SUMMARY_FILES
+from medimg_baseline_cls.reporting.page.joint_page import write_joint_page
 from medimg_baseline_cls.reporting.page.report_page import write_report
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
+from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run
+from medimg_baseline_cls.utils.visible import quote_words
+
+# The file with the results of several runs, and the command that makes it.
+_JOINT = {
+    "cv": (SUMMARY_FILES["cv"], "medimg cv --resume"),
+    "seeds": (SUMMARY_FILES["seeds"], "medimg run --resume"),
+    "compare": (COMPARISON_FILE, ""),
+}
 
 
 @ending_plainly(is_resumable=False)
@@ -30,7 +47,8 @@ def report(
     """Write report.html, tables/, model_card.md and checklist.md from the run folder.
 
     Args:
-        run: a run folder, or "latest".
+        run: a run folder, or "latest"; or the folder of a cross-validation, a sweep of seeds or a
+            comparison.
         output_dir: where `latest` is looked up.
         anonymous_ids: show pseudonyms instead of file names and patients, and write tables to
             share into anonymous/; so does the setting of this name.
@@ -38,12 +56,54 @@ def report(
     Raises:
         RunError: the folder is not a run, or another process writes to it.
     """
+    if (joint := _find_joint(run, output_dir)) is not None:
+        return report_joint(*joint, anonymous_ids=anonymous_ids)
     run_dir = find_run(run, output_dir)
     log = open_log(run_dir / "log.txt")
     if str(run) == LATEST:
         log.info(f"latest: {run_dir}")
     with hold_run(run_dir, command="report", log=log):
         return _report(run_dir, log, anonymous_ids=anonymous_ids)
+
+
+def report_joint(folder: Path, kind: str, *, anonymous_ids: bool = False) -> RunResult:
+    """Write report.html of several runs.
+
+    Args:
+        folder: of a finished cross-validation ("cv"), sweep of seeds ("seeds") or comparison.
+        kind: which of them; "compare" for the last.
+        anonymous_ids: show pseudonyms instead of file names in warnings; so does the setting of
+            this name in a run.
+
+    Raises:
+        RunError: a file was changed.
+    """
+
+    def find_pseudonyms(settings: Mapping[str, Any]) -> Pseudonyms | None:
+        is_anonymous = anonymous_ids or settings.get("anonymous_ids") is True
+        return load_pseudonyms() if is_anonymous else None
+
+    log = open_log(folder / "log.txt")
+    with hold_folder(folder, command="medimg report", log=log):
+        page = write_joint_page(folder, kind, find_pseudonyms=find_pseudonyms)
+    log.info(f"report: {page}")
+    return RunResult(folder, {"report": str(page)})
+
+
+def _find_joint(run: Path | str, output_dir: Path) -> tuple[Path, str] | None:
+    """Return the folder of several runs that is meant, and its kind; None for a single run.
+
+    Raises:
+        RunError: it is not finished.
+    """
+    for kind, (name, resume) in _JOINT.items():
+        for folder in (Path(run), output_dir / kind / run) if str(run).strip() else ():
+            if (folder / name).is_file():
+                return folder, kind
+            if resume and (folder / f"{kind}.json").is_file():
+                command = quote_words(*resume.split(), str(folder))
+                raise RunError(f"{folder} is not finished, so it has no results yet: {command}")
+    return None
 
 
 def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:

@@ -23,6 +23,7 @@ from medimg_baseline_cls.evaluation.seed_summary import (
 )
 from medimg_baseline_cls.evaluation.split_summary import describe_headline, summarize_predictions
 from medimg_baseline_cls.pipeline.commands.compare import ENSEMBLE, read_model
+from medimg_baseline_cls.pipeline.commands.report import report_joint
 from medimg_baseline_cls.pipeline.commands.run import finish
 from medimg_baseline_cls.pipeline.steps.intervals import resample_summaries
 from medimg_baseline_cls.pipeline.steps.listing import require_outside_data
@@ -165,6 +166,7 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     title = f"TEST over {len(runs)} seeds, and their ensemble (thresholds from VAL)"
     log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")
+    report_joint(plan.folder, KIND.subfolder)
     return RunResult(plan.folder, content)
 
 

@@ -6,7 +6,9 @@ from itertools import islice, zip_longest
 from pathlib import Path
 
 from medimg_baseline_cls.catalogue import PROPORTIONS
+from medimg_baseline_cls.records.comparisons import Comparison
 from medimg_baseline_cls.records.estimates import UNKNOWN
+from medimg_baseline_cls.records.spreads import SpreadSummary
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
 from medimg_baseline_cls.reporting.page.metric_scales import (
@@ -88,7 +90,7 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
     scores = tuple(list_scores(content, split)) if split else ()
     drawn = draw_scales((*scores, *list_rates(content, split)))
     has_classes = bool(split) and content.positive_class is None
-    task = _describe_task(content)
+    task = describe_task(content, arch=content.config.get("arch", "a network"))
     return Answer(
         project=str(content.config.get("project", content.name)),
         lede=f"{task}.",
@@ -124,9 +126,9 @@ def describe_weights(content: RunContent, *, has_hash: bool = True) -> str:
     return f"pretrained{where}{', ' + name if name else ''}{digest}{how}"
 
 
-def _describe_task(content: RunContent) -> str:
+def describe_task(content: RunContent | SpreadSummary | Comparison, *, arch: object) -> str:
+    """Return which network was trained to do what; it can be followed by how."""
     names, positive = content.class_names, content.positive_class
-    arch = content.config.get("arch", "a network")
     if positive is not None and len(names) == 2:
         other = names[1 - names.index(positive)]
         return f"{arch}, trained to distinguish {positive} from {other}"

@@ -22,6 +22,8 @@ from medimg_baseline_cls.reporting.text.names import name_split
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 _MARGIN = 24.0  # percent of a scale that the words at its ends need
+_DOT_WIDTH, _MAX_LEVEL = 3.5, 5  # percent of a scale; more dots than this hide each other
+_SIZES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,24 @@ class Tick:
     anchor: str = "middle"
 
 
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One run on a scale; `level` counts those below it that it would hide."""
+
+    position: float
+    level: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
     """Where the marks of a metric are, in percent of the width.
 
     Attributes:
-        point: the estimate.
+        point: the estimate, or the mean of the dots.
         interval: its ends; None without an interval.
-        floor: what chance reaches; None where that is not defined.
+        floor: what chance reaches, or no difference; None where that is not defined.
+        dots: of single runs; `height` is the highest level on any scale of the page.
         span: the range in words, for who does not see it.
     """
 
@@ -49,17 +61,24 @@ class Scale:
     floor: float | None
     ticks: tuple[Tick, ...]
     span: str
+    dots: tuple[Dot, ...] = ()
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
-    """One large metric. `floor` is what chance reaches, `scale` is None where it is undefined."""
+    """One large metric.
+
+    `floor` is what chance reaches, `values` are those of single runs with their names, `scale` is
+    None where the metric is undefined.
+    """
 
     label: str
     text: str
     detail: str
     estimate: Estimate
     floor: float | None = None
+    values: tuple[tuple[str, float], ...] = ()
     scale: Scale | None = None
 
 
@@ -125,28 +144,71 @@ def draw_scales(statistics: Sequence[Statistic]) -> tuple[Statistic, ...]:
     ends = [
         value
         for item in statistics
-        for value in (item.estimate.value, item.floor, *(item.estimate.bounds or ()))
+        for value in (
+            *(item.estimate.value, item.floor, *(item.estimate.bounds or ())),
+            *(single for _, single in item.values),
+        )
         if value is not None
     ]
     start = 0.5 if ends and min(ends) >= 0.5 else 0.0
-    return tuple(replace(item, scale=_draw_scale(item, start=start)) for item in statistics)
+    scales = [_draw_scale(item, start=start, end=1.0) for item in statistics]
+    height = max((dot.level for scale in scales if scale for dot in scale.dots), default=0)
+    return tuple(
+        replace(
+            item,
+            scale=scale
+            and replace(scale, ticks=tuple(_list_ticks(scale.floor, start=start)), height=height),
+        )
+        for item, scale in zip(statistics, scales, strict=True)
+    )
 
 
-def _draw_scale(item: Statistic, *, start: float) -> Scale | None:
+def draw_differences(statistics: Sequence[Statistic]) -> tuple[Statistic, ...]:
+    """Return the same differences, each on a scale with 0, no difference, in its middle."""
+    sizes = [
+        abs(value)
+        for item in statistics
+        for value in (item.estimate.value, *(item.estimate.bounds or ()))
+        if value is not None
+    ]
+    end = next((size for size in _SIZES if size >= max(sizes, default=0.0)), max(sizes, default=1))
+    ends = (Tick(0, f"−{end:g}", "start"), Tick(50, "0"), Tick(100, f"+{end:g}", "end"))
+    drawn: list[Statistic] = []
+    for item in statistics:
+        scale = _draw_scale(replace(item, floor=0.0), start=-end, end=end)
+        drawn.append(replace(item, scale=None if scale is None else replace(scale, ticks=ends)))
+    return tuple(drawn)
+
+
+def _draw_scale(item: Statistic, *, start: float, end: float) -> Scale | None:
+    """Return where the marks are, without the words under them."""
     if item.estimate.value is None:
         return None
 
     def place(value: float) -> float:
-        return round(100 * min(max((value - start) / (1 - start), 0.0), 1.0), 2)
+        return round(100 * min(max((value - start) / (end - start), 0.0), 1.0), 2)
 
-    bounds, floor = item.estimate.bounds, None if item.floor is None else place(item.floor)
+    bounds = item.estimate.bounds
     return Scale(
         point=place(item.estimate.value),
         interval=None if bounds is None else (place(bounds[0]), place(bounds[1])),
-        floor=floor,
-        ticks=tuple(_list_ticks(floor, start=start)),
-        span=f"from {start:g} to 1",
+        floor=None if item.floor is None else place(item.floor),
+        ticks=(),
+        span=f"from {start:g} to {end:g}",
+        dots=_stack([(text, place(value)) for text, value in item.values]),
     )
+
+
+def _stack(values: Sequence[tuple[str, float]]) -> tuple[Dot, ...]:
+    """Return dots, those too near to others above them."""
+    ends: list[float] = []
+    dots: list[Dot] = []
+    for text, position in sorted(values, key=lambda value: value[1]):
+        free = (level for level, end in enumerate(ends) if position - end >= _DOT_WIDTH)
+        level = min(next(free, len(ends)), _MAX_LEVEL)
+        ends[level : level + 1] = [position]
+        dots.append(Dot(position, level, text))
+    return tuple(dots)
 
 
 def _list_ticks(floor: float | None, *, start: float) -> Iterator[Tick]:

@@ -22,10 +22,14 @@ MAX_REJECTED = 50
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table. `style` is "", "start" (of a group), "total" or "best"."""
+    """One line of a table; its first cell leads to `link`, a relative address, if that is set.
+
+    `style` is "", "start" (of a group), "total" or "best".
+    """
 
     cells: tuple[str, ...]
     style: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,234 @@
+"""The files of a result of several runs, read into plain values: folds, seeds, or models compared.
+
+Nothing but its folder and the folders of its runs is opened. A run that is no longer there has no
+values of its own; the summary of all runs is whole without it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.records.comparisons import Comparison
+from medimg_baseline_cls.records.estimates import Json
+from medimg_baseline_cls.records.spreads import SpreadSummary
+from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.reporting.anonymous import hide_content
+from medimg_baseline_cls.reporting.content import read_run, show_content
+from medimg_baseline_cls.utils.files import read_json
+from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
+from medimg_baseline_cls.utils.visible import show_all
+
+SUMMARY_FILES = {"cv": "cv_summary.json", "seeds": "seeds_summary.json"}
+COMPARISON_FILE = "comparison.json"
+_ENSEMBLE = "ensemble"
+
+PseudonymFinder = Callable[[Json], Pseudonyms | None]
+
+
+def use_names(_: Json) -> None:
+    """Return no pseudonyms, whatever the settings of a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRun:
+    """One of the runs.
+
+    Attributes:
+        title: its name on the page.
+        link: to its report, from the folder of the joint result; "" where that is not known.
+        summary: of TEST; None where the folder of the run is gone.
+        settings, environment: of the run; empty likewise.
+        warnings: of its evaluation.
+    """
+
+    title: str
+    link: str = ""
+    summary: SplitSummary | None = None
+    settings: Json
+    environment: Json
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepContent:
+    """A cross-validation ("cv") or a sweep of seeds ("seeds").
+
+    Attributes:
+        kind: which of them.
+        name: of the folder.
+        summary: over its runs; `patients` is the same per patient.
+        settings: of all runs.
+        facts: the other entries of the summary file.
+        runs: in their order.
+        ensemble: TEST summary of the mean of the networks; None where there is none.
+        figures: of the ensemble, by file name.
+    """
+
+    kind: str
+    name: str
+    summary: SpreadSummary
+    patients: SpreadSummary | None
+    settings: Json
+    facts: Json
+    runs: tuple[MemberRun, ...]
+    ensemble: SplitSummary | None
+    figures: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonContent:
+    """A comparison, its runs in the order of its models, and its picture."""
+
+    name: str
+    comparison: Comparison
+    runs: tuple[MemberRun, ...]
+    figures: Mapping[str, Path]
+
+
+def read_sweep(
+    folder: Path, kind: str, *, find_pseudonyms: PseudonymFinder = use_names
+) -> SweepContent:
+    """Read a finished sweep.
+
+    Args:
+        folder: of the sweep.
+        kind: "cv" or "seeds".
+        find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
+            its settings; None for these names.
+
+    Raises:
+        RunError: a file was changed.
+    """
+    path = folder / SUMMARY_FILES[kind]
+    plan, content = read_json(folder / f"{kind}.json"), show_all(read_json(path))
+    runs = tuple(
+        _read_member(
+            _name_entry(entry, num_repeats=int(content.get("repeats") or 1)),
+            [_beside(folder, entry["run"]), Path(entry["run"])],
+            home=folder,
+            find_pseudonyms=find_pseudonyms,
+        )
+        for entry in plan["runs"]
+    )
+    ensemble = folder / _ENSEMBLE
+    with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
+        return SweepContent(
+            kind=kind,
+            name=folder.resolve().name,
+            summary=SpreadSummary.from_json(content),
+            patients=SpreadSummary.from_json(content["patients"])
+            if "patients" in content
+            else None,
+            settings=show_all(plan["settings"]),
+            facts=content,
+            runs=runs,
+            ensemble=show_all(read_record(ensemble / "test_summary.json", SplitSummary.from_json))
+            if ensemble.is_dir()
+            else None,
+            figures=_list_pictures(ensemble / "figures"),
+        )
+
+
+def read_comparison(
+    folder: Path, *, find_pseudonyms: PseudonymFinder = use_names
+) -> ComparisonContent:
+    """Read what `medimg compare` wrote.
+
+    Args:
+        folder: of the comparison.
+        find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
+            its settings; None for these names.
+
+    Raises:
+        RunError: a file was changed.
+    """
+    path = folder / COMPARISON_FILE
+    with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
+        content = read_json(path)
+        comparison = Comparison.from_json(show_all(content))
+        runs = tuple(
+            _read_member(
+                str(show_all(name)),
+                [Path(run), _beside(folder, run)],
+                home=folder,
+                find_pseudonyms=find_pseudonyms,
+            )
+            for name, run in content["runs"].items()
+        )
+    return ComparisonContent(
+        name=folder.resolve().name,
+        comparison=comparison,
+        runs=runs,
+        figures=_list_pictures(folder),
+    )
+
+
+def list_warnings(runs: Sequence[MemberRun]) -> Iterator[str]:
+    """Yield each warning of an evaluation once, with the runs that have it."""
+    titles: dict[str, list[str]] = {}
+    for run in runs:
+        for text in run.warnings:
+            titles.setdefault(text, []).append(run.title)
+    for text, found in titles.items():
+        yield f"{'All runs' if len(found) == len(runs) else ', '.join(found)}: {text}"
+
+
+def _read_member(
+    title: str, places: Sequence[Path], *, home: Path, find_pseudonyms: PseudonymFinder
+) -> MemberRun:
+    """Return a run from the first place where it is; an ensemble has the settings of its sweep."""
+    found = (p for p in places if (p / "test_summary.json").is_file())
+    run = next(found, None)
+    if run is None:
+        return MemberRun(title=title, settings={}, environment={})
+    summary = show_all(read_record(run / "test_summary.json", SplitSummary.from_json))
+    if run.name == _ENSEMBLE:
+        plan = read_json(run.parent / "seeds.json")
+        seeds = {"seed": [entry["seed"] for entry in plan["runs"]]}
+        link, settings = _link(run.parent, home), show_all(plan["settings"] | seeds)
+        return MemberRun(title=title, link=link, summary=summary, settings=settings, environment={})
+    content = read_run(run)
+    pseudonyms = find_pseudonyms(content.config)
+    if pseudonyms is not None:
+        content = hide_content(content, pseudonyms)
+    content = show_content(content)
+    return MemberRun(
+        title=title,
+        link=_link(run, home),
+        summary=summary,
+        settings=content.settings,
+        environment=content.environment,
+        warnings=() if content.evaluation is None else content.evaluation.warnings,
+    )
+
+
+def _link(run: Path, home: Path) -> str:
+    """Return where the report of a run is, unless that would name folders above the results."""
+    if not (run / "report.html").is_file():
+        return ""
+    path = Path(os.path.relpath(run.resolve(), home.resolve()))
+    return "" if path.parts[:3] == ("..",) * 3 else (path / "report.html").as_posix()
+
+
+def _beside(folder: Path, run: str) -> Path:
+    """Return where a run is if all results were moved together."""
+    parts = Path(run).parts
+    tail = parts[-3:] if parts[-1] == _ENSEMBLE else parts[-2:]
+    return folder.resolve().parent.parent.joinpath(*tail)
+
+
+def _name_entry(entry: Json, *, num_repeats: int) -> str:
+    if "seed" in entry:
+        return f"Seed {entry['seed']}"
+    if entry.get("site") is not None:
+        return str(show_all(entry["site"]))
+    fold = f"Fold {entry['fold']}"
+    return f"Repeat {entry['repeat']}, {fold.lower()}" if num_repeats > 1 else fold
+
+
+def _list_pictures(folder: Path) -> dict[str, Any]:
+    return {path.name: path for path in sorted(folder.glob("*.png"))}

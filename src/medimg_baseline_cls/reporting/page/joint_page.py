@@ -1,0 +1,44 @@
+"""One self-contained page for a result of several runs, report.html in its folder.
+
+It stands next to cv_summary.json, seeds_summary.json or comparison.json and shows what they
+contain; the reports of the runs are linked. No script, no network.
+"""
+
+from pathlib import Path
+
+from medimg_baseline_cls.reporting.joint_results import (
+    PseudonymFinder,
+    read_comparison,
+    read_sweep,
+    use_names,
+)
+from medimg_baseline_cls.reporting.outdated import PAGE
+from medimg_baseline_cls.reporting.page.comparison_page import describe_comparison
+from medimg_baseline_cls.reporting.page.sweep_page import describe_sweep
+from medimg_baseline_cls.reporting.page.template import render_page
+from medimg_baseline_cls.reporting.text.format import hide_paths
+from medimg_baseline_cls.utils.files import write_text_atomic
+
+
+def write_joint_page(
+    folder: Path, kind: str, *, find_pseudonyms: PseudonymFinder = use_names
+) -> Path:
+    """Write report.html into the folder of a finished sweep or comparison and return its path.
+
+    Args:
+        folder: with its JSON files.
+        kind: "cv", "seeds" or "compare".
+        find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
+            its settings; None for these names.
+
+    Raises:
+        RunError: a file was changed.
+    """
+    if kind == "compare":
+        values = describe_comparison(read_comparison(folder, find_pseudonyms=find_pseudonyms))
+    else:
+        values = describe_sweep(read_sweep(folder, kind, find_pseudonyms=find_pseudonyms))
+    values["warnings"] = [hide_paths(text) for text in values["warnings"]]
+    path = folder / PAGE
+    write_text_atomic(path, render_page("joint.html.j2", **values))
+    return path
