@@ -32,7 +32,7 @@ from medimg_baseline_cls.evaluation.resampling import Resampling, add_intervals,
 from medimg_baseline_cls.evaluation.split_summary import measure_counts, summarize_predictions
 from medimg_baseline_cls.interpret.methods import CamMethod, find_method
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
-from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.records.summaries import read_summary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.metrics import ConfusionCounts
 from medimg_baseline_cls.statistics.threshold_rules import CRITERIA
@@ -158,7 +158,7 @@ def test_a_run_uses_every_door(example: Path, tmp_path: Path) -> None:
 def check_run(run_dir: Path) -> None:
     """JSON, CSV and page have the metrics and the rule of the package."""
     for split in ("val", "test"):
-        summary = read_record(run_dir / f"{split}_summary.json", SplitSummary.from_json)
+        summary = read_summary(run_dir / f"{split}_summary.json")
         assert summary.positive_class is not None
         block = summary.classes[summary.positive_class]
         assert block.metrics[SLOPE].interval is not None

@@ -11,7 +11,6 @@ from medimg_baseline_cls.models.build import (
     MONAI_NETWORKS,
     build_model,
     describe_model,
-    list_families,
     rebuild_model,
 )
 
@@ -241,9 +240,3 @@ def test_a_wrong_cam_layer_is_refused_with_candidates(layer, problem, candidate)
     with pytest.raises(ModelError, match=problem) as caught:
         build("resnet18", cam_layer=layer)
     assert candidate in str(caught.value)
-
-
-def test_families_name_their_layers():
-    families = list_families()
-    assert families["timm.models.resnet.ResNet"] == "layer4"
-    assert len(families) == 6

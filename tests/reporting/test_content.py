@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.reporting.content import as_mapping, number_of, read_run, value_of
+from medimg_baseline_cls.records.estimates import read_estimate
+from medimg_baseline_cls.reporting.content import as_mapping, number_of, read_run
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_cell_is_a_finite_number_or_nothing(cell: str | None, number: float | No
     ],
 )
 def test_metric_is_an_object_or_a_bare_number(metric: Any, number: float | None) -> None:
-    assert value_of(metric) == number
+    assert read_estimate(metric).value == number
 
 
 def test_only_an_object_is_an_object() -> None:

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from medimg_baseline_cls.errors import ModelError, WeightsError
 from medimg_baseline_cls.models.classifier import Classifier, NetworkFacts, WeightsReport
 from medimg_baseline_cls.models.families import (
-    CAM_LAYERS,
     LayerTrace,
     check_cam_layer,
     find_cam_layer,
@@ -163,11 +162,6 @@ def rebuild_model(
     facts = replace(model.facts, mean=mean, std=std)
     report = WeightsReport(kind="checkpoint")
     return Classifier(model.net, facts, head_name=model.head_names[0], report=report)
-
-
-def list_families() -> dict[str, str]:
-    """Return the known families (class of the network) and their layer for Grad-CAM."""
-    return dict(CAM_LAYERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,11 @@ def read_record(path: Path, read: Callable[[Json], Record]) -> Record:
         return read(content)
 
 
+def read_summary(path: Path) -> SplitSummary:
+    """Read val_summary.json or test_summary.json, see `read_record`."""
+    return read_record(path, SplitSummary.from_json)
+
+
 _CLASS_COUNTS = ("prevalence", "num_positive", "num_negative")
 
 

@@ -20,6 +20,7 @@ from medimg_baseline_cls.records.probabilities import (
 from medimg_baseline_cls.records.subgroups import SubgroupSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Task, TaskFacts
+from medimg_baseline_cls.utils import texts
 from medimg_baseline_cls.utils.files import read_csv, read_json
 from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
 from medimg_baseline_cls.utils.visible import show_all
@@ -123,7 +124,7 @@ class RunContent(TaskFacts):
     def target_sensitivity(self) -> float | None:
         """Return the target that the thresholds were chosen by, whatever config.json says today."""
         for points in self.thresholds.values():
-            target = value_of(as_mapping(points.get("target_sensitivity")).get("target"))
+            target = read_number(points.get("target_sensitivity", {}).get("target"))
             if target is not None:
                 return target
         return number_of(str(self.config.get("target_sensitivity", "")))
@@ -208,18 +209,9 @@ def as_mapping(value: Any) -> Json:
     return cast(Json, value) if isinstance(value, Mapping) else {}
 
 
-def value_of(metric: Any) -> float | None:
-    """Return the number of a metric, {"value": x} or bare; None where it is undefined."""
-    return read_number(as_mapping(metric).get("value") if isinstance(metric, Mapping) else metric)
-
-
 def number_of(text: str | None) -> float | None:
     """Return a CSV cell as a finite number; None for an empty or undefined one."""
-    try:
-        number = float(text or "nan")
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") else None
+    return texts.read_number(text or "")
 
 
 def _summaries(folder: Path, gaps: Collection[str] = ()) -> Mapping[str, SplitSummary]:

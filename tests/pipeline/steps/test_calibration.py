@@ -102,7 +102,7 @@ def test_the_few_images_of_val_have_their_own_name(
     part = Predictions("val", names, ids, ids, ids, labels, probabilities)
     fitted = Recalibration("temperature", {"temperature": 1.0})
     found = warn_of_classes(judged, {name: {"temperature": fitted}}, part=part)
-    assert found[name]["text"].startswith(f"VAL has only {words}")
+    assert found[name].text.startswith(f"VAL has only {words}")
     assert warn_of_classes(judged, {name: {}}, part=part) == {}  # there is no map to warn of
 
 

@@ -9,6 +9,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -285,7 +286,7 @@ class _Walk:
         """Return what is in a folder with its path, sorted, without hidden and system files."""
         try:
             with os.scandir(folder) as scan:
-                entries = sorted(scan, key=_name_of)
+                entries = sorted(scan, key=attrgetter("name"))
         except OSError as error:
             raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
         if place and looks_own({entry.name for entry in entries}):
@@ -342,10 +343,6 @@ def _leads_up(entry: os.DirEntry[str]) -> bool:
         return place.parent.resolve().is_relative_to(place.resolve())
     except (OSError, RuntimeError):  # a link to itself
         return True
-
-
-def _name_of(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def _sampling_key(file: ListedFile) -> tuple[int, str]:

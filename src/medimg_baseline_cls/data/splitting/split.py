@@ -8,6 +8,7 @@ error.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from medimg_baseline_cls.data.splitting.choose_test import (
@@ -61,7 +62,7 @@ def split_images(
         DataError: The split is impossible with these images.
         LeakageError: A group or a sha256 is in more than one split.
     """
-    ordered = sorted(records, key=_get_path)
+    ordered = sorted(records, key=attrgetter("path"))
     draw = Draw(ordered, settings, tuple(class_names), task, tuple(subgroup_names))
     places, notes = choose_test(draw)
     strategy, more = _choose_strategy(draw, places)
@@ -285,7 +286,3 @@ def _parse_record(row: Mapping[str, str], subgroups: Sequence[str]) -> ImageReco
         height=int(row["height"]),
         subgroups=tuple(row[name] for name in subgroups),
     )
-
-
-def _get_path(record: ImageRecord) -> str:
-    return record.path

@@ -21,7 +21,7 @@ from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.pipeline.commands.report import report_joint
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.plots.comparison import draw_comparison
-from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.records.summaries import read_summary
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, write_json
 from medimg_baseline_cls.utils.log import open_log
@@ -121,7 +121,7 @@ def read_model(folder: Path, name: str) -> AlignedModel:
 
 
 def _read_model(folder: Path, name: str) -> AlignedModel:
-    summary = read_record(folder / "test_summary.json", SplitSummary.from_json)
+    summary = read_summary(folder / "test_summary.json")
     return AlignedModel(
         name=name,
         test=read_predictions(folder / "predictions_test.csv", split="test", task=summary.task),

@@ -29,7 +29,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     is_in_one_process,
     read_plan,
 )
-from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.records.summaries import read_summary
 from medimg_baseline_cls.reporting.outdated import is_current
 from medimg_baseline_cls.schema import Split
 from medimg_baseline_cls.training.callbacks import Callback, require_callbacks
@@ -205,7 +205,7 @@ def _fold_config(plan: _Plan, fold: _Fold) -> Config:
 
 def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     """Write predictions_oof.csv and cv_summary.json, and print the table."""
-    summaries = [read_record(run / "test_summary.json", SplitSummary.from_json) for run in runs]
+    summaries = [read_summary(run / "test_summary.json") for run in runs]
     spread = summarize_spread(summaries)
     _write_predictions(plan, runs)
     content = {
@@ -220,7 +220,7 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     tables = {"": spread}
     of_patients = [run / "patients" / "test_summary.json" for run in runs]
     if all(path.is_file() for path in of_patients):
-        found = [read_record(path, SplitSummary.from_json) for path in of_patients]
+        found = [read_summary(path) for path in of_patients]
         tables[" per patient"] = summarize_spread(found)
         content["patients"] = tables[" per patient"].to_json()
     write_json(plan.folder / KIND.summary_file, content)

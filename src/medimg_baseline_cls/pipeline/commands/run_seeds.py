@@ -38,7 +38,7 @@ from medimg_baseline_cls.pipeline.sweep import (
     read_plan,
 )
 from medimg_baseline_cls.plots import draw_evaluation
-from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.records.summaries import SplitSummary, read_summary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.training.callbacks import Callback, require_callbacks
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -150,7 +150,7 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     """Write the ensemble and seeds_summary.json, and print the table."""
     models = [read_model(run, e.title) for run, e in zip(runs, plan.entries, strict=True)]
     resampling = Resampling(plan.config.num_resamples, plan.config.seed)
-    summaries = [read_record(run / "test_summary.json", SplitSummary.from_json) for run in runs]
+    summaries = [read_summary(run / "test_summary.json") for run in runs]
     spread = summarize_seeds(summaries, models, resampling=resampling)
     ensemble = _write_ensemble(plan, runs, models=models)
     content = spread.to_json() | {

@@ -13,10 +13,10 @@ from medimg_baseline_cls.catalogue import (
     name_rule,
     with_added,
 )
-from medimg_baseline_cls.records.estimates import UNKNOWN, Bounds, Estimate
+from medimg_baseline_cls.records.estimates import UNKNOWN, Bounds, Estimate, read_number
 from medimg_baseline_cls.records.evaluations import Headlines
 from medimg_baseline_cls.records.summaries import Average, ClassMetrics, OperatingPoint
-from medimg_baseline_cls.reporting.content import RunContent, value_of
+from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
     UNDEFINED,
@@ -104,7 +104,7 @@ def rule_name(content: RunContent, rule: str) -> str:
 def count_resamples(content: RunContent) -> int | None:
     """Return from how many resamples the intervals are; None for a run without intervals."""
     methods = [summary.intervals for summary in content.summaries.values()]
-    found = [value_of(method.get("num_resamples")) for method in methods]
+    found = [read_number(method.get("num_resamples")) for method in methods]
     return next((int(number) for number in found if number is not None), None)
 
 
