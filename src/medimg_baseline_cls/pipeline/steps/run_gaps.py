@@ -5,19 +5,11 @@ that makes it again.
 """
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from medimg_baseline_cls.errors import MedimgError
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
-from medimg_baseline_cls.records.estimates import Json
-from medimg_baseline_cls.records.probabilities import (
-    CalibrationSummary,
-    PrevalenceSummary,
-    RecalibrationSummary,
-)
-from medimg_baseline_cls.records.subgroups import SubgroupSummary
-from medimg_baseline_cls.records.summaries import read_record
 from medimg_baseline_cls.utils.files import read_csv, read_json
 from medimg_baseline_cls.utils.runs import read_status
 from medimg_baseline_cls.utils.visible import quote_words
@@ -41,12 +33,6 @@ _COLUMNS: Mapping[str, frozenset[str]] = {
     "test_log.csv": frozenset({"number", "when", "reason", "accepted"}),
 }
 _MAY_BE_EMPTY = ("rejected.csv", "mistakes.csv")
-_RECORDS: Mapping[str, Callable[[Json], object]] = {
-    "calibration.json": CalibrationSummary.from_json,
-    "recalibration.json": RecalibrationSummary.from_json,
-    "prevalence.json": PrevalenceSummary.from_json,
-    "subgroups.json": SubgroupSummary.from_json,
-}
 _KEYS = {
     **dict.fromkeys(("val_summary.json", "test_summary.json"), "classes"),
     "eval_summary.json": "headline",
@@ -119,8 +105,6 @@ def _find_json_fault(path: Path) -> str | None:
         return f"lacks {key}"
     if path.name == "thresholds.json":
         read_thresholds(path)
-    if path.name in _RECORDS:
-        read_record(path, _RECORDS[path.name])
     return None
 
 
