@@ -79,7 +79,8 @@ def test_interval_of_a_threshold_is_printed_with_three_decimals(
     threshold = list_points(read_run(run.folder))[0]
     assert threshold.print_long("test") == "0.613 (95% CI 0.200, 0.778)"
     assert threshold.print_short("test") == "0.613 (0.200, 0.778)"
-    assert threshold.estimates["test"].interval.method == "bootstrap"
+    interval = threshold.estimates["test"].interval
+    assert interval is not None and interval.method == "bootstrap"
     assert threshold.estimates["val"].interval is None
 
 

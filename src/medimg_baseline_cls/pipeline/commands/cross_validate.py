@@ -204,7 +204,10 @@ def _fold_config(plan: _Plan, fold: _Fold) -> Config:
 
 
 def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
-    """Write predictions_oof.csv and cv_summary.json, and print the table."""
+    """Report each fold, write predictions_oof.csv and cv_summary.json, and print the table."""
+    for run in runs:  # first: a cross-validation with a summary is not resumed
+        if not is_current(run):
+            report(run)
     summaries = [read_summary(run / "test_summary.json") for run in runs]
     spread = summarize_spread(summaries)
     _write_predictions(plan, runs)
@@ -229,9 +232,6 @@ def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
         title = f"TEST{words} over {len(runs)} runs (thresholds from each VAL)"
         log.table(title, header=header, rows=rows)
     log.info(f"results: {plan.folder}")
-    for run in runs:
-        if not is_current(run):
-            report(run)
     report_joint(plan.folder, KIND.subfolder)
     return RunResult(plan.folder, content)
 

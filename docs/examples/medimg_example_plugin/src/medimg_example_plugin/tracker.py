@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medimg_baseline_cls import Callback
+from medimg_baseline_cls.training.callbacks import Turn
 from medimg_baseline_cls.training.history import EpochRow, FitResult
 
 
@@ -16,6 +17,10 @@ class JsonLines(Callback):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def on_run(self, turn: Turn) -> None:
+        """Write which run of a cross-validation or a sweep comes next."""
+        self._write("run", **asdict(turn))
 
     def on_start(self, run_dir: Path) -> None:
         """Write which run it is."""
