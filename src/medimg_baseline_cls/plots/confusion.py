@@ -69,7 +69,7 @@ def _draw_findings(split: Scored, path: Path) -> None:
     with drawing(path, width=width, height=0.2 + 2.15 * num_rows) as figure:
         panels = figure.subplots(num_rows, num_columns, squeeze=False)
         for axes, name in zip(panels.ravel(), names, strict=False):
-            _draw_finding(axes, split, name=name, room=width / num_columns - 0.45)
+            _draw_finding(axes, split, name=name, room=PAGE / _MAX_COLUMNS - 0.45)
         for axes in panels.ravel()[len(names) :]:
             axes.set_axis_off()
         for axes in panels[:, 0]:
@@ -125,6 +125,9 @@ def _draw_matrix(
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     ticks = range(len(names))
+    for place in ticks[1:]:
+        axes.axhline(place - 0.5, color="white", linewidth=0.8)
+        axes.axvline(place - 0.5, color="white", linewidth=0.8)
     font = FontProperties(size=SMALL)
     longest = max(measure(word, font) for name in names for word in name.split() or [name])
     is_crowded = len(names) > 4 or (len(names) > 2 and longest > cell)

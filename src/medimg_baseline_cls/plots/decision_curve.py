@@ -36,7 +36,8 @@ def draw_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> Non
     ) as panels:
         for name, axes in panels.items():
             _draw(axes, curves[name])
-            write_key(axes, name if len(curves) > 1 else f"Positive: {name}", handles=())
+            title, left = (f"Positive: {name}", 0.0) if len(curves) == 1 else (name, -0.2)
+            write_key(axes, title, handles=(), left=left)  # above the numbers of the y axis too
 
 
 def _draw(axes: Axes, curve: DecisionCurve) -> None:

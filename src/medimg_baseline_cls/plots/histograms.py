@@ -79,7 +79,7 @@ def _draw_rows(axes: Axes, split: Scored) -> None:
         for rule, point in block.operating_points.items():
             _draw_threshold(axes, point, rule=rule, ends=(base, base + _ROW))
     axes.set_ylim(-0.06, len(classes))
-    axes.set_yticks(bases, [fit(name, 1.3, size=SMALL, weight="normal") for name in classes])
+    axes.set_yticks(bases, [fit(name, 1.5, size=SMALL, weight="normal") for name in classes])
     axes.tick_params(axis="y", length=0)
     for tick in axes.get_yticklabels():
         tick.set_verticalalignment("bottom")

@@ -97,11 +97,11 @@ def drawing_panels(
 
 def fit_title(name: str, figure: Figure, *, columns: int) -> str:
     """Return the name of a panel in lines that fit above it."""
-    return fit(name, figure.get_figwidth() / columns - 0.4)
+    return fit(name, (figure.get_figwidth() - 0.5) / columns - 0.15, num_lines=4)
 
 
-def write_key(axes: Axes, title: str, *, handles: Sequence[Artist]) -> None:
-    """Write a title and what the lines of a panel are, above it."""
+def write_key(axes: Axes, title: str, *, handles: Sequence[Artist], left: float = 0.0) -> None:
+    """Write a title and what the lines of a panel are, above it from this part of its width on."""
     figure, place = axes.get_figure(root=True), axes.get_subplotspec()
     columns = 1 if place is None else place.get_gridspec().ncols
     key = axes.legend(
@@ -109,7 +109,7 @@ def write_key(axes: Axes, title: str, *, handles: Sequence[Artist]) -> None:
         title=fit_title(title, figure, columns=columns) if figure else title,
         title_fontproperties={"weight": "bold"},
         loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
+        bbox_to_anchor=(left, 1.0),
         alignment="left",
         borderpad=0.0,
         borderaxespad=0.3,
