@@ -16,6 +16,7 @@ PUBLIC = [
     "demo",
     "evaluate",
     "explain",
+    "external",
     "predict",
     "report",
     "resume",

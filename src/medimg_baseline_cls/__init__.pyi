@@ -11,6 +11,7 @@ from medimg_baseline_cls.pipeline.commands.cross_validate import (
 from medimg_baseline_cls.pipeline.commands.demo import demo as demo
 from medimg_baseline_cls.pipeline.commands.evaluate import evaluate as evaluate
 from medimg_baseline_cls.pipeline.commands.explain import explain as explain
+from medimg_baseline_cls.pipeline.commands.external import external as external
 from medimg_baseline_cls.pipeline.commands.predict import predict as predict
 from medimg_baseline_cls.pipeline.commands.report import report as report
 from medimg_baseline_cls.pipeline.commands.resume_run import resume_run as resume_run

@@ -1,6 +1,6 @@
 """A pipeline that notes its calls instead of training anything."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import medimg_baseline_cls
 
 COMMANDS = (
     *("check", "compare", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
+    "external",
     *("resume", "resume_cross_validation", "resume_run", "resume_seeds"),
     *("run", "run_seeds", "train"),
 )
@@ -21,6 +22,7 @@ class Result:
     run_dir: Path = Path("run")
     status: int = 0
     outdated: tuple[str, ...] = ()
+    summary: dict[str, list[str]] = field(default_factory=lambda: {"alarms": []})
 
 
 class Calls(list[tuple[str, tuple[Any, ...], dict[str, Any]]]):
@@ -28,14 +30,14 @@ class Calls(list[tuple[str, tuple[Any, ...], dict[str, Any]]]):
 
     error: BaseException | None = None
 
-    def note(self, name: str, *args: Any, **kwargs: Any) -> Result:
+    def note(self, name: str, /, *args: Any, **kwargs: Any) -> Result:
         self.append((name, args, kwargs))
         if self.error is not None:
             raise self.error
         return Result()
 
 
-def _note(noted: Calls, name: str, *args: Any, **kwargs: Any) -> Result:
+def _note(noted: Calls, name: str, /, *args: Any, **kwargs: Any) -> Result:
     return noted.note(name, *args, **kwargs)
 
 

@@ -26,6 +26,7 @@ from medimg_baseline_cls.config import (
     field_facts,
 )
 from medimg_baseline_cls.errors import DataError, RunInterrupted
+from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 
 Calls = list[tuple[str, tuple[object, ...], dict[str, object]]]
 Capture = pytest.CaptureFixture[str]
@@ -123,6 +124,20 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                 "explain",
                 ("a/b",),
                 {"output_dir": Path("o"), "anonymous_ids": False, "method": "layercam"},
+            ),
+        ),
+        (
+            "external r data --map 'No Finding=NORMAL' --map Mass= --name b --label-columns x y",
+            (
+                "external",
+                ("r", "data"),
+                {
+                    "name": "b",
+                    "output_dir": Path("outputs"),
+                    "maps": ("No Finding=NORMAL", "Mass="),
+                    "panels": True,
+                    "table": TableFlags(label_columns=("x", "y")),
+                },
             ),
         ),
         (
@@ -586,3 +601,12 @@ def test_links_in_a_circle_are_one_sentence(tmp_path: Path, capsys: Capture, fla
         said = complaint(capsys, f"{command} {line}")
         assert said.count("\n") == 1 and "Symlink loop" not in said
         assert str(tmp_path) in said
+
+
+def test_external_ends_with_3_where_the_classes_seem_to_be_inverted(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for alarms, code in (([], 0), (["the AUROC is below chance"], 3)):
+        result = SimpleNamespace(summary={"alarms": alarms})
+        monkeypatch.setitem(vars(medimg_baseline_cls), "external", lambda *_, r=result, **__: r)
+        assert main(["external", "latest", "data", "--no-panels"]) == code

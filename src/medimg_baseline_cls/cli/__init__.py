@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
     "report": ("report RUN", "write report.html, tables, model card, checklists"),
     "compare": ("compare RUN RUN...", "paired differences of runs on the same images"),
+    "external": ("external RUN DATA", "score a run, locked, on another labeled data set"),
     "predict": ("predict RUN PATH...", "decide on new images"),
 }
 _HELP = frozenset({"-h", "--help", "--help-all"})
@@ -38,7 +39,8 @@ EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code.
 
-    It is 0, 2 for a mistake, 130 when interrupted; `check` has 1 for warnings and 3 for errors.
+    It is 0, 2 for a mistake, 130 when interrupted; `check` has 1 for warnings and 3 for
+    errors, `external` 3 where classes seem to be inverted.
     """
     calm_threads()
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
+from medimg_baseline_cls.cli.columns import Columns
 from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import print_settings, read_request
 from medimg_baseline_cls.errors import ConfigError
@@ -218,6 +219,61 @@ def compare(
     compare_runs(runs, output_dir=output_dir, output=output)
 
 
+_OF_RUN = Columns()
+
+
+def external(
+    run: RunArgument,
+    data: Annotated[
+        Positional[str],
+        arg(metavar="DATA", help="Folder of class folders, or table of images."),
+    ],
+    /,
+    *,
+    map: Annotated[
+        UseAppendAction[tuple[str, ...]],
+        arg(
+            metavar="LABEL=CLASS",
+            help="Which class of the run a label means, such as 'No Finding=NORMAL'; LABEL= leaves "
+            "its images out. May be repeated.",
+            help_behavior_hint="",
+        ),
+    ] = (),
+    name: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="Name of the data set and of the folder of results (none: that of DATA).",
+            help_behavior_hint="",
+        ),
+    ] = None,
+    no_panels: Annotated[
+        bool, arg(help="Draw no Grad-CAM panels of the worst mistakes.", help_behavior_hint="")
+    ] = False,
+    table: Columns = _OF_RUN,
+    output_dir: OutputDir = Path("outputs"),
+) -> int | None:
+    """Score a finished run, locked, on another labeled data set.
+
+    Results go into RUN/external; if that is read-only, into OUTPUT_DIR/external.
+
+    Exit code 3: an AUROC is below chance; the classes seem to be inverted.
+    """
+    from medimg_baseline_cls import external as score_external
+    from medimg_baseline_cls.pipeline.commands.external import INVERTED, TableFlags
+
+    result = score_external(
+        run,
+        data,
+        name=name,
+        output_dir=output_dir,
+        maps=map,
+        panels=not no_panels,
+        table=TableFlags(**asdict(table)),
+    )
+    return INVERTED if result.summary["alarms"] else None
+
+
 @dataclass(frozen=True)
 class Handling:
     """How predict decides and explains, and what it does with unreadable files."""
@@ -302,17 +358,18 @@ def _say_next(result: "RunResult", *words: str, more: str = "") -> None:
         open_log(None).info(f"next: {commands}{more}")
 
 
-def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], None]:
-    def call(argv: Sequence[str]) -> None:
-        parse_call(function, argv)
+def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], int | None]:
+    def call(argv: Sequence[str]) -> int | None:
+        return parse_call(function, argv)
 
     return call
 
 
+_CALLED = (demo, evaluate, explain, report, compare, external, predict)
 TABLE: dict[str, Callable[[Sequence[str]], int | None]] = {
     "check": check,
     "train": train,
     "run": run,
     "cv": cv,
-    **{f.__name__: _caller(f) for f in (demo, evaluate, explain, report, compare, predict)},
+    **{function.__name__: _caller(function) for function in _CALLED},
 }

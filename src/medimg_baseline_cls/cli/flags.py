@@ -19,8 +19,8 @@ TYRO_MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 COMMON_FLAGS = ("--help", "-h")
 
 
-def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
-    """Call a command's function with the values of the flags.
+def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> Any:
+    """Call a command's function with the values of the flags, and return what it returns.
 
     Raises:
         ConfigError: a flag is unknown.
@@ -42,7 +42,7 @@ def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> None:
             f"{command} got {' '.join(stray)}, which it does not expect: leave it out, or see "
             f"medimg {command} --help."
         )
-    call()
+    return call()
 
 
 def parse_tokens(

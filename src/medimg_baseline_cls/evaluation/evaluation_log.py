@@ -108,10 +108,14 @@ def _is_in_order(rows: Sequence[Mapping[str, str]]) -> bool:
 
 def append_entry(run_dir: Path, entry: LogEntry) -> None:
     """Add one row to test_log.csv; it is on the disk when this returns."""
-    path = run_dir / LOG_NAME
-    text = format_csv_row(astuple(entry))
+    append_line(run_dir / LOG_NAME, _HEADER, cells=astuple(entry))
+
+
+def append_line(path: Path, header: Sequence[str], *, cells: Sequence[object]) -> None:
+    """Add one row to a log, whole or not at all; it is on the disk when this returns."""
+    text = format_csv_row(cells)
     if not path.is_file():
-        text = format_csv_row(_HEADER) + text
+        text = format_csv_row(header) + text
     data = text.encode("utf-8", "surrogateescape")
     with plain_faults(path):
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -123,7 +127,7 @@ def append_entry(run_dir: Path, entry: LogEntry) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-        sync_folder(run_dir)
+        sync_folder(path.parent)
 
 
 def is_completed(run_dir: Path, entries: Sequence[LogEntry]) -> bool:

@@ -30,7 +30,7 @@ _SIGNATURES = (
     ("comparison.json", "comparison.csv"),
 )
 # An output folder contains these and nothing else.
-_ROOMS = frozenset({"runs", "cache", "audits", "cv", "seeds", "compare", "phantoms"})
+_ROOMS = frozenset({"runs", "cache", "audits", "cv", "seeds", "compare", "external", "phantoms"})
 
 
 def mark_own(folder: Path, *, kind: str = OUTPUT) -> None:

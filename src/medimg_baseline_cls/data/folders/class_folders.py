@@ -47,11 +47,13 @@ def join_spellings(
     ]
 
 
-def choose_classes(counts: Counts, class_names: Sequence[str] | None) -> tuple[str, ...]:
+def choose_classes(
+    counts: Counts, class_names: Sequence[str] | None, *, fewest: int = 2
+) -> tuple[str, ...]:
     """Return the class order: as given, else the class folders of train/, sorted.
 
     Raises:
-        DataError: there are fewer than two, one is named twice, or train/ lacks one.
+        DataError: there are fewer than `fewest`, one is named twice, or train/ lacks one.
     """
     found = sorted({label for _, label in counts})
     trained = sort_classes({label for split, label in counts if split in ("train", "")})
@@ -70,7 +72,7 @@ def choose_classes(counts: Counts, class_names: Sequence[str] | None) -> tuple[s
     for name in class_names:
         if name not in trained:
             raise DataError(f"class {name} has no images in {source}{_hint_near(name, found)}.")
-    if len(class_names) < 2:
+    if len(class_names) < fewest:
         raise DataError(
             f"{source} has images of {len(class_names)} class folder(s)"
             f"{': ' + class_names[0] if class_names else ''}; expected two or more, as in "

@@ -98,7 +98,11 @@ class Listing:
 
 
 def list_images(
-    data_dir: Path, *, class_names: Sequence[str] | None = None, limit: int | None = None
+    data_dir: Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    limit: int | None = None,
+    fewest_classes: int = 2,
 ) -> Listing:
     """List the images of a data folder, its classes and what was left out.
 
@@ -108,6 +112,7 @@ def list_images(
         class_names: the classes and their order; None takes the folders of train/, sorted
             (numbers by value).
         limit: keep about this many images, spread over folders and classes; None keeps all.
+        fewest_classes: 1 where there may be images of one class alone.
 
     Raises:
         DataError: The layout is not supported; the message says what to do.
@@ -118,14 +123,14 @@ def list_images(
         walk.visit_split(name, folder)
     walk.set_companions_aside(depth=1 + bool(folders))
     level = walk.level(folders.get("train", data_dir), split="train" if folders else "")
-    require_classes(level, class_names=class_names)
+    require_classes(level, class_names=class_names, fewest=fewest_classes)
     require_test(data_dir, folders)
     classes, spellings = join_spellings(_count_labels(walk.files), class_names)
     listed = [
         f if classes[f.label] == f.label else replace(f, label=classes[f.label]) for f in walk.files
     ]
     counts = _count_labels(listed)
-    names = choose_classes(counts, class_names)
+    names = choose_classes(counts, class_names, fewest=fewest_classes)
     files = [file for file in listed if file.label in names]
     require_images(files, names, has_split=bool(folders))
     notes = [*note_folders(data_dir, folders), *walk.notes(), *note_classes(counts, names)]

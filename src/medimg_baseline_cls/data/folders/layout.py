@@ -55,7 +55,7 @@ class Level:
         return self.subfolders.get(place, ())
 
 
-def require_classes(level: Level, *, class_names: Sequence[str] | None) -> None:
+def require_classes(level: Level, *, class_names: Sequence[str] | None, fewest: int = 2) -> None:
     """Refuse a first level that is not the classes, unless `class_names` lists it.
 
     Raises:
@@ -64,7 +64,7 @@ def require_classes(level: Level, *, class_names: Sequence[str] | None) -> None:
     names = level.names
     if class_names is not None and set(class_names) <= set(names):
         return
-    _require_class_folders(level)
+    _require_class_folders(level, fewest=fewest)
     _require_one_level(level)
     kind = words.find_level(names)
     below = _find_shared(level)
@@ -112,14 +112,15 @@ def infer_inner_splits(level: Level) -> list[Inference]:
     ]
 
 
-def _require_class_folders(level: Level) -> None:
-    """Refuse fewer than two class folders, and folders around the classes."""
+def _require_class_folders(level: Level, *, fewest: int) -> None:
+    """Refuse fewer than `fewest` class folders, and folders around the classes."""
     is_split = level.source != level.data_dir
     found, names, num_loose = level.inside(), level.names, level.num_images.get((), 0)
     structural = words.find_structural(names)
     num_classes = len(names) - len(structural)
     whole = [] if is_split else [(name,) for name in found if _has_split(level, name)]
-    if (num_classes >= 2 - is_split and not whole) or (is_split and not names and not num_loose):
+    has_enough = num_classes >= max(fewest - is_split, 1)
+    if (has_enough and not whole) or (is_split and not names and not num_loose):
         return
     around = [_unwrap(level, n) for n in found if len(found) == 1 or words.is_structural(n)]
     inner = whole or [place for place in around if _has_classes(level, place)]

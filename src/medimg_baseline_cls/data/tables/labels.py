@@ -57,6 +57,7 @@ class LabelRule:
         task: "auto" takes several columns, or a separator, as several findings per image.
         class_names: the classes and their order; None: as found.
         uncertain, missing: how -1 and blank findings count.
+        fewest_classes: 1 where a column may have one class alone.
     """
 
     columns: tuple[str, ...]
@@ -65,6 +66,7 @@ class LabelRule:
     class_names: tuple[str, ...] | None = None
     uncertain: Policy = "ignore"
     missing: Policy = "ignore"
+    fewest_classes: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ def check_finding_names(names: Sequence[str]) -> None:
             )
 
 
-def _require_classes(found: set[str], names: Sequence[str], *, column: str) -> None:
-    """Refuse fewer than two classes, and classes that no row has."""
-    if len(names) < 2:
+def _require_classes(found: set[str], names: Sequence[str], *, column: str, fewest: int) -> None:
+    """Refuse fewer than `fewest` classes, and classes that no row has."""
+    if len(names) < fewest:
         raise DataError(
             f"the column {column} has {len(names)} class(es){': ' + names[0] if names else ''}; "
             "expected two or more."
@@ -181,7 +183,7 @@ def _read_classes(cells: Sequence[str], rule: LabelRule, *, lines: Sequence[int]
     names = rule.class_names or tuple(sort_classes(counts))
     if rule.task == "ordinal" and rule.class_names is None:
         require_order(names)
-    _require_classes(set(counts), names, column=column)
+    _require_classes(set(counts), names, column=column, fewest=rule.fewest_classes)
     labels = [text if text in names else None for text in labels]
     notes += [
         f"class {name} is not among class_names: {say_count(count, 'images')} left out"

@@ -4,33 +4,27 @@ The order is the point: thresholds.json is on disk before the first test image i
 All metrics are computed from the predictions as read back from their CSV files.
 """
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from medimg_baseline_cls.evaluation.error_review import read_readings
 from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation, tabulate_summaries
 from medimg_baseline_cls.evaluation.evaluation_log import count_evaluations, require_settled
-from medimg_baseline_cls.evaluation.mistakes import mine_mistakes, write_mistakes
 from medimg_baseline_cls.evaluation.prediction_files import (
     collect_predictions,
     read_predictions,
     write_predictions,
 )
 from medimg_baseline_cls.evaluation.shortcut_baselines import describe_controls
-from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
-from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.steps.calibration import write_calibration
 from medimg_baseline_cls.pipeline.steps.early_checks import require_evaluable
 from medimg_baseline_cls.pipeline.steps.error_review import compile_dossier
 from medimg_baseline_cls.pipeline.steps.inferences import list_warnings
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
-from medimg_baseline_cls.pipeline.steps.panel_folders import list_panel_folders
 from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, reopen_data
 from medimg_baseline_cls.pipeline.steps.run_model import load_model, score_images
@@ -42,7 +36,6 @@ from medimg_baseline_cls.pipeline.steps.session import (
     warn_of_threads,
 )
 from medimg_baseline_cls.pipeline.steps.shortcut_baselines import evaluate_controls
-from medimg_baseline_cls.pipeline.steps.subgroups import evaluate_subgroups
 from medimg_baseline_cls.pipeline.steps.test_lock import (
     EvaluationReason,
     LockedDecision,
@@ -53,19 +46,16 @@ from medimg_baseline_cls.pipeline.steps.test_lock import (
     write_points,
     write_test,
 )
-from medimg_baseline_cls.plots import draw_evaluation
+from medimg_baseline_cls.pipeline.steps.test_results import describe_test, summarize_parts
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.evaluations import EvaluationSummary, Headlines
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.reporting.outdated import list_outdated, mark_outdated
-from medimg_baseline_cls.schema import Mistake, Predictions, Threshold
+from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.runs import hold_run, is_trained, mark_latest, write_status
-
-Thresholds = Mapping[str, tuple[Threshold, ...]]
-Summary = dict[str, Any]
 
 
 @ending_plainly(is_resumable=False)
@@ -115,7 +105,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
     thresholds, patients = decision.thresholds, decision.patients
     summaries = resample_summaries(
         session.config,
-        _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class),
+        summarize_parts((val, test), thresholds, positive_class=data.positive_class),
         parts=(val, test),
     )
     for name, summary in summaries.items():
@@ -127,7 +117,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
         thresholds=thresholds,
         positive_class=data.positive_class,
     )
-    mistakes = _describe_test(
+    mistakes = describe_test(
         session,
         data,
         columns=columns,
@@ -214,48 +204,6 @@ def _write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
     return read_predictions(path, split=predictions.split, task=predictions.task)
 
 
-def _summarize(
-    val: Predictions, test: Predictions, *, thresholds: Thresholds, positive_class: str | None
-) -> dict[str, SplitSummary]:
-    return {
-        p.split: summarize_predictions(p, thresholds, positive_class=positive_class)
-        for p in (val, test)
-    }
-
-
-def _describe_test(
-    session: Session,
-    data: PreparedData,
-    *,
-    columns: Sequence[SubgroupColumn],
-    parts: tuple[Predictions, Predictions],
-    summaries: Mapping[str, SplitSummary],
-    thresholds: Thresholds,
-) -> tuple[Mistake, ...]:
-    """Write mistakes, metrics and subgroups; return the mistakes."""
-    run_dir, positive_class = session.run_dir, data.positive_class
-    limit = session.config.num_hard_examples
-    mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
-    _replace_mistakes(session, mistakes)
-    draw_evaluation(parts, run_dir / "figures", summaries=summaries)
-    evaluate_subgroups(
-        session, columns, parts=parts, thresholds=thresholds, positive_class=positive_class
-    )
-    return mistakes
-
-
-def _replace_mistakes(session: Session, mistakes: tuple[Mistake, ...]) -> None:
-    """Write mistakes.csv, and remove the panels of other mistakes than these."""
-    path = session.run_dir / "mistakes.csv"
-    before = path.read_bytes() if path.is_file() else None
-    write_mistakes(path, mistakes)
-    if before == path.read_bytes():
-        return
-    for panels in list_panel_folders(session.run_dir):
-        shutil.rmtree(panels)
-        session.log.info(f"the mistakes are others than before: their panels in {panels} are gone")
-
-
 def _load_head_only(session: Session) -> Classifier | None:
     """Return the best model of the head-only stage, where there was one."""
     is_there = (session.run_dir / "best_head.pt").exists()
@@ -271,7 +219,7 @@ def _evaluate_head_only(
     val = _predict_split(session, data, model=model, split="val")
     thresholds = choose_points(session, val, positive_class=data.positive_class)
     test = _predict_split(session, data, model=model, split="test")
-    return _summarize(val, test, thresholds=thresholds, positive_class=data.positive_class)
+    return summarize_parts((val, test), thresholds, positive_class=data.positive_class)
 
 
 def _print_results(

@@ -16,6 +16,7 @@ from medimg_baseline_cls.evaluation.operating_points import Thresholds, read_thr
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.interpret.methods import DEFAULT, CamMethod, find_method
 from medimg_baseline_cls.interpret.panels import PanelText
+from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.decisions import Decider
 from medimg_baseline_cls.pipeline.steps.panel_drawing import Explained, draw_panels, safe_name
@@ -79,20 +80,53 @@ def _explain(session: Session, method: CamMethod, *, name: str, anonymous_ids: b
     model, _ = load_model(session, "best.pt")
     data = reopen_data(session, read_provenance(session.run_dir))
     mark_outdated(session.run_dir)
-    folder = open_panel_folder(session.run_dir, name, method=method)
     is_anonymous = anonymous_ids or session.config.anonymous_ids
-    shown_name = load_pseudonyms().image if is_anonymous else str
-    wanted = list(
-        _plan_panels(session, data, mistakes=mistakes, shown_name=shown_name, folder=folder)
+    folder = open_panel_folder(session.run_dir, name, method=method)
+    wanted = draw_mistakes(
+        session,
+        data,
+        model=model,
+        mistakes=mistakes,
+        folder=folder,
+        method=name,
+        is_anonymous=is_anonymous,
     )
-    draw_panels(session, model, images=data.image_set("test"), wanted=wanted, method=name)
     write_thumbnails(session, data, panels=folder)
-    session.log.info(f"{describe_panels(wanted)}: {folder}")
     if is_anonymous and not session.config.anonymous_ids:
         session.log.info(
             "these panels show pseudonyms; a report shows real names unless it has --anonymous-ids"
         )
     return RunResult(session.run_dir, {"num_panels": len(wanted)})
+
+
+def draw_mistakes(
+    session: Session,
+    data: PreparedData,
+    *,
+    model: Classifier,
+    mistakes: Sequence[Mistake],
+    folder: Path,
+    method: str,
+    is_anonymous: bool,
+) -> list[Explained]:
+    """Draw the panels of mistakes into a folder of `open_panel_folder`, and return what they are.
+
+    Args:
+        session: its folder contains thresholds.json and predictions_test.csv.
+        data: the images of TEST among others.
+        model: the network.
+        mistakes: which images.
+        folder: with FP and FN.
+        method: the kind of map.
+        is_anonymous: show pseudonyms.
+    """
+    shown_name = load_pseudonyms().image if is_anonymous else str
+    wanted = list(
+        _plan_panels(session, data, mistakes=mistakes, shown_name=shown_name, folder=folder)
+    )
+    draw_panels(session, model, images=data.image_set("test"), wanted=wanted, method=method)
+    session.log.info(f"{describe_panels(wanted)}: {folder}")
+    return wanted
 
 
 def describe_panels(drawn: Sequence[Explained]) -> str:

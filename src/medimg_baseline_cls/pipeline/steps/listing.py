@@ -69,14 +69,19 @@ def require_outside_data(config: Config) -> None:
             )
 
 
-def list_data(config: Config, *, cache_dir: Path) -> Listing:
+def list_data(config: Config, *, cache_dir: Path, fewest_classes: int = 2) -> Listing:
     """List the images of the folder, table or .npz file that the settings name.
+
+    Args:
+        config: where they are and how labels are read.
+        cache_dir: for the arrays of an .npz file.
+        fewest_classes: 1 where there may be images of one class alone.
 
     Raises:
         DataError: there is none, or it is invalid, such as the name of a class.
         ConfigError: settings need a table and there is none, or TEST is not a site of it.
     """
-    listing = _list_source(config, cache_dir=cache_dir)
+    listing = _list_source(config, cache_dir=cache_dir, fewest_classes=fewest_classes)
     for name in listing.class_names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise DataError(
@@ -92,7 +97,7 @@ def list_data(config: Config, *, cache_dir: Path) -> Listing:
     return listing
 
 
-def _list_source(config: Config, *, cache_dir: Path) -> Listing:
+def _list_source(config: Config, *, cache_dir: Path, fewest_classes: int) -> Listing:
     root = find_root(config)
     if is_npz(root):
         _refuse_table_settings(config, root)
@@ -106,9 +111,15 @@ def _list_source(config: Config, *, cache_dir: Path) -> Listing:
     table = config.manifest or find_table(root)
     if table is None:
         _refuse_table_settings(config, root)
-        listing = list_images(root, class_names=config.class_names, limit=config.limit)
+        listing = list_images(
+            root,
+            class_names=config.class_names,
+            limit=config.limit,
+            fewest_classes=fewest_classes,
+        )
         return _as_grades(listing, config) if config.task == "ordinal" else listing
-    listing = list_table(table, root=root, settings=table_settings(config), limit=config.limit)
+    settings = table_settings(config, fewest_classes=fewest_classes)
+    listing = list_table(table, root=root, settings=settings, limit=config.limit)
     if config.site_column is not None and config.test_site is not None:
         require_site(
             (file.subgroups for file in listing.files),
@@ -150,7 +161,7 @@ def hide_patient(name: str) -> str:
     return hide_name(name, load_key())
 
 
-def table_settings(config: Config) -> TableSettings:
+def table_settings(config: Config, *, fewest_classes: int = 2) -> TableSettings:
     """Return which column of a table is what."""
     sites = () if config.site_column is None else (config.site_column,)
     return TableSettings(
@@ -162,6 +173,7 @@ def table_settings(config: Config) -> TableSettings:
             class_names=config.class_names,
             uncertain=config.uncertain_labels,
             missing=config.missing_labels,
+            fewest_classes=fewest_classes,
         ),
         group_column=config.group_column,
         finds_patients=config.group_regex == "auto",

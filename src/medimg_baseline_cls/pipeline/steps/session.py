@@ -108,7 +108,11 @@ def open_session(config: Config) -> Session:
 
 
 def reopen_session(
-    run: Path | str, *, output_dir: Path = Path("outputs"), is_single_process: bool = True
+    run: Path | str,
+    *,
+    output_dir: Path = Path("outputs"),
+    is_single_process: bool = True,
+    log_dir: Path | None = None,
 ) -> Session:
     """Open an existing run folder with the settings that it remembers.
 
@@ -116,6 +120,7 @@ def reopen_session(
         run: a run folder or "latest".
         output_dir: where `latest` is looked up.
         is_single_process: this process works alone, even if torchrun has started several.
+        log_dir: the folder of log.txt; None takes the run folder.
 
     Raises:
         RunError: `run` is not a run folder.
@@ -132,6 +137,7 @@ def reopen_session(
         accelerator=accelerator,
         precision=precision,
         is_single_process=is_single_process,
+        log_dir=log_dir,
     )
     if str(run) == LATEST:
         session.log.info(f"latest: {run_dir}")
@@ -210,6 +216,7 @@ def _open(
     accelerator: Accelerator,
     precision: Precision,
     is_single_process: bool,
+    log_dir: Path | None = None,
 ) -> Session:
-    log = open_log(run_dir / "log.txt") if accelerator.is_main_process else SILENT
+    log = open_log((log_dir or run_dir) / "log.txt") if accelerator.is_main_process else SILENT
     return Session(config, run_dir, accelerator, precision, log, is_single_process)

@@ -234,7 +234,7 @@ def _compare_stored(
     positive_class: str | None,
 ) -> _Compared:
     """Compare what was chosen now with what is on disk, if that is what TEST was scored with."""
-    stored, positive = _read_stored(run_dir)
+    stored, positive = read_stored_points(run_dir)
     if digest_thresholds(stored, positive_class=positive) == last.thresholds_sha256:
         kept = keep_stored(levels, stored)
         changes = compare_points(stored, kept)
@@ -251,7 +251,7 @@ def _compare_stored(
     return _Compared(levels, edits=(f"{edit} (delete it to have it chosen on VAL again)",))
 
 
-def _read_stored(run_dir: Path) -> tuple[dict[str, Thresholds], str | None]:
+def read_stored_points(run_dir: Path) -> tuple[dict[str, Thresholds], str | None]:
     """Return the operating points on disk and their positive class; lost files are left out."""
     places = {"images": run_dir, "patients": run_dir / FOLDER}
     files = {level: folder / "thresholds.json" for level, folder in places.items()}

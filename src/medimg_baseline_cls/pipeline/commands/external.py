@@ -1,0 +1,197 @@
+"""The external command: a finished run, locked, on another labeled data set.
+
+Nothing is chosen or fitted on the other data: checkpoint, thresholds and recalibration are those
+of the run, whose files are not changed. The results are a folder like a run's, in which TEST is the
+other data set.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from torch import nn
+
+from medimg_baseline_cls.data.label_mapping import parse_maps
+from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation, tabulate_summaries
+from medimg_baseline_cls.evaluation.inverted import find_inverted
+from medimg_baseline_cls.evaluation.patient_level import has_groups
+from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS
+from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.pipeline.commands.explain import draw_mistakes
+from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.steps.external_data import (
+    TableFlags,
+    keep_bins,
+    name_data,
+    read_other,
+    require_name,
+    settings_of,
+)
+from medimg_baseline_cls.pipeline.steps.external_results import (
+    ExternalJob,
+    score_other,
+    write_results,
+)
+from medimg_baseline_cls.pipeline.steps.intervals import print_intervals
+from medimg_baseline_cls.pipeline.steps.locked_run import open_patients, open_place, read_locked
+from medimg_baseline_cls.pipeline.steps.panel_folders import open_panel_folder
+from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
+from medimg_baseline_cls.pipeline.steps.run_model import load_model
+from medimg_baseline_cls.pipeline.steps.session import RunResult, Session, reopen_session
+from medimg_baseline_cls.records.evaluations import EvaluationSummary
+from medimg_baseline_cls.records.summaries import SplitSummary
+from medimg_baseline_cls.reporting.page.report_page import write_report
+from medimg_baseline_cls.schema import Mistake, Predictions
+from medimg_baseline_cls.utils.faults import ending_plainly
+from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.locks import hold_folder
+from medimg_baseline_cls.utils.runs import find_run, write_status
+
+INVERTED = 3
+"""The exit code where the classes seem to be inverted."""
+
+
+class Reading(TypedDict, total=False):
+    """How the other data set is read.
+
+    Attributes:
+        maps: texts such as "No Finding=NORMAL".
+        table: its columns, where they are not those of the run.
+        panels: draw Grad-CAM panels of the worst mistakes.
+    """
+
+    maps: Sequence[str]
+    table: TableFlags
+    panels: bool
+
+
+@ending_plainly(is_resumable=False)
+def external(
+    run: Path | str,
+    data: Path | str,
+    *,
+    name: str | None = None,
+    output_dir: Path = Path("outputs"),
+    model: nn.Module | None = None,
+    **how: Unpack[Reading],
+) -> RunResult:
+    """Score a finished run on another labeled data set, with everything locked.
+
+    Args:
+        run: an evaluated run folder, or "latest".
+        data: a folder of class folders, or a table of images.
+        name: of the data set and of the folder of the results; None takes that of `data`.
+        output_dir: where `latest` is looked up; results go there if the run is read-only.
+        model: a network of the class that the run was trained with, if that was passed.
+        **how: maps, table and panels, see `Reading`.
+
+    Returns:
+        The folder of the results, and the content of external.json. Its "alarms" is not empty
+        where the classes seem to be inverted.
+
+    Raises:
+        ConfigError: a mapping or a name is not possible.
+        DataError: the data set, a label or a file is not as it must be.
+        RunError: the run was not evaluated, or what decides was changed since.
+    """
+    maps, place_name = parse_maps(how.get("maps", ())), name or name_data(Path(data))
+    flags, run_dir = how.get("table", TableFlags()), find_run(run, output_dir)
+    with open_place(run_dir, require_name(place_name), output_dir=output_dir) as place:
+        session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)
+        session = replace(session, module=model)
+        with hold_folder(place.parent, command="medimg external", log=session.log):
+            job = _prepare(session, Path(data), place=place, flags=flags, maps=maps)
+            return _evaluate(job, has_panels=how.get("panels", True))
+
+
+def _prepare(
+    session: Session, data: Path, *, place: Path, flags: TableFlags, maps: Mapping[str, str]
+) -> ExternalJob:
+    """Read the run and the other data set; nothing is scored."""
+    run = read_locked(session)
+    config = settings_of(session.config, data, task=run.parts[0].task, flags=flags)
+    config = replace(config, cache_dir=session.cache_dir)
+    target = replace(session, run_dir=place, config=config)
+    _require_outside(place, target)
+    other = read_other(target, run.provenance, maps=maps)
+    target = replace(target, config=keep_bins(config, other.data.split))
+    return ExternalJob(run, target, other, maps)
+
+
+def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
+    target, place = job.target, job.target.run_dir
+    model, _ = load_model(job.run.session, "best.pt")
+    test = score_other(job, model)
+    summaries, mistakes = write_results(job, test)
+    overview = summarize_evaluation(
+        summaries["val"],
+        summaries["test"],
+        checkpoint=job.run.checkpoint,
+        thresholds=job.run.thresholds,
+        mistakes=mistakes,
+    )
+    of_patients: dict[str, SplitSummary] = {}
+    if (level := open_patients(job.run, place)) is not None and has_groups(test):
+        of_patients, found = score_patients(target, level, test=test)
+        overview = replace(overview, patients=found)
+    alarms = find_inverted(summaries["test"], test)
+    overview = replace(overview, warnings=(*alarms, *overview.warnings))
+    content = _describe(job, test, alarms=alarms)
+    write_json(place / "external.json", content)
+    if has_panels:
+        _draw_panels(job, model=model, mistakes=mistakes)
+    write_json(place / "eval_summary.json", overview.to_json())
+    write_status(place, "finished")
+    _print(target, summaries, overview=overview)
+    if overview.patients is not None:
+        print_patients(target, of_patients, overview=overview.patients)
+    page = write_report(
+        place, pseudonyms=load_pseudonyms() if target.config.anonymous_ids else None
+    )
+    target.log.info(f"report: {page}")
+    return RunResult(place, content)
+
+
+def _draw_panels(job: ExternalJob, *, model: Classifier, mistakes: Sequence[Mistake]) -> None:
+    draw_mistakes(
+        job.target,
+        job.other.data,
+        model=model,
+        mistakes=mistakes,
+        folder=open_panel_folder(job.target.run_dir, DEFAULT, method=METHODS[DEFAULT]),
+        method=DEFAULT,
+        is_anonymous=job.target.config.anonymous_ids,
+    )
+
+
+def _describe(job: ExternalJob, test: Predictions, *, alarms: Sequence[str]) -> dict[str, Any]:
+    """Return the content of external.json."""
+    return {
+        "run": job.run.run_dir.resolve().name,
+        "name": job.target.run_dir.name,
+        "num_images": len(test.labels),
+        "num_patients": len(set(test.groups)),
+        "alarms": list(alarms),
+    }
+
+
+def _require_outside(place: Path, target: Session) -> None:
+    """Refuse results inside the data folder."""
+    data = target.config.data_dir
+    if data is not None and place.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(
+            f"the results would be written into the data folder {data}: pass another --output-dir."
+        )
+
+
+def _print(
+    target: Session, summaries: Mapping[str, SplitSummary], *, overview: EvaluationSummary
+) -> None:
+    header, rows = tabulate_summaries(summaries.values())
+    title = "Results (VAL of the run; TEST is the other data set)"
+    target.log.table(title, header=header, rows=rows)
+    print_intervals(target, summaries["test"])
+    for warning in overview.warnings:
+        target.log.warn(warning)

@@ -1,0 +1,166 @@
+"""A locked run on another data set: what is written, what is not touched, what is refused."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medimg_baseline_cls import external
+from medimg_baseline_cls.errors import ConfigError, DataError, RunError
+from medimg_baseline_cls.evaluation.prediction_files import read_predictions
+from medimg_baseline_cls.phantom.image_folder import write_phantoms
+from medimg_baseline_cls.pipeline.steps import locked_run
+from medimg_baseline_cls.utils.files import read_csv
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "external" not in path.relative_to(folder).parts
+    }
+
+
+def read(path: Path) -> dict[str, dict[str, object]]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def copy_run(run: Path, outputs: Path) -> Path:
+    return Path(shutil.copytree(run, outputs / "runs" / run.name))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return class folders of another hospital, which calls the healthy No Finding."""
+    folder = tmp_path_factory.mktemp("site") / "phantoms"
+    write_phantoms(folder, num_train=44, num_test=2, image_size=64, seed=21)
+    (folder / "train" / "NORMAL").rename(folder / "train" / "No Finding")
+    return folder / "train"
+
+
+@pytest.fixture(scope="module")
+def scored(
+    finished_run: Path, site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    """Return the results, and the hashes of the run's files before."""
+    run = copy_run(finished_run, tmp_path_factory.mktemp("outputs"))
+    before = hash_files(run)
+    result = external(run, site, maps=["No Finding=NORMAL"], name="site-b")
+    return result.run_dir, before
+
+
+def test_the_files_of_the_run_are_not_changed(scored: tuple[Path, dict[str, str]]) -> None:
+    place, before = scored
+    assert place == place.parents[1] / "external" / "site-b"
+    assert hash_files(place.parents[1]) == before
+
+
+def test_all_files_of_a_test_are_there(scored: tuple[Path, dict[str, str]]) -> None:
+    names = (
+        *("predictions_test.csv", "test_summary.json", "calibration.json", "decision_curve.csv"),
+        *("prevalence.json", "mistakes.csv", "subgroups.json", "eval_summary.json"),
+        *("report.html", "external.json", "split.csv", "figures/roc.png", "gradcam/FP"),
+    )
+    assert [name for name in names if not (scored[0] / name).exists()] == []
+    auroc = read(scored[0] / "test_summary.json")["classes"]["PNEUMONIA"]["metrics"]["auroc"]  # type: ignore[index]
+    assert auroc["interval"] is not None
+
+
+def test_thresholds_and_recalibration_are_those_of_the_run(
+    scored: tuple[Path, dict[str, str]],
+) -> None:
+    place, run = scored[0], scored[0].parents[1]
+    for name in ("thresholds.json", "val_summary.json", "patients/thresholds.json"):
+        assert (place / name).read_bytes() == (run / name).read_bytes()
+    points = read(run / "thresholds.json")["classes"]["PNEUMONIA"]
+    measured = read(place / "test_summary.json")["classes"]["PNEUMONIA"]["operating_points"]  # type: ignore[index]
+    assert {rule: p["threshold"] for rule, p in points.items()} == {  # type: ignore[attr-defined]
+        rule: p["threshold"] for rule, p in measured.items()
+    }
+    own, other = (read(folder / "recalibration.json")["classes"] for folder in (run, place))
+    for method in ("temperature", "platt", "isotonic"):
+        if method in own["PNEUMONIA"]:  # type: ignore[operator]
+            maps = [c["PNEUMONIA"][method]["parameters"] for c in (own, other)]  # type: ignore[index]
+            assert maps[0] == maps[1]
+
+
+def test_labels_are_mapped_and_every_evaluation_is_logged(
+    scored: tuple[Path, dict[str, str]],
+) -> None:
+    place = scored[0]
+    part = read_predictions(place / "predictions_test.csv", split="test")
+    assert len(part.labels) == 44
+    is_normal = [path.startswith("No Finding/") for path in part.paths]
+    assert is_normal == part.truth("NORMAL").tolist()
+    (row,) = read_csv(place.parent / "external_log.csv")
+    digest = hashlib.sha256((place / "predictions_test.csv").read_bytes()).hexdigest()
+    assert row["predictions_sha256"] == digest
+    assert (row["name"], row["maps"]) == ("site-b", "No Finding=NORMAL")
+
+
+def test_a_label_without_a_class_is_refused_and_nothing_is_left(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    with pytest.raises(DataError, match="--map 'No Finding=NORMAL'"):
+        external(run, site)
+    assert not (run / "external").exists()
+
+
+def test_an_absent_class_is_null_with_its_reason(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(site / "PNEUMONIA", tmp_path / "ill" / "PNEUMONIA")
+    run = copy_run(finished_run, tmp_path)
+    place = external(run, tmp_path / "ill", panels=False).run_dir
+    block = read(place / "test_summary.json")["classes"]["PNEUMONIA"]
+    assert block["metrics"]["auroc"]["value"] is None  # type: ignore[index]
+    assert block["metrics"]["auroc"]["reason"] == "all images are of one class"  # type: ignore[index]
+    assert (place / "report.html").is_file()
+    assert not (place / "gradcam").exists()
+
+
+def test_a_run_that_is_read_only_is_left_alone(
+    finished_run: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy_run(finished_run, tmp_path / "archive")
+
+    def refuse(place: Path, mode: int) -> bool:  # root may write everywhere
+        return run not in (place, *place.parents)
+
+    monkeypatch.setattr(locked_run.os, "access", refuse)
+    maps = ["No Finding="]
+    result = external(run, site, maps=maps, panels=False, output_dir=tmp_path / "here")
+    assert result.run_dir == tmp_path / "here" / "external" / f"{run.name}-train"
+    assert {p.name for p in run.iterdir()} == {p.name for p in finished_run.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["best.pt", "thresholds.json"])
+def test_what_decides_must_be_what_test_was_scored_with(
+    finished_run: Path, site: Path, tmp_path: Path, name: str
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    path = run / name
+    if name == "best.pt":
+        path.write_bytes(path.read_bytes() + b"x")
+    else:
+        content = read(path)
+        content["classes"]["PNEUMONIA"]["max_f1"]["threshold"] = 0.123  # type: ignore[index]
+        path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(RunError, match=f"{name} is not what TEST was scored with"):
+        external(run, site, maps=["No Finding=NORMAL"])
+
+
+def test_a_folder_of_something_else_is_not_written_to(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    (run / "external" / "mine").mkdir(parents=True)
+    (run / "external" / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="pass another --name"):
+        external(run, site, name="mine")
+    with pytest.raises(ConfigError, match="cannot name a folder"):
+        external(run, site, name="../mine")
+    assert (run / "external" / "mine" / "notes.txt").read_text(encoding="utf-8") == "mine"
