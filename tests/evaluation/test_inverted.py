@@ -49,3 +49,10 @@ def test_a_complete_inversion_of_few_patients_is_not_told_from_chance(
 
 def test_a_class_that_is_absent_raises_no_alarm(val: Predictions, held_out: Predictions):
     assert alarms_of(val, replace(held_out, labels=np.zeros_like(held_out.labels))) == ()
+
+
+def test_an_interval_that_contains_one_half_raises_no_alarm(val: Predictions):
+    random = np.random.default_rng(3)
+    scores = random.random(len(val.labels))
+    part = replace(val, split="test", probabilities=np.stack([1 - scores, scores], axis=1))
+    assert alarms_of(val, part) == ()

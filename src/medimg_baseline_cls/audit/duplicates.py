@@ -104,7 +104,7 @@ def find_near_pairs(
     Returns:
         Positions in `rows`, first < second, shape (number of pairs, 2).
     """
-    hashes = measures.hashes[rows]
+    hashes, small = measures.hashes[rows], measures.small[rows]
     found: list[Pairs] = [np.empty((0, 2), np.int64)]
     with progress("near-duplicates", len(rows)) as bar:
         for start in range(0, len(rows), _BLOCK):
@@ -112,7 +112,30 @@ def find_near_pairs(
             near = hamming_distances(block, hashes[start:]) <= MAX_DISTANCE
             first, second = np.nonzero(np.triu(near, 1))
             candidates = np.stack([first, second], axis=1) + start
-            found += list(_confirm(candidates, measures.small, rows=rows))
+            found += list(_confirm(candidates, small, others=small))
+            bar.advance(len(block))
+    return np.concatenate(found)
+
+
+def find_copies(
+    one: Measures, other: Measures, *, progress: ProgressMaker = SILENT.progress
+) -> Pairs:
+    """Return the pairs of nearly identical images between two sets.
+
+    Images of one gray value alone are not compared.
+
+    Returns:
+        Positions in `one` and in `other`, shape (number of pairs, 2).
+    """
+    rows, others = (np.flatnonzero(~measures.is_constant) for measures in (one, other))
+    found: list[Pairs] = [np.empty((0, 2), np.int64)]
+    with progress("comparing images", len(rows)) as bar:
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            near = hamming_distances(one.hashes[block], other.hashes[others]) <= MAX_DISTANCE
+            first, second = np.nonzero(near)
+            pairs = np.stack([block[first], others[second]], axis=1)
+            found += list(_confirm(pairs, one.small, others=other.small))
             bar.advance(len(block))
     return np.concatenate(found)
 
@@ -130,14 +153,13 @@ def hamming_distances(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDA
 
 
 def _confirm(
-    candidates: Pairs, small: NDArray[np.uint8], *, rows: NDArray[np.int64]
+    candidates: Pairs, small: NDArray[np.uint8], *, others: NDArray[np.uint8]
 ) -> Iterator[Pairs]:
-    """Yield the candidate pairs whose small images correlate."""
+    """Yield the pairs of positions in `small` and in `others` whose small images correlate."""
     for start in range(0, len(candidates), _PAIRS_AT_ONCE):
         pairs = candidates[start : start + _PAIRS_AT_ONCE]
-        one, other = (_standardize(small[rows[pairs[:, side]]]) for side in (0, 1))
-        correlation = np.einsum("np,np->n", one, other)
-        yield pairs[correlation >= MIN_CORRELATION]
+        sides = _standardize(small[pairs[:, 0]]), _standardize(others[pairs[:, 1]])
+        yield pairs[np.einsum("np,np->n", *sides) >= MIN_CORRELATION]
 
 
 def _standardize(small: NDArray[np.uint8]) -> NDArray[np.float32]:

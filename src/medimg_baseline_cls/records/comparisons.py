@@ -90,11 +90,15 @@ class Comparison(TaskFacts):
             "tests": dict(self.tests),
             "warnings": list(self.warnings),
             "models": [
-                {"name": m.name, "thresholds": m.thresholds, "classes": _nest(m.estimates)}
+                {"name": m.name, "thresholds": m.thresholds, "classes": nest_estimates(m.estimates)}
                 for m in self.models
             ],
             "differences": [
-                {"name": d.name, "is_identical": d.is_identical, "classes": _nest(d.differences)}
+                {
+                    "name": d.name,
+                    "is_identical": d.is_identical,
+                    "classes": nest_estimates(d.differences),
+                }
                 for d in self.differences
             ],
         }
@@ -170,7 +174,7 @@ def name_metric(key: MetricKey) -> str:
     return name if key.rule is None else f"{name} at {name_rule(key.rule)}"
 
 
-def _nest(estimates: Mapping[MetricKey, Estimate]) -> dict[str, Any]:
+def nest_estimates(estimates: Mapping[MetricKey, Estimate]) -> dict[str, Any]:
     """Return estimates by class or average, then by kind."""
     content: dict[str, Any] = {}
     for (block, rule, metric), estimate in estimates.items():

@@ -54,6 +54,7 @@ class RunContent(TaskFacts):
         figures: every PNG of figures/, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
         nearest: row of split.csv, as text, to the small PNG of a training image.
+        external: of a locked run on another data set, which TEST is then; empty for a run.
         status: how far the run got.
         gaps: a warning for each file that is missing or cannot be read.
     """
@@ -74,6 +75,7 @@ class RunContent(TaskFacts):
     mistakes: Rows
     dossier: Rows
     test_log: Rows
+    external: Json
     subgroups: SubgroupSummary | None
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
@@ -188,6 +190,7 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
         mistakes=_rows(run_dir / "mistakes.csv"),
         dossier=_rows(run_dir / "dossier.csv", read=read_guarded_csv),
         test_log=_rows(run_dir / "test_log.csv"),
+        external=_json(run_dir / "external.json"),
         subgroups=_record("subgroups.json", SubgroupSummary.from_json),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(panels / kind) for kind in KINDS},

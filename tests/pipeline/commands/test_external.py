@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from medimg_baseline_cls import external
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.steps import locked_run
+from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 from medimg_baseline_cls.utils.files import read_csv
 
 
@@ -164,3 +166,122 @@ def test_a_folder_of_something_else_is_not_written_to(
     with pytest.raises(ConfigError, match="cannot name a folder"):
         external(run, site, name="../mine")
     assert (run / "external" / "mine" / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.fixture(scope="module")
+def planted(site: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the site with 5 images of TRAIN, 2 of them scaled and compressed."""
+    folder = tmp_path_factory.mktemp("planted") / "site"
+    shutil.copytree(site, folder)
+    own = sorted((phantoms / "train" / "PNEUMONIA").glob("*.png"))
+    for number, path in enumerate(own[:3]):
+        shutil.copy(path, folder / "PNEUMONIA" / f"same{number}.png")
+    for number, path in enumerate(own[3:5]):
+        image = Image.open(path).resize((100, 100))
+        image.save(folder / "PNEUMONIA" / f"near{number}.jpg", quality=60)
+    return folder
+
+
+def test_images_that_the_run_has_seen_are_left_out_and_named(
+    finished_run: Path, planted: Path, scored: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    shutil.copytree(finished_run.parents[1] / "cache", tmp_path / "cache")
+    result = external(run, planted, maps=["No Finding=NORMAL"], panels=False)
+    rows = read_csv(result.run_dir / "duplicates.csv")
+    assert [(Path(row["path"]).stem, row["split"], row["kind"]) for row in rows] == [
+        ("near0", rows[0]["split"], "nearly identical"),
+        ("near1", rows[1]["split"], "nearly identical"),
+        ("same0", rows[2]["split"], "same file"),
+        ("same1", rows[3]["split"], "same file"),
+        ("same2", rows[4]["split"], "same file"),
+    ]
+    assert {row["split"] for row in rows} <= {"train", "val"}
+    # The rest is scored as if the copies had not been there.
+    names = ("predictions_test.csv", "test_summary.json")
+    for name in names:
+        assert (result.run_dir / name).read_bytes() == (scored[0] / name).read_bytes()
+    assert result.summary["duplicates"]["num_left_out"] == 5
+    assert read_csv(result.run_dir.parent / "external_log.csv")[0]["num_left_out"] == "5"
+    page = (result.run_dir / "report.html").read_text(encoding="utf-8")
+    assert "same0.png" in page
+    assert "near1.jpg" in page
+
+
+def test_the_images_of_the_run_itself_are_not_another_data_set(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    with pytest.raises(DataError, match="this is not another data set"):
+        external(run, phantoms / "train")
+    assert not (run / "external").exists()
+
+
+def test_differences_from_test_have_intervals(scored: tuple[Path, dict[str, str]]) -> None:
+    place, run = scored[0], scored[0].parents[1]
+    gaps = read(place / "external.json")["differences"]["PNEUMONIA"]["metrics"]  # type: ignore[index]
+    for metric in ("auroc", "average_precision", "brier_score", "log_loss"):
+        values = [
+            read(folder / "test_summary.json")["classes"]["PNEUMONIA"]["metrics"][metric]["value"]  # type: ignore[index]
+            for folder in (run, place)
+        ]
+        assert gaps[metric]["internal"] == values[0]
+        assert gaps[metric]["external"] == values[1]
+        assert gaps[metric]["value"] == pytest.approx(values[1] - values[0])
+        low, high = gaps[metric]["interval"]
+        assert low < high
+
+
+def test_scoring_again_replaces_the_results_and_adds_a_line(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    first = external(run, site, maps=["No Finding=NORMAL"], name="b").run_dir
+    assert (first / "gradcam").is_dir()
+    second = external(run, site, maps=["No Finding="], name="b", panels=False).run_dir
+    assert second == first
+    assert not (first / "gradcam").exists()
+    rows = read_csv(first.parent / "external_log.csv")
+    assert [row["number"] for row in rows] == ["1", "2"]
+    assert rows[1]["maps"] == "No Finding="
+    assert int(rows[1]["num_images"]) < int(rows[0]["num_images"])
+
+
+def test_a_table_of_another_hospital_is_read_by_its_own_columns(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    files = sorted(site.rglob("*.png"))
+    lines = ["file,dx,sex,case"]
+    for number, path in enumerate(files):
+        sex = "FM"[number % 2]
+        lines.append(f"{path.relative_to(site).as_posix()},{path.parent.name},{sex},c{number // 2}")
+    table = site / "labels.csv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run = copy_run(finished_run, tmp_path)
+    flags = TableFlags(
+        path_column="file", label_columns=("dx",), group_column="case", subgroup_columns=("sex",)
+    )
+    try:
+        result = external(run, table, maps=["No Finding=NORMAL"], table=flags, panels=False)
+    finally:
+        table.unlink()
+    assert result.run_dir.name == "labels"
+    assert result.summary["num_images"] == len(files)
+    assert result.summary["num_patients"] == (len(files) + 1) // 2
+    columns = read(result.run_dir / "subgroups.json")["columns"]
+    assert "sex" in {column["column"] for column in columns}  # type: ignore[index]
+
+
+def test_labels_that_are_swapped_do_not_change_the_scores(
+    finished_run: Path, site: Path, scored: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    maps = ["No Finding=PNEUMONIA", "PNEUMONIA=NORMAL"]
+    result = external(run, site, maps=maps, panels=False)
+    swapped, right = (
+        read(place / "test_summary.json")["classes"]["PNEUMONIA"]["metrics"]["auroc"]  # type: ignore[index]
+        for place in (result.run_dir, scored[0])
+    )
+    assert swapped["value"] == pytest.approx(1 - right["value"])
+    is_below = swapped["interval"][1] < 0.5
+    assert bool(result.summary["alarms"]) is is_below

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.read import Pixels
-from medimg_baseline_cls.utils.files import write_csv
+from medimg_baseline_cls.errors import MedimgError
+from medimg_baseline_cls.utils.files import read_csv, write_csv
 
 Result = tuple[Pixels | None, str | None]  # the pixels of a row, or why it has none
 
@@ -102,6 +103,14 @@ def open_array(
         return _verify(folder, pixels, contents=contents)
     except Exception:  # a damaged file may raise anything: it is rebuilt
         return None
+
+
+def list_contents(folder: Path) -> list[str]:
+    """Return the sha256 of each row of an array; nothing where it cannot be read."""
+    try:
+        return [row["sha256"] for row in read_csv(folder / _CONTENTS)]
+    except (MedimgError, KeyError):
+        return []
 
 
 def _verify(folder: Path, pixels: "np.memmap[Any, Any]", *, contents: Iterable[str]) -> StoredArray:

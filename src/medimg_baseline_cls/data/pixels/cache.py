@@ -27,7 +27,13 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.file_headers import Scan, scan_image
 from medimg_baseline_cls.data.image_bytes import ImageSource, open_source
-from medimg_baseline_cls.data.pixels.array_file import Result, StoredArray, open_array, write_array
+from medimg_baseline_cls.data.pixels.array_file import (
+    Result,
+    StoredArray,
+    list_contents,
+    open_array,
+    write_array,
+)
 from medimg_baseline_cls.data.pixels.cache_builds import (
     being_built,
     building_folder,
@@ -148,6 +154,32 @@ def build_cache(
     return ImageCache(pixels=found.pixels, facts=facts, path=folder, was_reused=was_reused)
 
 
+def find_array(
+    cache_dir: Path, sha256s: Sequence[str], *, settings: PixelSettings
+) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    """Return an array that has these contents, and the row of each; None where there is none.
+
+    For images whose files are not there any more. Arrays that are damaged are not used.
+
+    Args:
+        cache_dir: where arrays are kept.
+        sha256s: of the files, each of which must have pixels.
+        settings: size, aspect, intensity, color.
+    """
+    for folder in sorted(cache_dir.glob(f"{settings.image_size}px-*")):
+        contents = list_contents(folder)
+        row_of = {sha256: row for row, sha256 in enumerate(contents)}
+        if folder.name != _name_array(settings, contents) or not row_of.keys() >= set(sha256s):
+            continue
+        shape = (len(contents), settings.num_channels, *[settings.image_size] * 2)
+        for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
+            found = open_array(folder, shape=shape, dtype=dtype, contents=contents)
+            rows = np.array([row_of[sha256] for sha256 in sha256s], dtype=np.int64)
+            if _is_whole(found) and found.errors.keys().isdisjoint(rows.tolist()):
+                return found.pixels, rows
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _ArrayPlan:
     """The array to be: one row per distinct content, ordered by sha256."""
@@ -177,15 +209,20 @@ def _fits(header: Header | None, settings: PixelSettings) -> bool:
 def _plan_array(scans: Sequence[Scan], settings: PixelSettings) -> _ArrayPlan:
     by_sha = {scan.sha256: scan for scan in reversed(scans) if scan.header is not None}
     contents = tuple(by_sha[sha256] for sha256 in sorted(by_sha))
-    parts = [str(_FORMAT), settings.key(), *map(version, _LIBRARIES), *sorted(by_sha)]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     side = settings.image_size
     return _ArrayPlan(
-        name=f"{side}px-{key}",
+        name=_name_array(settings, sorted(by_sha)),
         contents=contents,
         image_shape=(settings.num_channels, side, side),
         is_deep=any(scan.header.is_deep for scan in contents if scan.header),
     )
+
+
+def _name_array(settings: PixelSettings, sha256s: Sequence[str]) -> str:
+    """Return the name of the folder with these contents, sorted."""
+    parts = [str(_FORMAT), settings.key(), *map(version, _LIBRARIES), *sha256s]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return f"{settings.image_size}px-{key}"
 
 
 def _decode_content(

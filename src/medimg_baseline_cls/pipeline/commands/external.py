@@ -15,12 +15,19 @@ from torch import nn
 from medimg_baseline_cls.data.label_mapping import parse_maps
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation, tabulate_summaries
+from medimg_baseline_cls.evaluation.external_difference import subtract_internal
 from medimg_baseline_cls.evaluation.inverted import find_inverted
 from medimg_baseline_cls.evaluation.patient_level import has_groups
+from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.commands.explain import draw_mistakes
 from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.steps.external_copies import (
+    describe_copies,
+    leave_out,
+    list_copies,
+)
 from medimg_baseline_cls.pipeline.steps.external_data import (
     TableFlags,
     keep_bins,
@@ -38,12 +45,15 @@ from medimg_baseline_cls.pipeline.steps.intervals import print_intervals
 from medimg_baseline_cls.pipeline.steps.locked_run import open_patients, open_place, read_locked
 from medimg_baseline_cls.pipeline.steps.panel_folders import open_panel_folder
 from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
+from medimg_baseline_cls.pipeline.steps.run_images import measure_images, measure_run
 from medimg_baseline_cls.pipeline.steps.run_model import load_model
 from medimg_baseline_cls.pipeline.steps.session import RunResult, Session, reopen_session
+from medimg_baseline_cls.records.comparisons import nest_estimates
 from medimg_baseline_cls.records.evaluations import EvaluationSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.reporting.page.report_page import write_report
 from medimg_baseline_cls.schema import Mistake, Predictions
+from medimg_baseline_cls.statistics.intervals import LEVEL
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.locks import hold_folder
@@ -117,7 +127,15 @@ def _prepare(
     _require_outside(place, target)
     other = read_other(target, run.provenance, maps=maps)
     target = replace(target, config=keep_bins(config, other.data.split))
-    return ExternalJob(run, target, other, maps)
+    own, found = measure_run(session), other.data
+    measured = measure_images(target, found.split, pixels=found.pixels, rows=found.cache_rows)
+    copies = list_copies(measured, own, progress=session.log.progress)
+    if own.reason:
+        session.log.warn(f"near copies of the run's images could not be looked for: {own.reason}")
+    if copies:
+        session.log.warn(f"{len(copies)} images are copies of images of the run: left out")
+    other = replace(other, data=leave_out(found, copies))
+    return ExternalJob(run, target, other, maps, copies, own)
 
 
 def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
@@ -168,12 +186,34 @@ def _draw_panels(job: ExternalJob, *, model: Classifier, mistakes: Sequence[Mist
 
 def _describe(job: ExternalJob, test: Predictions, *, alarms: Sequence[str]) -> dict[str, Any]:
     """Return the content of external.json."""
+    config, run = job.target.config, job.run
+    differences = subtract_internal(
+        run.parts[1],
+        test,
+        thresholds=run.thresholds,
+        positive_class=run.positive_class,
+        resampling=Resampling(config.num_resamples, config.seed),
+    )
+    shown_name = load_pseudonyms().image if config.anonymous_ids else str
     return {
         "run": job.run.run_dir.resolve().name,
         "name": job.target.run_dir.name,
         "num_images": len(test.labels),
         "num_patients": len(set(test.groups)),
         "alarms": list(alarms),
+        "duplicates": describe_copies(job.copies, job.own, shown_name=shown_name),
+        "internal": {
+            "num_images": len(run.parts[1].labels),
+            "num_patients": len(set(run.parts[1].groups)),
+        },
+        "intervals": {
+            "level": LEVEL,
+            "method": "difference of two independent bootstraps of whole groups (patients), "
+            "percentile; thresholds as stored",
+            "num_resamples": config.num_resamples,
+            "seed": config.seed,
+        },
+        "differences": nest_estimates(differences),
     }
 
 

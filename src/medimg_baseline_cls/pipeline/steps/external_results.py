@@ -18,9 +18,11 @@ from medimg_baseline_cls.evaluation.prediction_files import (
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.steps.calibration import write_calibration
 from medimg_baseline_cls.pipeline.steps.early_checks import find_columns
+from medimg_baseline_cls.pipeline.steps.external_copies import Copy, write_copies
 from medimg_baseline_cls.pipeline.steps.external_data import OtherData
 from medimg_baseline_cls.pipeline.steps.intervals import resample_summaries
 from medimg_baseline_cls.pipeline.steps.locked_run import LockedRun, copy_locked
+from medimg_baseline_cls.pipeline.steps.run_images import MeasuredImages
 from medimg_baseline_cls.pipeline.steps.run_model import score_images
 from medimg_baseline_cls.pipeline.steps.session import Session, write_settings
 from medimg_baseline_cls.pipeline.steps.test_results import describe_test, summarize_parts
@@ -39,12 +41,16 @@ class ExternalJob:
         target: the same session, writing into the folder of the results.
         other: the other data set.
         maps: which of its labels means which class.
+        copies: images that were left out because the run has them.
+        own: the images of the run, measured.
     """
 
     run: LockedRun
     target: Session
     other: OtherData
     maps: Mapping[str, str]
+    copies: tuple[Copy, ...]
+    own: MeasuredImages
 
 
 def score_other(job: ExternalJob, model: Classifier) -> Predictions:
@@ -54,6 +60,7 @@ def score_other(job: ExternalJob, model: Classifier) -> Predictions:
     write_settings(job.target, job.run.provenance)
     write_split(place / "split.csv", split)
     write_csv(place / "rejected.csv", ("path", "reason"), rows=job.other.rejected)
+    write_copies(place, job.copies)
     images = job.other.data.image_set("test")
     rows, probabilities = score_images(job.target, model, images=images, task=split.task)
     test = collect_predictions(split, "test", rows=rows, probabilities=probabilities)
@@ -76,7 +83,7 @@ def score_other(job: ExternalJob, model: Classifier) -> Predictions:
             class_order=" | ".join(split.class_names),
             predictions_sha256=sha256_file(waiting),
             num_images=len(split.records),
-            num_left_out=0,
+            num_left_out=len(job.copies),
             maps=" | ".join(f"{label}={name}" for label, name in job.maps.items()),
         ),
     )

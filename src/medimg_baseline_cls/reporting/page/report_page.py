@@ -20,6 +20,7 @@ from medimg_baseline_cls.reporting.page.calibration import tabulate_probabilitie
 from medimg_baseline_cls.reporting.page.data_flow import draw_flow
 from medimg_baseline_cls.reporting.page.error_review import describe_cases
 from medimg_baseline_cls.reporting.page.evaluation_log import tabulate_hashes, tabulate_test_log
+from medimg_baseline_cls.reporting.page.external import describe_external, tabulate_external
 from medimg_baseline_cls.reporting.page.gallery import offer_filter
 from medimg_baseline_cls.reporting.page.headline import summarize_run
 from medimg_baseline_cls.reporting.page.performance import (
@@ -91,6 +92,8 @@ def _sections(content: RunContent) -> dict[str, Any]:
     return {
         "run_name": content.name,
         "answer": answer,
+        "external": describe_external(content),
+        "external_tables": tabulate_external(content),
         "num_mistakes": sum(len(g.shown) + g.num_left_out for g in galleries),
         **_measure(content),
         "roc_anchor": next(_find_anchors(figures["evaluation"], answer.roc), ""),

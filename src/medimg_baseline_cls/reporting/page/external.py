@@ -1,0 +1,110 @@
+"""What the page of an external evaluation says first: differences, and what was left out.
+
+The other data set is TEST on that page. Everything is read from external.json.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, SCORES, name_rule
+from medimg_baseline_cls.records.estimates import Estimate, Json
+from medimg_baseline_cls.reporting.content import RunContent, as_mapping
+from medimg_baseline_cls.reporting.page.tables import Row, Table
+from medimg_baseline_cls.reporting.text.format import (
+    UNDEFINED,
+    count_of,
+    format_difference,
+    format_score,
+    hide_paths,
+)
+
+_CALIBRATION = {
+    "intercept_at_slope_1": "Calibration in the large",
+    "slope": "Calibration slope",
+    "ece_equal_mass": "Expected calibration error",
+}
+_NAMES = {k: m.name for known in (SCORES, DECISIONS, OVERALL) for k, m in known.items()}
+_NOTE = (
+    "Internal is TEST of the run, external the other data set, at the same locked thresholds. The "
+    "interval is that of the difference: both sets are resampled by patient, each on its own. One "
+    "that contains 0 does not show that nothing changed."
+)
+
+
+def describe_external(content: RunContent) -> str:
+    """Return what TEST is on this page; "" for a run on its own data."""
+    found, own = content.external, as_mapping(content.external.get("internal"))
+    if not found:
+        return ""
+    images = count_of(int(found["num_images"]), "image")
+    internal = count_of(int(own.get("num_images", 0)), "image")
+    patients = count_of(int(found["num_patients"]), "patient")
+    return (
+        f"External validation: TEST on this page is {found['name']}, {images} of {patients}. "
+        f"Checkpoint, thresholds and recalibration are those of the run {found['run']}, as they "
+        f"were for its own TEST ({internal}); nothing was fitted or chosen on {found['name']}."
+    )
+
+
+def tabulate_external(content: RunContent) -> list[Table]:
+    """Return the differences of each class, and the copies that were left out."""
+    if not content.external:
+        return []
+    blocks = cast(Mapping[str, Json], as_mapping(content.external.get("differences")))
+    shown = [name for name in blocks if name in content.class_names]
+    tables = [
+        Table(
+            title=f"External less internal, {name}",
+            header=("Metric", "Internal", "External", "Difference", "95 % interval"),
+            rows=tuple(_list_rows(blocks[name])),
+            notes=(_NOTE,) if name == shown[0] else (),
+            about=name if len(shown) > 1 else "",
+        )
+        for name in shown
+    ]
+    return [*tables, *_tabulate_copies(as_mapping(content.external.get("duplicates")))]
+
+
+def _list_rows(block: Json) -> Iterator[Row]:
+    metrics = as_mapping(block.get("metrics"))
+    for key, name in (_NAMES | _CALIBRATION).items():
+        if key in metrics:
+            yield _show(name, metrics[key])
+    for rule, entries in as_mapping(block.get("operating_points")).items():
+        for number, (key, entry) in enumerate(as_mapping(entries).items()):
+            name = f"{_NAMES.get(key, key)}, {name_rule(rule)}"
+            yield _show(name, entry, style="" if number else "start")
+
+
+def _show(name: str, entry: Any, *, style: str = "") -> Row:
+    content = as_mapping(entry)
+    gap = Estimate.from_json(content)
+    bounds = gap.bounds
+    interval = UNDEFINED
+    if bounds is not None:
+        interval = " to ".join(format_difference(end, 0.0) for end in bounds)
+    internal, external = (format_score(content.get(side)) for side in ("internal", "external"))
+    difference = UNDEFINED if gap.value is None else format_difference(gap.value, 0.0)
+    label = f"{name}\n{gap.reason}" if gap.reason else name
+    return Row((label, internal, external, difference, interval), style)
+
+
+def _tabulate_copies(found: Json) -> Iterator[Table]:
+    """Yield the images that were left out as copies, or the reason why that is not known."""
+    notes = [hide_paths(str(found["unchecked"]))] if found.get("unchecked") else []
+    count = int(found.get("num_left_out", 0))
+    if not count and not notes:
+        notes = ["No image of the run, exact or nearly identical, is among the external ones."]
+    rows = [
+        Row((str(item["path"]), str(item["kind"]), str(item["split"]).upper(), item["copy_of"]))
+        for item in found.get("images", ())
+    ]
+    if len(rows) < count:
+        notes.append(f"{count - len(rows)} more are listed in duplicates.csv.")
+    yield Table(
+        title=f"Left out as copies of images of the run: {count}",
+        header=("External image", "Kind", "Split", "Image of the run"),
+        rows=tuple(rows),
+        num_text=4,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,155 @@
+"""What the page of an external evaluation says first, from external.json alone."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medimg_baseline_cls.reporting.content import RunContent, read_run
+from medimg_baseline_cls.reporting.page.external import describe_external, tabulate_external
+from medimg_baseline_cls.reporting.page.report_page import render_report
+
+
+def gap(internal: float | None, external: float | None, **more: Any) -> dict[str, Any]:
+    value = None if internal is None or external is None else external - internal
+    return {"internal": internal, "external": external, "value": value, **more}
+
+
+EXTERNAL: dict[str, Any] = {
+    "run": "chest_20260101-000000",
+    "name": "site-b",
+    "num_images": 80,
+    "num_patients": 60,
+    "alarms": [],
+    "duplicates": {
+        "num_left_out": 2,
+        "kinds": {"same file": 1, "same pixels": 0, "nearly identical": 1},
+        "unchecked": "",
+        "images": [
+            {"path": "A/1.png", "copy_of": "train/A/9.png", "split": "train", "kind": "same file"},
+            {
+                "path": "A/2.png",
+                "copy_of": "val/A/8.png",
+                "split": "val",
+                "kind": "nearly identical",
+            },
+        ],
+    },
+    "internal": {"num_images": 1200, "num_patients": 1},
+    "differences": {
+        "PNEUMONIA": {
+            "metrics": {
+                "auroc": gap(0.95, 0.81, interval=[-0.2, -0.05], method="bootstrap"),
+                "average_precision": gap(0.9, 0.92, interval=[-0.01, 0.05], method="bootstrap"),
+                "slope": gap(None, 0.7, reason="undefined on the internal images: separated"),
+            },
+            "operating_points": {
+                "max_f1": {
+                    "sensitivity": gap(0.9, 0.9, interval=None),
+                    "specificity": gap(0.8, 0.5, interval=[-0.4, -0.2], method="bootstrap"),
+                }
+            },
+        },
+        "macro": {"metrics": {"auroc": gap(0.95, 0.81)}, "operating_points": {}},
+    },
+}
+
+
+@pytest.fixture
+def content(run_folder: Path) -> RunContent:
+    return replace(read_run(run_folder), external=EXTERNAL)
+
+
+@pytest.fixture
+def run_folder(make_run: Callable[..., Any]) -> Path:
+    return make_run().folder
+
+
+def rows_of(content: RunContent, number: int = 0) -> dict[str, tuple[str, ...]]:
+    return {row.cells[0]: row.cells[1:] for row in tabulate_external(content)[number].rows}
+
+
+def test_a_run_on_its_own_data_has_none_of_it(run_folder: Path) -> None:
+    plain = read_run(run_folder)
+    assert plain.external == {}
+    assert (describe_external(plain), tabulate_external(plain)) == ("", [])
+    assert "External validation" not in render_report(plain)
+
+
+def test_the_first_sentence_says_what_test_is(content: RunContent) -> None:
+    text = describe_external(content)
+    assert "TEST on this page is site-b, 80 images of 60 patients" in text
+    assert "those of the run chest_20260101-000000" in text
+    assert "its own TEST (1,200 images)" in text
+
+
+def test_each_metric_has_both_sides_and_the_difference(content: RunContent) -> None:
+    rows = rows_of(content)
+    assert rows["AUROC"] == ("0.950", "0.810", "−0.140", "−0.200 to −0.050")
+    assert rows["Average precision"] == ("0.900", "0.920", "+0.020", "−0.010 to +0.050")
+    assert rows["Specificity, Max-F1"] == ("0.800", "0.500", "−0.300", "−0.400 to −0.200")
+
+
+def test_what_is_undefined_says_why(content: RunContent) -> None:
+    rows = rows_of(content)
+    label = "Calibration slope\nundefined on the internal images: separated"
+    assert rows[label] == ("–", "0.700", "–", "–")
+    assert rows["Sensitivity, Max-F1"] == ("0.900", "0.900", "0.000", "–")
+
+
+def test_averages_are_not_shown_for_two_classes(content: RunContent) -> None:
+    titles = [table.title for table in tabulate_external(content)]
+    assert titles == [
+        "External less internal, PNEUMONIA",
+        "Left out as copies of images of the run: 2",
+    ]
+
+
+def test_copies_are_named(content: RunContent) -> None:
+    rows = rows_of(content, 1)
+    assert rows["A/1.png"] == ("same file", "TRAIN", "train/A/9.png")
+    assert rows["A/2.png"] == ("nearly identical", "VAL", "val/A/8.png")
+
+
+@pytest.mark.parametrize(
+    ("found", "note"),
+    [
+        ({"num_left_out": 0}, "No image of the run, exact or nearly identical"),
+        (
+            {"num_left_out": 0, "unchecked": "near copies: /data/x/home is not there"},
+            "near copies: …/home is not there",
+        ),
+        ({"num_left_out": 25, "images": []}, "25 more are listed in duplicates.csv."),
+    ],
+)
+def test_what_was_not_found_or_not_checked_is_said(
+    content: RunContent, found: dict[str, Any], note: str
+) -> None:
+    content = replace(content, external={**EXTERNAL, "duplicates": found})
+    assert note in " ".join(tabulate_external(content)[-1].notes)
+
+
+def test_the_page_shows_it_first(content: RunContent) -> None:
+    page = render_report(content)
+    assert page.index("TEST on this page is site-b") < page.index('id="external"')
+    assert page.index('id="external"') < page.index('id="performance"')
+    assert "External validation</p>" in page
+    assert "Left out as copies of images of the run: 2" in page
+
+
+def test_names_are_escaped(content: RunContent) -> None:
+    hostile = {**EXTERNAL, "name": "<script>alert(1)</script>"}
+    page = render_report(replace(content, external=hostile))
+    assert "<script>alert(1)" not in page
+
+
+def test_it_is_read_from_the_folder(run_folder: Path, tmp_path: Path) -> None:
+    path = run_folder / "external.json"
+    path.write_text(json.dumps(EXTERNAL), encoding="utf-8")
+    try:
+        assert read_run(run_folder).external["name"] == "site-b"
+    finally:
+        path.unlink()
