@@ -118,13 +118,3 @@ def test_machine_without_git_has_no_revision(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_package_that_is_missing_is_told_as_missing() -> None:
     assert env_room._version("no-such-distribution-at-all") is None
-
-
-@pytest.mark.parametrize(("rank", "is_main"), [(None, True), ("0", True), ("1", False)])
-def test_rank_zero_or_a_single_process_is_main(
-    rank: str | None, is_main: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RANK", raising=False)
-    if rank is not None:
-        monkeypatch.setenv("RANK", rank)
-    assert env_room.is_main_process() == is_main

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
-from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import plain_faults
+from medimg_baseline_cls.utils.rank import is_main_process
 from medimg_baseline_cls.utils.threads import calm_threads
 from medimg_baseline_cls.utils.visible import show_hidden
 

@@ -11,8 +11,8 @@ from medimg_baseline_cls.cli.columns import Columns
 from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import print_settings, read_request
 from medimg_baseline_cls.errors import ConfigError
-from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.rank import is_main_process
 from medimg_baseline_cls.utils.visible import quote_words
 
 if TYPE_CHECKING:

@@ -40,8 +40,8 @@ from medimg_baseline_cls.config import (
     suggest_fields,
 )
 from medimg_baseline_cls.errors import ConfigError
-from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.rank import is_main_process
 from medimg_baseline_cls.utils.visible import quote_words, show_hidden
 
 _PRECEDENCE = (

@@ -76,11 +76,6 @@ def describe_code() -> tuple[str, str]:
     return f"{state['revision'][:12]}{'+changes' if state['is_modified'] else ''}", version
 
 
-def is_main_process() -> bool:
-    """Return whether this process writes files: rank 0, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def hide_names(text: str) -> str:
     """Return a text without home folders, user name and host name.
 

@@ -8,7 +8,6 @@ report, plots. Data files (CSV, JSON) keep the exact name.
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 
 # C0, DEL, C1; soft hyphen; bidi marks; zero-width; line and paragraph separators; lone
@@ -53,6 +52,8 @@ def show_all(content: Any) -> Any:
     if isinstance(content, list | tuple):
         items = cast(list[Any] | tuple[Any, ...], content)
         return type(items)(map(show_all, items))
+    from dataclasses import fields, is_dataclass, replace  # 7 ms that --help need not wait
+
     if is_dataclass(content) and not isinstance(content, type):
         return replace(
             content, **{f.name: show_all(getattr(content, f.name)) for f in fields(content)}

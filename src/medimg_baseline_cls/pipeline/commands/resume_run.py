@@ -17,9 +17,9 @@ from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.pipeline.sweep import is_in_one_process, list_unfinished
 from medimg_baseline_cls.reporting.outdated import is_current, list_outdated
 from medimg_baseline_cls.training.callbacks import Callback
-from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.rank import is_main_process
 from medimg_baseline_cls.utils.runs import (
     age_key,
     find_run,

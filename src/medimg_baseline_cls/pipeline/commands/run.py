@@ -16,10 +16,10 @@ from medimg_baseline_cls.pipeline.steps.run_gaps import RESULTS
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.reporting.outdated import is_current
 from medimg_baseline_cls.training.callbacks import Callback
-from medimg_baseline_cls.utils.env import is_main_process
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import open_log
+from medimg_baseline_cls.utils.rank import is_main_process
 from medimg_baseline_cls.utils.runs import hold_run, read_status
 
 
