@@ -1,7 +1,7 @@
 """Plain words: phrases that a reader who is not one of us would stumble over stay out of our texts.
 
-The list is that of the worst offenders, each with what to write instead. To guard more texts, such
-as the sources, add them to `TEXTS`.
+The list is that of the worst offenders, each with what to write instead. It covers the documents,
+all sources with their templates and tables, and the latest changes.
 """
 
 import io
@@ -16,25 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (
     *("README.md", "CONTRIBUTING.md", "Makefile"),
     *("docs/**/*.md", "docs/**/*.sbatch", "notebooks/*.py"),
-    *(
-        f"src/medimg_baseline_cls/{room}/**/*.py"
-        for room in (
-            "audit",
-            "cli",
-            "config",
-            "data",
-            "evaluation",
-            "interpret",
-            "models",
-            "phantom",
-            "pipeline",
-            "records",
-            "statistics",
-            "training",
-            "utils",
-        )
-    ),
-    *(f"src/medimg_baseline_cls/{name}.py" for name in ("catalogue", "errors", "schema")),
+    *(f"src/**/*.{suffix}" for suffix in ("py", "pyi", "j2", "toml")),
 )
 PHRASES = {
     r"\bst(?:and|ands|ood)\b(?! for\b)": "is, appears, is listed",
@@ -43,7 +25,7 @@ PHRASES = {
     r"\bdrawn (?:again|anew)\b": "resampled",
     r"(?<!there )\b(?:is|are|was|were) no\b(?! longer)": "is not a",
     r"\bfilms?\b(?!\")": "image, radiograph",
-    r"\bfigures?\b(?![/`\"]| is a picture)": "metric, estimate; a figure is a picture",
+    r"\bfigures?\b(?![/`\":-]|\.\w| is a picture)": "metric, estimate; a figure is a picture",
     r"\bmend(?:s|ed|ing)?\b": "fix, correct",
     r"\bby (?:itself|themselves)\b": "automatically, on its own",
     r"\bt(?:ell|ells|old)\b[^.]{0,30}\b(?:apart|from)\b": "distinguish",
@@ -56,7 +38,11 @@ PHRASES = {
     r"\b(?:in silence|without a word)\b": "silently, without a warning",
 }
 
+# Texts about pictures, where a figure is one.
+DRAWN = ("/plots/", "/page/pictures.py", "/text/names.py")
+
 is_figure = re.compile(r"figures?", re.IGNORECASE).fullmatch
+in_template = re.compile(r"</?figure|\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -69,12 +55,16 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 def read(path: Path) -> str:
-    """Return a text; of Python without the names `figure` and `figures`, which are pictures."""
+    """Return a text without names in code that are also words, such as `figure`, a picture."""
     text = path.read_text(encoding="utf-8")
-    if path.suffix != ".py":
+    if path.suffix == ".j2":  # of its code, the quoted texts
+        return in_template.sub(lambda m: " ".join(re.findall(r'"[^"]*"', m[0])), text)
+    if path.suffix not in (".py", ".pyi"):
         return text
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return " ".join(t.string for t in tokens if t.type != tokenize.NAME or not is_figure(t.string))
+    words = [t.string for t in tokens if t.type != tokenize.NAME or not is_figure(t.string)]
+    is_drawn = any(part in path.as_posix() for part in DRAWN)
+    return re.sub(r"(?i)\bfigure", "picture", " ".join(words)) if is_drawn else " ".join(words)
 
 
 def find_phrases(text: str) -> list[str]:
@@ -122,3 +112,25 @@ def test_a_phrase_is_found(text: str) -> None:
 )
 def test_plain_words_are_left_alone(text: str) -> None:
     assert find_phrases(text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "num_found"),
+    [
+        ("page.html.j2", '{% for figure in figures %}<figure id="figure-1">{% endfor %}', 0),
+        ("page.html.j2", '{{ note("No figure here") }}', 1),
+        ("page.html.j2", "<p>Every figure has an interval.</p>", 1),
+        ("a.py", "figures = draw(figure)", 0),
+        ("a.py", "# every figure", 1),
+        ("a.pyi", '"""Return every figure."""', 1),
+        ("a.toml", 'items = ["Every figure of a split"]', 1),
+        ("plots/a.py", '"""Draw a figure."""', 0),
+    ],
+)
+def test_names_in_code_are_not_read_as_words(
+    tmp_path: Path, name: str, text: str, num_found: int
+) -> None:
+    (tmp_path / "plots").mkdir()
+    path = tmp_path / name
+    path.write_text(text + "\n", encoding="utf-8")
+    assert len(find_phrases(read(path))) == num_found

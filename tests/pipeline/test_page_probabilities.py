@@ -292,7 +292,7 @@ def test_the_page_shows_the_calibration(finished_run: Path) -> None:
             assert_cell(row[title], value, block[name].get("interval"))
         error = block["ece_equal_mass"]
         for text, value in zip(
-            NUMBER.findall(row["By chance"]),
+            NUMBER.findall(row["If calibrated"]),
             (error["expected"], error["percentile_95"]),
             strict=True,
         ):
@@ -304,7 +304,7 @@ def test_the_page_shows_the_calibration(finished_run: Path) -> None:
 
 
 def test_the_page_shows_the_recalibration(finished_run: Path) -> None:
-    rows = table_of(finished_run, f"Recalibration of {POSITIVE}, fitted on VAL, TEST")
+    rows = table_of(finished_run, f"Recalibration of {POSITIVE} on TEST, fitted on VAL")
     block = independent.read_json(finished_run / "recalibration.json")["classes"][POSITIVE]
     titles = [title for method, title in METHODS.items() if method in block]
     assert [row["Probabilities"] for row in rows] == ["As predicted", *titles]
@@ -346,8 +346,8 @@ def test_the_page_shows_the_prevalences(finished_run: Path) -> None:
         assert float(row["Max-F1 threshold"]) == pytest.approx(best, abs=0.0005)
         there = independent.figures_at(parts["test"], threshold=best, prevalence=share)
         for title, name in {
-            "Sens. there": "sensitivity",
-            "Spec. there": "specificity",
-            "F1 there": "f1_score",
+            "Its sensitivity": "sensitivity",
+            "Its specificity": "specificity",
+            "Its F1": "f1_score",
         }.items():
             assert_shown(row[title], there[name])

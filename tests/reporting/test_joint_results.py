@@ -171,7 +171,7 @@ def test_the_table_of_differences_has_intervals_and_both_p_values(tmp_path: Path
     ]
     assert rows[4:8] == rows[8:12] == expected  # what is shown first, and all of the class
     text = words_of(page)
-    assert "still less plain" in text and "wide less plain" in text
+    assert "still minus plain" in text and "wide minus plain" in text
     assert "3 models, trained to distinguish" in text
 
 

@@ -1,6 +1,6 @@
 """Turns predictions, thresholds and the history of a run into the pictures of figures/.
 
-One style for all (`style.py`), colors that the color-blind can tell apart, no global
+One style for all (`style.py`), colors that the color-blind can distinguish, no global
 state of matplotlib: each function draws on its own canvas and writes one PNG, whole or
 not at all.
 """

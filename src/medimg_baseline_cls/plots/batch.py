@@ -22,7 +22,7 @@ def draw_batch_grid(
     """Draw images in a grid, each with its caption below.
 
     Args:
-        images: shape (B, C, S, S) with C of 1 or 3; what lies outside [0, 1] is clipped.
+        images: shape (B, C, S, S) with C of 1 or 3; what is outside [0, 1] is clipped.
         captions: one per image, such as its label.
         path: the PNG.
         num_columns: images per row; 0 makes the grid about as wide as it is high.

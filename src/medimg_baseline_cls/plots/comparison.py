@@ -1,7 +1,7 @@
 """Draws models side by side: each metric with its interval, and its difference from the first.
 
 The two panels share their rows. Where the interval of a difference leaves out 0, its line is
-drawn strong; p-values by Holm's correction stand at the right.
+drawn strong; p-values by Holm's correction are at the right.
 """
 
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _color(number: int) -> str:
 
 
 def _place(row: int, number: int, *, count: int) -> float:
-    """Return where a model's mark stands in its row: the first one on top."""
+    """Return where a model's mark is in its row: the first one on top."""
     return row + (number - (count - 1) / 2) * 0.7 / count
 
 

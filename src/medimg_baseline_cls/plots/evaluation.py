@@ -34,7 +34,7 @@ def draw_evaluation(
         The files that were written.
     """
     splits = [Scored(part, summaries[part.split]) for part in parts]
-    # Findings do not exclude each other, so that no one matrix holds them: each has its own.
+    # Findings do not exclude each other, so that no single matrix shows them: each has its own.
     has_many = parts[0].has_findings and len(parts[0].class_names) > MAX_FINDINGS
     drawn = {
         name: draw for name, draw in FIGURES.items() if not (has_many and draw is draw_confusion)

@@ -103,7 +103,7 @@ _SETTINGS: Any = {
     "axes.facecolor": "white",
     # A dollar sign in a class name is a dollar sign.
     "text.parse_math": False,
-    # Text stays text, for the hands of a journal; the same figure has the same bytes.
+    # Text stays text, for the editors of a journal; the same figure has the same bytes.
     "svg.fonttype": "none",
     "svg.hashsalt": "medimg",
 }
@@ -119,7 +119,7 @@ def drawing(
     """Open a figure in the house style that is written as PNG and SVG when the block ends.
 
     Args:
-        path: the PNG; the SVG lies beside it. Older ones are replaced, or kept if the drawing
+        path: the PNG; the SVG is next to it. Older ones are replaced, or kept if the drawing
             fails.
         width: in inches.
         height: in inches.

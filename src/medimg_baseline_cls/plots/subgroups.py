@@ -1,4 +1,4 @@
-"""Draws the forest plot of subgroups: each figure with its interval, the whole TEST as a line.
+"""Draws the forest plot of subgroups: each metric with its interval, the whole TEST as a line.
 
 A subgroup with too few images keeps its row, with its number and no mark: that it exists is
 part of the answer.
@@ -33,7 +33,7 @@ def draw_subgroups(content: Mapping[str, Any], path: Path, *, class_name: str, r
     Args:
         content: of subgroups.json.
         path: the PNG.
-        class_name: the class whose figures are drawn.
+        class_name: the class whose metrics are drawn.
         rule: the operating point of sensitivity and specificity.
     """
     lines = _list_lines(content)
@@ -103,7 +103,7 @@ def _write_too_few(axes: Axes, lines: Sequence[_Line]) -> None:
 
 
 def _span(axes: Axes, shown: Sequence[float], *, num_rows: int) -> None:
-    """Show the part of [0, 1] that holds all marks, the first row on top."""
+    """Show the part of [0, 1] that has all marks, the first row on top."""
     low = min([*shown, 0.9])
     low = max(0.0, (int(low * 10) - (low * 10 % 1 < 0.15)) / 10)
     axes.set_xlim(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low))
@@ -114,7 +114,7 @@ def _span(axes: Axes, shown: Sequence[float], *, num_rows: int) -> None:
 
 
 def _write_names(axes: Axes, lines: Sequence[_Line]) -> None:
-    """Write the subgroups and their numbers of images, as a table beside the panels."""
+    """Write the subgroups and their numbers of images, as a table next to the panels."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.text(1.0, -0.9, "images", ha="right", va="bottom", fontsize=SMALL, color=MUTED)

@@ -14,7 +14,7 @@ from medimg_baseline_cls.utils.pseudonyms import NameHider, Pseudonyms
 
 
 def hide_content(content: RunContent, pseudonyms: Pseudonyms) -> RunContent:
-    """Return the same run with pseudonyms for image_id, path and group, wherever they stand."""
+    """Return the same run with pseudonyms for image_id, path and group, wherever they appear."""
     mistakes = tuple(hide_row(row, pseudonyms) for row in content.mistakes)
     known = {row["image_id"] for row in mistakes}
     hider = NameHider(pseudonyms, [row["path"] for row in (*content.split, *content.rejected)])

@@ -42,7 +42,7 @@ _GRADCAM = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContent(TaskFacts):
-    """What a run folder holds; empty mappings and rows stand for files not written yet.
+    """What a run folder has; empty mappings and rows stand for files not written yet.
 
     Attributes:
         name: the folder's own name.
@@ -51,7 +51,7 @@ class RunContent(TaskFacts):
         summaries: of each split ("val", "test") that was evaluated.
         patient_summaries: the same per patient; empty where patients have one image each.
         calibration, recalibration, prevalence, subgroups: None where there is no such file.
-        figures: every PNG of figures/, by file name.
+        figures: each PNG of `figures/`, by file name.
         panels: "FP" and "FN" to the PNG of each, by file name.
         nearest: row of split.csv, as text, to the small PNG of a training image.
         external: of a locked run on another data set, which TEST is then; empty for a run.
@@ -133,7 +133,7 @@ class RunContent(TaskFacts):
 
     @property
     def positive_class(self) -> str | None:
-        """Return the positive class; None where each class stands against the rest."""
+        """Return the positive class; None where each class is compared with the rest."""
         evaluated = filter(None, (self.evaluation, *self.summaries.values()))
         named = [summary.positive_class for summary in evaluated]
         named += [source.get("positive_class") for source in (self.provenance, self.config)]
@@ -162,7 +162,7 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
     """
     if not (run_dir / "config.json").is_file():
         raise RunError(
-            f"{run_dir} holds no config.json, so it is not a run folder; "
+            f"{run_dir} is not a run folder: config.json is missing; "
             f"name a folder that `medimg train` or `medimg run` has made."
         )
     _json, _rows = partial(_read_json, gaps=gaps or {}), partial(_read_rows, gaps=gaps or {})

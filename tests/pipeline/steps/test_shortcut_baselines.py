@@ -39,7 +39,7 @@ def test_line_at_the_end_and_report_show_them(finished_run: Path) -> None:
     log = (finished_run / "log.txt").read_text(encoding="utf-8")
     assert "controls that the model must beat, AUROC on TEST: trivial" in log
     page = (finished_run / "report.html").read_text(encoding="utf-8")
-    assert "Controls that see no organ" in page
+    assert "Controls that do not see the anatomy" in page
     value = controls_of(finished_run)["border"]["test"]["auroc"]["value"]
     assert f"{value:.3f}" in page
 

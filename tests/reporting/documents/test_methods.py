@@ -23,7 +23,7 @@ def test_settings_and_versions_are_those_of_the_run(make_run: Callable[..., Any]
     assert facts["Training", "Stage fine-tuning"] == "3 epochs"
     assert facts["Software", "torch"] == "2.10.0"
     assert facts["Software", "Python"] == "3.12.1"
-    assert "resnet18.safetensors" in facts["Model", "First weights"]
+    assert "resnet18.safetensors" in facts["Model", "Initial weights"]
 
 
 def test_checkpoint_is_the_evaluated_one(make_run: Callable[..., Any]) -> None:
@@ -74,7 +74,7 @@ def test_what_auto_became_is_shown(make_run: Callable[..., Any]) -> None:
     assert facts["Training", "BatchNorm statistics"] == "frozen"
     assert facts["Data", "Validation set"] == "balanced"
     told = f"the data and file name: {config['group_regex']}"
-    assert facts["Data", "Patients by"] == told
+    assert facts["Data", "Patients from"] == told
 
 
 def test_kaggle_names_are_said_to_tell_patients(make_run: Callable[..., Any]) -> None:
@@ -82,4 +82,4 @@ def test_kaggle_names_are_said_to_tell_patients(make_run: Callable[..., Any]) ->
     config = run.json("config.json")
     found = config["provenance"] | {"patients_by": "the Kaggle file names"}
     run.write_json("config.json", config | {"group_regex": "auto", "provenance": found})
-    assert facts_of(run)["Data", "Patients by"] == "file name: Kaggle pattern"
+    assert facts_of(run)["Data", "Patients from"] == "file name: Kaggle pattern"

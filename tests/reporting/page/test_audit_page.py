@@ -211,7 +211,7 @@ def test_absolute_paths_are_cut_down() -> None:
     [
         ("ok", "Nothing was found"),
         ("note", "see the notes"),
-        ("warning", "may spoil a result"),
+        ("warning", "may bias a result"),
         ("error", "would invalidate a result"),
     ],
 )
@@ -230,7 +230,7 @@ def test_findings_are_ordered_by_weight() -> None:
     assert anchors[:3] == ["duplicates-1", "labels-1", "groups-1"]
     sections = [a["id"] for tag, a in tags.tags if tag == "section"][1:-1]
     assert sections == anchors[3:] == ["duplicates", "labels", "groups", "shift", "files"]
-    assert "Nothing was found by: Files." in tags.text
+    assert "No findings: Files." in tags.text
     assert "Not measured: Shift." in tags.text
 
 

@@ -75,7 +75,7 @@ def test_calibration_shows_slope_error_and_what_chance_gives(make_run: MakeRun) 
         assert row["Slope"] == f"{block['slope']['value']:.3f}\n{low:.3f}–{high:.3f}"
         error = block["ece_equal_mass"]
         assert row["ECE"].startswith(f"{error['value']:.3f}\n")
-        assert row["By chance"] == f"{error['expected']:.3f}\nto {error['percentile_95']:.3f}"
+        assert row["If calibrated"] == f"{error['expected']:.3f}\nto {error['percentile_95']:.3f}"
         parts = [float(row[k]) for k in ("Reliability", "Resolution", "Uncertainty")]
         within = block["brier"]["within_bin"]
         assert float(row["Brier"]) == pytest.approx(

@@ -94,7 +94,7 @@ def test_averages_say_of_what_they_are(findings_run: Any) -> None:
     assert table.rows[-1].cells[2] == f"{auroc:.3f}"
     notes = " ".join(table.notes)
     assert "Effusion in 1,234, Mass in 1,234, Nodule in 1,234 images" in notes
-    assert "TEST: the macro AUROC is over 2 of 3 findings." in notes
+    assert "TEST: the macro AUROC is the mean of 2 of 3 findings." in notes
 
 
 def test_micro_operating_points_have_no_threshold_of_their_own(findings_run: Any) -> None:

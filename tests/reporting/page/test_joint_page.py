@@ -197,7 +197,7 @@ def test_settings_and_environments_that_differ_are_listed(
     make_sweep: Callable[..., Path],
 ) -> None:
     folder = make_sweep("seeds")
-    assert "do not differ in other settings" in words_of(read_page(folder, "seeds"))
+    assert "All other settings and the" in words_of(read_page(folder, "seeds"))
     run = folder.parent.parent / "runs" / "chest_seeds_1"
     for name, change in (("config.json", {"lr": 0.5}), ("env_report.json", {"host": "other"})):
         content = json.loads((run / name).read_text(encoding="utf-8"))

@@ -132,7 +132,7 @@ def test_same_run_gives_the_same_bytes_wherever_it_lies(
 
 
 def test_folder_without_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no config\.json"):
+    with pytest.raises(RunError, match=r"config\.json is missing"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
@@ -282,7 +282,7 @@ def test_the_pictures_of_the_first_screen_are_in_the_page_once(
 
 def test_limits_and_research_use_are_said(make_run: Callable[..., Any]) -> None:
     text = Reader(read_page(make_run(stages=()).folder)).text
-    assert "attribution, not localization, not cause" in text
+    assert "attribution: neither localization nor cause" in text
     assert text.count("Research use only") >= 2
 
 

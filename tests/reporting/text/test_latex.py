@@ -110,7 +110,7 @@ def test_wide_table_gets_smaller_letters_then_two_lines_in_a_cell() -> None:
 def test_letters_outside_latin_are_announced() -> None:
     plain = format_table(("é",), [("ß",)], caption="ø", label="a")
     assert "XeLaTeX" not in plain
-    assert format_table(("肺",), [("ß",)], caption="", label="a").startswith("% Holds letters")
+    assert format_table(("肺",), [("ß",)], caption="", label="a").startswith("% Has letters")
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex is installed")

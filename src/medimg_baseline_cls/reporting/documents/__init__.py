@@ -1,4 +1,4 @@
-"""Everything that `medimg report` writes beside the page: tables/, model_card.md, checklist.md."""
+"""Everything that `medimg report` writes next to the page: tables/, model_card.md, checklist.md."""
 
 from pathlib import Path
 

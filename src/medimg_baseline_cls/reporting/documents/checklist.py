@@ -1,6 +1,6 @@
 """checklist.md: the items of CLAIM 2024 and TRIPOD+AI, each with what the run can say to it.
 
-The items stand in checklists.toml, in our own words; checklist_answers.py says what a run can
+The items are in checklists.toml, in our own words; checklist_answers.py says what a run can
 answer. What no run folder knows, such as ethics approval, is printed as "not available", for
 the authors to fill in. An answer is a start for the manuscript, not a proof of compliance.
 """
@@ -69,8 +69,8 @@ def format_checklist(content: RunContent, files: Set[str]) -> str:
     lines = [
         f"# Reporting checklists: {escape_markdown(summarize_run(content).project)}",
         "",
-        f"Run {escape_markdown(content.name)}. What the run knows is filled in; the rest is "
-        f'"{NOT_AVAILABLE}" and is for the authors. The items are in our own words: submit the '
+        f"Run {escape_markdown(content.name)}. What the run knows is filled in; the authors "
+        f'complete the rest ("{NOT_AVAILABLE}"). The items are paraphrased: submit the '
         "official form.",
     ]
     answers = answer_topics(content, files)
@@ -84,7 +84,7 @@ def format_checklist(content: RunContent, files: Set[str]) -> str:
         lines += ["", f"## {guideline.name}", ""]
         lines += [f"{escape_markdown(guideline.title)}. {guideline.source}.", ""]
         lines += [
-            f"Of {len(rows)} items this run answers {len(parts) - in_part}, and {in_part} in part.",
+            f"This run answers {len(parts) - in_part} of {len(rows)} items, and {in_part} in part.",
             "",
         ]
         lines += format_markdown_table(_HEADER, rows)

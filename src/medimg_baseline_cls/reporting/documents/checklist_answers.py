@@ -1,7 +1,7 @@
 """What a run can say to each topic of a reporting checklist, in sentences.
 
 A topic is a name that checklists.toml uses. An answer that the authors must complete says
-which part is "not available"; a topic of which the run knows nothing has no words.
+which part is "not available"; a topic about which the run knows nothing has no words.
 """
 
 from collections.abc import Callable, Iterator, Set
@@ -57,7 +57,7 @@ def _say_results(content: RunContent, _: Set[str]) -> Words:
     sentences = describe_performance(content, has_all_points=False)
     yield from sentences
     if sentences:
-        yield "All figures: tables/performance.csv, tables/operating_points.csv."
+        yield "All metrics: tables/performance.csv, tables/operating_points.csv."
 
 
 def _say_source(content: RunContent, _: Set[str]) -> Words:
@@ -72,7 +72,7 @@ def _say_source(content: RunContent, _: Set[str]) -> Words:
 def _say_rejection(content: RunContent, files: Set[str]) -> Words:
     if "rejected.csv" in files:
         yield f"{format_count(len(content.rejected))} files were rejected; reasons: rejected.csv."
-        yield "Criteria for patients: not available."
+        yield "Inclusion criteria for patients: not available."
 
 
 def _facts(part: str) -> Answer:
@@ -87,14 +87,14 @@ def _facts(part: str) -> Answer:
 def _say_selection(content: RunContent, _: Set[str]) -> Words:
     limit = content.config.get("limit")
     if content.split:
-        yield f"At most {limit} images were drawn." if limit else "All readable images were used."
+        yield f"At most {limit} images were used." if limit else "All readable images were used."
 
 
 def _say_missing(content: RunContent, _: Set[str]) -> Words:
     rule = content.config.get("on_bad_image")
     if rule:
         yield "A file that cannot be read " + (
-            "is left out and listed in rejected.csv." if rule == "skip" else "ends the run."
+            "is left out and listed in rejected.csv." if rule == "skip" else "stops the run."
         )
     for key, what in (("uncertain_labels", "Uncertain"), ("missing_labels", "Missing")):
         if content.has_findings and content.config.get(key):
@@ -112,7 +112,7 @@ def _say_sizes(content: RunContent, _: Set[str]) -> Words:
 
 def _say_labels(content: RunContent, _: Set[str]) -> Words:
     if content.class_names:
-        yield f"Labels as the data bring them: {', '.join(content.class_names)}."
+        yield f"Labels as provided with the data: {', '.join(content.class_names)}."
         yield "How they were obtained: not available."
 
 
@@ -126,15 +126,15 @@ def _say_partition(content: RunContent, _: Set[str]) -> Words:
 def _say_disjoint(content: RunContent, _: Set[str]) -> Words:
     if content.split:
         yield (
-            "Groups (patients, where they are known) are whole in one split; a group or a "
-            "byte-identical file in two is refused."
+            "Each group (patient, where known) is in one split; a group or a byte-identical file "
+            "in more than one is refused."
         )
 
 
 def _say_test_size(content: RunContent, _: Set[str]) -> Words:
     number = sum(row["split"] == "test" for row in content.split)
     if number:
-        yield f"TEST has {format_count(number)} images; why so many: not available."
+        yield f"TEST has {format_count(number)} images; how this number was chosen: not available."
 
 
 def _say_weights(content: RunContent, _: Set[str]) -> Words:
@@ -156,17 +156,17 @@ def _say_uncertainty(content: RunContent, _: Set[str]) -> Words:
     number = count_resamples(content)
     if number is not None:
         yield (
-            f"95% intervals: whole groups drawn again {format_count(number)} times, "
-            "thresholds chosen again in each; Wilson and Clopper-Pearson beside proportions."
+            f"95% intervals: whole groups resampled {format_count(number)} times, thresholds "
+            "re-selected in each; also Wilson and Clopper-Pearson for proportions."
         )
 
 
 def _say_controls(content: RunContent, _: Set[str]) -> Words:
     for split in list(content.summaries)[-1:]:
-        figures = control_values(content, split, metric="auroc")
-        known = [f"{name} {value:.2f}" for name, value in figures.items() if value is not None]
+        values = control_values(content, split, metric="auroc").items()
+        known = [f"{name} {value:.2f}" for name, value in values if value is not None]
         if known:
-            yield f"Controls that see no organ, {name_split(split)} AUROC: {', '.join(known)}."
+            yield f"Controls without the anatomy, {name_split(split)} AUROC: {', '.join(known)}."
 
 
 def _say_explanation(content: RunContent, _: Set[str]) -> Words:
@@ -178,9 +178,9 @@ def _say_explanation(content: RunContent, _: Set[str]) -> Words:
 
 def _say_internal_test(content: RunContent, files: Set[str]) -> Words:
     if "test" in content.summaries and content.config.get("test_site") is None:
-        yield "TEST was scored with thresholds chosen on VAL; test_summary.json."
+        yield "TEST was scored with thresholds chosen on VAL: test_summary.json."
         if "test_log.csv" in files:
-            yield "Each scoring: test_log.csv."
+            yield "Every evaluation on TEST: test_log.csv."
 
 
 def _say_external_test(content: RunContent, _: Set[str]) -> Words:
@@ -222,7 +222,7 @@ def _say_errors(content: RunContent, files: Set[str]) -> Words:
         yield f"On TEST at the operating point {name}, {'; '.join(filter(None, wrong))}."
         yield "Confusion matrices: figures/confusion.svg."
     if "mistakes.csv" in files:
-        yield "The most confident ones, of each operating point: mistakes.csv."
+        yield "The most confident errors at each operating point: mistakes.csv."
     images = {row["image_id"] for row in content.dossier if row.get("reader", "").strip()}
     if images:
         number = "1 image" if len(images) == 1 else f"{format_count(len(images))} images"
@@ -243,7 +243,7 @@ def _say_limits(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_protocol(content: RunContent, _: Set[str]) -> Words:
-    yield "All settings: config.json. A protocol written before the study: not available."
+    yield "All settings: config.json. A protocol written in advance: not available."
 
 
 def _say_availability(content: RunContent, _: Set[str]) -> Words:
@@ -266,7 +266,7 @@ def _say_recalibration(content: RunContent, files: Set[str]) -> Words:
 
 def _say_prediction(content: RunContent, _: Set[str]) -> Words:
     if content.history:
-        yield "The command medimg predict, image files in, probabilities out, no step by hand."
+        yield "medimg predict turns image files into probabilities, without manual steps."
 
 
 def _say_imbalance(content: RunContent, _: Set[str]) -> Words:
@@ -283,11 +283,11 @@ def _say_thresholds(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_inputs(content: RunContent, _: Set[str]) -> Words:
-    yield "The pixels of the image alone."
+    yield "Only the pixels of the image."
 
 
 def _say_poor_input(content: RunContent, _: Set[str]) -> Words:
-    yield "A file that cannot be decoded is refused with its reason; poor images: not available."
+    yield "A file that cannot be decoded is refused with a reason; poor images: not available."
 
 
 ANSWERS: dict[str, Answer] = {

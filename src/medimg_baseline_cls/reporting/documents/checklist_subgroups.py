@@ -23,9 +23,9 @@ def _say_results(content: RunContent, _: Set[str]) -> Words:
     ]
     if content.subgroups is not None and counts:
         yield (
-            f"TEST by subgroup, of columns (measured of all): {', '.join(counts)}; a subgroup of "
-            f"fewer than {content.subgroups.min_images} images has no figures. "
-            "Figures with 95% intervals: subgroups.csv."
+            f"TEST by subgroup, columns (measured of all): {', '.join(counts)}; a subgroup of "
+            f"fewer than {content.subgroups.min_images} images has no metrics. "
+            "Metrics with 95% intervals: subgroups.csv."
         )
 
 
@@ -60,7 +60,7 @@ def _say_fairness(content: RunContent, _: Set[str]) -> Words:
     columns = _list_columns(content)
     if columns:
         yield (
-            f"TEST was measured by {_name_columns(columns)}; every subgroup has the same network "
+            f"TEST was measured by {_name_columns(columns)}; all subgroups share the network "
             "and thresholds. Which of these bear on fairness, and what else was done: "
             "not available."
         )

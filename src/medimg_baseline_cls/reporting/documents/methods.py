@@ -21,7 +21,7 @@ _SETTINGS = {
         "augment": "Augmentation",
         "horizontal_flip": "Horizontal flips",
         "ema_decay": "Weight averaging, decay",
-        "clip_norm": "Gradient norm, at most",
+        "clip_norm": "Maximum gradient norm",
         "batchnorm": "BatchNorm statistics",
         "patience": "Patience, epochs (0: off)",
         "precision": "Precision",
@@ -59,7 +59,7 @@ def list_methods(content: RunContent) -> list[Fact]:
 
 def _describe_model(content: RunContent) -> Iterator[Fact]:
     yield "Model", "Network", str(content.config.get("arch", "unknown"))
-    yield "Model", "First weights", describe_weights(content)
+    yield "Model", "Initial weights", describe_weights(content)
     yield "Model", "Task", content.task
     yield "Model", "Classes", ", ".join(content.class_names) or "unknown"
     if content.positive_class is not None:
@@ -76,13 +76,13 @@ def _describe_split(content: RunContent) -> Iterator[Fact]:
         if provenance.get(key):
             yield "Data", name, format_setting(provenance[key])
     if content.config.get("group_regex"):
-        yield "Data", "Patients by", _describe_patients(content)
+        yield "Data", "Patients from", _describe_patients(content)
     if content.config.get("aggregate"):
         yield "Data", "Probability of a patient", str(content.config["aggregate"])
 
 
 def _describe_patients(content: RunContent) -> str:
-    """Return by what patients were told; the bare setting for a run of an earlier version."""
+    """Return how patients were identified; the bare setting for a run of an earlier version."""
     regex = str(content.config["group_regex"])
     told = content.provenance.get("patients_by")
     if told is None:

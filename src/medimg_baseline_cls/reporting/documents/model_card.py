@@ -1,7 +1,7 @@
-"""model_card.md: what the model is, what it saw, how well it does, and where it ends.
+"""model_card.md: what the model is, what it saw, how well it does, and its limits.
 
 After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Everything is read from
-the run folder; what only the authors know (who annotated, ethics) stands in checklist.md.
+the run folder; what only the authors know (who annotated, ethics) goes into checklist.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,21 +22,20 @@ from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, l
 from medimg_baseline_cls.reporting.text.names import name_split
 
 LIMITS = (
-    "Research use only. This is not a medical device, and no figure here supports a decision "
+    "Research use only. This is not a medical device, and no result here supports a decision "
     "about a patient.",
-    "A heat map is attribution, not localization, not cause. A map over a lesion does not prove "
-    "that the lesion decided; a map elsewhere does not prove a shortcut.",
-    "The figures hold for the population, devices and prevalence of this TEST set. PPV, NPV, F1 "
+    "A heat map shows attribution: neither localization nor cause. A map over a lesion does not "
+    "prove that the network used the lesion; a map elsewhere does not prove a shortcut.",
+    "The metrics apply to the population, devices and prevalence of this TEST set. PPV, NPV, F1 "
     "and average precision change with prevalence.",
-    "A threshold chosen on VAL may transfer badly to data from elsewhere: compare its VAL and "
-    "TEST rows.",
-    "One training run is one draw: another seed gives other figures.",
+    "A threshold chosen on VAL may not suit data from elsewhere: compare its VAL and TEST rows.",
+    "This is a single training run: another seed gives other results.",
 )
 _USES = (
-    "For: research on data like those named above; a baseline that other models are compared with.",
+    "For: research on data like those named above; a baseline for comparison with other models.",
     "Not for: diagnosis, triage or any other decision about a patient; images of another kind, "
     "body part or population than those of TRAIN; classes other than those listed.",
-    "Users: researchers who can judge the figures and the limits below.",
+    "Users: researchers who can judge the metrics and the limits below.",
 )
 _ENVIRONMENT = ("Software", "Hardware")
 _POINT_KEYS = ("threshold", "sensitivity", "specificity", "ppv", "npv")
@@ -47,7 +46,7 @@ def format_model_card(content: RunContent, hashes: Mapping[str, str]) -> str:
 
     Args:
         content: the run; stages that have not run yet are left out.
-        hashes: file name to sha256, of the files that the figures depend on.
+        hashes: file name to sha256, of the files that the metrics depend on.
     """
     answer = summarize_run(content)
     facts = list_methods(content)

@@ -30,7 +30,7 @@ def describe_data(content: RunContent) -> str:
 
 
 def describe_performance(content: RunContent, *, has_all_points: bool = True) -> list[str]:
-    """Return sentences with the figures of TEST, or of VAL before TEST is scored.
+    """Return sentences with the metrics of TEST, or of VAL before TEST is scored.
 
     Classes without a positive one have their means here; each has its own rows in tables/.
 
@@ -48,7 +48,7 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
     sentences = [f"On {_describe_split(content, split)}, {_join(shown, split)}."] if shown else []
     overall = [m for m in metrics if m.owner == "Whole images"]
     if overall:
-        sentences.append(f"Of whole images, {_join(overall, split)}.")
+        sentences.append(f"For whole images, {_join(overall, split)}.")
     if content.positive_class is not None:
         described = list(_describe_points(content, points, split=split))
         sentences += described if has_all_points else described[:1]
@@ -72,10 +72,10 @@ def _describe_points(content: RunContent, points: list[Measure], *, split: str) 
         if "threshold" not in mine:
             continue
         threshold = mine["threshold"].print_short(split).split(" ")[0]
-        figures = [mine[key] for key in ("sensitivity", "specificity", "ppv", "npv") if key in mine]
+        shown = [mine[key] for key in ("sensitivity", "specificity", "ppv", "npv") if key in mine]
         yield (
             f"At the operating point {name} (probability of {content.positive_class} at or above "
-            f"{threshold}), {_join(figures, split)}."
+            f"{threshold}), {_join(shown, split)}."
         )
 
 

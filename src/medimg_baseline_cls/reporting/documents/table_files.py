@@ -1,7 +1,7 @@
 """tables/ of a run folder: each table as CSV for a spreadsheet and as LaTeX for a manuscript.
 
-The CSV holds numbers at full precision and, beside them, the text a journal prints; the
-LaTeX holds that text. No text cell of the CSV can start a formula (decision 0014).
+The CSV has numbers at full precision and, next to them, the text a journal prints; the
+LaTeX has that text. No text cell of the CSV can start a formula (decision 0014).
 """
 
 import re
@@ -44,7 +44,7 @@ class Export:
         caption: above the LaTeX table.
         header: of the LaTeX table; `rows` are its cells as plain text.
         notes: below the LaTeX table.
-        wraps_last: whether the last column of the LaTeX table holds sentences.
+        wraps_last: whether the last column of the LaTeX table contains sentences.
         fields: the header of the CSV; `records` are its cells, numbers as numbers.
     """
 
@@ -59,7 +59,7 @@ class Export:
 
 
 def write_tables(content: RunContent, folder: Path) -> tuple[Path, ...]:
-    """Write every table that the run has figures for, as CSV and as LaTeX.
+    """Write every table that the run has metrics for, as CSV and as LaTeX.
 
     Returns:
         The files that were written.
@@ -110,7 +110,7 @@ def _export_performance(content: RunContent, suffix: str = "") -> Export:
         records=tuple(
             (split, m.owner, *_record(m, split)) for m in measures for split in m.estimates
         ),
-        notes=("Average precision of chance is the prevalence.", *_describe_resampling(content)),
+        notes=("Average precision by chance is the prevalence.", *_describe_resampling(content)),
     )
 
 
@@ -163,8 +163,8 @@ def _export_data(content: RunContent) -> Export:
             for split, records in splits.items()
         ),
         notes=(
-            "A group is a patient where file names or a table tell it, else a file; groups are "
-            "whole in one split. Classes: images and their share"
+            "A group is a patient where known, else a file; each group is in one split. "
+            "Classes: images and their share"
             + (" of those where the finding is known." if content.has_findings else "."),
         ),
     )
@@ -190,12 +190,12 @@ def _export_methods(content: RunContent) -> Export:
 def _print_rows(
     measures: Sequence[Measure], content: RunContent, *, by: Literal["owner", "rule"]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each figure; its class or operating point is named where it changes."""
+    """Yield a row for each metric; its class or operating point is named where it changes."""
     before = None
     for measure in measures:
         lead = measure.owner if by == "owner" else measure.rule
-        figures = (measure.print_short(split) for split in content.summaries)
-        yield ("" if lead == before else lead, measure.name, *figures)
+        texts = (measure.print_short(split) for split in content.summaries)
+        yield ("" if lead == before else lead, measure.name, *texts)
         before = lead
 
 
@@ -213,9 +213,9 @@ def _describe_resampling(content: RunContent) -> Iterator[str]:
     if number is not None:
         yield (
             f"Intervals: percentiles of {format_count(number)} resamples of whole groups "
-            "within each class, thresholds chosen again in each; where these do not vary, "
-            "Clopper and Pearson's, with groups as trials. VAL figures at a threshold chosen "
-            "on VAL flatter the model and have no interval; see TEST."
+            "within each class, thresholds re-selected in each; where these do not vary, "
+            "Clopper and Pearson's, with groups as trials. VAL metrics at a threshold chosen "
+            "on VAL are too optimistic and have no interval; see TEST."
         )
 
 

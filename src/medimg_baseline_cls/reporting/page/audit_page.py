@@ -1,6 +1,6 @@
 """One self-contained page, audit.html, from the content of audit.json and thumbnails.
 
-It stands on its own like report.html: no script, no network, every name escaped. The
+Like report.html it is self-contained: no script, no network, every name escaped. The
 thumbnails are the only pictures; an example without one is shown by its name alone.
 """
 
@@ -25,9 +25,9 @@ from medimg_baseline_cls.utils.files import write_text_atomic
 from medimg_baseline_cls.utils.visible import show_all, show_hidden
 
 _ANSWERS = {
-    "ok": "Nothing was found that would spoil a result.",
-    "note": "Nothing was found that would spoil a result; see the notes.",
-    "warning": "Some findings may spoil a result: read them before you train.",
+    "ok": "Nothing was found that would bias a result.",
+    "note": "Nothing was found that would bias a result; see the notes.",
+    "warning": "Some findings may bias a result: read them before you train.",
     "error": "Some findings would invalidate a result: fix them before you train.",
 }
 _WEIGHTS = ("error", "warning", "note", "not measured", "ok")

@@ -32,12 +32,12 @@ _METHODS = {
 }
 _LINE = {"slope": "Slope", "intercept": "Intercept", "intercept_at_slope_1": "At slope 1"}
 _NO_POINT = OperatingPoint(metrics={})
-_PARTS = ("reliability", "resolution", "uncertainty")
+_PARTS = {"reliability": "Reliability", "resolution": "Resolution", "uncertainty": "Uncertainty"}
 _SOURCES = {"train": "TRAIN", "val": "VAL", "test": "TEST", "target": "Declared"}
 
 
 def tabulate_probabilities(content: RunContent) -> list[Table]:
-    """Return every table about probabilities; none for a run that was not judged so."""
+    """Return every table about probabilities; none for a run without calibration."""
     if content.calibration is None:
         return []
     names = shown_classes(content)[:MAX_CLASSES]
@@ -64,14 +64,14 @@ def tabulate_calibration(content: RunContent, found: CalibrationSummary) -> Tabl
     lead = (name_class(content), "Split") if len(names) > 1 else ("Split",)
     return Table(
         title=", ".join(["Calibration", *(names if len(names) == 1 else ())]),
-        header=(*lead, *_LINE.values(), "ECE", "By chance", "Brier", *map(str.capitalize, _PARTS)),
+        header=(*lead, *_LINE.values(), "ECE", "If calibrated", "Brier", *_PARTS.values()),
         rows=tuple(rows),
         num_text=len(lead),
         notes=(
             "Slope and intercept of the outcome on the logit: 1 and 0 in a calibrated model, a "
             "slope below 1 in an overconfident one. At slope 1: calibration in the large.",
-            "ECE: expected calibration error, bins of equal mass. By chance: what a perfectly "
-            "calibrated model shows on as many images, on average and in 95 % of samples.",
+            "ECE: expected calibration error, bins of equal mass. If calibrated: that of a "
+            "perfectly calibrated model on as many images, its mean and 95th percentile.",
             *_reasons(content, found),
         ),
     )
@@ -94,13 +94,13 @@ def tabulate_recalibration(content: RunContent, class_name: str) -> Table | None
     if len(rows) < 2:
         return None
     return Table(
-        title=f"Recalibration of {class_name}, fitted on VAL, TEST",
+        title=f"Recalibration of {class_name} on TEST, fitted on VAL",
         about=about_class(content, class_name),
         header=("Probabilities", "Slope", "Intercept", "ECE", "Brier", "Log loss", "Threshold"),
         rows=tuple(rows),
         notes=(
-            f"Threshold: {rule_name(content, rule)}, carried through. Every map is increasing, so "
-            "AUROC, AP and each decision stay the same. The maps are in recalibration.json.",
+            f"Threshold: {rule_name(content, rule)}, recalibrated too. Every map is increasing, "
+            "so AUROC, AP and all decisions stay the same. The maps are in recalibration.json.",
             *([found.warnings[class_name].text] if class_name in found.warnings else ()),
         ),
     )
@@ -134,12 +134,12 @@ def tabulate_prevalence(content: RunContent, class_name: str) -> Table | None:
         about=about_class(content, class_name),
         header=(
             *("Prevalence of", "Prevalence", "AP", "PPV", "NPV"),
-            *("Max-F1 threshold", "Sens. there", "Spec. there", "F1 there"),
+            *("Max-F1 threshold", "Its sensitivity", "Its specificity", "Its F1"),
         ),
         rows=tuple(rows),
         notes=(
-            f"PPV and NPV at {named}. Max-F1: chosen on VAL weighted to the prevalence. By Bayes' "
-            "rule, as if sensitivity and specificity stayed the same there.",
+            f"PPV and NPV at {named}. Max-F1: chosen on VAL, weighted to the prevalence. By Bayes' "
+            "rule, assuming the same sensitivity and specificity.",
         ),
     )
 

@@ -25,9 +25,9 @@ from medimg_baseline_cls.utils.quantities import format_p
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
 _MAX_LARGE = 4
 _NOTES = (
-    "Each difference is that of a model from the reference on the same images, at the thresholds "
-    "that each has stored. Its interval resamples whole groups, the same ones for all models; "
-    "of AUROC it is DeLong's.",
+    "Each difference is the value of a model minus that of the reference on the same images, each "
+    "at its own stored thresholds. Intervals resample whole groups, the same ones for all models; "
+    "those of AUROC are DeLong's.",
     "An interval that contains 0 does not show that the models are equally good.",
 )
 
@@ -53,7 +53,7 @@ def describe_comparison(content: ComparisonContent) -> dict[str, Any]:
     ]
     drawn = iter(draw_differences([item for group in statistics for item in group]))
     groups = [
-        (f"{name} less {names[0]}", [next(drawn) for _ in group])
+        (f"{name} minus {names[0]}", [next(drawn) for _ in group])
         for name, group in zip(names[1:], statistics, strict=True)
     ]
     classes = dict.fromkeys(compared.class_name for compared in comparison.list_metrics())
@@ -139,7 +139,7 @@ def _tabulate_models(content: ComparisonContent) -> Table:
     for number, run in enumerate(content.runs):
         arch = str(run.settings.get("arch", UNDEFINED))
         rows.append(Row((run.title, "model" if number else "reference", arch), link=run.link))
-    return Table(title="Models", header=("Run", "Is", "Network"), rows=tuple(rows), num_text=3)
+    return Table(title="Models", header=("Run", "Role", "Network"), rows=tuple(rows), num_text=3)
 
 
 def _tabulate(

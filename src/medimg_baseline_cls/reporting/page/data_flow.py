@@ -118,9 +118,9 @@ def group_reasons(rejected: Rows) -> list[tuple[str, int]]:
 
     Names of files and numbers within a reason are left out, so that like reasons meet.
 
-    >>> group_reasons([{"path": "a.png", "reason": "a.png holds 3 frames, expected one"},
-    ...                {"path": "b.png", "reason": "b.png holds 7 frames, expected one"}])
-    [('holds … frames', 2)]
+    >>> group_reasons([{"path": "a.png", "reason": "a.png has 3 frames, expected one"},
+    ...                {"path": "b.png", "reason": "b.png has 7 frames, expected one"}])
+    [('has … frames', 2)]
     """
     return Counter(_plain_reason(row) for row in rejected).most_common()
 

@@ -1,4 +1,4 @@
-"""What the gallery says of a mistake beyond its panel: where it stands, and what a reader wrote."""
+"""What the gallery says of a mistake beyond its panel: where it is, and what a reader wrote."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

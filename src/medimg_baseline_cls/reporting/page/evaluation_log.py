@@ -27,7 +27,7 @@ def tabulate_test_log(content: RunContent) -> Table | None:
         rows=tuple(rows),
         num_text=5,
         notes=(
-            "Each time TEST was scored, from test_log.csv. A change of checkpoint, thresholds, "
+            "Every evaluation on TEST, from test_log.csv. A change of checkpoint, thresholds, "
             "split or class order is refused unless accepted.",
         ),
     )

@@ -57,7 +57,7 @@ class Answer:
         rates: sensitivity and specificity of two classes at the operating point, named by `point`.
         classes: of more than two classes, the metrics of each.
         matrix: the confusion matrix of more than two classes.
-        roc: the figure.
+        roc: the picture.
         mistakes: three of them, with their panels.
     """
 
@@ -109,7 +109,7 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
 
 
 def describe_weights(content: RunContent, *, has_hash: bool = True) -> str:
-    """Return where the network's first weights came from, and which file they are."""
+    """Return where the network's initial weights came from, and which file they are."""
     report = _weights_report(content)
     kind, source = report.get("kind"), report.get("source")
     if not kind:
@@ -193,7 +193,7 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
         title=f"{of}, {name_split(split)}",
         header=(
             name_class(content),
-            "AP by chance",
+            "AP baseline",
             "AUROC",
             "AP",
             "Threshold",
@@ -201,9 +201,7 @@ def _tabulate_classes(content: RunContent, split: str) -> Table | None:
             "Specificity",
         ),
         rows=tuple(rows),
-        notes=(f"Thresholds: {rule}, chosen on VAL. AP by chance: the prevalence.",)
-        if rule
-        else (),
+        notes=(f"Thresholds: {rule}, chosen on VAL. AP baseline: the prevalence.",) if rule else (),
     )
 
 
@@ -226,7 +224,7 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     config, size = content.config, content.config.get("image_size")
     yield "Network", f"{config.get('arch', 'unknown')}{f', {size} × {size} px' if size else ''}"
-    yield "First weights", describe_weights(content, has_hash=False)
+    yield "Initial weights", describe_weights(content, has_hash=False)
     if stages := list(_count_epochs(content)):
         yield "Epochs", ", ".join(stages)
     checkpoint = content.checkpoint
@@ -277,17 +275,17 @@ def _weights_report(content: RunContent) -> Json:
 def _pending(content: RunContent) -> Iterator[str]:
     resumed = quote_words("medimg", "run", "--resume", content.name)
     if not content.history:
-        yield "No epoch has ended yet."
+        yield "No epoch is complete yet."
     if content.is_stopped:
-        yield f"Training was stopped before its end: {resumed} does the rest."
+        yield f"Training was interrupted: {resumed} completes the run."
     counted = None if content.evaluation is None else content.evaluation.test_evaluations
     if len(content.test_log) > (counted or 0):
         yield f"The last evaluation was interrupted: {resumed} completes it."
     elif not content.summaries:
-        yield f"Not evaluated yet: {resumed} does that and the rest."
+        yield f"Not evaluated yet: {resumed} completes the run."
     elif "test" not in content.summaries:
         yield "TEST has not been scored yet: these are the metrics on VAL."
     if content.mistakes and not any(content.panels.values()):
         flag = ["--anonymous-ids"] if content.config.get("anonymous_ids") else []
         command = quote_words("medimg", "explain", *flag, content.name)
-        yield f"The mistakes have no heat maps yet. The next command is {command}."
+        yield f"The mistakes have no heat maps yet: {command} draws them."

@@ -1,6 +1,6 @@
 """One self-contained page for a result of several runs, report.html in its folder.
 
-It stands next to cv_summary.json, seeds_summary.json or comparison.json and shows what they
+It is next to cv_summary.json, seeds_summary.json or comparison.json and shows what they
 contain; the reports of the runs are linked. No script, no network.
 """
 

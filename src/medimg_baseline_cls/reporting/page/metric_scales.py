@@ -90,14 +90,14 @@ def list_scores(content: RunContent, split: str) -> Iterator[Statistic]:
         yield from _grade_statistics(content, split)
     auroc = headline_estimate(content, split, metric="auroc")
     yield _statistic(
-        f"{name}AUROC", auroc, floor=0.5, details=[_beside(content, split, metric="auroc")]
+        f"{name}AUROC", auroc, floor=0.5, details=[_describe_val(content, split, metric="auroc")]
     )
     precision = headline_estimate(content, split, metric="average_precision")
-    beside = _beside(content, split, metric="average_precision")
+    on_val = _describe_val(content, split, metric="average_precision")
     floor = _precision_floor(content, split)
     reason = "prevalence" if is_binary else "mean prevalence"
     baseline = "" if floor is None else f"chance {format_score(floor)} ({reason})"
-    yield _statistic(f"{name}average precision", precision, floor=floor, details=[baseline, beside])
+    yield _statistic(f"{name}average precision", precision, floor=floor, details=[baseline, on_val])
     accuracy = content.summaries[split].overall.get("accuracy")
     if accuracy is not None and not is_binary:
         details = [f"{format_count(content.summaries[split].num_images)} images"]
@@ -132,7 +132,7 @@ def describe_point(content: RunContent, split: str) -> str:
         return ""
     named = f"Operating point: {rule_name(content, rule)}"
     if content.positive_class is None:
-        return f"{named}, of each class on VAL"
+        return f"{named}, chosen for each class on VAL"
     point = operating_points(content, split, class_name=content.positive_class).get(rule)
     threshold = None if point is None else point.threshold
     chosen = "fixed" if rule == "default" else "chosen on VAL"
@@ -253,7 +253,7 @@ def _precision_floor(content: RunContent, split: str) -> float | None:
     return headline_estimate(content, split, metric="average_precision").chance
 
 
-def _beside(content: RunContent, split: str, *, metric: str) -> str:
+def _describe_val(content: RunContent, split: str, *, metric: str) -> str:
     """Return the metric on VAL, to be read next to that on TEST."""
     if split != "test" or "val" not in content.summaries:
         return ""

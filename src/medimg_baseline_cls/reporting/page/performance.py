@@ -130,8 +130,8 @@ def describe_intervals(content: RunContent) -> Iterator[str]:
             "Second lines: 95 % confidence intervals; whole groups were resampled "
             f"{format_count(number)} times, with thresholds re-selected in every resample of VAL. "
             "Where resamples do not vary: Clopper and Pearson's, with groups as trials. A dash: no "
-            "interval, because the threshold was chosen on these images (such metrics flatter the "
-            "model; see TEST), or because the resamples do not vary or too few define it."
+            "interval, because the threshold was chosen on these images (such metrics are too "
+            "optimistic; see TEST), or because resamples do not vary or too few define the metric."
         )
 
 
@@ -164,7 +164,7 @@ def tabulate_metrics(content: RunContent) -> Table | None:
         rows=tuple(rows),
         num_text=len(lead_header),
         notes=(
-            "AP: average precision; its baseline, what chance reaches, is the prevalence.",
+            "AP: average precision; its baseline, the value by chance, is the prevalence.",
             *describe_intervals(content),
             *notes,
         ),
@@ -197,7 +197,7 @@ def tabulate_controls(content: RunContent) -> Table | None:
     ]
     notes = [f"{name}: {c.description}, fitted on TRAIN." for name, c in controls.items()]
     return Table(
-        title="Controls that see no organ",
+        title="Controls that do not see the anatomy",
         header=("Classifier", *header),
         rows=tuple(rows),
         notes=(*notes, "A model that does not clearly beat them has learned little."),
@@ -222,7 +222,7 @@ def tabulate_micro_points(content: RunContent) -> Table | None:
         split: {} if summary.micro is None else summary.micro.operating_points
         for split, summary in content.summaries.items()
     }
-    note = "Micro: the pairs of image and finding that are known, each cut at its own threshold."
+    note = "Micro: all known pairs of image and finding, at the threshold of each finding."
     return _tabulate_points(content, points, title="Operating points, all findings", notes=[note])
 
 
@@ -314,19 +314,19 @@ def _average_rows(content: RunContent) -> Iterator[Row]:
 def _describe_averages(content: RunContent) -> Iterator[str]:
     """Say what is not known, and over how many findings a macro mean goes."""
     yield (
-        "Macro: the mean over the findings that the images define. Micro: all known pairs of "
-        "image and finding together."
+        "Macro: the mean over the findings for which the metric is defined. Micro: all known pairs "
+        "of image and finding together."
     )
     for split, summary in content.summaries.items():
         blocks = {n: class_block(content, split, class_name=n) for n in content.class_names}
         unknown = {n: block.num_unknown for n, block in blocks.items()}
         listed = ", ".join(f"{n} in {format_count(k)}" for n, k in unknown.items() if k)
         if listed:
-            yield f"{name_split(split)}: not known and not counted are {listed} images."
+            yield f"{name_split(split)}: not counted because not known: {listed} images."
         number = summary.macro.metrics.get("auroc", UNKNOWN).num_defined
         if number is not None and number < len(blocks):
             share = f"{number} of {len(blocks)} findings"
-            yield f"{name_split(split)}: the macro AUROC is over {share}."
+            yield f"{name_split(split)}: the macro AUROC is the mean of {share}."
 
 
 def _describe_rules(content: RunContent, class_name: str) -> Iterator[str]:

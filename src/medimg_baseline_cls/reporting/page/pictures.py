@@ -49,7 +49,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """One image that was wrongly called, under one rule or several.
+    """One image that was classified wrongly, under one rule or several.
 
     Attributes:
         class_name: the class whose probability was cut.
@@ -211,7 +211,7 @@ def _forms(image_id: str) -> tuple[str, ...]:
 
 
 def _agreement(rest: str, form: str) -> int:
-    """Return how many letters of an image's name stand in that of a panel; 0 for another image."""
+    """Return how many letters of an image's name that of a panel has; 0 for another image."""
     if _bare(rest).endswith(form):
         return len(form)
     kept = _bare(rest[-CUT_LENGTH:])

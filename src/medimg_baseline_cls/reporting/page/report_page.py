@@ -53,7 +53,7 @@ from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 def write_report(
     run_dir: Path, *, pseudonyms: Pseudonyms | None = None, gaps: Mapping[str, str] | None = None
 ) -> Path:
-    """Write report.html, tables/, model_card.md and checklist.md, from what the run holds so far.
+    """Write report.html, tables/, model_card.md and checklist.md, from what the run has so far.
 
     Stages that have not run yet are left out, and named at the top of the page.
 
@@ -159,7 +159,7 @@ def _tabulate_performance(content: RunContent) -> list[Table]:
 
 
 def _find_anchors(figures: Iterable[Figure], wanted: Figure | None) -> Iterator[str]:
-    """Yield where on the page a figure is, as the template names it."""
+    """Yield where on the page a picture is, as the template names it."""
     for number, figure in enumerate(figures, start=1):
         if figure == wanted:
             yield f"figure-evaluation-{number}"

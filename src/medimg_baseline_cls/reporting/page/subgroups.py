@@ -1,4 +1,4 @@
-"""The subgroups of TEST in the report: one table per class, of what subgroups.json holds."""
+"""The subgroups of TEST in the report: one table per class, from subgroups.json."""
 
 from collections.abc import Iterator
 
@@ -60,12 +60,13 @@ def _cells(found: Subgroup, title: str, *, name: str, rule: str) -> tuple[str, .
 
 def _notes(summary: SubgroupSummary) -> Iterator[str]:
     yield (
-        f"Second lines: 95 % intervals. From {summary.min_images} images on; a subgroup of one "
-        "class has sensitivity or specificity alone. Mean error: mean probability minus prevalence."
+        "Second lines: 95 % intervals. Only subgroups of at least "
+        f"{summary.min_images} images have metrics; one with a single class has only sensitivity "
+        "or specificity. Mean error: mean probability minus prevalence."
     )
     yield (
-        "These are many comparisons in one TEST set: intervals that do not overlap are a question "
-        "for other data, not a finding."
+        "These are many comparisons in one TEST set: intervals that do not overlap raise a "
+        "question that only other data can answer."
     )
     missing = [f"{c.column} {c.num_not_given}" for c in summary.columns if c.num_not_given]
     if missing:

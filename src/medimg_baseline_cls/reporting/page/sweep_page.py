@@ -42,8 +42,8 @@ _NOTES = {
     ),
     "seeds": (
         "All runs share one split and are tested on the same TEST images. SD and range show what "
-        "the seed of the training alone changes, and are not a confidence interval.",
-        "The drawn interval is that of the mean: seeds and patients are resampled together.",
+        "the training seed alone changes; they are not a confidence interval.",
+        "The interval shown is that of the mean: seeds and patients are resampled together.",
         "Thresholds were chosen on VAL, for each run and for the ensemble.",
     ),
 }
@@ -211,7 +211,7 @@ def _tabulate_runs(content: SweepContent, unit: str, *, target: Any) -> Table:
         title=f"TEST of each {unit}",
         header=("Run", "Images", "Groups", *(_capitalize(_name(key, target)) for key in keys)),
         rows=tuple(rows),
-        notes=("Second lines of a run: its own 95 % confidence interval. Links: its report.",),
+        notes=("Second lines of a run: its own 95 % confidence interval. Links: the reports.",),
     )
 
 
@@ -275,7 +275,7 @@ def _tabulate_block(
     notes = ["SD: of a sample (n - 1). Runs: in how many the metric is defined."]
     if has_pooled:
         notes.append(
-            "Pooled: from the added counts of all runs, each at its own thresholds. AUROC and AP "
+            "Pooled: from the summed counts of all runs, each at its own thresholds. AUROC and AP "
             "are not pooled: scores of different networks are not on one scale."
         )
     return {"header": tuple(header), "rows": tuple(rows), "num_text": 2, "notes": tuple(notes)}

@@ -81,7 +81,7 @@ def tabulate_inferences(inferences: Rows) -> Table | None:
     return (
         Table(
             title="Inferred from the data",
-            header=("What", "Found", "How sure", "From", "To change it"),
+            header=("Topic", "Found", "Certainty", "Reason", "To change it"),
             rows=tuple(rows),
             num_text=5,
         )
@@ -119,7 +119,7 @@ def tabulate_split(content: RunContent) -> Table | None:
     )
     if content.has_findings:
         meaning = "Findings: images with each, and their share of the images where it is known."
-    groups = "A group is a patient where the file names tell it, else a file; groups stay whole."
+    groups = "A group is a patient where known, else a file; each group is in one split."
     return Table(
         title="Images of each split",
         header=("Split", "Images", "Groups", *names, *last),
@@ -182,7 +182,7 @@ _NOT_KEPT = (
 
 
 def tabulate_gain(content: RunContent) -> Table | None:
-    """Return the head-only model beside the final one; None where only one of them exists."""
+    """Return the head-only model next to the final one; None where only one of them exists."""
     if content.evaluation is None or content.evaluation.head_only is None:
         return None
     before, after = content.evaluation.head_only, content.evaluation.headline
@@ -199,7 +199,7 @@ def tabulate_gain(content: RunContent) -> Table | None:
     is_head = content.checkpoint.get("stage") == "head"
     not_kept = (_NOT_KEPT,) if is_head else ()
     return Table(
-        title="What fine-tuning brought",
+        title="Effect of fine-tuning",
         header=("Split", "Metric", "Head only", "Final", "Difference"),
         rows=tuple(rows),
         num_text=2,

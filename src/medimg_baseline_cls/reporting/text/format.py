@@ -51,8 +51,8 @@ def format_difference(after: float | None, before: float | None) -> str:
 def hide_paths(text: str) -> str:
     """Return the text with every absolute path cut down to its last name.
 
-    >>> hide_paths("/home/ada/films"), hide_paths("see /data/x/a.png twice"), hide_paths("a/b.png")
-    ('…/films', 'see …/a.png twice', 'a/b.png')
+    >>> hide_paths("/home/ada/scans"), hide_paths("see /data/x/a.png twice"), hide_paths("a/b.png")
+    ('…/scans', 'see …/a.png twice', 'a/b.png')
     """
     clean = text.replace("file://", "")
     if _WHOLE_PATH.fullmatch(clean) and " -" not in clean:

@@ -39,7 +39,7 @@ _SPECIAL = {
     "…": r"\ldots{}",
 }
 # \textwidth of the article class and the space between columns, in pt; sizes of letters with
-# the widths of Computer Modern beside 10 pt.
+# the widths of Computer Modern relative to 10 pt.
 _TEXT_WIDTH, _GAP = 345.0, 12.0
 _SIZES = (("", 1.0), (r"\small", 0.925), (r"\footnotesize", 0.85), (r"\scriptsize", 0.8))
 _LETTERS = (
@@ -74,12 +74,12 @@ def format_table(
 
     Args:
         header: plain text, one for each column.
-        rows: plain text; as many cells as the header has. An empty first cell goes on with
+        rows: plain text; as many cells as the header has. An empty first cell continues
             the group above; the first cells become lines of their own then.
         caption: plain text above the table.
         label: of letters, digits and hyphens, for `\ref`.
         notes: plain sentences below the table.
-        wraps_last: whether the last column holds sentences rather than words.
+        wraps_last: whether the last column contains sentences rather than words.
     """
     is_grouped = any(not row[0] for row in rows)
     shown = [row[1:] if is_grouped else row for row in (header, *rows)]
@@ -115,7 +115,7 @@ def estimate_width(rows: Sequence[Sequence[str]], *, is_stacked: bool = False) -
 
     Args:
         rows: plain cells, the header among them.
-        is_stacked: whether what stands in brackets goes on a second line of its cell.
+        is_stacked: whether what is in brackets is on a second line of its cell.
     """
     parts = [[_stack(cell) if is_stacked else [cell] for cell in row] for row in rows]
     widths = [
@@ -165,4 +165,4 @@ def _line(cells: Sequence[str], *, is_stacked: bool = False) -> str:
 def _warn_of_letters(text: str) -> str:
     if all(letter <= _LAST_LATIN for letter in text):
         return text
-    return "% Holds letters outside Latin: compile with XeLaTeX or LuaLaTeX and a font.\n" + text
+    return "% Has letters outside Latin: needs XeLaTeX or LuaLaTeX and a font with them.\n" + text

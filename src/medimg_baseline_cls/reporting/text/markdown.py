@@ -14,7 +14,7 @@ _LINKS = re.compile(r"(?i)\b(https?|ftp|file|javascript|data|vbscript|www)([:.])
 def escape_markdown(text: str) -> str:
     r"""Return a text that Markdown shows as it is, on one line; control characters are shown.
 
-    Signs that do nothing where they stand are left alone: round brackets, "+" within a line.
+    Signs that do nothing where they are stay: round brackets, "+" within a line.
 
     >>> escape_markdown("<b>a_b|c"), escape_markdown("[x](javascript:y)")
     ('&lt;b&gt;a\\_b\\|c', '\\[x\\](javascript&#58;y)')

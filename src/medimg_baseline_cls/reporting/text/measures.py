@@ -121,7 +121,7 @@ def _measure_point(content: RunContent, owner: str, *, rule: str) -> Iterator[Me
 
 
 def _threshold(point: OperatingPoint) -> Estimate:
-    """Return a threshold as an estimate: it is chosen again in each resample."""
+    """Return a threshold as an estimate: it is re-selected in each resample."""
     bounds = point.threshold_interval
     interval = None if bounds is None else Interval(bounds=bounds, method="bootstrap")
     return Estimate(value=point.threshold, interval=interval)

@@ -12,7 +12,7 @@ KIND_NAMES = {"FP": "False positives", "FN": "False negatives"}
 
 @dataclass(frozen=True, slots=True)
 class KnownFigure:
-    """A figure that a stage draws: which files it is, where it stands, what it says."""
+    """A figure that a stage draws: its files, its section, its title and caption."""
 
     pattern: re.Pattern[str]
     section: Literal["data", "training", "evaluation", "probabilities", "subgroups"]
@@ -25,14 +25,14 @@ FIGURES = (
         re.compile(r"train_batch"),
         "data",
         "First training batch",
-        "What the network saw first: preprocessed and augmented. Look for cut-off anatomy, "
-        "inverted gray values and burnt-in marks.",
+        "The first images that the network saw, preprocessed and augmented. Look for cropped "
+        "anatomy, inverted gray values and burned-in text.",
     ),
     KnownFigure(
         re.compile(r"training|training_curves"),
         "training",
         "Training curves",
-        "Loss and validation figures by epoch, both stages.",
+        "Loss and validation metrics by epoch, both stages.",
     ),
     KnownFigure(
         re.compile(r"roc(_curves?)?"),
@@ -44,21 +44,21 @@ FIGURES = (
         re.compile(r"precision_recall(_curves?)?|pr(_curves?)?(?=[_.-])"),
         "evaluation",
         "Precision-recall curve",
-        "Its floor is the prevalence of the split.",
+        "The baseline is the prevalence of the split.",
     ),
     KnownFigure(
         re.compile(r"calibration"),
         "probabilities",
         "Reliability curve",
-        "Observed share against predicted probability, with Wilson's intervals. On the gray line a "
-        "model is calibrated; above it, it is too cautious, below it too bold.",
+        "Observed share against predicted probability, with Wilson's intervals. The gray line is "
+        "perfect calibration; above it, probabilities are too low, below it too high.",
     ),
     KnownFigure(
         re.compile(r"decision_curve"),
         "probabilities",
         "Decision curve, TEST",
-        "Net benefit of acting on the model, against acting on all or on none. A threshold "
-        "probability of 0.2 says that four false alarms cost as much as one finding is worth.",
+        "Net benefit of acting on the model, compared with acting on all or on none. A threshold "
+        "probability of 0.2 means that one finding is worth four false alarms.",
     ),
     KnownFigure(
         re.compile(r"confusion(_matri(x|ces))?"),
@@ -76,7 +76,7 @@ FIGURES = (
         re.compile(r"subgroups_test"),
         "subgroups",
         "Subgroups",
-        "Figures of each subgroup with 95 % intervals; the gray line is that of all images.",
+        "Metrics of each subgroup with 95 % intervals; the gray line is the value of all images.",
     ),
 )
 

@@ -1,6 +1,6 @@
 """Numbers as radiology journals print them: value, 95 % interval, percentages.
 
-The one place that says how a figure looks in a manuscript. A figure has three decimals and a
+The one place that says how a number looks in a manuscript. A metric has three decimals and a
 percentage one, as the page has them, so that 0.933 there is 93.3% here; halves are rounded up.
 Rounding never turns "almost" into "exactly": 0.9998 is >0.999, 4999 of 5000 are >99.9%.
 What is undefined is an en dash.
@@ -80,7 +80,7 @@ def _is_false(number: float, decimals: int, *, whole: int) -> bool:
 
 
 def _round(number: float, decimals: int, *, whole: int) -> str:
-    """Return a number with a true minus, or on which side it lies of a bound it would reach."""
+    """Return a number with a true minus, or on which side of a bound that it would reach."""
     shown, step = round_half_up(number, decimals), Decimal(1).scaleb(-decimals)
     text = f"{shown:f}"
     if _is_false(number, decimals, whole=whole):
