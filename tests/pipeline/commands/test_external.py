@@ -232,6 +232,16 @@ def test_differences_from_test_have_intervals(scored: tuple[Path, dict[str, str]
         assert low < high
 
 
+def test_what_may_explain_a_difference_is_listed(scored: tuple[Path, dict[str, str]]) -> None:
+    content = read(scored[0] / "external.json")
+    shift = content["shift"]
+    assert set(shift) == {"prevalence", "controls", "domain", "properties", "differs_in"}
+    share = shift["prevalence"]["PNEUMONIA"]["external"]  # type: ignore[index]
+    assert share == pytest.approx(26 / 44)
+    mix = content["case_mix"]["etiology"]
+    assert sum(sides["external"] for sides in mix.values()) == pytest.approx(1)  # type: ignore[attr-defined]
+
+
 def test_scoring_again_replaces_the_results_and_adds_a_line(
     finished_run: Path, site: Path, tmp_path: Path
 ) -> None:

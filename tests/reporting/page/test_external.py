@@ -153,3 +153,36 @@ def test_it_is_read_from_the_folder(run_folder: Path, tmp_path: Path) -> None:
         assert read_run(run_folder).external["name"] == "site-b"
     finally:
         path.unlink()
+
+
+SHIFT: dict[str, Any] = {
+    "prevalence": {
+        "NORMAL": {"internal": 0.5, "external": 0.75},
+        "PNEUMONIA": {"internal": 0.5, "external": 0.25},
+    },
+    "controls": {"border": {"PNEUMONIA": {"internal": 0.8, "external": 0.55}}},
+    "domain": {"NORMAL": {"auroc": 0.99, "control": 0.48}},
+    "properties": [],
+    "differs_in": ["intensity", "border"],
+}
+
+
+def test_reasons_are_listed_with_both_sides(content: RunContent) -> None:
+    mix = {"sex": {"F": {"internal": 0.75, "external": 0.5}}}
+    found = replace(content, external={**EXTERNAL, "shift": SHIFT, "case_mix": mix})
+    rows = rows_of(found, 1)
+    assert rows == {
+        "Prevalence of PNEUMONIA": ("0.500", "0.250"),
+        "Share of sex F": ("0.750", "0.500"),
+        "AUROC of the border control, PNEUMONIA": ("0.800", "0.550"),
+    }
+    domain = tabulate_external(found)[2]
+    assert domain.rows[0].cells == ("NORMAL", "0.990", "0.480")
+    assert "The images differ in: intensity, border" in domain.notes[0]
+
+
+def test_what_could_not_be_compared_is_said_with_the_prevalence(content: RunContent) -> None:
+    shift = {"prevalence": SHIFT["prevalence"], "reason": "/data/home is not there"}
+    found = tabulate_external(replace(content, external={**EXTERNAL, "shift": shift}))[1]
+    assert [row.cells for row in found.rows] == [("Prevalence of PNEUMONIA", "0.500", "0.250")]
+    assert "Not compared: …/home is not there" in found.notes

@@ -41,6 +41,7 @@ from medimg_baseline_cls.pipeline.steps.external_results import (
     score_other,
     write_results,
 )
+from medimg_baseline_cls.pipeline.steps.external_shift import compare_mix, describe_shift
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals
 from medimg_baseline_cls.pipeline.steps.locked_run import open_patients, open_place, read_locked
 from medimg_baseline_cls.pipeline.steps.panel_folders import open_panel_folder
@@ -134,8 +135,9 @@ def _prepare(
         session.log.warn(f"near copies of the run's images could not be looked for: {own.reason}")
     if copies:
         session.log.warn(f"{len(copies)} images are copies of images of the run: left out")
-    other = replace(other, data=leave_out(found, copies))
-    return ExternalJob(run, target, other, maps, copies, own)
+        found = leave_out(found, copies)
+        measured = measure_images(target, found.split, pixels=found.pixels, rows=found.cache_rows)
+    return ExternalJob(run, target, replace(other, data=found), maps, copies, own, measured)
 
 
 def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
@@ -158,6 +160,8 @@ def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
     overview = replace(overview, warnings=(*alarms, *overview.warnings))
     content = _describe(job, test, alarms=alarms)
     write_json(place / "external.json", content)
+    if named := content["shift"].get("differs_in"):
+        target.log.info(f"these images differ from TEST of the run in: {', '.join(named)}")
     if has_panels:
         _draw_panels(job, model=model, mistakes=mistakes)
     write_json(place / "eval_summary.json", overview.to_json())
@@ -214,6 +218,8 @@ def _describe(job: ExternalJob, test: Predictions, *, alarms: Sequence[str]) -> 
             "seed": config.seed,
         },
         "differences": nest_estimates(differences),
+        "shift": describe_shift(job.own, job.seen),
+        "case_mix": compare_mix(run.run_dir, job.target.run_dir),
     }
 
 

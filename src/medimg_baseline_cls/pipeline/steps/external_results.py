@@ -43,6 +43,7 @@ class ExternalJob:
         maps: which of its labels means which class.
         copies: images that were left out because the run has them.
         own: the images of the run, measured.
+        seen: the images that are scored, measured.
     """
 
     run: LockedRun
@@ -51,6 +52,7 @@ class ExternalJob:
     maps: Mapping[str, str]
     copies: tuple[Copy, ...]
     own: MeasuredImages
+    seen: MeasuredImages
 
 
 def score_other(job: ExternalJob, model: Classifier) -> Predictions:

@@ -62,7 +62,11 @@ def tabulate_external(content: RunContent) -> list[Table]:
         )
         for name in shown
     ]
-    return [*tables, *_tabulate_copies(as_mapping(content.external.get("duplicates")))]
+    return [
+        *tables,
+        *_tabulate_shift(content),
+        *_tabulate_copies(as_mapping(content.external.get("duplicates"))),
+    ]
 
 
 def _list_rows(block: Json) -> Iterator[Row]:
@@ -87,6 +91,46 @@ def _show(name: str, entry: Any, *, style: str = "") -> Row:
     difference = UNDEFINED if gap.value is None else format_difference(gap.value, 0.0)
     label = f"{name}\n{gap.reason}" if gap.reason else name
     return Row((label, internal, external, difference, interval), style)
+
+
+def _tabulate_shift(content: RunContent) -> Iterator[Table]:
+    """Yield what may explain a difference: two sides each, then the domain classifier."""
+    shift = as_mapping(content.external.get("shift"))
+    names = list(content.class_names)
+    shown = [content.positive_class] if content.positive_class else names
+    pairs = [(f"Prevalence of {n}", as_mapping(shift.get("prevalence")).get(n)) for n in shown]
+    for column, subgroups in as_mapping(content.external.get("case_mix")).items():
+        pairs += [(f"Share of {column} {name}", found) for name, found in subgroups.items()]
+    for control, found in as_mapping(shift.get("controls")).items():
+        pairs += [(f"AUROC of the {control} control, {n}", found.get(n)) for n in shown]
+    if pairs and shift:
+        cells = [(label, as_mapping(found)) for label, found in pairs]
+        yield Table(
+            title="Why it may differ",
+            header=("What", "Internal", "External"),
+            rows=tuple(
+                Row((label, *(format_score(found.get(s)) for s in ("internal", "external"))))
+                for label, found in cells
+            ),
+            notes=(
+                "The controls see no anatomy, and were fitted on TRAIN of the run.",
+                *([f"Not compared: {hide_paths(shift['reason'])}"] if "reason" in shift else ()),
+            ),
+        )
+    if domain := as_mapping(shift.get("domain")):
+        named = ", ".join(shift.get("differs_in", ())) or "none of the properties that are measured"
+        yield Table(
+            title="Can external images be distinguished from internal ones? AUROC",
+            header=("Class", "External or internal", "Random halves"),
+            rows=tuple(
+                Row((name, format_score(found["auroc"]), format_score(found["control"])))
+                for name, found in domain.items()
+            ),
+            notes=(
+                f"0.5: they cannot. The images differ in: {named} (a property alone reaches an "
+                "AUROC of 0.75 within a class).",
+            ),
+        )
 
 
 def _tabulate_copies(found: Json) -> Iterator[Table]:
