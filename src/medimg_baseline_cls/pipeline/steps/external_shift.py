@@ -57,7 +57,7 @@ def describe_shift(own: MeasuredImages, other: MeasuredImages) -> Content:
 
 
 def compare_mix(run_dir: Path, place: Path) -> dict[str, dict[str, Content]]:
-    """Return the share of each subgroup on both sides, for the columns that both have."""
+    """Return the share of each subgroup in TEST and here, for the columns that both have."""
     sides: dict[str, dict[str, dict[str, int]]] = {}
     for side, folder in (("internal", run_dir), ("external", place)):
         path = folder / "subgroups.json"
