@@ -49,6 +49,7 @@ def compare_models(models: Sequence[AlignedModel], *, resampling: Resampling) ->
         raise RunError(f"a comparison needs at least two models, but got {len(models)}.")
     aligned = align_models(models)
     test = aligned[0].test
+    # The same resamples of patients for all models, so that differences are paired.
     weights = draw_part(test, resampling)
     resampled = [resample_model(model, weights) for model in aligned]
     estimates = [

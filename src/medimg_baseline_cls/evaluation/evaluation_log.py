@@ -118,6 +118,7 @@ def append_line(path: Path, header: Sequence[str], *, cells: Sequence[object]) -
         text = format_csv_row(header) + text
     data = text.encode("utf-8", "surrogateescape")
     with plain_faults(path):
+        # Appended and synced: the line must survive a crash right after it (decision 0013).
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             size = os.fstat(handle).st_size

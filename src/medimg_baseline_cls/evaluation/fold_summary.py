@@ -77,6 +77,7 @@ def describe_spread(values: Sequence[float | None]) -> Spread:
     defined = [value for value in values if value is not None]
     if not defined:
         return Spread(mean=None, sd=None, minimum=None, maximum=None, num_defined=0)
+    # fsum is exact, so that the mean does not depend on the order of the runs.
     return Spread(
         mean=math.fsum(defined) / len(defined),
         sd=statistics.stdev(defined) if len(defined) > 1 else None,

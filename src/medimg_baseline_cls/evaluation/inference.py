@@ -18,7 +18,7 @@ from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.schema import Task
 from medimg_baseline_cls.utils.device import Precision, autocast
 
-INFERENCE_BATCH_SIZE = 32
+INFERENCE_BATCH_SIZE = 32  # 64 and more are only 7 to 9 % faster (decision 0018)
 
 BatchLike = tuple[Tensor, Tensor, NDArray[np.int64]]
 ToUnitRange = Callable[[Tensor, torch.device], Tensor]

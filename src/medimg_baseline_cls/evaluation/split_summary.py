@@ -86,6 +86,7 @@ def summarize_predictions(
         name: _measure_class(predictions, name, points=thresholds.get(name, ()))
         for name in evaluated_classes(names, positive)
     }
+    # The macro average needs both of two classes, though only the positive one is reported.
     every_class = blocks
     if positive is not None:
         every_class = {name: _measure_class(predictions, name, points=()) for name in names}

@@ -136,7 +136,7 @@ def fit(
             callback.on_start(run_dir)
         for stage in _stages_ahead(run):
             _train_stage(run, stage, snapshot=snapshot)
-            snapshot = None
+            snapshot = None  # the next stage has its own optimizer and average
         _take_best(run, stage=None)
     for module, mode in modes:
         module.training = mode

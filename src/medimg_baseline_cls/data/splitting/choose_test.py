@@ -199,6 +199,7 @@ def _leave_out_site(draw: Draw) -> list[str]:
             f"site, such as {first[:48]} at {places}: a site cannot be left out while its "
             "patients stay; leave out these patients, or correct the column."
         )
+    # A class of this site alone could be scored, but not learned.
     _require_classes_without_site(draw, sites)
     return ["test" if own == site else "train" for own in sites]
 

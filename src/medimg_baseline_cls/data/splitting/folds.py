@@ -38,6 +38,7 @@ def divide_into_folds(
     extras = [0] * num_folds
     for name, members in form_strata(groups, class_names).items():
         share, extra = divmod(sum(group.size for group in members), num_folds)
+        # A new order in each stratum, as the last fold takes what is left over.
         order = _shuffle(num_folds, seed, repeat, name)
         # The folds with the fewest images too many so far take the images left over.
         takers = set(sorted(order, key=extras.__getitem__)[:extra])
@@ -74,6 +75,7 @@ def draw_share(
     Raises:
         DataError: The part, or the rest, would be empty.
     """
+    # A random start in [0, 1), as in systematic sampling (decision 0007).
     carried = derive_key(seed, "split", "rounding", parts) / 2**64
     taken: list[Group] = []
     for members in form_strata(groups, class_names).values():

@@ -22,6 +22,7 @@ def draw_balanced(
         DataError: Whole groups do not add up to the same number.
     """
     totals = count_images(groups)
+    # At most half of the smallest class, so that train keeps the other half.
     cap = min(totals[name] for name in class_names) // 2
     wanted = max(1, round(fraction * totals.total() / len(class_names)))
     target = min(wanted, cap)
@@ -29,6 +30,7 @@ def draw_balanced(
     mixed = _take_mixed(groups, fraction, room=dict.fromkeys(class_names, target))
     best: tuple[int, int, int] | None = None  # (distance to target, -number of mixed, size)
     used = count_images(mixed)
+    # Without some groups of several classes the others may add up to equal numbers.
     for number in range(len(mixed), -1, -1):
         sums = [pool.sums << used[name] for name, pool in pools.items()]
         size = find_nearest(_intersect(sums, cap), target)
@@ -71,6 +73,7 @@ def draw_stratified(
     drawn = _take_mixed(groups, fraction, room=targets)
     used = count_images(drawn)
     for name in class_names:
+        # One image less than all, so that the other part has the class too.
         pool = GroupSums(_pure_groups(groups, name), limit=totals[name] - 1)
         fits = _intersect([pool.sums << used[name]], totals[name] - 1)
         size = find_nearest(fits, targets[name])

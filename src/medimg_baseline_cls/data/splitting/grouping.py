@@ -60,6 +60,7 @@ def collect_groups(
             shown[text] = _labels_of(text, class_names=class_names, task=task)
         for label in shown[text]:
             group.counts[label] = group.counts.get(label, 0) + 1
+    # By image id, as names may be keyed hashes that differ between users (decision 0007).
     keys = {name: derive_key(seed, *purpose, group.identity) for name, group in groups.items()}
     return sorted(groups.values(), key=lambda group: (keys[group.name], group.identity))
 
@@ -120,6 +121,7 @@ class GroupSums:
         wanted = _count_first(self._groups, size)
         chosen: Counter[int] = Counter()
         left = size
+        # Back through the layers: each has the sums that smaller sizes allow.
         for place in range(len(self._sizes) - 1, -1, -1):
             each = self._sizes[place]
             most = min(self._available[each], left // each)
@@ -164,7 +166,7 @@ def _labels_of(text: str, *, class_names: Sequence[str], task: Task) -> tuple[st
 
 def _add_multiples(sums: int, size: int, *, count: int, limit: int) -> int:
     """Return the sums that up to `count` more groups of one size allow, by doubling steps."""
-    everything = (1 << (limit + 1)) - 1
+    everything = (1 << (limit + 1)) - 1  # sums above the limit would only cost time
     step = 1
     count = min(count, limit // size)
     while count > 0 and sums != everything:

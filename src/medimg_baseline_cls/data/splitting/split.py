@@ -62,6 +62,7 @@ def split_images(
         DataError: The split is impossible with these images.
         LeakageError: A group or a sha256 is in more than one split.
     """
+    # By path, so that split.csv does not depend on the order of the listing.
     ordered = sorted(records, key=attrgetter("path"))
     draw = Draw(ordered, settings, tuple(class_names), task, tuple(subgroup_names))
     places, notes = choose_test(draw)
@@ -123,7 +124,7 @@ def read_split(path: Path, class_names: Sequence[str], *, task: Task = "multicla
         raise RunError(f"{path} has the columns {', '.join(columns)}; it is not a split.csv.")
     texts = {row["label"] for row in rows}
     labels = {text for text in texts if _is_label(text, class_names, task=task)}
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(rows, start=2):  # row 1 is the header, as spreadsheets count
         if row["split"] not in SPLIT_NAMES or row["label"] not in labels:
             raise RunError(
                 f"{path}, row {number}: split {row['split']!r} and label {row['label']!r}; "
@@ -178,6 +179,7 @@ def _choose_strategy(draw: Draw, places: Sequence[str]) -> tuple[str, list[str]]
             'val_strategy "balanced" takes the same number of images of each class, but these '
             'images have several findings each: use "stratified".'
         )
+    # Only counted, so that the seed below does not matter.
     held = [r for r, place in zip(draw.records, places, strict=True) if place == "val"]
     counts = count_images(
         collect_groups(held, class_names=draw.class_names, task=draw.task, seed=0, purpose=())
@@ -215,6 +217,7 @@ def _draw_val(
     Where "auto" means "balanced" and whole groups allow no balance, it means "stratified".
     """
     settings = draw.settings
+    # Part of the purpose, so that each fold draws its own VAL.
     fold = () if settings.num_folds is None else (settings.fold_repeat, settings.fold)
     groups = draw.groups(places, "val", *fold)
     notes: list[str] = []

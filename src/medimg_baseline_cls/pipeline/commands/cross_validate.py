@@ -167,6 +167,7 @@ def _find_sites(config: Config) -> list[str]:
         val_strategy="stratified",
     )
     try_network(config)
+    # A run folder for the index alone: it is removed again.
     session = open_session(probe)
     try:
         split = prepare_data(replace(session, log=SILENT)).split
@@ -183,6 +184,7 @@ def _find_sites(config: Config) -> list[str]:
                 "patients, or correct the column."
             )
     found = sorted(set(sites.values()))
+    # All sites are tried now: a refusal must not come after hours of training on the others.
     for site in found:
         _try_site(split, config.site_column, site=site)
     return found

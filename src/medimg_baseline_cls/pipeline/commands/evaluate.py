@@ -96,6 +96,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
     require_trained(run_dir, reason)
     require_split(run_dir, reason)
     warn_of_threads(session)
+    # Both are read before TEST is scored, so that damage costs no look at TEST (decision 0020).
     model, checkpoint = load_model(session, "best.pt")
     head_only = _load_head_only(session)
     data = reopen_data(session, read_provenance(run_dir))
@@ -178,6 +179,7 @@ def _score_splits(
     decision = settle_points(session, val, positive_class=data.positive_class, reason=reason)
     if (session.run_dir / "test_summary.json").is_file():
         session.log.info("evaluated again: the files of the earlier evaluation are replaced")
+    # Before anything is replaced: a killed evaluation leaves no report that looks current.
     mark_outdated(session.run_dir)
     if is_trained(session.run_dir):
         write_status(session.run_dir, "trained")  # not finished, wherever this is stopped
@@ -217,6 +219,7 @@ def _evaluate_head_only(
     if model is None:
         return None
     val = _predict_split(session, data, model=model, split="val")
+    # Its own thresholds: those of the final model are for other probabilities.
     thresholds = choose_points(session, val, positive_class=data.positive_class)
     test = _predict_split(session, data, model=model, split="test")
     return summarize_parts((val, test), thresholds, positive_class=data.positive_class)

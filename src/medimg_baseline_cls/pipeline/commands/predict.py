@@ -102,6 +102,7 @@ def predict(
         RunError: the run has no thresholds yet, or not this operating point.
         ConfigError: `output` is a folder, or a file that predict did not write.
     """
+    # First of all, as a refused output must not cost the prediction.
     if output is not None:
         require_free(output)
     recalibrate, on_bad_image = how.get("recalibrate"), _read_choice(how)

@@ -86,6 +86,7 @@ def run_seeds(
     require_callbacks(callbacks)
     _check_request(config, seeds)
     require_outside_data(config)
+    # One split for all: other splits would add their own variation (decision 0015).
     if config.split_seed is None:
         config = replace(config, split_seed=seeds[0])
     folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
@@ -182,6 +183,7 @@ def _write_ensemble(
     folder.mkdir(exist_ok=True)
     val, test = (_write_mean(folder, runs, models=models, split=split) for split in ("val", "test"))
     positive_class = models[0].positive_class
+    # Chosen again: a mean of networks is on another scale than each of them (decision 0015).
     thresholds = choose_thresholds(
         val,
         classes=models[0].classes,

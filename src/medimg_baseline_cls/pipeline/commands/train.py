@@ -166,6 +166,7 @@ def resume(
                 f"{session.run_dir} has already finished training; "
                 f"`medimg run --resume {session.run_dir}` does the rest."
             )
+        # After an edit the other epochs would train on another split (decision 0020).
         for change in find_split_change(session.run_dir, provenance):
             raise RunError(
                 f"{session.run_dir} cannot be resumed, since this has changed: {change}. Restore "
@@ -202,6 +203,7 @@ def _require_first_weights(
         return
     if network.arch != session.config.arch:
         raise ModelError(f"{session.run_dir} trains {session.config.arch}, not {network.arch}.")
+    # From the first finished epoch on, all weights come from last.pt.
     begun = provenance.get("weights", {}).get("sha256")
     if not (session.run_dir / "last.pt").is_file() and begun != network.weights_report.sha256:
         raise ModelError(

@@ -143,6 +143,7 @@ def warn_of_classes(
 def _list_judged(
     session: Session, parts: Sequence[Predictions], *, classes: Sequence[str]
 ) -> Iterator[Judged]:
+    # The seed of the metrics' intervals, so that the resamples are the same.
     resampling = Resampling(session.config.num_resamples, session.config.seed)
     for part in parts:
         weights = draw_part(part, resampling)

@@ -123,6 +123,7 @@ def prepare_data(
     require_settings(config, listing)
     positive, positive_class = find_positive_class(config, listing)
     require_positive_class(positive_class, listing.class_names)
+    # A network or disk that does not fit is refused here, before hours of decoding.
     needs = estimate(len(listing.class_names))
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
     paths = [file.path for file in listing.files]
@@ -292,5 +293,6 @@ def _open_cache(
 
 
 def _rows_in_cache(index: Index, split: Split) -> NDArray[np.int64]:
+    # split.csv is in the order of paths, the array in that of sha256 (decision 0002).
     row_of = {r.image_id: int(row) for r, row in zip(index.records, index.cache_rows, strict=True)}
     return np.array([row_of[r.image_id] for r in split.records], dtype=np.int64)

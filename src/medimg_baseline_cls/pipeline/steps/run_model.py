@@ -93,6 +93,7 @@ def try_network(config: Config) -> Classifier | None:
     Raises:
         ModelError: as `build_network`.
     """
+    # The number of classes is not known yet; what does not fit shows with two as well.
     return build_network(config, 2) if find_root(config).exists() else None
 
 

@@ -96,6 +96,7 @@ def open_session(config: Config) -> Session:
             box[0] = create_run_folder(config.output_dir, config.project)
         broadcast_object_list(box)
         assert box[0] is not None
+        # Rank 0 alone writes the folder, but all ranks read checkpoints in it (decision 0016).
         is_shared = not any_rank(not box[0].is_dir(), accelerator)
     if not is_shared:
         raise RunError(
@@ -194,6 +195,7 @@ def count_threads(session: Session) -> int | None:
 
 def warn_of_threads(session: Session) -> None:
     """Warn where a run was trained on a CPU with another number of threads than now."""
+    # The order of sums, and with it the last digits, depends on the threads (decision 0019).
     trained, now = read_provenance(session.run_dir).get("num_threads"), count_threads(session)
     if trained and now and trained != now:
         session.log.warn(

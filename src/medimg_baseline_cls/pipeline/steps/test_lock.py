@@ -114,11 +114,13 @@ def settle_points(
     entry = _describe_now(run_dir, val, number=len(entries) + 1, reason=reason)
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
+    # TEST was never scored: the run is compared with its training instead.
     changes = compared.edits
     if last is None:
         changes = _find_first_changes(run_dir)
     else:
         changes = (*list_changes(last, entry, points=compared.changes), *changes)
+    # A killed evaluation is completed, not counted as another (decision 0021).
     is_same = not changes and not is_completed(run_dir, entries)
     completes = last if is_same and _is_accepted_by(last, reason) else None
     if completes is not None:
@@ -148,6 +150,7 @@ def write_points(session: Session, decision: LockedDecision) -> None:
 def write_test(session: Session, decision: LockedDecision, *, test: Predictions) -> Predictions:
     """Log the evaluation, then let predictions_test.csv be seen; return what it reads back to."""
     path = session.run_dir / "predictions_test.csv"
+    # Under another name until its line is on disk: no result without a line (decision 0013).
     waiting = path.with_name(f".{path.name}.waiting")
     write_predictions(waiting, test)
     digest, first = sha256_file(waiting), decision.completes
@@ -200,6 +203,7 @@ def _describe_now(
     run_dir: Path, val: Predictions, *, number: int, reason: EvaluationReason
 ) -> LogEntry:
     """Return the line of an evaluation that is about to happen, except for its thresholds."""
+    # Results without a log: it was deleted, which must stay visible.
     is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()
     default = _UNLOGGED if is_unlogged else _FIRST if number == 1 else _REPEATED
     given = default if reason.text is None else reason.text
@@ -234,6 +238,7 @@ def _compare_stored(
     positive_class: str | None,
 ) -> _Compared:
     """Compare what was chosen now with what is on disk, if that is what TEST was scored with."""
+    # The file counts only if TEST was scored with it: it may have been edited since.
     stored, positive = read_stored_points(run_dir)
     if digest_thresholds(stored, positive_class=positive) == last.thresholds_sha256:
         kept = keep_stored(levels, stored)

@@ -51,6 +51,7 @@ def _replace_mistakes(session: Session, mistakes: tuple[Mistake, ...]) -> None:
     path = session.run_dir / "mistakes.csv"
     before = path.read_bytes() if path.is_file() else None
     write_mistakes(path, mistakes)
+    # Panels are of particular mistakes: they stay only where those are the same.
     if before == path.read_bytes():
         return
     for panels in list_panel_folders(session.run_dir):

@@ -96,6 +96,7 @@ def make_settings(config: Config, data: PreparedData) -> TrainSettings:
 
 def choose_batchnorm(config: Config) -> Literal["train", "frozen", "sync"]:
     """Return what fine-tuning does with BatchNorm's statistics; random ones must move."""
+    # Kept statistics depend on neither batch size nor number of processes (decision 0006).
     if config.batchnorm == "auto":
         return "frozen" if config.pretrained else "train"
     return config.batchnorm
