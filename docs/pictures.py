@@ -18,10 +18,10 @@ FIGURES = {  # width in pixels
     "roc": 440,
     "precision_recall": 440,
     "calibration": 760,
-    "decision_curve": 560,
+    "decision_curve": 440,
     "training": 760,
 }
-WIDTH, NUM_COLORS = 760, 48
+WIDTH, NUM_COLORS = 760, 128
 SCREEN = (1280, 900)
 
 

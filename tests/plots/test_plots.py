@@ -57,6 +57,23 @@ def count_color(path: Path, color: str) -> int:
     return int((np.abs(pixels_of(path).astype(int) - wanted).max(axis=2) <= 2).sum())
 
 
+def test_a_png_of_few_colors_has_a_palette_that_keeps_the_frequent_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for name, number in (("few", 300), ("many", 20_000)):
+        with drawing(tmp_path / f"{name}.png", width=2, height=2) as figure:
+            figure.set_layout_engine("none")
+            colors = rng.integers(0, 256, (number, 3)).astype(np.uint8)
+            shown = np.tile(colors[0], (600, 600, 1))
+            shown.reshape(-1, 3)[:number] = colors
+            figure.figimage(shown, origin="upper")
+        drawn = pixels_of(tmp_path / f"{name}.png").reshape(-1, 3)
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.mode == ("P" if name == "few" else "RGB")
+        same = (drawn == shown.reshape(-1, 3)).all(axis=1)
+        assert same[number:].all()
+        assert 250 <= same[:number].sum() < 300 if name == "few" else same.all()
+
+
 @pytest.mark.parametrize("num_classes", [2, 3, 10, 18])
 def test_all_figures_of_an_evaluation(
     tmp_path: Path, draw: MakePredictions, num_classes: int

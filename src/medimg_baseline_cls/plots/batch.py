@@ -59,7 +59,6 @@ def draw_batch_grid(
                 fontsize=8,
                 color=INK,
             )
-        axes.set(xlim=(0, width), ylim=(height, 0))
 
 
 def _as_shades(images: NDArray[np.floating]) -> NDArray[np.float32]:

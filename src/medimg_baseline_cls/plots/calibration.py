@@ -24,10 +24,9 @@ from medimg_baseline_cls.plots.style import (
     NEGATIVE,
     PAGE,
     POSITIVE,
-    SPLIT_COLORS,
-    SPLIT_LINES,
     drawing,
     fit,
+    look_of,
     span_unit_square,
 )
 from medimg_baseline_cls.schema import Predictions
@@ -120,8 +119,7 @@ def _draw_bins(axes: Axes, judged: Mapping[str, Any], *, split: str) -> Line2D:
     y = np.array([entry["share"]["value"] for entry in bins])
     ends = np.array([entry["share"]["interval"] for entry in bins])
     look: dict[str, Any] = {
-        "color": SPLIT_COLORS.get(split, MUTED),
-        "linestyle": SPLIT_LINES.get(split, "-"),
+        **look_of(split),
         "marker": "o" if split == "test" else "s",
         "markersize": 3.5,
     }

@@ -6,6 +6,7 @@ drawn strong; p-values by Holm's correction are at the right.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -60,15 +61,8 @@ def draw_comparison(comparison: Comparison, path: Path, *, rule: str) -> None:
         values.set_xlabel("Value, 95 % interval")
         gaps.set_title(fit(f"Difference from {names[0]}", 2.6))
         gaps.set_xlabel("Difference, 95 % interval\n(left of 0: lower than the reference)")
-        keys = [
-            make_line(
-                fit(name, 2.8, size=SMALL, weight="normal"),
-                color=_color(n),
-                marker=_MARKS[n % len(_MARKS)],
-            )
-            for n, name in enumerate(names)
-        ]
-        write_shared_key(figure, keys)
+        texts = [fit(name, 2.8, size=SMALL, weight="normal") for name in names]
+        write_shared_key(figure, [make_line(text, **_look(n)) for n, text in enumerate(texts)])
 
 
 def _label(compared: ComparedMetric, *, is_binary: bool) -> str:
@@ -79,8 +73,9 @@ def _label(compared: ComparedMetric, *, is_binary: bool) -> str:
     return f"{fit(compared.class_name, 1.5, weight='normal', num_lines=2)}\n{compared.label}"
 
 
-def _color(number: int) -> str:
-    return CLASS_COLORS[number % len(CLASS_COLORS)]
+def _look(number: int) -> dict[str, Any]:
+    place = number % len(CLASS_COLORS)
+    return {"color": CLASS_COLORS[place], "marker": _MARKS[place]}
 
 
 def _place(row: int, number: int, *, count: int) -> float:
@@ -98,13 +93,11 @@ def _draw_row(axes: Axes, entries: Sequence[Estimate], *, row: int, first: int, 
     for number, entry in enumerate(entries, start=first):
         if entry.value is None:
             continue
-        place, color = _place(row, number, count=count), _color(number)
-        bounds = entry.bounds
+        place, look, bounds = _place(row, number, count=count), _look(number), entry.bounds
         if bounds:
             is_clear = first == 0 or bounds[0] > 0 or bounds[1] < 0
-            axes.plot(bounds, [place, place], color=color, linewidth=2.0 if is_clear else 1.0)
-        mark = _MARKS[number % len(_MARKS)]
-        axes.plot([entry.value], [place], mark, color=color, markersize=4.5, zorder=4)
+            axes.plot(bounds, [place, place], color=look["color"], linewidth=1.0 + is_clear)
+        axes.plot([entry.value], [place], markersize=4.5, zorder=4, **look)
 
 
 def _write_p(axes: Axes, metrics: Sequence[ComparedMetric], *, count: int) -> None:

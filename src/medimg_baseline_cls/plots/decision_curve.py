@@ -9,10 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from medimg_baseline_cls.plots.panels import drawing_panels, make_line, write_key
-from medimg_baseline_cls.plots.style import BLUE, INK, MUTED
+from medimg_baseline_cls.plots.style import BLUE, DASHED, DOTTED, INK, MUTED
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve
-
-_ALL, _NONE = (0, (4, 1.6)), (0, (1, 1.2))
 
 
 def draw_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> None:
@@ -27,8 +25,8 @@ def draw_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> Non
     keys: list[Line2D | Patch] = [
         make_line("Model", color=BLUE),
         Patch(color=BLUE, alpha=0.18, linewidth=0, label="95 % interval"),
-        make_line("Call all positive", color=MUTED, linestyle=_ALL),
-        make_line("Call none positive", color=INK, linewidth=1, linestyle=_NONE),
+        make_line("Call all positive", color=MUTED, linestyle=DASHED),
+        make_line("Call none positive", color=INK, linewidth=1, linestyle=DOTTED),
     ]
     labels = ("Threshold probability", "Net benefit per image")
     with drawing_panels(
@@ -44,7 +42,7 @@ def _draw(axes: Axes, curve: DecisionCurve) -> None:
     x = curve.thresholds
     axes.fill_between(x, curve.lower, curve.upper, color=BLUE, alpha=0.18, linewidth=0)
     axes.plot(x, curve.net_benefit, color=BLUE, zorder=4)
-    axes.plot(x, curve.treat_all, color=MUTED, linestyle=_ALL)
-    axes.axhline(0, color=INK, linewidth=1, linestyle=_NONE)
+    axes.plot(x, curve.treat_all, color=MUTED, linestyle=DASHED)
+    axes.axhline(0, color=INK, linewidth=1, linestyle=DOTTED)
     top = max(float(np.nanmax(curve.upper)), float(curve.treat_all[0]), 0.05)
     axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.08 * top))

@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
 from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.evaluation.prediction_files import select_known
@@ -27,14 +26,12 @@ from medimg_baseline_cls.plots.style import (
     drawing,
     fit,
 )
-from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 _EDGES = np.linspace(0, 1, 41)
 _TICKS = (0, 1, 5, 20, 50, 100)
 _ROW = 0.88  # height of a full row; what is left parts it from the next one
-Stairs = tuple[NDArray[np.float64], str]
 
 
 def draw_score_histograms(splits: Sequence[Scored], path: Path) -> None:
@@ -49,7 +46,7 @@ def draw_score_histograms(splits: Sequence[Scored], path: Path) -> None:
         panels = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
         about = "the finding" if splits[0].predictions.has_findings else "the class"
         for axes, split in zip(panels, splits, strict=True):
-            (_draw_binary if positive_class else _draw_rows)(axes, split)
+            _draw_rows(axes, split)
             axes.set(xlim=(-0.01, 1.01))
             axes.set_title(split.title)
             label = f"Probability of {positive_class or about}"
@@ -59,25 +56,23 @@ def draw_score_histograms(splits: Sequence[Scored], path: Path) -> None:
         write_shared_key(figure, _list_keys(splits[0]))
 
 
-def _draw_binary(axes: Axes, split: Scored) -> None:
-    for name, block in split.summary.classes.items():
-        for heights, color in _count_bins(split.predictions, name):
-            _draw_stairs(axes, heights, color=color, base=0.0)
-        for rule, point in block.operating_points.items():
-            _draw_threshold(axes, point, rule=rule, ends=(0.0, 1.04))
-    axes.set_ylim(0, 1.04)
-    axes.set_yticks([float(np.sqrt(tick / 100)) for tick in _TICKS], [str(t) for t in _TICKS])
-
-
 def _draw_rows(axes: Axes, split: Scored) -> None:
-    """Draw one row per class in a single panel, the first class on top."""
+    """Draw one row per class in a single panel, the first class on top; one alone has a scale."""
     classes = split.summary.classes
+    is_alone = split.summary.positive_class is not None
+    row = 1.0 if is_alone else _ROW
     bases = [float(len(classes) - 1 - i) for i in range(len(classes))]
     for (name, block), base in zip(classes.items(), bases, strict=True):
-        for heights, color in _count_bins(split.predictions, name):
-            _draw_stairs(axes, _ROW * heights, color=color, base=base)
+        _draw_stairs(axes, split.predictions, name=name, base=base, row=row)
         for rule, point in block.operating_points.items():
-            _draw_threshold(axes, point, rule=rule, ends=(base, base + _ROW))
+            if point.threshold is not None:
+                where, line = (point.threshold, point.threshold), RULE_LINES.get(rule, "-.")
+                ends = (base, base + row)
+                axes.plot(where, ends, color=INK, linewidth=1.0, linestyle=line, zorder=4)
+    if is_alone:
+        axes.set_ylim(0, 1.04)
+        axes.set_yticks([float(np.sqrt(t / 100)) for t in _TICKS], [str(t) for t in _TICKS])
+        return
     axes.set_ylim(-0.06, len(classes))
     axes.set_yticks(bases, [fit(name, 1.5, size=SMALL, weight="normal") for name in classes])
     axes.tick_params(axis="y", length=0)
@@ -85,27 +80,16 @@ def _draw_rows(axes: Axes, split: Scored) -> None:
         tick.set_verticalalignment("bottom")
 
 
-def _draw_threshold(
-    axes: Axes, point: OperatingPoint, *, rule: str, ends: tuple[float, float]
+def _draw_stairs(
+    axes: Axes, predictions: Predictions, *, name: str, base: float, row: float
 ) -> None:
-    if point.threshold is not None:
-        where, line = (point.threshold, point.threshold), RULE_LINES.get(rule, "-.")
-        axes.plot(where, ends, color=INK, linewidth=1.0, linestyle=line, zorder=4)
-
-
-def _count_bins(predictions: Predictions, name: str) -> list[Stairs]:
-    """Return the square root of the share in each bin, of the other images and of the class."""
+    """Draw the square root of the share in each bin, of the other images and of the class."""
     truth, scores = select_known(predictions, name)
-    stairs: list[Stairs] = []
     for is_in, color in ((~truth, NEGATIVE), (truth, POSITIVE)):
         counts, _ = np.histogram(scores[is_in], bins=_EDGES)
-        stairs.append((np.sqrt(counts / max(int(is_in.sum()), 1)), color))
-    return stairs
-
-
-def _draw_stairs(axes: Axes, heights: NDArray[np.float64], *, color: str, base: float) -> None:
-    axes.stairs(base + heights, _EDGES, baseline=base, fill=True, color=color, alpha=0.4)
-    axes.stairs(base + heights, _EDGES, baseline=base, color=color, linewidth=1.2)
+        heights = base + row * np.sqrt(counts / max(int(is_in.sum()), 1))
+        axes.stairs(heights, _EDGES, baseline=base, fill=True, color=color, alpha=0.4)
+        axes.stairs(heights, _EDGES, baseline=base, color=color, linewidth=1.2)
 
 
 def _name_outcomes(split: Scored) -> tuple[str, str]:

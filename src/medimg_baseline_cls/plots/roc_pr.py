@@ -16,21 +16,8 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.catalogue import name_rule
 from medimg_baseline_cls.evaluation.prediction_files import select_known
-from medimg_baseline_cls.plots.panels import (
-    Scored,
-    drawing_panels,
-    make_line,
-    make_note,
-    write_key,
-)
-from medimg_baseline_cls.plots.style import (
-    FAINT,
-    MUTED,
-    RULE_MARKS,
-    SPLIT_COLORS,
-    SPLIT_LINES,
-    span_unit_square,
-)
+from medimg_baseline_cls.plots.panels import Scored, drawing_panels, make_line, make_note, write_key
+from medimg_baseline_cls.plots.style import FAINT, MUTED, RULE_MARKS, look_of, span_unit_square
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.statistics.metrics import count_by_threshold
 from medimg_baseline_cls.utils.quantities import format_interval, format_score
@@ -131,7 +118,7 @@ def _list_keys(kind: _Kind, splits: Sequence[Scored], *, is_alone: bool) -> list
     """Return the entries that all panels share; what the panels of many only hint at is told."""
     keys: list[Line2D] = []
     if not is_alone:
-        keys = [make_line(split.title, **_look(split)) for split in splits]
+        keys = [make_line(split.title, **look_of(split.summary.split)) for split in splits]
         keys += [] if kind.is_roc else [make_line("prevalence", color=MUTED, linestyle=":")]
     blocks = [block for split in splits for block in split.summary.classes.values()]
     for rule in dict.fromkeys(rule for block in blocks for rule in block.operating_points):
@@ -141,16 +128,11 @@ def _list_keys(kind: _Kind, splits: Sequence[Scored], *, is_alone: bool) -> list
     return keys if is_alone else [*keys, make_note(f"numbers: {kind.score_name} (95 % CI)")]
 
 
-def _look(split: Scored) -> dict[str, Any]:
-    name = split.summary.split
-    return {"color": SPLIT_COLORS.get(name, MUTED), "linestyle": SPLIT_LINES.get(name, "-")}
-
-
 def _draw_curve(axes: Axes, kind: _Kind, *, split: Scored, name: str, is_alone: bool) -> Line2D:
     """Draw one curve with its operating points and return its entry in the key."""
     truth, scores = select_known(split.predictions, name)
     traced = kind.trace(truth, scores) if len(truth) else None
-    block, look = split.summary.classes[name], _look(split)
+    block, look = split.summary.classes[name], look_of(split.summary.split)
     # The first operating point is drawn last, on top.
     for rule, point in reversed(list(block.operating_points.items())):
         _mark_point(axes, kind, point=point, marker=RULE_MARKS.get(rule, "D"), color=look["color"])
@@ -170,9 +152,10 @@ def _draw_prevalence(axes: Axes, splits: Sequence[Scored], *, name: str, is_alon
     for split in splits:
         prevalence = split.summary.classes[name].prevalence
         if prevalence is not None:
-            look: dict[str, Any] = {**_look(split), "linewidth": 1.0, "linestyle": ":"}
+            own = split.summary.split
+            look: dict[str, Any] = {**look_of(own), "linewidth": 1.0, "linestyle": ":"}
             axes.plot([0, 1], [prevalence, prevalence], zorder=1, **look)
-            texts.append(f"{format_score(prevalence)} ({split.summary.split.upper()})")
+            texts.append(f"{format_score(prevalence)} ({own.upper()})")
     label = "prevalence " * is_alone + ", ".join(texts)
     return make_line(label, color=MUTED, linestyle=":", linewidth=1.0)
 

@@ -29,7 +29,8 @@ from medimg_baseline_cls.utils.own_output import SOFTWARE
 from medimg_baseline_cls.utils.visible import show_hidden
 
 DPI = 300
-_COMPRESSION = 3  # of 9: the higher ones take seconds on images and save little
+_COMPRESSION = 6  # of 9: the higher ones take seconds on images and save little
+_FEW = 8192  # colors: those of a figure and of the edges of its lines and letters; images have more
 PAGE = 7.2  # inches: the width of a printed page
 COLUMN = 3.5  # inches: the width of a column
 SMALL = 7.0  # points
@@ -42,30 +43,19 @@ BLUE = "#0072b2"
 ORANGE = "#e69f00"
 GREEN = "#009e73"
 PURPLE = "#aa4499"
+DASHED: Any = (0, (4, 1.6))
+DOTTED: Any = (0, (1, 1.2))
 
 # The positive class, or the class that a panel is about, against the others.
 POSITIVE = "#d55e00"
 NEGATIVE = "#8ab4d8"  # lighter also in gray
 
-SPLIT_COLORS = {"train": MUTED, "val": ORANGE, "test": BLUE}
-SPLIT_LINES: dict[str, Any] = {"train": ":", "val": (0, (4, 1.6)), "test": "-"}
-CLASS_COLORS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#222222",
-    "#a6761d",
-)
-CLASS_LINES: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1.2)))
+_SPLIT_COLORS = {"train": MUTED, "val": ORANGE, "test": BLUE}
+_SPLIT_LINES: dict[str, Any] = {"train": ":", "val": DASHED, "test": "-"}
+CLASS_COLORS = (BLUE, POSITIVE, GREEN, "#cc79a7", ORANGE, "#56b4e9", INK, "#a6761d")
+CLASS_LINES: tuple[Any, ...] = ("-", DASHED, (0, (6, 1.5, 1, 1.5)), DOTTED)
 RULE_MARKS = {"max_f1": "o", "target_sensitivity": "^", "default": "s"}
-RULE_LINES: dict[str, Any] = {
-    "max_f1": "-",
-    "target_sensitivity": (0, (4, 2)),
-    "default": (0, (1, 1.6)),
-}
+RULE_LINES: dict[str, Any] = {"max_f1": "-", "target_sensitivity": DASHED, "default": DOTTED}
 
 _SETTINGS: Any = {
     "font.family": "DejaVu Sans",
@@ -139,6 +129,11 @@ def drawing(
     write_bytes_atomic(path.with_suffix(".svg"), drawn)
 
 
+def look_of(split: str) -> dict[str, Any]:
+    """Return the color and the line of a split."""
+    return {"color": _SPLIT_COLORS.get(split, MUTED), "linestyle": _SPLIT_LINES.get(split, "-")}
+
+
 def span_unit_square(axes: Axes) -> None:
     """Show [0, 1] on both axes, with room for marks on the border."""
     axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015))
@@ -206,11 +201,24 @@ def _encode_svg(figure: Figure) -> bytes:
 
 
 def _encode_png(pixels: NDArray[np.uint8], *, dpi: int) -> bytes:
-    """Return a PNG, with a single channel where there is no color: images compress slowly."""
+    """Return a PNG, with one channel where there is no color, or where there are few of them."""
     is_grey = bool((pixels == pixels[:, :, :1]).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if is_grey else pixels))
+    colors: Any = None if is_grey else image.getcolors(_FEW)  # None where there are more
     data = BytesIO()
     note = PngInfo()
     note.add_text("Software", SOFTWARE)
+    image = image if colors is None else _index_colors(pixels, colors)
     image.save(data, format="png", compress_level=_COMPRESSION, dpi=(dpi, dpi), pnginfo=note)
     return data.getvalue()
+
+
+def _index_colors(pixels: NDArray[np.uint8], colors: list[tuple[int, Any]]) -> Image.Image:
+    """Return an image of the 256 most frequent colors, with the nearest one for all others."""
+    known = np.array([color for _, color in sorted(colors, reverse=True)])  # (N, 3)
+    palette, place = known[:256], np.array([1 << 16, 1 << 8, 1])
+    nearest = np.zeros(1 << 24, dtype=np.uint8)
+    nearest[known @ place] = np.abs(known[:, None] - palette).sum(axis=2).argmin(axis=1)
+    image = Image.fromarray(nearest[pixels @ place])
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    return image

@@ -9,17 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medimg_baseline_cls.plots.panels import write_shared_key
-from medimg_baseline_cls.plots.style import FAINT, GREEN, INK, MUTED, ORANGE, PAGE, PURPLE, drawing
+from medimg_baseline_cls.plots.style import (
+    DASHED,
+    FAINT,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PAGE,
+    PURPLE,
+    drawing,
+)
 from medimg_baseline_cls.utils.quantities import say_score
 
 STAGE_NAMES = {"head": "head only", "finetune": "fine-tuning"}
-
-_DASHED = (0, (4, 1.6))
 _LOOKS: dict[str, dict[str, Any]] = {  # by column of history.csv
-    "train_loss": {"label": "TRAIN loss", "color": MUTED, "marker": "s", "linestyle": _DASHED},
+    "train_loss": {"label": "TRAIN loss", "color": MUTED, "marker": "s", "linestyle": DASHED},
     "val_loss": {"label": "VAL loss", "color": ORANGE, "marker": "o"},
     "val_ap": {"label": "VAL AP", "color": GREEN, "marker": "o"},
-    "val_auroc": {"label": "VAL AUROC", "color": PURPLE, "marker": "^", "linestyle": _DASHED},
+    "val_auroc": {"label": "VAL AUROC", "color": PURPLE, "marker": "^", "linestyle": DASHED},
 }
 
 History = Sequence[Mapping[str, str | float | None]]

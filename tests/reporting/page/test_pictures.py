@@ -3,9 +3,11 @@
 import base64
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.reporting.content import read_run
@@ -23,6 +25,17 @@ def test_picture_is_the_very_bytes_of_the_file(make_run: Callable[..., Any]) -> 
     assert base64.b64decode(body) == path.read_bytes()
     assert (picture.width, picture.height) == (640, 480)
     assert not picture.is_wide
+
+
+@pytest.mark.parametrize(
+    ("size", "is_wide"),
+    [((1050, 1250), False), ((1280, 1390), False), ((800, 400), True), ((2160, 2600), True)],
+)
+def test_a_figure_as_wide_as_a_printed_page_has_a_row(
+    tmp_path: Path, size: tuple[int, int], is_wide: bool
+) -> None:
+    Image.new("1", size).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png").is_wide == is_wide
 
 
 @pytest.mark.parametrize("data", [b"", b"<svg onload=alert(1)>", b"\x89PNG\r\n\x1a\n"])

@@ -18,6 +18,7 @@ from medimg_baseline_cls.schema import describe_findings
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 MAX_PANELS = 40
+_WIDE = 1600  # pixels: figures for a page in print have more, those for a column and images fewer
 CUT_LENGTH = 80  # longer names are cut to this in the file names of panels
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PANEL = re.compile(r"(?P<rank>\d+)_p(?P<probability>[01]\.\d+)_(?P<rest>.+)", re.DOTALL)
@@ -34,7 +35,7 @@ class Picture:
     @property
     def is_wide(self) -> bool:
         """Return whether it needs a whole row of the page."""
-        return self.width > 1.6 * self.height
+        return self.width > min(1.6 * self.height, _WIDE)
 
 
 @dataclass(frozen=True, slots=True)
