@@ -49,7 +49,7 @@ class SubgroupSettings:
 
 
 def measure_subgroups(
-    parts: tuple[Predictions, Predictions],
+    parts: Sequence[Predictions],
     columns: Sequence[SubgroupColumn],
     *,
     thresholds: Thresholds,
@@ -65,10 +65,9 @@ def measure_subgroups(
         positive_class: of two classes.
         settings: least number of images, and how patients are resampled.
     """
-    val, test = parts
-    measure = _Measure(
-        thresholds, positive_class, settings, _choose_cuts(val, thresholds, settings=settings)
-    )
+    test = parts[-1]
+    cuts = _choose_cuts(parts[0], thresholds, settings=settings)
+    measure = _Measure(thresholds, positive_class, settings, cuts)
     everyone = np.ones(len(test.groups), dtype=np.bool_)
     listed: list[ColumnMetrics] = []
     for column in columns:

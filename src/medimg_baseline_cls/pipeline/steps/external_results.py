@@ -108,11 +108,11 @@ def write_results(
     columns = find_columns(target.config, joined)
     mistakes = describe_test(
         target,
-        job.other.data,
         columns=columns,
         parts=parts,
         summaries=summaries,
         thresholds=thresholds,
+        positive_class=positive,
     )
     return summaries, mistakes
 

@@ -28,7 +28,7 @@ def evaluate_subgroups(
     session: Session,
     columns: Sequence[SubgroupColumn],
     *,
-    parts: tuple[Predictions, Predictions],
+    parts: Sequence[Predictions],
     thresholds: Thresholds,
     positive_class: str | None,
 ) -> None:

@@ -8,7 +8,6 @@ from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.pipeline.steps.panel_folders import list_panel_folders
-from medimg_baseline_cls.pipeline.steps.prepare import PreparedData
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.pipeline.steps.subgroups import evaluate_subgroups
 from medimg_baseline_cls.plots import draw_evaluation
@@ -27,17 +26,16 @@ def summarize_parts(
 
 def describe_test(
     session: Session,
-    data: PreparedData,
     *,
     columns: Sequence[SubgroupColumn],
-    parts: tuple[Predictions, Predictions],
+    parts: Sequence[Predictions],
     summaries: Mapping[str, SplitSummary],
     thresholds: Thresholds,
+    positive_class: str | None,
 ) -> tuple[Mistake, ...]:
     """Write mistakes, metrics and subgroups; return the mistakes."""
-    run_dir, positive_class = session.run_dir, data.positive_class
-    limit = session.config.num_hard_examples
-    mistakes = mine_mistakes(parts[1], thresholds, num_hard_examples=limit)
+    run_dir, limit = session.run_dir, session.config.num_hard_examples
+    mistakes = mine_mistakes(parts[-1], thresholds, num_hard_examples=limit)
     _replace_mistakes(session, mistakes)
     draw_evaluation(parts, run_dir / "figures", summaries=summaries)
     evaluate_subgroups(
