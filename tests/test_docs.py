@@ -57,6 +57,7 @@ OTHER_FLAGS = {
     *("resume", "seeds", "repeats", "by-site", "label-noise", "config", "print-config", "help"),
     *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
     *("method", "map", "name", "no-panels"),
+    *("method", "test", "val", "probability-columns", "logits"),
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)
 
@@ -123,7 +124,7 @@ def parse_medimg(words: Sequence[str]) -> None:
     if command in ("--help", "--version") or "--help" in arguments:
         return
     function = cli_commands.TABLE[command]
-    if command in ("check", "run", "train", "cv"):
+    if command in ("check", "judge", "run", "train", "cv"):
         read_request(arguments, command=command, summary="")
         return
     function = getattr(cli_commands, command)

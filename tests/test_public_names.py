@@ -17,6 +17,7 @@ PUBLIC = [
     "evaluate",
     "explain",
     "external",
+    "judge",
     "predict",
     "report",
     "resume",

@@ -10,13 +10,18 @@ import pytest
 from tests.conftest import MANY, draw_odd_findings, known_of, with_column
 
 from medimg_baseline_cls.evaluation.eval_summary import (
+    NO_VAL,
     find_warnings,
     summarize_evaluation,
     tabulate_summaries,
 )
 from medimg_baseline_cls.evaluation.mistakes import mine_mistakes
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
-from medimg_baseline_cls.evaluation.split_summary import evaluated_classes, summarize_predictions
+from medimg_baseline_cls.evaluation.split_summary import (
+    evaluated_classes,
+    summarize_predictions,
+    without_decisions,
+)
 from medimg_baseline_cls.records.estimates import Estimate, Interval
 from medimg_baseline_cls.records.evaluations import ShortcutBaseline
 from medimg_baseline_cls.records.summaries import MetricKey, SplitSummary
@@ -113,6 +118,33 @@ def test_an_auroc_below_one_half_is_told_where_its_interval_is_too(
 def test_eight_images_do_not_tell_an_inverted_order(binary: MakePredictions) -> None:
     val = binary("val", [True, False] * 4, [0.4, 0.6] * 4)
     assert not any("below 0.5" in text for text in find_warnings(summarize_both(val, val)[0]))
+
+
+def test_without_val_the_first_warning_says_what_is_missing(binary: MakePredictions) -> None:
+    test = scored(binary, "test", prevalence=0.5, gap=0.2)
+    summary = summarize_predictions(test, {}, positive_class="PNEUMONIA")
+    found = summarize_evaluation(
+        None, without_decisions(summary), checkpoint={}, thresholds={}, mistakes=()
+    )
+    assert found.warnings == (NO_VAL,)
+    assert list(found.headline) == ["test"]
+    assert found.thresholds == {}
+    assert found.class_names == ("NORMAL", "PNEUMONIA")
+    content = found.to_json()
+    assert content["headline"]["test"]["auroc"]["value"] == summary.headline["auroc"].value
+
+
+def test_decisions_at_one_half_are_left_out_where_there_is_no_threshold(
+    binary: MakePredictions,
+) -> None:
+    test = scored(binary, "test", prevalence=0.5, gap=0.2)
+    summary = summarize_predictions(test, {}, positive_class="PNEUMONIA")
+    found = without_decisions(summary)
+    assert set(summary.overall) - set(found.overall) == {"accuracy"}
+    assert summary.confusion_matrix is not None and found.confusion_matrix is None
+    assert found.headline == summary.headline
+    each = summarize_predictions(test, {}, positive_class=None)
+    assert without_decisions(each) == each
 
 
 def fail_all(key: MetricKey, estimate: Estimate) -> Estimate:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
     "report": ("report RUN", "write report.html, tables, model card, checklists"),
+    "judge": ("judge --test FILE", "the same statistics for predictions of any model"),
     "compare": ("compare RUN RUN...", "paired differences of runs on the same images"),
     "external": ("external RUN DATA", "score a run, locked, on another labeled data set"),
     "predict": ("predict RUN PATH...", "decide on new images"),

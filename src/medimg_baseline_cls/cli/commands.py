@@ -104,6 +104,30 @@ def check(argv: Sequence[str]) -> int | None:
     return check_folder(request.config, label_noise=request.own.label_noise).status
 
 
+def judge(argv: Sequence[str]) -> int | None:
+    """Judge the predictions of any model: thresholds from VAL, then TEST with them.
+
+    A table has a row for each image: image or patient, label, probabilities.
+    Exit code: 3 if an AUROC is surely below 0.5, as with swapped classes.
+    """
+    request = read_request(argv, command="judge", summary=judge.__doc__ or "")
+    own = request.own
+    if own.print_config:
+        print_settings(request)
+        return None
+    if own.test is None:
+        raise ConfigError("judge needs the predictions of TEST: pass --test FILE (and --val FILE).")
+    from medimg_baseline_cls import judge as judge_predictions
+
+    return judge_predictions(
+        own.test,
+        own.val,
+        config=request.config,
+        probability_columns=own.probability_columns,
+        logits=own.logits,
+    ).status
+
+
 def demo(
     *,
     output_dir: Annotated[
@@ -368,6 +392,7 @@ def _caller(function: Callable[..., Any]) -> Callable[[Sequence[str]], int | Non
 _CALLED = (demo, evaluate, explain, report, compare, external, predict)
 TABLE: dict[str, Callable[[Sequence[str]], int | None]] = {
     "check": check,
+    "judge": judge,
     "train": train,
     "run": run,
     "cv": cv,

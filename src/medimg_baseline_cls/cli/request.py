@@ -1,4 +1,4 @@
-"""Read the flags of `medimg train`, `run`, `cv` and `check`: the settings, each with its source."""
+"""Read the flags that are settings, each with its source: of train, run, cv, check and judge."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +31,7 @@ from medimg_baseline_cls.config import (
     FIELD_GROUPS,
     FIRST_SETTINGS,
     FLAG_ALIASES,
+    JUDGE_SETTINGS,
     Config,
     build_config,
     config_to_dict,
@@ -114,11 +115,26 @@ class CheckFlags(SettingsFlags):
     ] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgeFlags(SettingsFlags):
+    """The flags of `medimg judge`."""
+
+    test: Annotated[Path | None, option("Table with the predictions of TEST.", "FILE")] = None
+    val: Annotated[
+        Path | None, option("The same of VAL, on which thresholds are chosen.", "FILE")
+    ] = None
+    probability_columns: Annotated[
+        tuple[str, ...], option("Columns of probabilities, one per class (none: found).", "NAME...")
+    ] = ()
+    logits: Annotated[bool, option("The scores are logits: apply softmax or sigmoid.")] = False
+
+
 _OWN: dict[str, type[SettingsFlags]] = {
     "train": TrainFlags,
     "run": RunFlags,
     "cv": CvFlags,
     "check": CheckFlags,
+    "judge": JudgeFlags,
 }
 
 
@@ -152,8 +168,9 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         "--help-all",
         *(f"--{to_dashes(f.name)}" for f in fields(own) if f.name != "folder"),
     ]
-    aliases = [flag for flags in FLAG_ALIASES.values() for flag in flags]
-    known = [*COMMON_FLAGS, *own_flags, *aliases, *(f for n in field_facts() for f in spellings(n))]
+    settings = _list_settings(command)
+    aliases = [flag for name in settings for flag in FLAG_ALIASES.get(name, ())]
+    known = [*COMMON_FLAGS, *own_flags, *aliases, *(f for n in settings for f in spellings(n))]
     check_flags(argv, known, command=command, suggest=partial(_suggest_flags, own=own_flags))
     if not {"-h", "--help", "--help-all"}.isdisjoint(argv):
         _print_help(argv, command=command, summary=summary)
@@ -203,12 +220,18 @@ def _print_help(argv: Sequence[str], *, command: str, summary: str) -> None:
     tokens = [part for token in argv for part in token.split("=", 1)]
     named = [value for flag, value in pairwise(tokens) if flag == "--config"]
     file = Path(named[-1]) if named else None
-    is_short = "--help-all" not in argv
-    shown = FIRST_SETTINGS | _FIRST_OF.get(command, set()) if is_short else field_facts()
+    is_short = "--help-all" not in argv and command != "judge"
+    settings = _list_settings(command)
+    shown = FIRST_SETTINGS | _FIRST_OF.get(command, set()) if is_short else settings
     values = {} if file is None else load_config_file(file)
     kind = make_help(_OWN[command], shown=shown, file=file, file_values=values)
     description = f"{summary}\n\n{_PRECEDENCE}{_MORE if is_short else ''}"
     parse_tokens(kind, ["--help"], command=command, description=description)
+
+
+def _list_settings(command: str) -> list[str]:
+    """Return the settings that a command uses."""
+    return [name for name in field_facts() if command != "judge" or name in JUDGE_SETTINGS]
 
 
 def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Settings: keywords, files and flags in, one frozen and checked `Config` out."""
 
 from medimg_baseline_cls.config.contradictions import check_task
+from medimg_baseline_cls.config.judging import JUDGE_SETTINGS
 from medimg_baseline_cls.config.messages import SettingsError, show_value, suggest_fields
 from medimg_baseline_cls.config.sections import (
     FIELD_GROUPS,
@@ -15,6 +16,7 @@ __all__ = [
     "FIELD_GROUPS",
     "FIRST_SETTINGS",
     "FLAG_ALIASES",
+    "JUDGE_SETTINGS",
     "Config",
     "SettingsError",
     "build_config",

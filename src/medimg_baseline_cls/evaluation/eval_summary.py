@@ -18,6 +18,10 @@ from medimg_baseline_cls.utils.quantities import format_threshold, say_score
 FEW_IMAGES = 20
 LARGE_SHIFT = 0.1
 MIN_TRANSFER_IMAGES = 10
+NO_VAL = (
+    "There is no VAL, so no threshold could be chosen: only metrics that need no threshold are "
+    "given. Pass the predictions of VAL for the others."
+)
 
 _NUM_SHOWN = 5
 Blocks = Mapping[str, ClassMetrics]
@@ -25,7 +29,7 @@ _POINT_COLUMNS = ("sensitivity", "specificity", "ppv", "npv", "f1_score")
 
 
 def summarize_evaluation(
-    val: SplitSummary,
+    val: SplitSummary | None,
     test: SplitSummary,
     *,
     checkpoint: Mapping[str, Any],
@@ -37,7 +41,7 @@ def summarize_evaluation(
     """Return the content of eval_summary.json.
 
     Args:
-        val: summary of VAL.
+        val: summary of VAL; None where there is no VAL, and so no operating point.
         test: summary of TEST.
         checkpoint: its stage, epoch and sha256.
         thresholds: the operating points, from VAL.
@@ -47,13 +51,16 @@ def summarize_evaluation(
     """
     return EvaluationSummary(
         checkpoint=checkpoint,
-        class_names=val.class_names,
-        positive_class=val.positive_class,
-        task=val.task,
+        class_names=test.class_names,
+        positive_class=test.positive_class,
+        task=test.task,
         thresholds=describe_thresholds(thresholds),
-        headline={"val": val.headline, "test": test.headline},
+        headline={part.split: part.headline for part in (val, test) if part is not None},
         num_mistakes=_count_mistakes(mistakes),
-        warnings=(*warn_of_controls(test.headline, controls), *find_warnings(val, test)),
+        warnings=(
+            *warn_of_controls(test.headline, controls),
+            *((NO_VAL,) if val is None else find_warnings(val, test)),
+        ),
         controls=tuple(controls),
         head_only=None if head_only is None else {s: h.headline for s, h in head_only.items()},
     )

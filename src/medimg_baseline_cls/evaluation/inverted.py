@@ -11,12 +11,18 @@ from medimg_baseline_cls.utils.quantities import say_score
 _TAIL = 0.025
 
 
-def find_inverted(summary: SplitSummary, part: Predictions) -> tuple[str, ...]:
+LOOK_AT = "the class folders, the label column and --map"
+
+
+def find_inverted(
+    summary: SplitSummary, part: Predictions, *, look_at: str = LOOK_AT
+) -> tuple[str, ...]:
     """Return a sentence for each class whose AUROC is below 0.5 with all of its interval.
 
     Args:
         summary: of the predictions, with intervals.
         part: the predictions.
+        look_at: where the mistake may be.
     """
     alarms: list[str] = []
     for name, block in summary.classes.items():
@@ -28,7 +34,7 @@ def find_inverted(summary: SplitSummary, part: Predictions) -> tuple[str, ...]:
             shown += " (95 % interval {} to {})".format(*map(say_score, auroc.bounds))
         alarms.append(
             f"the AUROC of {name} is {shown}, below chance: the labels seem to be inverted, or "
-            "mapped to the wrong class; check the class folders, the label column and --map"
+            f"mapped to the wrong class; check {look_at}"
         )
     return tuple(alarms)
 

@@ -93,7 +93,7 @@ def add_intervals(
 
     Args:
         summaries: by split, from `summarize_predictions`.
-        parts: the predictions of VAL, then, if there are any, of TEST.
+        parts: the predictions of VAL, of TEST, or of both in this order.
         target_sensitivity: for the rule of this name in each resample.
         resampling: how often, and from which seed.
 
@@ -109,7 +109,7 @@ def add_intervals(
             target=target_sensitivity,
             rules=block.operating_points,
         )
-        for name, block in summaries["val"].classes.items()
+        for name, block in (summaries["val"].classes.items() if "val" in summaries else ())
     }
     described = {
         part.split: describe_part(
@@ -185,7 +185,7 @@ def describe_part(
     """
     chosen = {
         name: {
-            rule: cuts[name].get(rule, point.threshold)
+            rule: cuts.get(name, {}).get(rule, point.threshold)
             for rule, point in block.operating_points.items()
             if point.threshold is not None
         }
@@ -196,7 +196,7 @@ def describe_part(
     values |= resample_images(part, drawn, weights=weights, positive_class=summary.positive_class)
     summary = attach(summary, values)
     classes = {
-        name: _add_closed_forms(_add_thresholds(block, cuts[name]), part, name=name)
+        name: _add_closed_forms(_add_thresholds(block, cuts.get(name, {})), part, name=name)
         for name, block in summary.classes.items()
     }
     summary = replace(summary, classes=classes)

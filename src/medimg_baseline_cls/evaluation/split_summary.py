@@ -113,6 +113,17 @@ def summarize_predictions(
     )
 
 
+def without_decisions(summary: SplitSummary) -> SplitSummary:
+    """Return a summary without what is measured at 0.5, where no threshold could be chosen.
+
+    The most probable of more than two classes needs no threshold.
+    """
+    if summary.positive_class is None and not summary.has_findings:
+        return summary
+    overall = {name: e for name, e in summary.overall.items() if name == "log_loss"}
+    return replace(summary, overall=overall, confusion_matrix=None)
+
+
 def describe_headline(summary: SplitSummary) -> dict[str, Any]:
     """Return the threshold-free headline metrics of a split in the form of JSON files."""
     return {metric: estimate.to_json() for metric, estimate in summary.headline.items()}

@@ -19,7 +19,7 @@ from medimg_baseline_cls.records.probabilities import (
 )
 from medimg_baseline_cls.records.subgroups import SubgroupSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
-from medimg_baseline_cls.schema import Task, TaskFacts
+from medimg_baseline_cls.schema import SPLIT_NAMES, Task, TaskFacts
 from medimg_baseline_cls.utils import texts
 from medimg_baseline_cls.utils.files import read_csv, read_json
 from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
@@ -90,6 +90,11 @@ class RunContent(TaskFacts):
         return self.status.get("state") in ("training", "interrupted")
 
     @property
+    def is_judged(self) -> bool:
+        """Return whether the predictions are those of another program: no network, no TRAIN."""
+        return "judged" in self.provenance
+
+    @property
     def provenance(self) -> Json:
         """Return what the first stages inferred from the data."""
         return as_mapping(self.config.get("provenance"))
@@ -98,6 +103,14 @@ class RunContent(TaskFacts):
     def inferences(self) -> Rows:
         """Return what was concluded without a setting; empty for runs that did not write it."""
         return cast(Rows, self.provenance.get("inferences", ()))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits to list: all of them, or those that were judged."""
+        if not self.is_judged:
+            return SPLIT_NAMES
+        found = {row["split"] for row in self.split}
+        return tuple(name for name in SPLIT_NAMES if name in found)
 
     @property
     def settings(self) -> Json:

@@ -19,6 +19,7 @@ from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.utils.files import (
     read_json,
     remove_temporaries,
+    sha256_file,
     write_json,
     write_text_atomic,
 )
@@ -119,6 +120,32 @@ def is_trained(run: Path) -> bool:
     if not (run / _STATUS_FILE).is_file():
         return (run / "best.pt").is_file()
     return read_status(run) in ("trained", "finished")
+
+
+def is_judged(run: Path) -> bool:
+    """Return whether a run was made by `medimg judge` from predictions: it has no network."""
+    path = run / _SETTINGS_FILE
+    provenance = read_json(path).get("provenance") if path.is_file() else None
+    return isinstance(provenance, dict) and "judged" in provenance
+
+
+def require_network(run: Path) -> None:
+    """Refuse a run of judged predictions where a network is needed.
+
+    Raises:
+        RunError: with the commands that work on it.
+    """
+    if is_judged(run):
+        raise RunError(
+            f"{run} was made by medimg judge from predictions, so it has no network for this "
+            "command: medimg report and medimg compare work on it, and medimg judge on new "
+            "predictions."
+        )
+
+
+def digest_checkpoint(run: Path) -> str:
+    """Return the sha256 of best.pt; "" for a run without a network."""
+    return "" if is_judged(run) else sha256_file(run / "best.pt")
 
 
 def mark_latest(run: Path) -> None:
@@ -266,6 +293,8 @@ def require_newest_begun(output_dir: Path, chosen: Path | None, *, command: str)
 
 
 def _describe_stop(run: Path) -> str:
+    if is_judged(run):
+        return "interrupted: start the command again."
     if _is_run(run):
         return f"interrupted; the rest is done by: medimg run --resume {quote_words(str(run))}"
     return NOTHING_BEGUN

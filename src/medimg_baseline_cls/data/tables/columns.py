@@ -15,7 +15,7 @@ from medimg_baseline_cls.data.spellings import find_spelling
 from medimg_baseline_cls.errors import DataError
 
 # Usual column names, the surest first.
-_USUAL = {
+USUAL = {
     "path_column": (
         *("path", "filepath", "imagepath", "file", "filename", "imagefile", "imagefilename"),
         *("imageindex", "imagename", "image", "img", "imgpath", "imageid", "dicomid", "id"),
@@ -62,7 +62,7 @@ def require_columns(columns: Collection[str], wanted: Mapping[str, str], *, mani
     for name in missing:
         flag = f"--{wanted[name].replace('_', '-')}"
         parts.append(f"{name} ({flag})")
-        meant = _guess(name, free, usual=_USUAL.get(wanted[name], ()))
+        meant = _guess(name, free, usual=USUAL.get(wanted[name], ()))
         if meant is not None:
             free.remove(meant)
             flags.append(f"{flag} {shlex.quote(meant)}")

@@ -162,7 +162,7 @@ def _read_classes(cells: Sequence[str], rule: LabelRule, *, lines: Sequence[int]
         )
     _refuse_lists(cells, column=column)
     read = read_names(cells, column=column, class_names=rule.class_names, flag=_CLASSES_FLAG)
-    plain = {name: _plain_number(name) for name in set(read.cells)}
+    plain = {name: plain_number(name) for name in set(read.cells)}
     labels: list[str | None] = [plain[name] for name in read.cells]
     notes = [*read.notes]
     values = set(plain.values())
@@ -271,7 +271,7 @@ def _read_joined(cells: Sequence[str], rule: LabelRule) -> Labels:
     parts = {cell: _split_cell(cell, rule) for cell in set(cells)}
     counts = Counter(part for cell in cells for part in parts[cell] or ())
     spellings = unify_spellings(counts, rule.class_names)
-    found = sorted({name for name in spellings.names.values() if not _is_negative(name)})
+    found = sorted({name for name in spellings.names.values() if not is_negative(name)})
     names = rule.class_names or tuple(found)
     check_finding_names(names)
     values = {
@@ -360,13 +360,13 @@ def _read_values(
 
 def _read_value(cell: str) -> int | None:
     text = clean_text(cell)
-    return MISSING if is_missing(text) else _VALUES.get(_plain_number(text).lower())
+    return MISSING if is_missing(text) else _VALUES.get(plain_number(text).lower())
 
 
-def _plain_number(text: str) -> str:
+def plain_number(text: str) -> str:
     """Return a whole number without its decimal part, anything else as it is.
 
-    >>> _plain_number("1.0"), _plain_number("1,0"), _plain_number("1.5"), _plain_number("no")
+    >>> plain_number("1.0"), plain_number("1,0"), plain_number("1.5"), plain_number("no")
     ('1', '1', '1.5', 'no')
     """
     found = _WHOLE_NUMBER.fullmatch(text)
@@ -377,5 +377,10 @@ def _is_list(cell: str) -> bool:
     return cell.startswith("[") and cell.endswith("]")
 
 
-def _is_negative(part: str) -> bool:
+def is_negative(part: str) -> bool:
+    """Return whether a cell says that there is no finding.
+
+    >>> is_negative("No Finding"), is_negative("Mass")
+    (True, False)
+    """
     return part.lower().replace("_", " ") in _NEGATIVE_CELLS

@@ -27,7 +27,7 @@ from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, writ
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.own_output import mark_own
 from medimg_baseline_cls.utils.parsing import parsing
-from medimg_baseline_cls.utils.runs import create_run_folder, find_run
+from medimg_baseline_cls.utils.runs import create_run_folder, find_run, is_judged
 
 FOLDER = "compare"
 SWEEP_FILE, ENSEMBLE = "seeds.json", "ensemble"
@@ -102,6 +102,11 @@ def find_evaluated(run: Path | str, output_dir: Path) -> Path:
     found = find_run(run, output_dir)
     if not (found / "test_summary.json").is_file():
         raise RunError(f"{found} is not evaluated: `medimg run --resume {found}` does that.")
+    if is_judged(found) and not (found / "thresholds.json").is_file():
+        raise RunError(
+            f"{found} was judged without VAL, so it has no thresholds to compare at: judge it "
+            "again with --val."
+        )
     return found
 
 
@@ -132,7 +137,7 @@ def _read_model(folder: Path, name: str) -> AlignedModel:
         digests={
             row["image_id"]: row["sha256"]
             for row in read_csv(_home_of(folder) / "split.csv")
-            if row["split"] == "test"
+            if row["split"] == "test" and row["sha256"]  # of judged predictions it is not known
         },
     )
 

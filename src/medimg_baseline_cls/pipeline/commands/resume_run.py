@@ -23,10 +23,12 @@ from medimg_baseline_cls.utils.rank import is_main_process
 from medimg_baseline_cls.utils.runs import (
     age_key,
     find_run,
+    is_judged,
     is_of_sweep,
     is_trained,
     list_runs,
     read_status,
+    require_network,
     require_newest_begun,
 )
 
@@ -66,6 +68,7 @@ def resume_run(
     if any((home / seeds.KIND.plan_file).is_file() for home in homes):
         return seeds.resume_seeds(wanted, output_dir=output_dir, callbacks=callbacks)
     run_dir = find_run(wanted, output_dir)
+    require_network(run_dir)
     if not is_trained(run_dir):
         resume(run_dir, callbacks=callbacks, model=model)
     elif _is_complete(run_dir):
@@ -95,7 +98,7 @@ def _list_incomplete(output_dir: Path) -> Iterator[Path]:
         can_resume = all((run / name).is_file() for name in ("config.json", "status.json"))
         if is_of_sweep(run.name) or not can_resume or read_status(run) == "training":
             continue
-        if not _is_complete(run):
+        if not (is_judged(run) or _is_complete(run)):
             yield run
 
 

@@ -80,15 +80,16 @@ def write_calibration(
     maps = fit_maps(judged)
     found = CalibrationSummary(splits)
     _write_curve(run_dir / "calibration_curve.csv", found)
-    recalibration = RecalibrationSummary(
-        predictions_val_sha256=sha256_file(run_dir / "predictions_val.csv"),
-        warnings=warn_of_classes(judged, maps, part=parts[0]),
-        classes=_describe_maps(judged, maps, found=found, thresholds=thresholds, seed=seed),
-    )
-    prevalence = describe_prevalence(session.config, parts, split=split, thresholds=thresholds)
     write_json(run_dir / "calibration.json", found.to_json())
-    write_json(run_dir / "recalibration.json", recalibration.to_json())
-    write_json(run_dir / "prevalence.json", prevalence.to_json())
+    if parts[0].split == "val":  # without it, nothing can be fitted or chosen
+        recalibration = RecalibrationSummary(
+            predictions_val_sha256=sha256_file(run_dir / "predictions_val.csv"),
+            warnings=warn_of_classes(judged, maps, part=parts[0]),
+            classes=_describe_maps(judged, maps, found=found, thresholds=thresholds, seed=seed),
+        )
+        prevalence = describe_prevalence(session.config, parts, split=split, thresholds=thresholds)
+        write_json(run_dir / "recalibration.json", recalibration.to_json())
+        write_json(run_dir / "prevalence.json", prevalence.to_json())
     curves = {
         (j.split, j.name): draw_decision_curve(j.truth, j.scores, weights=j.weights) for j in judged
     }

@@ -26,7 +26,7 @@ from medimg_baseline_cls.pipeline.steps.inferences import (
     require_positive_class,
 )
 from medimg_baseline_cls.pipeline.steps.listing import require_patients
-from medimg_baseline_cls.schema import ImageRecord, Split
+from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split
 from medimg_baseline_cls.utils.texts import read_bins
 
 
@@ -117,7 +117,9 @@ def find_columns(config: Config, split: Split) -> tuple[SubgroupColumn, ...]:
     bins = read_bins(config.subgroup_bins)
     require_columns(bins, split.subgroup_names)
     test = [split.records[row] for row in split.rows("test")]
-    train = [split.records[row] for row in split.rows("train")]
+    # Judged predictions have no TRAIN, and perhaps no VAL: the next best gives quartiles.
+    rows = next(r for name in SPLIT_NAMES if len(r := split.rows(name)))
+    train = [split.records[row] for row in rows]
     columns = [
         part_column(
             name,

@@ -1,6 +1,6 @@
 """From the predictions of VAL and TEST to every file of an evaluation, whoever made them.
 
-Metrics with intervals, calibration, figures, subgroups and mistakes, and at the end
+Metrics with intervals, calibration, pictures, subgroups and mistakes, and at the end
 eval_summary.json. No network and no image is needed for any of it.
 """
 
@@ -12,6 +12,7 @@ from medimg_baseline_cls.evaluation.eval_summary import tabulate_summaries
 from medimg_baseline_cls.evaluation.evaluation_log import count_evaluations
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
 from medimg_baseline_cls.evaluation.shortcut_baselines import describe_controls
+from medimg_baseline_cls.evaluation.split_summary import without_decisions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.pipeline.steps.calibration import write_calibration
 from medimg_baseline_cls.pipeline.steps.inferences import list_warnings
@@ -61,6 +62,8 @@ def write_metrics(session: Session, scored: Scored) -> dict[str, SplitSummary]:
         summarize_parts(scored.parts, thresholds, positive_class=positive),
         parts=scored.parts,
     )
+    if "val" not in summaries:
+        summaries["test"] = without_decisions(summaries["test"])
     for name, summary in summaries.items():
         write_json(session.run_dir / f"{name}_summary.json", summary.to_json())
     write_calibration(

@@ -33,6 +33,7 @@ from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import sha256_file, write_json
+from medimg_baseline_cls.utils.runs import digest_checkpoint
 
 FOLDER = "patients"
 
@@ -86,7 +87,7 @@ def write_patients(session: Session, level: PatientLevel | None) -> None:
         level.thresholds,
         positive_class=level.positive_class,
         predictions_sha256=sha256_file(level.folder / "predictions_val.csv"),
-        checkpoint_sha256=sha256_file(session.run_dir / "best.pt"),
+        checkpoint_sha256=digest_checkpoint(session.run_dir),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from medimg_baseline_cls.errors import MedimgError
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
 from medimg_baseline_cls.utils.files import read_csv, read_json
-from medimg_baseline_cls.utils.runs import read_status
+from medimg_baseline_cls.utils.runs import is_judged, read_status
 from medimg_baseline_cls.utils.visible import quote_words
 
 RESULTS = (
@@ -21,6 +21,11 @@ RESULTS = (
 _LOG = "test_log.csv"
 _PREPARED, _TRAINED = ("split.csv", "rejected.csv", "env_report.json"), ("history.csv", "best.pt")
 _EVALUATED = (*RESULTS, "calibration.json", "recalibration.json", "prevalence.json", _LOG)
+_OF_TRAINING = ("rejected.csv", *_TRAINED)
+_OF_VAL = (
+    *("thresholds.json", "predictions_val.csv", "val_summary.json", "recalibration.json"),
+    *("prevalence.json",),
+)
 # What only some runs have; where it is there, it must be readable.
 _OPTIONAL = ("timings.csv", "subgroups.json")
 _COLUMNS: Mapping[str, frozenset[str]] = {
@@ -49,6 +54,10 @@ def find_gaps(run_dir: Path) -> dict[str, str]:
     expected = _PREPARED
     expected += _TRAINED if state in ("trained", "finished") else ()
     expected += _EVALUATED if state == "finished" else ()
+    if is_judged(run_dir):  # of predictions, and perhaps without VAL
+        has_val = (run_dir / "predictions_val.csv").is_file()
+        never = {*_OF_TRAINING, *(() if has_val else _OF_VAL)}
+        expected = tuple(name for name in expected if name not in never)
     there = [n for n in (*_EVALUATED, *_TRAINED, *_OPTIONAL) if (run_dir / n).is_file()]
     found = {name: _find_fault(run_dir / name) for name in dict.fromkeys((*expected, *there))}
     faults = {name: fault for name, fault in found.items() if fault}
@@ -68,6 +77,8 @@ def describe_state(run_dir: Path) -> str | None:
     }
     if state not in words:
         return None
+    if is_judged(run_dir):
+        return "this run is unfinished: judging it was stopped; start its command again"
     command = quote_words("medimg", "run", "--resume", str(run_dir))
     return f"this run is unfinished: {words[state]}; the rest is done by: {command}"
 
@@ -112,7 +123,7 @@ def _advise(run_dir: Path, name: str) -> str:
     command = quote_words("medimg", "run", "--resume", str(run_dir))
     if name == _LOG:
         return "restore it; without it, nothing tells how often TEST has been scored"
-    if name not in _EVALUATED:
+    if name not in _EVALUATED or is_judged(run_dir):
         return "restore it; no command makes it again"
     is_there = (run_dir / name).exists()
     return f"{'delete it; ' if is_there else ''}{command} makes it again"

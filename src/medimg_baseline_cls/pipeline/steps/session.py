@@ -27,7 +27,7 @@ from medimg_baseline_cls.utils.device import (
 from medimg_baseline_cls.utils.distributed import any_rank, detecting_lost_ranks, wait_for_all
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.log import SILENT, RunLog, open_log
-from medimg_baseline_cls.utils.runs import LATEST, create_run_folder, find_run
+from medimg_baseline_cls.utils.runs import LATEST, create_run_folder, find_run, require_network
 
 _STARTED_IN = "started_in"
 _PLACES = ("data_dir", "manifest", "output_dir", "cache_dir", "weights")
@@ -41,11 +41,13 @@ class RunResult:
         run_dir: the run folder.
         summary: the content of the JSON file that the command wrote, if any.
         outdated: files of a complete run that show earlier results now.
+        status: the exit code of the command; 3 where the result is probably wrong.
     """
 
     run_dir: Path
     summary: Mapping[str, Any]
     outdated: tuple[str, ...] = ()
+    status: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def reopen_session(
         RunError: `run` is not a run folder.
     """
     run_dir = find_run(run, output_dir)
+    require_network(run_dir)
     config = _find_again(build_config(run_dir / "config.json"), run_dir)
     accelerator, precision = _open_device(config)
     if not is_single_process:

@@ -42,7 +42,7 @@ from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.env import describe_code
 from medimg_baseline_cls.utils.files import read_json, sha256_file
-from medimg_baseline_cls.utils.runs import is_trained
+from medimg_baseline_cls.utils.runs import digest_checkpoint, is_trained
 
 _FIRST, _REPEATED = "first evaluation", "repeated"
 _STOPPED = "training was stopped before its end"
@@ -91,27 +91,34 @@ def choose_points(session: Session, val: Predictions, *, positive_class: str | N
 
 
 def settle_points(
-    session: Session, val: Predictions, *, positive_class: str | None, reason: EvaluationReason
+    session: Session,
+    val: Predictions | None,
+    *,
+    positive_class: str | None,
+    reason: EvaluationReason,
 ) -> LockedDecision:
     """Choose the operating points on VAL and compare them, and all else, with the TEST log.
 
-    Nothing is written.
+    Nothing is written. Without VAL there are no operating points.
 
     Raises:
         RunError: something has changed since TEST was last scored.
     """
     run_dir = session.run_dir
-    patients = choose_patients(session, val, positive_class=positive_class)
-    levels = {"images": choose_points(session, val, positive_class=positive_class)}
+    patients: PatientLevel | None = None
+    levels: Mapping[str, Thresholds] = {"images": {}}
+    if val is not None:
+        patients = choose_patients(session, val, positive_class=positive_class)
+        levels = {"images": choose_points(session, val, positive_class=positive_class)}
     if patients is not None:
-        levels["patients"] = patients.thresholds
+        levels = {**levels, "patients": patients.thresholds}
     entries = read_log(run_dir)
     last = entries[-1] if entries else None
     compared = _Compared(levels)
     if last is not None:
         compared = _compare_stored(run_dir, levels, last=last, positive_class=positive_class)
     levels = compared.levels
-    entry = _describe_now(run_dir, val, number=len(entries) + 1, reason=reason)
+    entry = _describe_now(run_dir, number=len(entries) + 1, reason=reason)
     digest = digest_thresholds(levels, positive_class=positive_class)
     entry = replace(entry, thresholds_sha256=digest)
     # TEST was never scored: the run is compared with its training instead.
@@ -199,9 +206,7 @@ def _find_first_changes(run_dir: Path) -> tuple[str, ...]:
     return find_split_change(run_dir, read_provenance(run_dir))
 
 
-def _describe_now(
-    run_dir: Path, val: Predictions, *, number: int, reason: EvaluationReason
-) -> LogEntry:
+def _describe_now(run_dir: Path, *, number: int, reason: EvaluationReason) -> LogEntry:
     """Return the line of an evaluation that is about to happen, except for its thresholds."""
     # Results without a log: it was deleted, which must stay visible.
     is_unlogged = number == 1 and (run_dir / "test_summary.json").is_file()
@@ -213,10 +218,10 @@ def _describe_now(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         code=code,
         version=version,
-        checkpoint_sha256=sha256_file(run_dir / "best.pt"),
+        checkpoint_sha256=digest_checkpoint(run_dir),
         thresholds_sha256="",
         split_sha256=sha256_file(run_dir / "split.csv"),
-        class_order=" | ".join(val.class_names),
+        class_order=" | ".join(read_provenance(run_dir)["class_names"]),
         predictions_test_sha256="",
         reason=clean_reason(given, flag="--reason"),
         accepted="",

@@ -23,9 +23,15 @@ from medimg_baseline_cls.reporting.page.tables import count_labels
 from medimg_baseline_cls.reporting.text.format import format_count, format_setting, hide_paths
 from medimg_baseline_cls.reporting.text.measures import list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_split
-from medimg_baseline_cls.schema import SPLIT_NAMES
 
 NOT_AVAILABLE = "not available"
+# What predictions of another program do not tell.
+_OF_DEVELOPMENT = frozenset(
+    """
+    method model preprocessing training weights choice selection missing sizes rejection disjoint
+    inputs poor_input prediction ensemble availability flow internal_test external_test
+    """.split()
+)
 
 Words = Iterator[str]
 Answer = Callable[[RunContent, Set[str]], Words]
@@ -38,7 +44,11 @@ def answer_topics(content: RunContent, files: Set[str]) -> dict[str, str]:
         content: the run.
         files: names of files in the run folder.
     """
-    return {name: " ".join(filter(None, say(content, files))) for name, say in ANSWERS.items()}
+    unknown = _OF_DEVELOPMENT if content.is_judged else ()
+    return {
+        name: "" if name in unknown else " ".join(filter(None, say(content, files)))
+        for name, say in ANSWERS.items()
+    }
 
 
 def _say_method(content: RunContent, _: Set[str]) -> Words:
@@ -46,7 +56,8 @@ def _say_method(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_aim(content: RunContent, _: Set[str]) -> Words:
-    yield f"{summarize_run(content).lede} Development and internal testing."
+    what = "Testing alone" if content.is_judged else "Development and internal testing"
+    yield f"{summarize_run(content).lede} {what}."
 
 
 def _say_data(content: RunContent, _: Set[str]) -> Words:
@@ -194,7 +205,7 @@ def _say_flow(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_characteristics(content: RunContent, _: Set[str]) -> Words:
-    for split in SPLIT_NAMES if content.split else ():
+    for split in content.splits if content.split else ():
         records = [row for row in content.split if row["split"] == split]
         counts, _totals = count_labels(content, records)
         pairs = zip(content.class_names, counts, strict=True)

@@ -48,6 +48,8 @@ def list_methods(content: RunContent) -> list[Fact]:
     config |= {k: content.provenance[k] for k in _CHOSEN if k in content.provenance}
     facts = [*_describe_model(content), *_describe_split(content)]
     for part, names in _SETTINGS.items():
+        if part == "Training" and content.is_judged:  # the seed is that of the resamples
+            continue
         facts += _describe_stages(config) if part == "Training" else ()
         facts += [
             (part, name, format_setting(config[key]))
@@ -58,8 +60,9 @@ def list_methods(content: RunContent) -> list[Fact]:
 
 
 def _describe_model(content: RunContent) -> Iterator[Fact]:
-    yield "Model", "Network", str(content.config.get("arch", "unknown"))
-    yield "Model", "Initial weights", describe_weights(content)
+    if not content.is_judged:
+        yield "Model", "Network", str(content.config.get("arch", "unknown"))
+        yield "Model", "Initial weights", describe_weights(content)
     yield "Model", "Task", content.task
     yield "Model", "Classes", ", ".join(content.class_names) or "unknown"
     if content.positive_class is not None:

@@ -21,14 +21,24 @@ from medimg_baseline_cls.reporting.text.markdown import (
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_split
 
+_OF_MAPS = (
+    "A heat map shows attribution: neither localization nor cause. A map over a lesion does not "
+    "prove that the network used the lesion; a map elsewhere does not prove a shortcut."
+)
+_OF_THRESHOLDS = (
+    "A threshold chosen on VAL may not suit data from elsewhere: compare its VAL and TEST rows."
+)
+_OF_PREDICTIONS = (
+    "Only predictions were judged: what the model is, what it was trained on, and whether TEST was "
+    "used for that, is not known here."
+)
 LIMITS = (
     "Research use only. This is not a medical device, and no result here supports a decision "
     "about a patient.",
-    "A heat map shows attribution: neither localization nor cause. A map over a lesion does not "
-    "prove that the network used the lesion; a map elsewhere does not prove a shortcut.",
+    _OF_MAPS,
     "The metrics apply to the population, devices and prevalence of this TEST set. PPV, NPV, F1 "
     "and average precision change with prevalence.",
-    "A threshold chosen on VAL may not suit data from elsewhere: compare its VAL and TEST rows.",
+    _OF_THRESHOLDS,
     "This is a single training run: another seed gives other results.",
 )
 _USES = (
@@ -39,6 +49,14 @@ _USES = (
 )
 _ENVIRONMENT = ("Software", "Hardware")
 _POINT_KEYS = ("threshold", "sensitivity", "specificity", "ppv", "npv")
+
+
+def list_limits(content: RunContent) -> tuple[str, ...]:
+    """Return the limits of a run; of judged predictions those that apply to any model."""
+    if not content.is_judged:
+        return LIMITS
+    never = {_OF_MAPS, *(() if "val" in content.splits else (_OF_THRESHOLDS,))}
+    return (_OF_PREDICTIONS, *(limit for limit in LIMITS if limit not in never))
 
 
 def format_model_card(content: RunContent, hashes: Mapping[str, str]) -> str:
@@ -58,13 +76,13 @@ def format_model_card(content: RunContent, hashes: Mapping[str, str]) -> str:
         escape_markdown(answer.lede),
         "",
         f"Run {escape_markdown(content.name)}. Research use only.",
-        *_section("Intended use", format_markdown_list(_USES)),
+        *_section("Intended use", format_markdown_list(() if content.is_judged else _USES)),
         *_section("Data", _describe_data(content)),
         *_section("Model and training", format_markdown_table(("Part", "Setting", "Value"), model)),
         *_section("Performance", _describe_performance(content)),
         *_section("Operating points", _tabulate(_chosen_points(content), content)),
         *_section("Controls", _print_table(tabulate_controls(content))),
-        *_section("Limitations", format_markdown_list((*answer.warnings, *LIMITS))),
+        *_section("Limitations", format_markdown_list((*answer.warnings, *list_limits(content)))),
         *_section("Environment", format_markdown_table(("Name", "Version"), software)),
         *_section(
             "Hashes (SHA-256)", format_markdown_table(("File", "SHA-256"), [*hashes.items()])

@@ -9,7 +9,6 @@ from medimg_baseline_cls.reporting.text.format import format_count
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_split
 from medimg_baseline_cls.reporting.text.publication_format import format_proportion
-from medimg_baseline_cls.schema import SPLIT_NAMES
 
 
 def describe_data(content: RunContent) -> str:
@@ -19,14 +18,17 @@ def describe_data(content: RunContent) -> str:
     groups = len({row["group"] for row in content.split})
     parts = [
         f"{format_count(sum(row['split'] == split for row in content.split))} {name_split(split)}"
-        for split in SPLIT_NAMES
+        for split in content.splits
     ]
+    lead = (
+        f"{format_count(len(content.split))} images of {format_count(groups)} groups (patients, "
+        f"where they are known): {', '.join(parts)}."
+    )
+    if content.is_judged:
+        return lead
     rejected = len(content.rejected)
     files = "file was" if rejected == 1 else "files were"
-    return (
-        f"{format_count(len(content.split))} images of {format_count(groups)} groups (patients, "
-        f"where they are known): {', '.join(parts)}. {format_count(rejected)} {files} rejected."
-    )
+    return f"{lead} {format_count(rejected)} {files} rejected."
 
 
 def describe_performance(content: RunContent, *, has_all_points: bool = True) -> list[str]:

@@ -25,7 +25,6 @@ from medimg_baseline_cls.reporting.text.latex import format_table
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_split
 from medimg_baseline_cls.reporting.text.publication_format import format_proportion
-from medimg_baseline_cls.schema import SPLIT_NAMES
 from medimg_baseline_cls.utils.files import write_csv, write_text_atomic
 from medimg_baseline_cls.utils.spreadsheet_cells import guard_cell
 
@@ -140,7 +139,7 @@ def _export_points(content: RunContent, suffix: str = "") -> Export:
 def _export_data(content: RunContent) -> Export:
     splits = {
         split: [r for r in content.split if split in ("all", r["split"])]
-        for split in (*SPLIT_NAMES, "all")
+        for split in (*content.splits, "all")
     }
     counts = {split: count_labels(content, records) for split, records in splits.items()}
     groups = {split: len({r["group"] for r in records}) for split, records in splits.items()}
@@ -155,7 +154,7 @@ def _export_data(content: RunContent) -> Export:
     return Export(
         name="data",
         caption="Images, groups and classes of each split.",
-        header=("", *map(name_split, SPLIT_NAMES), "All"),
+        header=("", *map(name_split, content.splits), "All"),
         rows=tuple(rows) if content.split else (),
         fields=("split", "images", "groups", *(f"images_{n}" for n in content.class_names)),
         records=tuple(

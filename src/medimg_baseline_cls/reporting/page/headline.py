@@ -90,7 +90,10 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
     scores = tuple(list_scores(content, split)) if split else ()
     drawn = draw_scales((*scores, *list_rates(content, split)))
     has_classes = bool(split) and content.positive_class is None
-    task = describe_task(content, arch=content.config.get("arch", "a network"))
+    arch = content.config.get("arch", "a network")
+    if content.is_judged:
+        arch = "A model of which only the predictions are known"
+    task = describe_task(content, arch=arch)
     return Answer(
         project=str(content.config.get("project", content.name)),
         lede=f"{task}.",
@@ -152,7 +155,8 @@ def _describe_images(content: RunContent) -> str:
         groups = len({row["group"] for row in rows})
         of = f" of {count_of(groups, 'group')}" if groups < len(rows) else ""
         parts.append(f"{verb} {count_of(len(rows), 'image')}{of}")
-    return f" {'; '.join(parts)}" if parts else ""
+    lead = ";" if content.is_judged else ""  # it was tested alone
+    return f"{lead} {'; '.join(parts)}" if parts else ""
 
 
 def _select_roc(content: RunContent) -> dict[str, Path]:
@@ -223,8 +227,9 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
 
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     config, size = content.config, content.config.get("image_size")
-    yield "Network", f"{config.get('arch', 'unknown')}{f', {size} × {size} px' if size else ''}"
-    yield "Initial weights", describe_weights(content, has_hash=False)
+    if not content.is_judged:
+        yield "Network", f"{config.get('arch', 'unknown')}{f', {size} × {size} px' if size else ''}"
+        yield "Initial weights", describe_weights(content, has_hash=False)
     if stages := list(_count_epochs(content)):
         yield "Epochs", ", ".join(stages)
     checkpoint = content.checkpoint
@@ -241,11 +246,12 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     if content.split:
         counts = [
             f"{format_count(sum(r['split'] == s for r in content.split))} {name_split(s)}"
-            for s in ("train", "val", "test")
+            for s in content.splits
         ]
         yield "Images", ", ".join(counts)
         yield "Groups", format_count(len({r["group"] for r in content.split}))
-        yield "Rejected files", format_count(len(content.rejected))
+        if not content.is_judged:
+            yield "Rejected files", format_count(len(content.rejected))
     if content.test_log:
         yield "TEST scored", f"{len(content.test_log)} time{'s' * (len(content.test_log) > 1)}"
     yield "Seed", format_setting(config.get("seed"))
@@ -273,6 +279,10 @@ def _weights_report(content: RunContent) -> Json:
 
 
 def _pending(content: RunContent) -> Iterator[str]:
+    if content.is_judged:
+        if content.evaluation is None:
+            yield "Judging was stopped before its end: start its command again."
+        return
     resumed = quote_words("medimg", "run", "--resume", content.name)
     if not content.history:
         yield "No epoch is complete yet."

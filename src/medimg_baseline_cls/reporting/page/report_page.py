@@ -13,7 +13,7 @@ from typing import Any
 from medimg_baseline_cls.reporting.anonymous import hide_content
 from medimg_baseline_cls.reporting.content import KINDS, RunContent, read_run, show_content
 from medimg_baseline_cls.reporting.documents import write_documents
-from medimg_baseline_cls.reporting.documents.model_card import LIMITS
+from medimg_baseline_cls.reporting.documents.model_card import list_limits
 from medimg_baseline_cls.reporting.documents.sentences import describe_performance
 from medimg_baseline_cls.reporting.outdated import PAGE, unmark_tables
 from medimg_baseline_cls.reporting.page.calibration import tabulate_probabilities
@@ -107,9 +107,11 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "kind_names": KIND_NAMES,
         "probability_figures": figures["probabilities"],
         "subgroup_figures": figures["subgroups"],
-        "has_split": bool(content.split),
+        "has_split": bool(content.split) and not content.is_judged,
+        "is_judged": content.is_judged,
+        "has_thresholds": bool(content.thresholds),
         "has_rejected": bool(content.rejected),
-        "flow": draw_flow(content),
+        "flow": None if content.is_judged else draw_flow(content),
         "data_tables": _present(
             tabulate_split(content),
             tabulate_inferences(content.inferences),
@@ -118,7 +120,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "data_figures": figures["data"],
         "training_tables": _present(tabulate_stages(content), tabulate_gain(content)),
         "training_figures": figures["training"],
-        "limits": LIMITS,
+        "limits": list_limits(content),
         "settings": group_settings(content.settings),
         "environment": group_settings({**content.environment, **_list_hashes(content)}),
         "hash_tables": _present(tabulate_hashes(content)),

@@ -14,7 +14,7 @@ from medimg_baseline_cls.reporting.text.format import (
     hide_paths,
 )
 from medimg_baseline_cls.reporting.text.names import name_split, name_stage
-from medimg_baseline_cls.schema import SPLIT_NAMES, parse_findings
+from medimg_baseline_cls.schema import parse_findings
 from medimg_baseline_cls.utils.quantities import format_duration
 
 MAX_REJECTED = 50
@@ -96,7 +96,7 @@ def tabulate_split(content: RunContent) -> Table | None:
         return None
     names, positive = content.class_names, content.positive_class
     rows: list[Row] = []
-    for split in (*SPLIT_NAMES, "all"):
+    for split in (*content.splits, "all"):
         records = [r for r in content.split if split in ("all", r["split"])]
         counts, totals = count_labels(content, records)
         cells = [
