@@ -1,4 +1,4 @@
-"""The dossier repeats mistakes.csv, names true neighbours, and never loses what a reader wrote."""
+"""The dossier repeats mistakes.csv, names true neighbors, and never loses what a reader wrote."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import cosine_distances as oracle
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.evaluation.error_review import (
     Case,
-    Neighbour,
+    Neighbor,
     cosine_distances,
     list_odd_readings,
     rank_nearest,
@@ -33,7 +33,7 @@ def case_of(image_id: str, *, rule: str = "max_f1", rank: int = 1) -> Case:
         probability=0.875,
         margin=0.375,
     )
-    near = (Neighbour("train/a.png", "NORMAL", 0.125), Neighbour("train/b.png", "PNEUMONIA", 0.25))
+    near = (Neighbor("train/a.png", "NORMAL", 0.125), Neighbor("train/b.png", "PNEUMONIA", 0.25))
     return Case(
         mistake=mistake,
         label="NORMAL",

@@ -56,9 +56,9 @@ def test_textures_are_built_once_and_owe_nothing_to_global_generators() -> None:
     assert np.random.get_state()[1].tolist() == before
 
 
-def test_grain_is_correlated_with_its_neighbours_as_a_detector_is() -> None:
+def test_grain_is_correlated_with_its_neighbors_as_a_detector_is() -> None:
     # g + 0.35 (g from the left + g from above): by hand, lag one is 0.35 / (1 + 2 * 0.35**2),
-    # the diagonal through both neighbours 0.35**2 / (1 + 2 * 0.35**2), and no other.
+    # the diagonal through both neighbors 0.35**2 / (1 + 2 * 0.35**2), and no other.
     grain = load_textures(SIZE).grain
     variance = 1 + 2 * 0.35**2
     assert correlation(grain, 1, 0) == pytest.approx(0.35 / variance, abs=0.02)

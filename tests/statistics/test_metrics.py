@@ -25,7 +25,7 @@ from medimg_baseline_cls.statistics.metrics import (
     validation_scores,
 )
 
-# Few distinct values make ties; the extremes and their neighbours are always among them.
+# Few distinct values make ties; the extremes and their neighbors are always among them.
 EXTREMES = (0.0, 5e-324, 1e-300, 1e-17, 1 / 3, 0.5, 1 - 2**-53, 1.0)
 SCORES = st.one_of(
     st.sampled_from(EXTREMES),

@@ -70,7 +70,7 @@ def test_uniform_table_is_uniform_and_uncorrelated() -> None:
     assert table.min() >= 0
     assert table.max() < 1
     assert stats.kstest(table.ravel(), "uniform").pvalue > 1e-3
-    # Columns, neighbouring rows and neighbouring epochs: |r| of independent ones is < 0.04.
+    # Columns, neighboring rows and neighboring epochs: |r| of independent ones is < 0.04.
     next_epoch = uniform_table(derive_key(1, "augment", 2), np.arange(20_000), count=6)
     columns = np.hstack([table[:-1], table[1:], next_epoch[:-1]])
     correlation = np.corrcoef(columns, rowvar=False) - np.eye(18)

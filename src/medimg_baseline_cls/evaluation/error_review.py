@@ -30,7 +30,7 @@ Readings = Mapping[Key, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbor:
     """A training image near a mistaken one: `distance` is 1 minus the cosine, 0 to 2."""
 
     image_id: str
@@ -47,7 +47,7 @@ class Case:
     group: str
     threshold: float
     subgroups: tuple[str, ...]
-    nearest: tuple[Neighbour, ...]
+    nearest: tuple[Neighbor, ...]
 
 
 def cosine_distances(
@@ -138,8 +138,8 @@ def _list_rows(
         m = case.mistake
         reading = left.pop((m.image_id, m.class_name, m.rule, m.kind), {})
         near: list[object] = []
-        for neighbour in case.nearest:
-            near += (neighbour.image_id, neighbour.label, neighbour.distance)
+        for neighbor in case.nearest:
+            near += (neighbor.image_id, neighbor.label, neighbor.distance)
         near += [""] * (3 * NUM_NEAREST - len(near))
         yield (
             *mistake_cells(m),

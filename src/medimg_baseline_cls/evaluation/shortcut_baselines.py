@@ -1,7 +1,7 @@
 """Turn the scores of control classifiers on VAL and TEST into metrics next to the model's.
 
-A control sees no organ: only trivial properties of the image, or its outer frame. A model that
-does not clearly beat both has learned little, and `warn_of_controls` warns of it.
+A control does not see the anatomy: only trivial properties of the image, or its outer frame. A
+model that does not clearly beat both has learned little, and `warn_of_controls` warns of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

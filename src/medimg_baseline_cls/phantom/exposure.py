@@ -93,7 +93,7 @@ def expose_image(
         has_tag: whether the planted shortcut, a bright plate in a corner, is shown.
 
     Returns:
-        Grey values, shape (S, S).
+        Gray values, shape (S, S).
     """
     size = len(attenuation)
     shoulders = _draw_shoulders(anatomy, size)

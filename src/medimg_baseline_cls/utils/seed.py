@@ -79,7 +79,7 @@ def permutation(seed: int, *purpose: str | int, size: int) -> NDArray[np.int64]:
 def torch_randomness(seed: int, *purpose: str | int) -> Generator[None, None, None]:
     """Seed torch's global generators (CPU and CUDA) for a block, and restore them after it.
 
-    For what only knows the global generators: layer initialisation, dropout, drop path.
+    For what only knows the global generators: layer initialization, dropout, drop path.
     """
     import torch
 

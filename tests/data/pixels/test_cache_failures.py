@@ -211,19 +211,19 @@ def test_what_lies_in_the_way_of_the_array_is_replaced(
     assert leftovers(tmp_path) == [folder.name]
 
 
-def test_a_neighbour_that_finishes_meanwhile_is_no_error(
+def test_a_neighbor_that_finishes_meanwhile_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The leftovers are listed, then looked at: in between their builder may rename them.
     paths = write_films(tmp_path / "data", 3)
-    neighbour = tmp_path / "cache/.building-neighbour"
-    neighbour.mkdir(parents=True)
+    neighbor = tmp_path / "cache/.building-neighbor"
+    neighbor.mkdir(parents=True)
 
-    def finish_neighbour() -> float:
-        neighbour.rename(tmp_path / "cache/8px-done")
+    def finish_neighbor() -> float:
+        neighbor.rename(tmp_path / "cache/8px-done")
         return time.time()
 
-    monkeypatch.setattr(building, "time", SimpleNamespace(time=finish_neighbour))
+    monkeypatch.setattr(building, "time", SimpleNamespace(time=finish_neighbor))
     assert_whole(build(tmp_path, paths))
     assert sorted(leftovers(tmp_path))[-1] == "8px-done"
 

@@ -23,7 +23,7 @@ def parts_of(run: Path) -> dict[str, independent.Part]:
     return {s: independent.read_part(run, s, positive=POSITIVE) for s in ("val", "test")}
 
 
-def test_the_curve_holds_every_image_once_with_wilson_intervals(finished_run: Path) -> None:
+def test_the_curve_has_every_image_once_with_wilson_intervals(finished_run: Path) -> None:
     table = independent.read_rows(finished_run / "calibration_curve.csv")
     for split, part in parts_of(finished_run).items():
         own = [row for row in table if row["split"] == split]
@@ -140,7 +140,7 @@ def test_predictive_values_follow_bayes_rule_at_each_prevalence(finished_run: Pa
                 assert point["f1_score"]["value"] == pytest.approx(f1_score)
 
 
-def test_a_declared_prevalence_stands_beside_the_others(tmp_path: Path) -> None:
+def test_a_declared_prevalence_is_next_to_the_others(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
 
     def draw(split: str) -> Predictions:

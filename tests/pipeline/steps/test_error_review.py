@@ -1,4 +1,4 @@
-"""The dossier of a real run: true neighbours of TRAIN, and readings that stay."""
+"""The dossier of a real run: true neighbors of TRAIN, and readings that stay."""
 
 import csv
 import shutil
@@ -31,7 +31,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_neighbours_are_those_of_another_search_over_all_of_train(finished_run: Path) -> None:
+def test_neighbors_are_those_of_another_search_over_all_of_train(finished_run: Path) -> None:
     session = reopen_session(finished_run)
     data = reopen_data(session, read_provenance(finished_run))
     model, _ = load_model(session, "best.pt")

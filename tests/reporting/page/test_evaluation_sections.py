@@ -132,7 +132,7 @@ def test_an_image_without_a_patient_is_not_called_one(make_run: MakeRun) -> None
     assert facts[0] == "sex F"
 
 
-def test_a_mistake_shows_patient_neighbours_and_reading(make_run: MakeRun) -> None:
+def test_a_mistake_shows_patient_neighbors_and_reading(make_run: MakeRun) -> None:
     run = make_run()
     image_id = write_dossier(run, "label wrong")
     content = read_run(run.folder)
@@ -154,7 +154,7 @@ def test_a_mistake_shows_patient_neighbours_and_reading(make_run: MakeRun) -> No
     assert "Reader: " in page and "<script>alert" not in page
 
 
-def test_the_picture_of_a_neighbour_is_found_by_its_row(make_run: MakeRun) -> None:
+def test_the_picture_of_a_neighbor_is_found_by_its_row(make_run: MakeRun) -> None:
     run = make_run()
     write_dossier(run, "")
     rows = read_run(run.folder).split

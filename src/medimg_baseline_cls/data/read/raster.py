@@ -1,6 +1,6 @@
 """Turn the bytes of a JPEG, PNG, BMP, TIFF, WebP, GIF, PNM or JPEG 2000 file into one array.
 
-Grey, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one image
+Gray, palette, alpha, CMYK, 1-bit and 16-bit, WhiteIsZero and EXIF-rotated files of one image
 all give the same upright gray image. Pixels under transparency are composed on black, as the
 air around a patient is. Refused with a BadImageError: several frames, truncated or damaged
 data, floating-point and out-of-range integer pixels.

@@ -151,9 +151,9 @@ def _plan_panels(
     points = read_thresholds(session.run_dir / "thresholds.json")
     value_of = {(name, t.rule): t.value for name, ts in points.items() for t in ts}
     decision_of = _make_decisions(session, data, thresholds=points)
-    favourite = session.config.operating_point
+    favorite = session.config.operating_point
     for kind in ("FP", "FN"):
-        ranked = _rank_images([m for m in mistakes if m.kind == kind], favourite=favourite)
+        ranked = _rank_images([m for m in mistakes if m.kind == kind], favorite=favorite)
         for rank, mistake in enumerate(ranked, start=1):
             row = int(rows[position_of[mistake.image_id]])
             record = data.split.records[row]
@@ -200,7 +200,7 @@ def _make_decisions(
     return lambda mistake: deciders[mistake.rule].describe(row_of[mistake.image_id])
 
 
-def _rank_images(mistakes: Sequence[Mistake], *, favourite: str) -> list[Mistake]:
+def _rank_images(mistakes: Sequence[Mistake], *, favorite: str) -> list[Mistake]:
     """Return one mistake per (class, image), the most confident first.
 
     It is that at the preferred rule, if the image is a mistake there: the panel then shows the
@@ -211,6 +211,6 @@ def _rank_images(mistakes: Sequence[Mistake], *, favourite: str) -> list[Mistake
         sign = -1.0 if mistake.kind == "FP" else 1.0
         return sign * mistake.probability, mistake.class_name, mistake.image_id
 
-    ordered = sorted(mistakes, key=lambda mistake: mistake.rule == favourite)
+    ordered = sorted(mistakes, key=lambda mistake: mistake.rule == favorite)
     chosen = {(m.class_name, m.image_id): m for m in ordered}  # the last one stays
     return sorted(chosen.values(), key=confidence)

@@ -12,7 +12,7 @@ from medimg_baseline_cls.evaluation.error_review import (
     NUM_NEAREST,
     READINGS,
     Case,
-    Neighbour,
+    Neighbor,
     Readings,
     cosine_distances,
     list_odd_readings,
@@ -70,7 +70,7 @@ def compile_dossier(
 
 def _find_nearest(
     session: Session, data: PreparedData, *, model: Classifier, rows: Sequence[int]
-) -> Mapping[int, tuple[Neighbour, ...]]:
+) -> Mapping[int, tuple[Neighbor, ...]]:
     """Return the nearest TRAIN images of some TEST rows; of a large TRAIN, of a sample of it."""
     if not rows:
         return {}
@@ -82,12 +82,12 @@ def _find_nearest(
         positions = np.sort(permutation(0, "dossier", size=len(train))[:MAX_TRAIN_IMAGES])
     features = _extract(session, model, images=train, positions=positions)
     distances = cosine_distances(features, queries)  # (n, q)
-    found: dict[int, tuple[Neighbour, ...]] = {}
+    found: dict[int, tuple[Neighbor, ...]] = {}
     for column, row in enumerate(rows):
         near = rank_nearest(distances[:, column], NUM_NEAREST).tolist()
         records = [data.split.records[train.rows[positions[i]]] for i in near]
         found[row] = tuple(
-            Neighbour(record.image_id, record.label, float(distances[i, column]))
+            Neighbor(record.image_id, record.label, float(distances[i, column]))
             for i, record in zip(near, records, strict=True)
         )
     return found

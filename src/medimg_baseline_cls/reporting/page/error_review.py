@@ -78,8 +78,8 @@ def _describe(
 
 def _describe_margin(content: RunContent, rows: list[Mapping[str, str]]) -> list[str]:
     """Return the distance to the threshold that the panel shows: the run's own, if it is wrong."""
-    favourite = content.config.get("operating_point")
-    ordered = sorted(rows, key=lambda row: row.get("rule") != favourite)
+    favorite = content.config.get("operating_point")
+    ordered = sorted(rows, key=lambda row: row.get("rule") != favorite)
     margin = number_of(ordered[0].get("margin")) if ordered else None
     if margin is None:
         return []
