@@ -608,3 +608,13 @@ def test_every_set_with_a_snippet_has_a_test_that_runs_it() -> None:
     tested = re.findall(r'run_snippet\("([^"]+)"', text)
     missing = [name for name in SECTIONS if blocks(SECTIONS[name], "python") and name not in tested]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name.endswith("/index.md")])
+def test_a_list_of_pages_can_be_followed_without_the_site(page: str) -> None:
+    """A toctree has no links where the files are read as they are."""
+    for block in re.findall(r"^```{toctree}\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL):
+        names = [line for line in block.splitlines() if line and not line.startswith(":")]
+        assert ":hidden:" in block
+        missing = [name for name in names if f"]({name}.md)" not in PAGES[page]]
+        assert missing == []

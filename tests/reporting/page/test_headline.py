@@ -1,5 +1,6 @@
 """The first screen says what was trained on what, and how well it does."""
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -188,7 +189,25 @@ def test_a_scale_stays_within_its_ends_and_an_undefined_metric_has_none() -> Non
 def test_three_mistakes_lead_to_the_gallery(make_run: Callable[..., Any]) -> None:
     content = read_run(make_run().folder)
     galleries = [list_errors(content, kind) for kind in KINDS]
-    chosen = [error.anchor for error in summarize_run(content, galleries).mistakes]
+    answer = summarize_run(content, galleries)
+    chosen = [error.anchor for error in answer.mistakes]
     assert chosen == ["FN-1", "FP-1", "FN-2"]
+    assert all("Max-F1" in error.rules for error in answer.mistakes)
+    point = content.summaries["test"].classes["PNEUMONIA"].operating_points["max_f1"]
+    assert answer.heading == f"3 of {(point.fp or 0) + (point.fn or 0)} mistakes at Max-F1"
     page = render_report(content)
     assert all(f'<a href="#{anchor}">' in page for anchor in chosen)
+
+
+def test_an_image_that_is_right_at_the_operating_point_is_not_shown_first(
+    make_run: Callable[..., Any],
+) -> None:
+    run = make_run()
+    with (run.folder / "mistakes.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    others = [row for row in rows if row[header.index("rule")] != "max_f1"]
+    run.write_csv("mistakes.csv", header, others)
+    content = read_run(run.folder)
+    galleries = [list_errors(content, kind) for kind in KINDS]
+    assert any(gallery.shown for gallery in galleries)
+    assert summarize_run(content, galleries).mistakes == ()

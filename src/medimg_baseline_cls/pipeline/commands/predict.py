@@ -243,7 +243,7 @@ def _leave_out_bad(
 
 
 def _warn_of_own_images(session: Session, cache: ImageCache) -> None:
-    """Warn of images that the network was trained on, or its thresholds chosen on."""
+    """Warn of images that the network was trained, its thresholds chosen or its TEST scored on."""
     path = session.run_dir / "split.csv"
     own = {row["sha256"]: row["split"] for row in read_csv(path)} if path.is_file() else {}
     decoded = [fact.sha256 for fact in cache.facts if fact.row >= 0]
@@ -253,6 +253,11 @@ def _warn_of_own_images(session: Session, cache: ImageCache) -> None:
         session.log.warn(
             f"{counts.total()} of {len(decoded)} images were used in training: {parts} of this "
             "run; the decisions on them look better than on new images"
+        )
+    if num_test := sum(own.get(digest) == "test" for digest in decoded):
+        session.log.warn(
+            f"{num_test} of {len(decoded)} images are in TEST of this run: their predictions are "
+            "in predictions_test.csv, and this look is not in the TEST log"
         )
 
 

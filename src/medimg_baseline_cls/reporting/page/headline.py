@@ -55,10 +55,12 @@ class Answer:
         lede: what was trained; `sentence` is the same with the images that it was trained on.
         scores: the large metrics without a threshold.
         rates: sensitivity and specificity of two classes at the operating point, named by `point`.
+        to_beat: what classifiers that see no organ reach.
         classes: of more than two classes, the metrics of each.
         matrix: the confusion matrix of more than two classes.
         roc: the picture.
-        mistakes: three of them, with their panels.
+        mistakes: three of them at the operating point, with their panels.
+        heading: of the mistakes, with the number of all at the operating point.
     """
 
     project: str
@@ -67,10 +69,12 @@ class Answer:
     scores: tuple[Statistic, ...]
     rates: tuple[Statistic, ...]
     point: str
+    to_beat: str
     classes: Table | None
     matrix: Table | None
     roc: Figure | None
     mistakes: tuple[Error, ...]
+    heading: str
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     pending: tuple[str, ...]
@@ -94,6 +98,7 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
     if content.is_judged:
         arch = "A model of which only the predictions are known"
     task = describe_task(content, arch=arch)
+    mistakes = _choose_mistakes(content, galleries)
     return Answer(
         project=str(content.config.get("project", content.name)),
         lede=f"{task}.",
@@ -101,10 +106,12 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
         scores=drawn[: len(scores)],
         rates=drawn[len(scores) :],
         point=describe_point(content, split) if split else "",
+        to_beat=_list_controls(content),
         classes=_tabulate_classes(content, split) if has_classes else None,
         matrix=tabulate_confusion(content, split) if has_classes else None,
         roc=next((f for f in list_figures(_select_roc(content))["evaluation"]), None),
-        mistakes=_choose_mistakes(galleries),
+        mistakes=mistakes,
+        heading=_name_mistakes(content, len(mistakes)),
         facts=tuple(_facts(content)),
         warnings=tuple(hide_paths(format_setting(item)) for item in (*content.gaps, *listed)),
         pending=tuple(_pending(content)),
@@ -163,11 +170,36 @@ def _select_roc(content: RunContent) -> dict[str, Path]:
     return {name: path for name, path in content.figures.items() if name == "roc.png"}
 
 
-def _choose_mistakes(galleries: Sequence[Gallery]) -> tuple[Error, ...]:
-    """Return three mistakes with a panel: the most confident ones, of each kind by turns."""
-    kinds = [[e for e in gallery.shown if e.picture is not None] for gallery in galleries]
+def _choose_mistakes(content: RunContent, galleries: Sequence[Gallery]) -> tuple[Error, ...]:
+    """Return three mistakes at the run's operating point that have a panel.
+
+    The most confident ones come first, of each kind by turns.
+    """
+    rules = {rule_name(content, rule) for rule in list_rules(content)[:1]}
+    kinds = [
+        [e for e in gallery.shown if e.picture is not None and rules.intersection(e.rules)]
+        for gallery in galleries
+    ]
     by_turns = (error for turn in zip_longest(*reversed(kinds)) for error in turn)
     return tuple(islice(filter(None, by_turns), _NUM_MISTAKES))
+
+
+def _name_mistakes(content: RunContent, num_shown: int) -> str:
+    """Return the heading of the mistakes: how many of how many, at which operating point."""
+    rules = list_rules(content)[:1]
+    points = [
+        operating_points(content, "test", class_name=name).get(rule)
+        for name in shown_classes(content)
+        for rule in rules
+    ]
+    counts = [
+        point.fp + point.fn
+        for point in points
+        if point is not None and point.fp is not None and point.fn is not None
+    ]
+    of_all = f" of {format_count(sum(counts))}" if counts else ""
+    where = f" at {rule_name(content, rules[0])}" if rules else ""
+    return f"{num_shown}{of_all} mistake{'s' * (sum(counts) != 1)}{where}"
 
 
 def _tabulate_classes(content: RunContent, split: str) -> Table | None:
@@ -225,6 +257,15 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
     return with_interval(text, estimate)
 
 
+def _list_controls(content: RunContent) -> str:
+    """Return the TEST AUROC of the controls that see no organ; "" where there are none."""
+    controls = control_values(content, "test", metric="auroc")
+    if not controls or "test" not in content.summaries:
+        return ""
+    listed = [f"{format_score(value)} from {name.lower()}" for name, value in controls.items()]
+    return f"To beat: AUROC {', '.join(listed)}."
+
+
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     config, size = content.config, content.config.get("image_size")
     if not content.is_judged:
@@ -236,10 +277,6 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     if checkpoint:
         stage = name_stage(str(checkpoint.get("stage", "")))
         yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
-    controls = control_values(content, "test", metric="auroc")
-    if controls and "test" in content.summaries:
-        listed = [f"{name.lower()} {format_score(value)}" for name, value in controls.items()]
-        yield "To beat, TEST AUROC", ", ".join(listed)
     for item in content.inferences:
         if item["topic"] in _FIRST_SCREEN_TOPICS and item["found"] != "none":
             yield item["topic"].capitalize(), f"{item['found']} ({item['certainty']})"

@@ -1,8 +1,7 @@
 """One self-contained page, report.html, from a run folder alone.
 
-The page needs no network; its one script sorts the mistakes, and the page is whole without it
-(see page.py). Absolute paths are cut down to their last name. The same run folder gives the same
-bytes.
+The page needs no network; its one script sorts the mistakes, and the page is whole without it.
+Absolute paths are cut down to their last name. The same run folder gives the same bytes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -94,7 +93,6 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "answer": answer,
         "external": describe_external(content),
         "external_tables": tabulate_external(content),
-        "num_mistakes": sum(len(g.shown) + g.num_left_out for g in galleries),
         **_measure(content),
         "roc_anchor": next(_find_anchors(figures["evaluation"], answer.roc), ""),
         "evaluation_figures": figures["evaluation"],
