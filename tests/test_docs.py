@@ -618,3 +618,8 @@ def test_a_list_of_pages_can_be_followed_without_the_site(page: str) -> None:
         assert ":hidden:" in block
         missing = [name for name in names if f"]({name}.md)" not in PAGES[page]]
         assert missing == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    found = set(re.findall(r"\]\((\d{4}-[\w-]+)\.md\)", PAGES["docs/decisions/index.md"]))
+    assert found == {path.stem for path in (ROOT / "docs/decisions").glob("0*.md")}
