@@ -257,7 +257,7 @@ def _tabulate_block(block: ClassMetrics, *, lead: list[str]) -> list[list[str]]:
         cells = [name_rule(rule), "" if threshold is None else format_threshold(threshold)]
         cells += [say_score(point.metrics[column].value) for column in _POINT_COLUMNS]
         rows.append([*(blank if rows else first), *cells])
-    return rows
+    return rows or [[*first, *[""] * (2 + len(_POINT_COLUMNS))]]
 
 
 def _tabulate_macro(summary: SplitSummary, *, width: int) -> list[str]:

@@ -73,11 +73,24 @@ def _draw_one(
     scores: Predictions,
     after: Mapping[str, Mapping[str, Bins]],
 ) -> None:
-    panels = figure.subplot_mosaic("AB;CC", height_ratios=[4, 1])
-    left, right = panels["A"], panels["B"]
-    _draw_splits(left, name, found=found, title="As predicted")
-    label = fit(f"Observed share of {name}", 2.6, weight="normal")
-    left.set_ylabel(label)
+    has_maps = any(name in classes for classes in after.values())
+    panels = figure.subplot_mosaic("AB;CC" if has_maps else "A.;CC", height_ratios=[4, 1])
+    _draw_splits(panels["A"], name, found=found, title="As predicted")
+    panels["A"].set_ylabel(fit(f"Observed share of {name}", 2.6, weight="normal"))
+    panels["A"].set_xlabel(_LABEL)
+    if has_maps:
+        _draw_maps(panels["B"], name, found=found, after=after)
+    _draw_spread(panels["C"], scores, name=name)
+
+
+def _draw_maps(
+    right: Axes,
+    name: str,
+    *,
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    after: Mapping[str, Mapping[str, Bins]],
+) -> None:
+    """Draw TEST before and after each recalibration."""
     _frame(right)
     handles: list[Line2D] = []
     if name in found.get("test", {}):
@@ -89,9 +102,7 @@ def _draw_one(
             look: dict[str, Any] = {"color": CLASS_COLORS[place], "line": line}
             handles.append(_draw_line(right, classes[name], label=label, **look))
     write_key(right, "TEST, recalibrated on VAL", handles=handles)
-    for axes in (left, right):
-        axes.set_xlabel(_LABEL)
-    _draw_spread(panels["C"], scores, name=name)
+    right.set_xlabel(_LABEL)
 
 
 def _draw_splits(

@@ -23,7 +23,7 @@ FIGURES = {
 def draw_evaluation(
     parts: Sequence[Predictions], folder: Path, *, summaries: Mapping[str, SplitSummary]
 ) -> tuple[Path, ...]:
-    """Draw ROC, precision-recall, score histograms and, unless of many findings, matrices.
+    """Draw ROC, precision-recall, score histograms and, where there are decisions, matrices.
 
     Args:
         parts: predictions of VAL and TEST, in the order in which they are shown.
@@ -36,9 +36,12 @@ def draw_evaluation(
     splits = [Scored(part, summaries[part.split]) for part in parts]
     # Findings do not exclude each other, so that no single matrix shows them: each has its own.
     has_many = parts[0].has_findings and len(parts[0].class_names) > MAX_FINDINGS
-    drawn = {
-        name: draw for name, draw in FIGURES.items() if not (has_many and draw is draw_confusion)
-    }
+    summary = summaries[parts[-1].split]
+    has_none = summary.confusion_matrix is None and not any(
+        block.operating_points for block in summary.classes.values()
+    )  # without VAL there is no decision
+    without = draw_confusion if has_many or has_none else None
+    drawn = {name: draw for name, draw in FIGURES.items() if draw is not without}
     for name, draw in drawn.items():
         draw(splits, folder / name)
     return tuple(folder / name for name in drawn)

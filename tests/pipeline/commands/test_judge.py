@@ -244,8 +244,17 @@ def test_one_file_with_a_split_column_is_val_and_test(judged: Judge) -> None:
         assert (found / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-def test_without_val_nothing_has_a_threshold_and_everything_says_so(judged: Judge) -> None:
+def test_without_val_nothing_has_a_threshold_and_everything_says_so(
+    judged: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = judged(draw("test"))
+    shown = capsys.readouterr().out
+    assert "thresholds from VAL" not in shown
+    row = next(line for line in shown.splitlines() if line.startswith("TEST"))
+    auroc = read_json(run / "test_summary.json")["classes"]["sick"]["metrics"]["auroc"]["value"]
+    assert row.split()[1:4] == ["60", "0.500", f"{auroc:.3f}"]
+    drawn = {path.name for path in (run / "figures").glob("*.png")}
+    assert "roc.png" in drawn and "confusion.png" not in drawn
     names = {path.name for path in run.iterdir()}
     assert not names & {"thresholds.json", "val_summary.json", "recalibration.json"}
     summary = read_json(run / "test_summary.json")

@@ -130,7 +130,8 @@ def _print_results(
     """Print one compact table, and what to mind."""
     log = session.log
     header, rows = tabulate_summaries(summaries.values())
-    log.table("Results (thresholds from VAL)", header=header, rows=rows)
+    title = "Results (thresholds from VAL)" if "val" in summaries else "Results"
+    log.table(title, header=header, rows=rows)
     print_intervals(session, summaries["test"])
     if overview.head_only is not None:
         log.info(_compare_with_head_only(overview, overview.head_only))
