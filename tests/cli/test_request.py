@@ -201,3 +201,19 @@ def test_the_help_of_every_setting_is_there_word_for_word(
 def test_negative_switch_takes_no_value() -> None:
     with pytest.raises(ConfigError, match="--no-pretrained takes no value"):
         read_request(["--no-pretrained=false"], command="train", summary="")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--seed", "--seed needs a value after it."),
+        ("--data --seed 3", "--data needs a value after it."),
+        ("--image_size --no-pretrained", "--image_size needs a value after it."),
+        ("--config", "--config needs a value after it."),
+        ("--seeds --data x", "--seeds needs two or more numbers after it, such as 0 1 2."),
+    ],
+)
+def test_flag_without_a_value_is_refused_in_one_sentence(line: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        asked(line, command="run")
+    assert str(caught.value) == sentence

@@ -152,7 +152,9 @@ def test_twins_are_refused_at_any_depth(tmp_path: Path, name: str, text: str):
 
 def test_a_table_inside_the_file_is_a_section_or_unknown(tmp_path: Path):
     (tmp_path / "s.toml").write_text("[trainer]\nbatch_size = 3\n")
-    with pytest.raises(ConfigError, match="there is no setting 'trainer'"):
+    with pytest.raises(
+        ConfigError, match="there is no section 'trainer': did you mean training\\?"
+    ):
         build_config(tmp_path / "s.toml")
 
 

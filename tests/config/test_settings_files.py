@@ -173,6 +173,15 @@ def test_sections_are_understood_in_python_and_their_names_as_aliases_too() -> N
             "training = 3: training is a section and contains settings, such as head_epochs.",
         ),
         (
+            {"training": {"training": {"head_epochs": 9}}},
+            "training is a section inside the section training: move it out of it.",
+        ),
+        (
+            {"model": {"training": {"head_epochs": 7}}},
+            "training is a section inside the section model: move it out of it.",
+        ),
+        ({"MODLE": {"arch": "vit"}}, "there is no section 'MODLE': did you mean model?"),
+        (
             {"training": {"epochs": 1, "finetune_epochs": 2}},
             "there is no setting 'epochs': did you mean finetune_epochs?",
         ),

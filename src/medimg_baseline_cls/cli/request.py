@@ -15,6 +15,7 @@ from medimg_baseline_cls.cli.flags import (
     COMMON_FLAGS,
     check_flags,
     flag_names,
+    is_flag,
     parse_tokens,
     to_dashes,
 )
@@ -174,7 +175,9 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     check_flags(argv, known, command=command, suggest=partial(_suggest_flags, own=own_flags))
     if not {"-h", "--help", "--help-all"}.isdisjoint(argv):
         _print_help(argv, command=command, summary=summary)
-    parsed, stray = parse_tokens(make_parser(own), spell_switches_out(argv), command=command)
+    tokens = spell_switches_out(argv)
+    _check_values(tokens)
+    parsed, stray = parse_tokens(make_parser(own), tokens, command=command)
     if stray:
         raise ConfigError(
             f"{command} takes settings as flags only, but got {' '.join(stray)}: did you mean "
@@ -232,6 +235,23 @@ def _print_help(argv: Sequence[str], *, command: str, summary: str) -> None:
 def _list_settings(command: str) -> list[str]:
     """Return the settings that a command uses."""
     return [name for name in field_facts() if command != "judge" or name in JUDGE_SETTINGS]
+
+
+def _check_values(tokens: Sequence[str]) -> None:
+    """Refuse flags without a value, which tyro would show in a box of several lines."""
+    single = {"--config"} | {
+        flag
+        for name, facts in field_facts().items()
+        if facts.kind is not tuple
+        for flag in (*spellings(name), *facts.aliases)
+    }
+    for token, following in pairwise([*tokens, "--"]):
+        if "=" in token or not is_flag(token) or not is_flag(following):
+            continue
+        if to_dashes(token) == "--seeds":
+            raise ConfigError("--seeds needs two or more numbers after it, such as 0 1 2.")
+        if to_dashes(token) in single:
+            raise ConfigError(f"{token} needs a value after it.")
 
 
 def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The sections of the settings, in the order of help and files; each declares its settings once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from medimg_baseline_cls.config.messages import (
@@ -68,21 +69,21 @@ def flatten_sections(values: Mapping[str, Any]) -> dict[str, Any]:
     {'finetune_epochs': 3, 'seed': 1}
     """
     grouped = {
-        name: _rename_aliases({shorten_value(key): inner for key, inner in (value or {}).items()})
+        name: {shorten_value(key): inner for key, inner in (value or {}).items()}
         for name, value in values.items()
         if name in SECTIONS and (value is None or isinstance(value, Mapping))
     }
     flat = _rename_aliases({name: values[name] for name in values if name not in grouped})
-    mistakes = [
-        f"{name} = {show_value(flat[name])}: {name} is a section and contains settings, such as "
-        f"{FIELD_GROUPS[name][0]}."
-        for name in flat
-        if name in SECTIONS
-    ]
-    for section, inner in grouped.items():
+    mistakes = [*_refuse_sections(flat)]
+    for section, found in grouped.items():
+        inner = _rename_aliases(found)
         for name in inner:
             owner = next((s for s, names in FIELD_GROUPS.items() if name in names), section)
-            if owner != section:
+            if isinstance(inner[name], Mapping):
+                mistakes.append(
+                    f"{name} is a section inside the section {section}: move it out of it."
+                )
+            elif owner != section:
                 mistakes.append(
                     f"{name} is in the section {section}: move it to the section {owner}."
                 )
@@ -94,6 +95,21 @@ def flatten_sections(values: Mapping[str, Any]) -> dict[str, Any]:
     if mistakes:
         raise SettingsError(mistakes)
     return flat
+
+
+def _refuse_sections(flat: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each section that has a value, and for each that is unknown."""
+    for name, value in flat.items():
+        if name in SECTIONS:
+            example = FIELD_GROUPS[name][0]
+            yield (
+                f"{name} = {show_value(value)}: {name} is a section and contains settings, such as "
+                f"{example}."
+            )
+        elif isinstance(value, Mapping) and name not in _FACTS:
+            near = get_close_matches(name.lower(), SECTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"sections are {', '.join(SECTIONS)}."
+            yield f"there is no section {shorten_value(name)!r}: {hint}"
 
 
 def _rename_aliases(values: Mapping[str, Any]) -> dict[str, Any]:
