@@ -245,6 +245,7 @@ def test_an_undefined_metric_has_the_reason_of_its_package(example: Path) -> Non
 FAILING = {
     "raises": ("lambda **_: [][0]", r"IndexError: list index out of range"),
     "text": ("lambda **_: 'high'", r"ValueError: could not convert string to float: 'high'"),
+    "exits": ("lambda **_: exit(5)", r"SystemExit: 5"),
     "infinite": ("lambda **_: float('inf')", r"ValueError: it returned inf, expected a number"),
 }
 
@@ -262,14 +263,19 @@ def test_a_metric_that_fails_is_one_sentence_with_its_package(site: Path, name: 
         measure_counts(ConfusionCounts(tp=3, fp=0, fn=1, tn=2))
 
 
-def test_a_rule_that_returns_another_shape_is_one_sentence_with_its_package(site: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "words"), [("1.0", r"the shape \(\)"), ("tp * float('nan')", "is NaN at every score")]
+)
+def test_a_rule_that_rates_no_score_is_one_sentence_with_its_package(
+    site: Path, code: str, words: str
+) -> None:
     (site / "other_rule.py").write_text(
         "from medimg_baseline_cls.evaluation.added import ThresholdRule\n"
-        "X = ThresholdRule(criterion=lambda tp, fp: 1.0, description='odd')\n"
+        f"X = ThresholdRule(criterion=lambda tp, fp: {code}, description='odd')\n"
     )
     group = "medimg_baseline_cls.threshold_rules"
     install(site, {group: {"odd": "other_rule:X"}}, name="other")
-    with pytest.raises(ConfigError, match=r"plugin:odd of other 0\.1\.0 fails .*the shape \(\)"):
+    with pytest.raises(ConfigError, match=rf"plugin:odd of other 0\.1\.0 fails .*{words}"):
         choose_thresholds(
             make_part("val", num_images=8, seed=0),
             classes=["B"],
@@ -281,6 +287,7 @@ def test_a_rule_that_returns_another_shape_is_one_sentence_with_its_package(site
 BROKEN: dict[str, tuple[str, str]] = {
     "no module": ("nothing_here:X", r"cannot be loaded \(ModuleNotFoundError: .*nothing_here"),
     "no name": ("other_plugin:Y", r"cannot be loaded \(AttributeError: "),
+    "exits": ("other_exiting:X", r"cannot be loaded \(SystemExit: 3\)"),
     "raises": ("other_raising:X", r"cannot be loaded \(ZeroDivisionError: division by zero\)"),
     "other type": ("other_plugin:X", "is a int, expected a CamMethod"),
 }
@@ -290,6 +297,7 @@ BROKEN: dict[str, tuple[str, str]] = {
 def test_a_broken_plugin_is_one_sentence_with_its_package(site: Path, name: str) -> None:
     target, words = BROKEN[name]
     (site / "other_plugin.py").write_text("X = 1\n")
+    (site / "other_exiting.py").write_text("raise SystemExit(3)\n")
     (site / "other_raising.py").write_text("X = 1 / 0\n")
     install(site, {"medimg_baseline_cls.cam_methods": {"bad": target}}, name="other")
     with pytest.raises(ConfigError, match=f"plugin:bad of other 0.1.0 {words}") as caught:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,6 +125,12 @@ def list_criteria(rule: str) -> Mapping[str, Criterion]:
         return np.stack(rated).reshape(tp.shape)
 
     return {**CRITERIA, rule: criterion}
+
+
+def refuse_undefined(rule: str) -> NoReturn:
+    """Refuse a rule by which no threshold can be chosen on VAL."""
+    with blaming("threshold_rules", rule):
+        raise ValueError("its criterion is NaN at every score of VAL, so there is no threshold")
 
 
 def describe_added_rule(rule: str) -> str:

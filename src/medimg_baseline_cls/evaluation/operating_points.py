@@ -12,7 +12,11 @@ from typing import Any, cast
 
 from medimg_baseline_cls.catalogue import RULES
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
-from medimg_baseline_cls.evaluation.added import describe_added_rule, list_criteria
+from medimg_baseline_cls.evaluation.added import (
+    describe_added_rule,
+    list_criteria,
+    refuse_undefined,
+)
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.schema import Predictions, Threshold
 from medimg_baseline_cls.statistics.metrics import count_by_threshold
@@ -35,7 +39,8 @@ def choose_thresholds(
     """Choose the operating points of each class on VAL: Max-F1, target sensitivity and 0.5.
 
     Max-F1 and target sensitivity are undefined without a positive image; such a class has only
-    the default. For a finding, only the images where it is known count.
+    the default. For a finding, only the images where it is known count. A rule of another package
+    may be undefined where no image is negative, and nowhere else.
 
     Args:
         val: predictions of VAL.
@@ -159,6 +164,8 @@ def _choose(
         thresholds, tp, fp = count_by_threshold(truth, scores)
         for rule, criterion in criteria.items():
             value = float(choose_threshold(criterion, thresholds, tp=tp, fp=fp, target=target))
+            if math.isnan(value) and rule not in RULES and not truth.all():
+                refuse_undefined(rule)
             values |= {} if math.isnan(value) else {rule: value}
     return tuple(
         Threshold(

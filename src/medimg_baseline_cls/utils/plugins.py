@@ -75,7 +75,7 @@ def blaming(kind: Kind, name: str) -> Generator[None, None, None]:
     """
     try:
         yield
-    except Exception as error:  # foreign code raises anything
+    except (Exception, SystemExit) as error:  # foreign code raises anything
         bare = name.removeprefix(PREFIX)
         package = next((_name_package(p) for p in _find_points(kind) if p.name == bare), "?")
         raise ConfigError(
@@ -107,7 +107,7 @@ def _load(point: "EntryPoint", expected: type[Expected]) -> Expected:
     who = f"{PREFIX}{point.name} of {_name_package(point)}"
     try:
         found: Any = point.load()
-    except Exception as error:  # foreign code raises anything
+    except (Exception, SystemExit) as error:  # foreign code raises anything
         raise ConfigError(
             f"{who} cannot be loaded ({_say(error)}): fix or uninstall that package."
         ) from error
@@ -119,5 +119,5 @@ def _load(point: "EntryPoint", expected: type[Expected]) -> Expected:
     return found
 
 
-def _say(error: Exception) -> str:
+def _say(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
