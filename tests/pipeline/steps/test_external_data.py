@@ -1,5 +1,6 @@
 """Another data set in the place of a run's own: which settings stay, and what is listed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from medimg_baseline_cls.pipeline.steps.external_data import (
     keep_bins,
     name_data,
     require_name,
+    require_same_data,
     settings_of,
 )
 from medimg_baseline_cls.pipeline.steps.listing import list_data
@@ -43,6 +45,20 @@ def write_table(path: Path, *lines: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize("kind", ["data_dir", "manifest"])
+def test_results_of_other_data_are_not_replaced(tmp_path: Path, kind: str):
+    place, name = tmp_path / "place", "site.csv" if kind == "manifest" else "site"
+    place.mkdir()
+    assert not require_same_data(place, tmp_path / name)  # nothing is there yet
+    stored = {"data_dir": None, "manifest": None, kind: name}
+    stored["provenance"] = {"started_in": str(tmp_path)}
+    (place / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    (place / "predictions_test.csv").touch()
+    assert require_same_data(place, place / ".." / name)
+    with pytest.raises(ConfigError, match=f"{name}: pass another --name for .*other"):
+        require_same_data(place, tmp_path / "other" / name)
 
 
 def test_a_folder_resets_what_belongs_to_a_table_and_a_split(tmp_path: Path):

@@ -34,6 +34,7 @@ from medimg_baseline_cls.pipeline.steps.external_data import (
     name_data,
     read_other,
     require_name,
+    require_same_data,
     settings_of,
 )
 from medimg_baseline_cls.pipeline.steps.external_results import (
@@ -113,6 +114,8 @@ def external(
         session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)
         session = replace(session, module=model)
         with hold_folder(place.parent, command="medimg external", log=session.log):
+            if require_same_data(place, Path(data)):
+                session.log.info(f"the earlier results of these data in {place} are replaced")
             job = _prepare(session, Path(data), place=place, flags=flags, maps=maps)
             return _evaluate(job, has_panels=how.get("panels", True))
 

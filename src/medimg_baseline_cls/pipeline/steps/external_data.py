@@ -30,8 +30,9 @@ from medimg_baseline_cls.pipeline.steps.prepare import (
     count_workers,
     pixel_settings,
 )
-from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.pipeline.steps.session import Session, find_started_in
 from medimg_baseline_cls.schema import Split, Task
+from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.own_output import require_foreign
 from medimg_baseline_cls.utils.texts import read_bins
 
@@ -89,6 +90,24 @@ def require_name(name: str) -> str:
             "such as --name site-b."
         )
     return name
+
+
+def require_same_data(place: Path, data: Path) -> bool:
+    """Return whether a folder has earlier results, which are of the same data.
+
+    Raises:
+        ConfigError: they are of other data.
+    """
+    if not (place / "predictions_test.csv").is_file():
+        return False
+    stored = read_json(place / "config.json")
+    started_in = find_started_in(place) or Path()
+    earlier = started_in / str(stored.get("manifest") or stored.get("data_dir"))
+    if earlier.resolve() != data.resolve():
+        raise ConfigError(
+            f"{place} has the results of other data, {earlier}: pass another --name for {data}."
+        )
+    return True
 
 
 def settings_of(config: Config, data: Path, *, task: Task, flags: TableFlags) -> Config:
