@@ -127,7 +127,8 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
             ),
         ),
         (
-            "external r data --map 'No Finding=NORMAL' --map Mass= --name b --label-columns x y",
+            "external r data --map 'No Finding=NORMAL' --map Mass= --name b --label-columns x y "
+            "--on-bad-image skip",
             (
                 "external",
                 ("r", "data"),
@@ -136,7 +137,7 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
                     "output_dir": Path("outputs"),
                     "maps": ("No Finding=NORMAL", "Mass="),
                     "panels": True,
-                    "table": TableFlags(label_columns=("x", "y")),
+                    "table": TableFlags(label_columns=("x", "y"), on_bad_image="skip"),
                 },
             ),
         ),

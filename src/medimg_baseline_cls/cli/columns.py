@@ -1,4 +1,4 @@
-"""The flags that name the columns of a table of images."""
+"""The flags that say how another data set is read."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the other data set's table, where they are not those of the run."""
+    """How the other data set is read, where that differs from the run."""
 
     path_column: Annotated[
         str | None, arg(metavar="NAME", help="Column of the image files.", help_behavior_hint="")
@@ -39,4 +39,12 @@ class Columns:
     subgroup_columns: Annotated[
         tuple[str, ...] | None,
         arg(metavar="NAME...", help="Columns of subgroups.", help_behavior_hint=""),
+    ] = None
+    on_bad_image: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="Unreadable files: stop with an error (error), or skip and list them: skip.",
+            help_behavior_hint="",
+        ),
     ] = None

@@ -111,6 +111,27 @@ def test_a_label_without_a_class_is_refused_and_nothing_is_left(
     assert not (run / "external").exists()
 
 
+def test_advice_names_flags_that_this_command_has(
+    finished_run: Path, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, folder = copy_run(finished_run, tmp_path), tmp_path / "flat"
+    shutil.copytree(site / "PNEUMONIA", folder)
+    (folder / "labels_of_all.csv").write_text("path,label\n", encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        external(run, folder, name="flat")
+    assert "labels_of_all.csv as DATA" in str(refused.value)
+    assert "--manifest" not in str(refused.value)
+    shutil.copytree(site, tmp_path / "damaged")
+    (tmp_path / "damaged" / "PNEUMONIA" / "zz.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    maps = ["No Finding=NORMAL"]
+    with pytest.raises(DataError, match="pass.* --on-bad-image skip"):
+        external(run, tmp_path / "damaged", maps=maps)
+    flags = TableFlags(on_bad_image="skip")
+    place = external(run, tmp_path / "damaged", maps=maps, table=flags, panels=False).run_dir
+    assert [row["path"] for row in read_csv(place / "rejected.csv")] == ["PNEUMONIA/zz.png"]
+    assert "to change it: --manifest" not in capsys.readouterr().out
+
+
 def test_an_absent_class_is_null_with_its_reason(
     finished_run: Path, site: Path, tmp_path: Path
 ) -> None:

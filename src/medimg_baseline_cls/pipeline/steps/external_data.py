@@ -42,7 +42,7 @@ _OF_SPLIT = tuple(name for name in FIELD_GROUPS["split"] if name != "split_seed"
 
 @dataclass(frozen=True, kw_only=True)
 class TableFlags:
-    """The columns of the other data set where they differ from those of the run; None: they don't.
+    """How the other data set is read where that differs from the run; None: it does not.
 
     Attributes:
         path_column: the image file.
@@ -51,6 +51,7 @@ class TableFlags:
         group_column: the patient.
         group_regex: finds the patient in a path; "auto" by default.
         subgroup_columns: the subgroups to measure.
+        on_bad_image: "error" refuses unreadable files, "skip" lists them in rejected.csv.
     """
 
     path_column: str | None = None
@@ -59,6 +60,10 @@ class TableFlags:
     group_column: str | None = None
     group_regex: str | None = None
     subgroup_columns: tuple[str, ...] | None = None
+    on_bad_image: str | None = None
+
+
+_FLAGS = frozenset(f"--{field.name.replace('_', '-')}" for field in fields(TableFlags))
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,10 @@ def read_other(
     config, log = session.config, session.log
     root, class_names = find_root(config), tuple(provenance["class_names"])
     task: Task = provenance.get("task", "multiclass")
-    found = list_data(config, cache_dir=session.cache_dir, fewest_classes=1)
+    try:
+        found = list_data(config, cache_dir=session.cache_dir, fewest_classes=1)
+    except (ConfigError, DataError) as error:
+        raise type(error)(*(_name_argument(str(line)) for line in error.args)) from error
     listing = map_labels(found, class_names=class_names, task=task, maps=maps)
     rule = choose_patient_rule(config, listing)
     settings = pixel_settings(config, provenance["color"])
@@ -180,7 +188,11 @@ def read_other(
     records = tuple(replace(record, split="test") for record in index.records)
     split = Split(records, class_names, task, listing.subgroup_names)
     log.info(f"data: {root} ({listing.kind})")
-    show_inferences(log, (*found.inferences, *index.inferences), has_warnings=False)
+    inferences = [
+        item if item.flag.split(" ")[0] in _FLAGS else replace(item, flag="")
+        for item in (*found.inferences, *index.inferences)
+    ]
+    show_inferences(log, inferences, has_warnings=False)
     for note in (*listing.notes, *index.notes):
         log.info(note)
     data = PreparedData(split, cache.pixels, index.cache_rows, settings, provenance)
@@ -193,3 +205,12 @@ def keep_bins(config: Config, split: Split) -> Config:
         text for text in config.subgroup_bins if set(read_bins([text])) <= set(split.subgroup_names)
     )
     return replace(config, subgroup_bins=kept)
+
+
+def _name_argument(text: str) -> str:
+    """Return advice for this command, which takes a table as DATA and not by a flag.
+
+    >>> _name_argument("pass --manifest 'my labels.csv' if that table has the classes")
+    "pass 'my labels.csv' as DATA if that table has the classes"
+    """
+    return re.sub(r"--manifest ('.*?'|\S+?)(?=,? |,?$|\.$)", r"\1 as DATA", text)
