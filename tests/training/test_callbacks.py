@@ -132,3 +132,9 @@ def test_an_error_of_a_guarded_callback_is_one_warning(toy, tmp_path, method):
 def test_what_is_not_a_callback_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"callbacks=.*: expected instances of subclasses"):
         require_callbacks([Recorder(), wrong])
+
+
+@pytest.mark.parametrize("wrong", [Recorder(), None, print])
+def test_callbacks_that_are_not_in_a_list_are_refused(wrong):
+    with pytest.raises(ConfigError, match=r"callbacks=.*: expected a list, such as callbacks=\["):
+        require_callbacks(wrong)

@@ -4,7 +4,7 @@ A callback gets plain records and never the network, so that it cannot change th
 Its errors are only warnings (decision 0032).
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +99,16 @@ class GuardedCallback(Callback):
             )
 
 
-def require_callbacks(callbacks: Sequence[object]) -> None:
+def require_callbacks(callbacks: object) -> None:
     """Refuse objects that are not callbacks, before any image is read.
 
     Raises:
-        ConfigError: one of them is a class, a function or another object.
+        ConfigError: they are not in a list, or one is a class, a function or another object.
     """
+    if not isinstance(callbacks, Collection):
+        raise ConfigError(
+            f"callbacks={callbacks!r}: expected a list, such as callbacks=[MyCallback()]."
+        )
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise ConfigError(

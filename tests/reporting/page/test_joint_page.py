@@ -193,6 +193,18 @@ def test_a_run_that_is_gone_is_named_and_the_rest_is_shown(
     assert "0.840" in page
 
 
+@pytest.mark.parametrize("plan", [{"runs": [{"seed": 0, "run": "../../x"}], "settings": {}}, {}])
+@pytest.mark.parametrize("kind", ["cv", "seeds"])
+def test_a_plan_that_was_edited_is_one_sentence(
+    make_sweep: Callable[..., Path], kind: str, plan: Any
+) -> None:
+    folder = make_sweep(kind)
+    (folder / f"{kind}.json").write_text(json.dumps(plan), encoding="utf-8")
+    with pytest.raises(RunError, match=rf"{kind}\.json.* is not as it was written") as caught:
+        write_joint_page(folder, kind)
+    assert "\n" not in str(caught.value) and not (folder / "report.html").exists()
+
+
 def test_settings_and_environments_that_differ_are_listed(
     make_sweep: Callable[..., Path],
 ) -> None:

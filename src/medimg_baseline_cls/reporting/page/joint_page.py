@@ -6,7 +6,9 @@ contain; the reports of the runs are linked. No script, no network.
 
 from pathlib import Path
 
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.reporting.joint_results import (
+    SUMMARY_FILES,
     PseudonymFinder,
     read_comparison,
     read_sweep,
@@ -18,6 +20,7 @@ from medimg_baseline_cls.reporting.page.sweep_page import describe_sweep
 from medimg_baseline_cls.reporting.page.template import render_page
 from medimg_baseline_cls.reporting.text.format import hide_paths
 from medimg_baseline_cls.utils.files import write_text_atomic
+from medimg_baseline_cls.utils.parsing import parsing
 
 
 def write_joint_page(
@@ -37,7 +40,9 @@ def write_joint_page(
     if kind == "compare":
         values = describe_comparison(read_comparison(folder, find_pseudonyms=find_pseudonyms))
     else:
-        values = describe_sweep(read_sweep(folder, kind, find_pseudonyms=find_pseudonyms))
+        files = f"{folder / kind}.json or {SUMMARY_FILES[kind]}"
+        with parsing(lambda _: RunError(f"{files} is not as it was written: restore it.")):
+            values = describe_sweep(read_sweep(folder, kind, find_pseudonyms=find_pseudonyms))
     values["warnings"] = [hide_paths(text) for text in values["warnings"]]
     path = folder / PAGE
     write_text_atomic(path, render_page("joint.html.j2", **values))
