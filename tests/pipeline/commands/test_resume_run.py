@@ -144,9 +144,7 @@ def test_an_unfinished_sweep_is_taken_where_it_is_the_newest(
     calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resumed: list[Path] = []
-    monkeypatch.setattr(
-        seeds, "resume_seeds", lambda sweep, output_dir: resumed.append(Path(sweep))
-    )
+    monkeypatch.setattr(seeds, "resume_seeds", lambda sweep, **_: resumed.append(Path(sweep)))
     make_run(tmp_path, "killed", "training", age=5)
     sweep, finished = tmp_path / "seeds" / "films_1", tmp_path / "seeds" / "films_2"
     for folder, age in ((sweep, 4), (finished, 3)):

@@ -86,4 +86,4 @@ def test_a_run_that_was_stopped_is_shown_as_unfinished(
     )
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "1 head only, 1 of 2 fine-tuning" in page.lower()
-    assert "medimg run --resume copy does" in page
+    assert "medimg run --resume copy completes the run" in page

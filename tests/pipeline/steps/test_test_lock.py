@@ -19,6 +19,7 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.pipeline.commands import evaluate as command
 from medimg_baseline_cls.pipeline.commands.resume_run import resume_run
+from medimg_baseline_cls.pipeline.steps import evaluation, test_results
 from medimg_baseline_cls.pipeline.steps import test_lock as lock
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.runs import hold_run, read_status, write_status
@@ -201,15 +202,15 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
 STOPS = {
     "logged, not yet readable": (lock, "append_entry"),
     "readable": (command, "write_test"),
-    "all but the last": (command, "count_evaluations"),
+    "all but the last": (evaluation, "count_evaluations"),
 }
 
 
 @pytest.fixture
 def quick(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The copy, whose evaluations draw nothing."""
-    monkeypatch.setattr(command, "draw_evaluation", do_nothing)
-    monkeypatch.setattr(command, "evaluate_subgroups", do_nothing)
+    monkeypatch.setattr(test_results, "draw_evaluation", do_nothing)
+    monkeypatch.setattr(test_results, "evaluate_subgroups", do_nothing)
     return copy
 
 
@@ -246,7 +247,7 @@ def test_a_first_score_that_was_killed_before_its_summary_is_no_second_look(
         write_json(path, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(command, "write_json", stop)
+        patch.setattr(evaluation, "write_json", stop)
         evaluate(quick)
     assert resume_run(quick).summary["test_evaluations"] == 1
     (row,) = read_rows(quick / "test_log.csv")

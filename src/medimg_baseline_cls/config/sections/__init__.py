@@ -66,7 +66,7 @@ def flatten_sections(values: Mapping[str, Any]) -> dict[str, Any]:
         SettingsError: a setting is in the wrong section, or in its section and outside.
 
     >>> flatten_sections({"training": {"epochs": 3}, "seed": 1})
-    {'finetune_epochs': 3, 'seed': 1}
+    {'seed': 1, 'finetune_epochs': 3}
     """
     grouped = {
         name: {shorten_value(key): inner for key, inner in (value or {}).items()}
