@@ -122,8 +122,7 @@ def test_a_run_is_called_after_its_fold_or_its_site(tmp_path: Path, name: str) -
     assert [run.title for run in read_sweep(folder, "cv").runs] == TITLES[name]
     text = words_of(read_page(folder, "cv"))
     assert SENTENCES[name] in text
-    for title in TITLES[name]:
-        assert f"{title}: its run folder is not there." in text
+    assert f"{', '.join(TITLES[name])}: their run folders are not there." in text
 
 
 def test_a_run_is_called_after_its_seed(tmp_path: Path) -> None:

@@ -167,6 +167,13 @@ def read_comparison(
     )
 
 
+def list_missing(runs: Sequence[MemberRun]) -> list[str]:
+    """Return a warning that names the runs whose folders are gone, if there are any."""
+    gone = [run.title for run in runs if run.summary is None]
+    what = "its run folder is" if len(gone) == 1 else "their run folders are"
+    return [f"{', '.join(gone)}: {what} not there."] if gone else []
+
+
 def list_warnings(runs: Sequence[MemberRun]) -> Iterator[str]:
     """Yield each warning of an evaluation once, with the runs that have it."""
     titles: dict[str, list[str]] = {}

@@ -191,6 +191,9 @@ def test_a_run_that_is_gone_is_named_and_the_rest_is_shown(
     assert len(check_refers_to_nothing_else(page, folder)) == 2
     assert page.count('<circle class="run"') == 4 * 2
     assert "0.840" in page
+    warnings: list[str] = []
+    write_joint_page(folder, "cv", warn=warnings.append)
+    assert warnings == ["Fold 1: its run folder is not there."]
 
 
 @pytest.mark.parametrize("plan", [{"runs": [{"seed": 0, "run": "../../x"}], "settings": {}}, {}])

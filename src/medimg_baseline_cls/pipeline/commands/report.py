@@ -85,7 +85,7 @@ def report_joint(folder: Path, kind: str, *, anonymous_ids: bool = False) -> Run
 
     log = open_log(folder / "log.txt")
     with hold_folder(folder, command="medimg report", log=log):
-        page = write_joint_page(folder, kind, find_pseudonyms=find_pseudonyms)
+        page = write_joint_page(folder, kind, find_pseudonyms=find_pseudonyms, warn=log.warn)
     log.info(f"report: {page}")
     return RunResult(folder, {"report": str(page)})
 

@@ -4,12 +4,14 @@ It is next to cv_summary.json, seeds_summary.json or comparison.json and shows w
 contain; the reports of the runs are linked. No script, no network.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.reporting.joint_results import (
     SUMMARY_FILES,
     PseudonymFinder,
+    list_missing,
     read_comparison,
     read_sweep,
     use_names,
@@ -24,7 +26,11 @@ from medimg_baseline_cls.utils.parsing import parsing
 
 
 def write_joint_page(
-    folder: Path, kind: str, *, find_pseudonyms: PseudonymFinder = use_names
+    folder: Path,
+    kind: str,
+    *,
+    find_pseudonyms: PseudonymFinder = use_names,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write report.html into the folder of a finished sweep or comparison and return its path.
 
@@ -33,17 +39,23 @@ def write_joint_page(
         kind: "cv", "seeds" or "compare".
         find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
             its settings; None for these names.
+        warn: is told which runs are gone.
 
     Raises:
         RunError: a file was changed.
     """
     if kind == "compare":
-        values = describe_comparison(read_comparison(folder, find_pseudonyms=find_pseudonyms))
+        comparison = read_comparison(folder, find_pseudonyms=find_pseudonyms)
+        runs, values = comparison.runs, describe_comparison(comparison)
     else:
         files = f"{folder / kind}.json or {SUMMARY_FILES[kind]}"
         with parsing(lambda _: RunError(f"{files} is not as it was written: restore it.")):
-            values = describe_sweep(read_sweep(folder, kind, find_pseudonyms=find_pseudonyms))
-    values["warnings"] = [hide_paths(text) for text in values["warnings"]]
+            sweep = read_sweep(folder, kind, find_pseudonyms=find_pseudonyms)
+            runs, values = sweep.runs, describe_sweep(sweep)
+    missing = list_missing(runs)
+    for text in missing:
+        warn(text)
+    values["warnings"] = [hide_paths(text) for text in (*missing, *values["warnings"])]
     path = folder / PAGE
     write_text_atomic(path, render_page("joint.html.j2", **values))
     return path

@@ -56,7 +56,6 @@ def describe_sweep(content: SweepContent) -> dict[str, Any]:
     tables = list(_tabulate_blocks(content, summary))
     by_patient = [] if content.patients is None else _tabulate_blocks(content, content.patients)
     (spreads, patients), notes = arrange_tables(tables, by_patient)
-    gone = [run.title for run in content.runs if run.summary is None]
     differing = tabulate_differences(content.runs, without=_OWN_SETTINGS)
     return {
         "kicker": _KICKERS[content.kind],
@@ -65,10 +64,7 @@ def describe_sweep(content: SweepContent) -> dict[str, Any]:
         "lede": _describe(content),
         "notes": _NOTES[content.kind],
         "groups": [("", list(draw_scales(tuple(_list_statistics(content, target)))))],
-        "warnings": [
-            *(f"{title}: its run folder is not there." for title in gone),
-            *list_warnings(content.runs),
-        ],
+        "warnings": list(list_warnings(content.runs)),
         "run_tables": [_tabulate_runs(content, unit, target=target)],
         "metric_tables": spreads,
         "patient_tables": patients,
