@@ -25,7 +25,7 @@ from medimg_baseline_cls import (
 )
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import JUDGE_SETTINGS, Config, field_facts
-from medimg_baseline_cls.errors import ConfigError, MedimgError, RunError
+from medimg_baseline_cls.errors import ConfigError, LeakageError, MedimgError, RunError
 from medimg_baseline_cls.phantom.image_folder import make_phantom
 
 Row = Mapping[str, object]
@@ -244,6 +244,14 @@ def test_one_file_with_a_split_column_is_val_and_test(judged: Judge) -> None:
         assert (found / name).read_bytes() == (expected / name).read_bytes(), name
 
 
+def test_a_patient_in_val_and_test_is_refused_with_what_can_be_done_here(judged: Judge) -> None:
+    test, val = draw("test"), draw("val")
+    val[0]["patient"] = test[0]["patient"]
+    with pytest.raises(LeakageError, match="or leave their rows out of VAL or out of TEST:") as it:
+        judged(test, val)
+    assert "--on-leak" not in str(it.value) and "medimg check" not in str(it.value)
+
+
 def test_without_val_nothing_has_a_threshold_and_everything_says_so(
     judged: Judge, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +263,7 @@ def test_without_val_nothing_has_a_threshold_and_everything_says_so(
     assert row.split()[1:4] == ["60", "0.500", f"{auroc:.3f}"]
     drawn = {path.name for path in (run / "figures").glob("*.png")}
     assert "roc.png" in drawn and "confusion.png" not in drawn
+    assert "operating points are marked" not in (run / "report.html").read_text(encoding="utf-8")
     names = {path.name for path in run.iterdir()}
     assert not names & {"thresholds.json", "val_summary.json", "recalibration.json"}
     summary = read_json(run / "test_summary.json")

@@ -50,6 +50,13 @@ def test_answer_of_two_classes(make_run: Callable[..., Any]) -> None:
     assert answer.pending == ()
 
 
+def test_images_of_other_data_follow_a_comma(make_run: Callable[..., Any]) -> None:
+    content = read_run(make_run().folder)
+    other = replace(content, split=tuple(r for r in content.split if r["split"] == "test"))
+    answer = summarize_run(other)
+    assert answer.sentence == f"{answer.lede[:-1]}, tested on 48 images of 24 groups."
+
+
 def test_answer_of_three_classes(make_run: Callable[..., Any]) -> None:
     answer = summarize_run(read_run(make_run(MULTI).folder))
     assert answer.lede == "resnet18, trained to distinguish COVID, NORMAL and PNEUMONIA."

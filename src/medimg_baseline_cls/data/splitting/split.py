@@ -85,8 +85,17 @@ def split_images(
     return SplitResult(split, strategy, (*notes, *more))
 
 
-def check_leakage(split: Split) -> None:
+_REMEDY = (
+    "pass --on-leak drop to leave them out of the training side (`medimg check` shows all of them)"
+)
+
+
+def check_leakage(split: Split, *, remedy: str = _REMEDY) -> None:
     """Refuse a split in which a group or a byte-identical file is in more than one split.
+
+    Args:
+        split: the images.
+        remedy: what the command offers where nothing can be moved or corrected.
 
     Raises:
         LeakageError: The text lists the files.
@@ -99,7 +108,7 @@ def check_leakage(split: Split) -> None:
             if key and sides.setdefault(key, record.split) != record.split:
                 shared.add(key)
         if shared:
-            raise LeakageError(*_describe_leakage(split.records, kind, shared=shared))
+            raise LeakageError(*_describe_leakage(split, kind, shared=shared, remedy=remedy))
 
 
 def write_split(path: Path, split: Split) -> None:
@@ -247,11 +256,11 @@ def _check_sides(places: Sequence[str]) -> None:
         )
 
 
-def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[str]) -> list[str]:
+def _describe_leakage(split: Split, kind: str, *, shared: set[str], remedy: str) -> list[str]:
     what = "group(s) (patients)" if kind == "group" else "byte-identical file(s)"
     lines: list[str] = []
     for key in sorted(shared)[:_NUM_SHOWN]:
-        held = [record for record in records if getattr(record, kind) == key]
+        held = [record for record in split.records if getattr(record, kind) == key]
         sides = {record.split: record.path for record in reversed(held)}
         places = ", ".join(f"{sides[name]} in {name}" for name in SPLIT_NAMES if name in sides)
         lines.append(f"{key[:48]}: {places}")
@@ -261,8 +270,7 @@ def _describe_leakage(records: Sequence[ImageRecord], kind: str, *, shared: set[
     if kind == "group":
         advice = "move all images of a patient to one split, or correct what names the patient"
     return [
-        f"{len(shared)} {what} are in more than one split; {advice}, or pass --on-leak drop to "
-        "leave them out of the training side (`medimg check` shows all of them):",
+        f"{len(shared)} {what} are in more than one split; {advice}, or {remedy}:",
         *lines,
     ]
 

@@ -176,7 +176,7 @@ def _describe_images(
         task=listing.task,
         subgroup_names=listing.subgroup_names,
     )
-    check_leakage(split)
+    check_leakage(split, remedy="leave their rows out of VAL or out of TEST")
     positive, positive_class = find_positive_class(config, listing)
     if positive is None and table.positive_class is not None:  # its column names it
         positive = table.positive_class

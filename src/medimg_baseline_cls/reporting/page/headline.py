@@ -162,7 +162,9 @@ def _describe_images(content: RunContent) -> str:
         groups = len({row["group"] for row in rows})
         of = f" of {count_of(groups, 'group')}" if groups < len(rows) else ""
         parts.append(f"{verb} {count_of(len(rows), 'image')}{of}")
-    lead = ";" if content.is_judged else ""  # it was tested alone
+    lead = ";" if content.is_judged else ""
+    if not lead and parts and parts[0].startswith("tested"):  # on other data than the run's
+        lead = ","
     return f"{lead} {'; '.join(parts)}" if parts else ""
 
 

@@ -38,7 +38,7 @@ FIGURES = (
         re.compile(r"roc(_curves?)?"),
         "evaluation",
         "ROC curve",
-        "Sensitivity against the false-positive rate; the operating points are marked.",
+        "Sensitivity against the false-positive rate.",
     ),
     KnownFigure(
         re.compile(r"precision_recall(_curves?)?|pr(_curves?)?(?=[_.-])"),
