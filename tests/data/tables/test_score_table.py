@@ -208,7 +208,7 @@ def test_the_class_is_read_from_the_name_of_a_column(
 HEADER = "id,label,prob_A,prob_B\n"
 GOOD = "a,A,.9,.1\nb,B,.3,.7\n"
 HOSTILE: dict[str, tuple[str, str]] = {
-    "empty": ("", "no rows below its header"),
+    "empty": ("", "is empty"),
     "header alone": (HEADER, "no rows below its header"),
     "no header": (GOOD, r"has no header: its first row contains \.9"),
     "logits": (HEADER + "a,A,2.5,-1\nb,B,.3,.7\n", r"row 2: a score is 2\.5.*--logits"),
@@ -259,7 +259,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_sentence(
         ("id,label,prob_A,prob_B,prob_C\nv1,A,1,0,0\nv2,B,0,1,0\n", "scores of A, B, C, but"),
         (VAL.replace(",B,", ",A,"), "all 2 images of VAL are of the class A"),
         (VAL.replace("p1,A", "p1,Z"), "val.csv, row 2: the label 'Z'"),
-        ("", "val.csv has no rows"),
+        ("", "val.csv is empty"),
     ],
 )
 def test_a_val_that_does_not_fit_is_refused(read: Read, val: str, message: str) -> None:

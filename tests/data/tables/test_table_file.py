@@ -128,7 +128,11 @@ def test_numbers_of_a_parquet_file_read_as_in_a_csv_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "has no rows"),
+        (b"", "is empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not a table of text"),
+        (b"\x93NUMPY\x01\0v\0{'descr': '<f8'}\n", "is not a table of text"),
+        (b"\x7fELF\x02\x01\x01", "is not a table of text"),
+        ("path,label\n".encode("utf-16-le"), "has no rows"),
         (b"path,label\n", "has no rows"),
         (b"path,label\n\n,\n", "has no rows"),
         (b"sep=;\n", "has no rows"),

@@ -111,6 +111,11 @@ def test_a_label_without_a_class_is_refused_and_nothing_is_left(
     assert not (run / "external").exists()
 
 
+def test_an_empty_name_is_refused(finished_run: Path, site: Path) -> None:
+    with pytest.raises(ConfigError, match="--name '' cannot name a folder"):
+        external(finished_run, site, name="")
+
+
 def test_advice_names_flags_that_this_command_has(
     finished_run: Path, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TextIO, cast
+from unicodedata import category
 
 from medimg_baseline_cls.data.folders.split_folders import shorten_list
 from medimg_baseline_cls.errors import DataError
@@ -53,6 +54,8 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise DataError(f"the table {path} does not exist or is not a file.")
     start = _read_start(path)
+    if not start:
+        raise DataError(f"the table {path} is empty (0 bytes): write it again.")
     if suffix in _WORKBOOKS or start.startswith(_WORKBOOK_STARTS):
         raise DataError(
             f"{path} is a workbook, which cannot be read: export its sheet as CSV (in Excel: Save "
@@ -93,6 +96,7 @@ def _read_text(path: Path, start: bytes) -> Table:
         with path.open(encoding=find_encoding(start), newline="") as file:
             rows = list(_read_rows(file, path))
     except UnicodeError as error:
+        _require_text(path, start)
         raise DataError(
             f"{path} is not UTF-8 text ({error}): save it as UTF-8 (in Excel: Save As, CSV UTF-8)."
         ) from error
@@ -100,6 +104,7 @@ def _read_text(path: Path, start: bytes) -> Table:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     filled = [(line, row) for line, row in rows if any(map(str.strip, row))]
     if len(filled) < 2:  # a header at most
+        _require_text(path, start)
         return Table({}, ())
     (_, header), *body = filled
     names = [clean_text(name) for name in header]
@@ -113,6 +118,17 @@ def _read_text(path: Path, start: bytes) -> Table:
     lines = [line for line, _ in body]
     plain = range(2, len(lines) + 2)
     return Table(columns, plain if lines == list(plain) else lines, tuple(_note(rows, names)))
+
+
+def _require_text(path: Path, start: bytes) -> None:
+    """Refuse a file with control characters, which no table has.
+
+    Raises:
+        DataError: it is a picture, an archive or the like.
+    """
+    text = start.decode(find_encoding(start), errors="replace")
+    if any(category(letter) in ("Cc", "Cn") and not letter.isspace() for letter in text):
+        raise DataError(f"{path} is not a table of text: pass a CSV, TSV or Parquet file.")
 
 
 def _read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -108,7 +108,8 @@ def external(
         DataError: the data set, a label or a file is not as it must be.
         RunError: the run was not evaluated, or what decides was changed since.
     """
-    maps, place_name = parse_maps(how.get("maps", ())), name or name_data(Path(data))
+    maps = parse_maps(how.get("maps", ()))
+    place_name = name_data(Path(data)) if name is None else name
     flags, run_dir = how.get("table", TableFlags()), find_run(run, output_dir)
     with open_place(run_dir, require_name(place_name), output_dir=output_dir) as place:
         session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)

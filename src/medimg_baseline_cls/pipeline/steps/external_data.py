@@ -35,6 +35,7 @@ from medimg_baseline_cls.schema import Split, Task
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.own_output import require_foreign
 from medimg_baseline_cls.utils.texts import read_bins
+from medimg_baseline_cls.utils.visible import quote_words
 
 _LABEL_FIELDS = ("uncertain_labels", "missing_labels")
 _OF_SPLIT = tuple(name for name in FIELD_GROUPS["split"] if name != "split_seed")
@@ -91,8 +92,8 @@ def require_name(name: str) -> str:
     """
     if not re.fullmatch(r"\w([\w.-]*\w)?", name):
         raise ConfigError(
-            f"--name {name} cannot name a folder: use letters, digits, and - _ . between them, "
-            "such as --name site-b."
+            f"--name {quote_words(name)} cannot name a folder: use letters, digits, and "
+            "- _ . between them, such as --name site-b."
         )
     return name
 
