@@ -13,6 +13,7 @@ from medimg_baseline_cls.models.build import (
     describe_model,
     rebuild_model,
 )
+from medimg_baseline_cls.models.families import trace_layers
 
 CAM_LAYERS = {
     "resnet18": "layer4",
@@ -240,3 +241,18 @@ def test_a_wrong_cam_layer_is_refused_with_candidates(layer, problem, candidate)
     with pytest.raises(ModelError, match=problem) as caught:
         build("resnet18", cam_layer=layer)
     assert candidate in str(caught.value)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "test_resnet", "densenet121", "efficientnet_b0"])
+def test_a_small_image_has_its_deepest_map_of_several_cells(arch):
+    model = build_model(arch, pretrained=False, image_size=32)
+    shape = trace_layers(model.net, torch.rand(1, 3, 32, 32)).shapes[model.cam_layer]
+    assert min(shape[2:]) in (2, 4)
+
+
+def test_a_checkpoint_whose_layer_has_no_map_is_rebuilt_with_one_that_has():
+    model = build_model("resnet18", pretrained=False, image_size=32)
+    old = {**describe_model(model), "cam_layer": "layer4"}
+    assert describe_model(rebuild_model(old, model.net.state_dict()))["cam_layer"] == "layer3"
+    with pytest.raises(ModelError, match="cam_layer 'layer4' gives no feature map in ResNet"):
+        build_model("resnet18", pretrained=False, image_size=32, cam_layer="layer4")

@@ -149,14 +149,18 @@ def rebuild_model(
     arch, shape = description["arch"], ("num_classes", "image_size", "cam_layer")
     facts = {name: description[name] for name in shape}
     if module is None:
-        model = build_model(arch, pretrained=False, **facts)
+        build: Callable[..., Classifier] = partial(build_model, arch, pretrained=False)
     elif name_module(module) == arch:
-        model = wrap_module(module, **facts)
+        build = partial(wrap_module, module)
     else:
         raise ModelError(
             f"{source} is of {arch}, not of {name_module(module)}: pass the network that the run "
             "was trained with, and no model where that has a name."
         )
+    try:
+        model = build(**facts)
+    except ModelError:  # earlier versions wrote a layer without a map where images are small
+        model = build(**{**facts, "cam_layer": None})
     fill_network(model.net, state_dict, source=source)
     mean, std = tuple(description["mean"]), tuple(description["std"])
     facts = replace(model.facts, mean=mean, std=std)

@@ -86,17 +86,23 @@ def trace_layers(net: nn.Module, pixels: Tensor) -> LayerTrace:
 def find_cam_layer(net: nn.Module, trace: LayerTrace) -> str:
     """Return the layer for Grad-CAM: the family's own, else the last feature map.
 
+    Of a small image the family's layer may be a single cell, which is no map.
+
     Raises:
         ModelError: if the network has no feature map and no tokens.
     """
     for cls in type(net).__mro__:
         layer = CAM_LAYERS.get(f"{cls.__module__}.{cls.__qualname__}")
-        if layer is not None and resolve_layer(net, layer) in trace.shapes:
+        if layer is not None and resolve_layer(net, layer) in trace.maps():
             return resolve_layer(net, layer)
     tokens = resolve_layer(net, TOKEN_LAYER)
     if _is_tokens(trace.shapes.get(tokens, ())):
         return tokens
-    found = [n for n in trace.shapes if _is_outer_map(n, trace) or _is_block_input(n, trace)]
+    found = [
+        name
+        for name in trace.shapes
+        if _is_outer_map(net, name, trace=trace) or _is_block_input(name, trace)
+    ]
     if found:
         return found[-1]
     raise ModelError(f"{type(net).__name__} has no feature map for Grad-CAM; take another network.")
@@ -151,12 +157,19 @@ def _is_tokens(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[1] > 1  # (B, N, D)
 
 
-def _is_outer_map(name: str, trace: LayerTrace) -> bool:
+def _is_outer_map(net: nn.Module, name: str, *, trace: LayerTrace) -> bool:
     """Return whether a feature map is a stage's own output, not one inside a stage."""
     parents = name.split(".")[:-1]
     inside = (".".join(parents[: i + 1]) for i in range(len(parents)))
-    is_inside = any(len(trace.shapes.get(parent, ())) == 4 for parent in inside)
+    is_inside = any(_is_stage(net, parent, trace=trace) for parent in inside)
     return _is_map(trace.shapes[name]) and not is_inside and "attn" not in name
+
+
+def _is_stage(net: nn.Module, name: str, *, trace: LayerTrace) -> bool:
+    """Return whether a layer is more than a list of stages that ends in a single cell."""
+    shape = trace.shapes.get(name, ())
+    is_list = isinstance(net.get_submodule(name), nn.Sequential)
+    return len(shape) == 4 and (_is_map(shape) or not is_list)
 
 
 def _is_block_input(name: str, trace: LayerTrace) -> bool:
