@@ -149,7 +149,7 @@ def rebuild_model(
     arch, shape = description["arch"], ("num_classes", "image_size", "cam_layer")
     facts = {name: description[name] for name in shape}
     if module is None:
-        build: Callable[..., Classifier] = partial(build_model, arch, pretrained=False)
+        build = partial(build_model, arch, pretrained=False)
     elif name_module(module) == arch:
         build = partial(wrap_module, module)
     else:
@@ -160,7 +160,8 @@ def rebuild_model(
     try:
         model = build(**facts)
     except ModelError:  # earlier versions wrote a layer without a map where images are small
-        model = build(**{**facts, "cam_layer": None})
+        facts["cam_layer"] = None
+        model = build(**facts)
     fill_network(model.net, state_dict, source=source)
     mean, std = tuple(description["mean"]), tuple(description["std"])
     facts = replace(model.facts, mean=mean, std=std)
