@@ -86,7 +86,7 @@ def trace_layers(net: nn.Module, pixels: Tensor) -> LayerTrace:
 def find_cam_layer(net: nn.Module, trace: LayerTrace) -> str:
     """Return the layer for Grad-CAM: the family's own, else the last feature map.
 
-    Of a small image the family's layer may be a single cell, which is no map.
+    Of a small image the family's layer may be a single cell, which is not a map.
 
     Raises:
         ModelError: if the network has no feature map and no tokens.
