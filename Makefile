@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RIVALS := .venv-rivals
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test docs bench check format lock clean
+.PHONY: help install demo test docs bench shift check format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ $(RIVALS)/.ready: benchmarks/rivals.txt $(READY)
 
 bench: $(RIVALS)/.ready ## measure speed against other tools into docs/benchmarks/ (IMAGES=DIR: your own images)
 	$(BIN)/python benchmarks/run_all.py $(if $(IMAGES),--data $(IMAGES)) $(if $(ORIGINALS),--originals $(ORIGINALS))
+
+shift: $(READY) ## measure generalization into docs/benchmarks/shift.md (IMAGES=chest_xray/train WEIGHTS=FILE)
+	$(BIN)/python benchmarks/shift.py $(IMAGES) $(WEIGHTS) $(if $(RECIPES),--recipes $(RECIPES))
 
 check: $(READY) ## check lint, format and types
 	$(BIN)/ruff check .
