@@ -48,6 +48,10 @@ class ModelError(MedimgError):
     """An architecture or a layer is unknown or unsuitable."""
 
 
+class LayerError(ModelError):
+    """The layer for heat maps does not exist, or gives no map."""
+
+
 class WeightsError(ModelError):
     """Pretrained weights are missing, unreadable or do not fit the network."""
 

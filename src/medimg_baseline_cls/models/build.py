@@ -19,7 +19,7 @@ import torch
 from timm.models import get_pretrained_cfg, split_model_name_tag
 from torch import Tensor, nn
 
-from medimg_baseline_cls.errors import ModelError, WeightsError
+from medimg_baseline_cls.errors import LayerError, ModelError, WeightsError
 from medimg_baseline_cls.models.classifier import Classifier, NetworkFacts, WeightsReport
 from medimg_baseline_cls.models.families import (
     LayerTrace,
@@ -159,7 +159,7 @@ def rebuild_model(
         )
     try:
         model = build(**facts)
-    except ModelError:  # earlier versions wrote a layer without a map where images are small
+    except LayerError:  # earlier versions wrote a layer without a map where images are small
         facts["cam_layer"] = None
         model = build(**facts)
     fill_network(model.net, state_dict, source=source)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.errors import LayerError, ModelError
 
 # Class of the network -> layer. Wherever only pooling and the linear layer follow, the map of
 # Grad-CAM is exactly CAM (Zhou, CVPR 2016), which is why the activated output is taken:
@@ -114,7 +114,7 @@ def check_cam_layer(net: nn.Module, trace: LayerTrace, *, layer: str) -> str:
     Negative positions count from the end: "blocks.-1.norm1".
 
     Raises:
-        ModelError: if there is no such layer, or it gives no map; names candidates.
+        LayerError: if there is no such layer, or it gives no map; names candidates.
     """
     name = resolve_layer(net, layer)
     maps = trace.maps()
@@ -125,7 +125,7 @@ def check_cam_layer(net: nn.Module, trace: LayerTrace, *, layer: str) -> str:
     near = difflib.get_close_matches(layer, maps, n=3, cutoff=0.6)
     top = [candidate for candidate in maps if candidate.count(".") <= 1]
     candidates = [*near, *(c for c in (top or maps)[::-1] if c not in near)][:MAX_CANDIDATES]
-    raise ModelError(
+    raise LayerError(
         f"cam_layer {layer!r} {problem} in {type(net).__name__}; "
         f"candidates, nearest or last first: {', '.join(candidates)}."
     )
