@@ -210,7 +210,8 @@ def test_negative_switch_takes_no_value() -> None:
         ("--data --seed 3", "--data needs a value after it."),
         ("--image_size --no-pretrained", "--image_size needs a value after it."),
         ("--config", "--config needs a value after it."),
-        ("--seeds --data x", "--seeds needs two or more numbers after it, such as 0 1 2."),
+        ("--resume --config", "--config needs a value after it."),
+        ("--seeds --data x", "--seeds needs two or more numbers after it."),
     ],
 )
 def test_flag_without_a_value_is_refused_in_one_sentence(line: str, sentence: str) -> None:

@@ -3,48 +3,34 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from tyro.conf import arg
+from medimg_baseline_cls.cli.flags import option
 
 
 @dataclass(frozen=True)
 class Columns:
     """How the other data set is read, where that differs from the run."""
 
-    path_column: Annotated[
-        str | None, arg(metavar="NAME", help="Column of the image files.", help_behavior_hint="")
-    ] = None
+    path_column: Annotated[str | None, option("Column of the image files.", "NAME")] = None
     label_columns: Annotated[
         tuple[str, ...] | None,
-        arg(
-            metavar="NAME...",
-            help="Column of the class, or one for each finding.",
-            help_behavior_hint="",
-        ),
+        option("Column of the class, or one for each finding.", "NAME..."),
     ] = None
     label_separator: Annotated[
         str | None,
-        arg(metavar="TEXT", help="Separates the findings of a cell.", help_behavior_hint=""),
+        option("Separates the findings of a cell.", "TEXT"),
     ] = None
-    group_column: Annotated[
-        str | None, arg(metavar="NAME", help="Column of the patient.", help_behavior_hint="")
-    ] = None
+    group_column: Annotated[str | None, option("Column of the patient.", "NAME")] = None
     group_regex: Annotated[
         str | None,
-        arg(
-            metavar="TEXT",
-            help="Expression that finds the patient in a path.",
-            help_behavior_hint="",
-        ),
+        option("Expression that finds the patient in a path.", "TEXT"),
     ] = None
     subgroup_columns: Annotated[
         tuple[str, ...] | None,
-        arg(metavar="NAME...", help="Columns of subgroups.", help_behavior_hint=""),
+        option("Columns of subgroups.", "NAME..."),
     ] = None
     on_bad_image: Annotated[
         str | None,
-        arg(
-            metavar="NAME",
-            help="Unreadable files: stop with an error (error), or skip and list them: skip.",
-            help_behavior_hint="",
+        option(
+            "Unreadable files: stop with an error (error), or skip and list them: skip.", "NAME"
         ),
     ] = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, UseAppendAction, arg
 
 from medimg_baseline_cls.cli.columns import Columns
-from medimg_baseline_cls.cli.flags import parse_call
+from medimg_baseline_cls.cli.flags import option, parse_call
 from medimg_baseline_cls.cli.request import print_settings, read_request
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.log import open_log
@@ -22,18 +22,14 @@ RunArgument = Annotated[Positional[str], arg(metavar="RUN", help="Run folder, or
 OutputDir = Annotated[Path, arg(metavar="DIR", help="Folder with runs/, searched for latest.")]
 AnonymousIds = Annotated[
     bool,
-    arg(
-        help="Show pseudonyms instead of file names and patients.",
-        help_behavior_hint="",
-    ),
+    option("Show pseudonyms instead of file names and patients."),
 ]
 Method = Annotated[
     str,
-    arg(
-        metavar="gradcam|layercam|...",
-        help="Kind of heat map: gradcam (default), hirescam, layercam, gradcam++, eigencam, "
+    option(
+        "Kind of heat map: gradcam (default), hirescam, layercam, gradcam++, eigencam, "
         "occlusion, or plugin:NAME.",
-        help_behavior_hint="",
+        "gradcam|layercam|...",
     ),
 ]
 Seed = Annotated[int, arg(metavar="N", help="Seed of all random numbers.")]
@@ -134,9 +130,7 @@ def demo(
         Path, arg(metavar="DIR", help="Folder for phantoms, image cache and run.")
     ] = Path("outputs"),
     seed: Seed = 0,
-    shortcut: Annotated[
-        bool, arg(help="Add a corner marker that reveals the class.", help_behavior_hint="")
-    ] = False,
+    shortcut: Annotated[bool, option("Add a corner marker that reveals the class.")] = False,
 ) -> None:
     """Draw phantom radiographs; train from random weights, evaluate, explain, report."""
     from medimg_baseline_cls import demo as run_demo
@@ -150,15 +144,14 @@ def evaluate(
     *,
     reason: Annotated[
         str | None,
-        arg(metavar="WHY", help="Why TEST is scored, for test_log.csv.", help_behavior_hint=""),
+        option("Why TEST is scored, for test_log.csv.", "WHY"),
     ] = None,
     accept: Annotated[
         str | None,
-        arg(
-            metavar="WHY",
-            help="Reason for scoring TEST again although checkpoint, thresholds, split or class "
+        option(
+            "Reason for scoring TEST again although checkpoint, thresholds, split or class "
             "order changed, or training was stopped early. Logged; the report shows a warning.",
-            help_behavior_hint="",
+            "WHY",
         ),
     ] = None,
     output_dir: OutputDir = Path("outputs"),
@@ -177,11 +170,7 @@ def explain(
     run: RunArgument,
     images: Annotated[
         Positional[tuple[str, ...]],
-        arg(
-            metavar="[IMAGE...]",
-            help="Not accepted: predict --explain draws panels of other images.",
-            help_behavior_hint="",
-        ),
+        option("Not accepted: predict --explain draws panels of other images.", "[IMAGE...]"),
     ] = (),
     /,
     *,
@@ -229,11 +218,7 @@ def compare(
     *,
     output: Annotated[
         Path | None,
-        arg(
-            metavar="FOLDER",
-            help="New folder for the results (none: under OUTPUT_DIR/compare).",
-            help_behavior_hint="",
-        ),
+        option("New folder for the results (none: under OUTPUT_DIR/compare).", "FOLDER"),
     ] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
@@ -256,24 +241,17 @@ def external(
     *,
     map: Annotated[
         UseAppendAction[tuple[str, ...]],
-        arg(
-            metavar="LABEL=CLASS",
-            help="Which class of the run a label means, such as 'No Finding=NORMAL'; LABEL= leaves "
+        option(
+            "Which class of the run a label means, such as 'No Finding=NORMAL'; LABEL= leaves "
             "its images out. May be repeated.",
-            help_behavior_hint="",
+            "LABEL=CLASS",
         ),
     ] = (),
     name: Annotated[
         str | None,
-        arg(
-            metavar="NAME",
-            help="Name of the data set and of the folder of results (none: that of DATA).",
-            help_behavior_hint="",
-        ),
+        option("Name of the data set and of the folder of results (none: that of DATA).", "NAME"),
     ] = None,
-    no_panels: Annotated[
-        bool, arg(help="Draw no Grad-CAM panels of the worst mistakes.", help_behavior_hint="")
-    ] = False,
+    no_panels: Annotated[bool, option("Draw no Grad-CAM panels of the worst mistakes.")] = False,
     table: Columns = _OF_RUN,
     output_dir: OutputDir = Path("outputs"),
 ) -> int | None:
@@ -304,27 +282,20 @@ class Handling:
 
     operating_point: Annotated[
         str | None,
-        arg(
-            metavar="NAME",
-            help="Threshold rule for decisions: max_f1, target_sensitivity, default "
+        option(
+            "Threshold rule for decisions: max_f1, target_sensitivity, default "
             "(none: that of the run).",
-            help_behavior_hint="",
+            "NAME",
         ),
     ] = None
     recalibrate: Annotated[
         str | None,
-        arg(
-            metavar="METHOD",
-            help="Add probabilities recalibrated on VAL: temperature, platt or isotonic.",
-            help_behavior_hint="",
-        ),
+        option("Add probabilities recalibrated on VAL: temperature, platt or isotonic.", "METHOD"),
     ] = None
     on_bad_image: Annotated[
         str,
-        arg(
-            metavar="NAME",
-            help="Unreadable files: stop with an error (default), or skip and list them: skip.",
-            help_behavior_hint="",
+        option(
+            "Unreadable files: stop with an error (default), or skip and list them: skip.", "NAME"
         ),
     ] = "error"
     method: Method = "gradcam"
@@ -347,11 +318,9 @@ def predict(
     *,
     output: Annotated[
         Path | None,
-        arg(metavar="FILE", help="CSV to write (none: in the run folder).", help_behavior_hint=""),
+        option("CSV to write (none: in the run folder).", "FILE"),
     ] = None,
-    explain: Annotated[
-        bool, arg(help="Also draw a panel with a heat map for each image.", help_behavior_hint="")
-    ] = False,
+    explain: Annotated[bool, option("Also draw a panel with a heat map for each image.")] = False,
     deciding: Handling = _USUAL,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:

@@ -19,6 +19,11 @@ TYRO_MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 COMMON_FLAGS = ("--help", "-h")
 
 
+def option(text: str, metavar: str | None = None, **more: Any) -> Any:
+    """Return a flag's help for tyro, without the default that tyro would add."""
+    return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint="", **more)
+
+
 def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> Any:
     """Call a command's function with the values of the flags, and return what it returns.
 

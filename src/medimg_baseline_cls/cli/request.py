@@ -1,12 +1,12 @@
 """Read the flags that are settings, each with its source: of train, run, cv, check and judge."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 import yaml
@@ -16,6 +16,7 @@ from medimg_baseline_cls.cli.flags import (
     check_flags,
     flag_names,
     is_flag,
+    option,
     parse_tokens,
     to_dashes,
 )
@@ -24,7 +25,6 @@ from medimg_baseline_cls.cli.settings_flags import (
     given_settings,
     make_help,
     make_parser,
-    option,
     spell_switches_out,
     spellings,
 )
@@ -51,7 +51,6 @@ _PRECEDENCE = (
     "Paths are relative to the current folder, in files too."
 )
 _MORE = "\n\nThese are the most common settings; --help-all shows all of them."
-_FIRST_OF = {"cv": {"num_folds", "site_column"}, "check": {"label_columns", "cache_dir"}}
 # Each training stage has its own value; the short aliases set only one of them.
 _TWINS = {"finetune_lr": "head_lr", "finetune_epochs": "head_epochs"}
 _INTERRUPTED = "Resume an interrupted {} (default: the newest)."
@@ -59,7 +58,15 @@ _INTERRUPTED = "Resume an interrupted {} (default: the newest)."
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsFlags:
-    """The flags of every command that takes settings, next to the settings."""
+    """The flags of every command that takes settings, next to the settings.
+
+    Attributes:
+        settings: the settings that the command uses.
+        common: those that its `--help` shows.
+        files: the flag that names its input, for whoever leaves the flag out.
+        resume: the run to resume, of commands that can.
+        folder: the data folder, of commands that take it without a flag.
+    """
 
     config: Annotated[
         Path | None,
@@ -68,6 +75,12 @@ class SettingsFlags:
     print_config: Annotated[
         bool, option("Print the settings with their sources as YAML, and exit.")
     ] = False
+    # Below the flags: a command that has one of these as a flag shows it after them.
+    settings: ClassVar[Collection[str]] = tuple(field_facts())
+    common: ClassVar[Collection[str]] = FIRST_SETTINGS
+    files: ClassVar[str] = "--data-dir"
+    resume: ClassVar[Any] = NO_NAMES
+    folder: ClassVar[Any] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +107,8 @@ class RunFlags(SettingsFlags):
 class CvFlags(SettingsFlags):
     """The flags of `medimg cv`."""
 
+    common: ClassVar[Collection[str]] = FIRST_SETTINGS | {"num_folds", "site_column"}
+
     resume: Annotated[tuple[str, ...], option(_INTERRUPTED.format("cross-validation"), "[CV]")] = (
         NO_NAMES
     )
@@ -107,6 +122,8 @@ class CvFlags(SettingsFlags):
 class CheckFlags(SettingsFlags):
     """The flags of `medimg check`."""
 
+    common: ClassVar[Collection[str]] = FIRST_SETTINGS | {"label_columns", "cache_dir"}
+
     label_noise: Annotated[
         bool, option("Also list doubtful labels; needs a pass through the network --arch.")
     ] = False
@@ -119,6 +136,10 @@ class CheckFlags(SettingsFlags):
 @dataclass(frozen=True, kw_only=True)
 class JudgeFlags(SettingsFlags):
     """The flags of `medimg judge`."""
+
+    settings: ClassVar[Collection[str]] = JUDGE_SETTINGS
+    common: ClassVar[Collection[str]] = JUDGE_SETTINGS
+    files: ClassVar[str] = "--test"
 
     test: Annotated[Path | None, option("Table with the predictions of TEST.", "FILE")] = None
     val: Annotated[
@@ -150,7 +171,7 @@ class Request:
     @property
     def is_resumed(self) -> bool:
         """Whether an interrupted run is resumed."""
-        return getattr(self.own, "resume", NO_NAMES) is not NO_NAMES
+        return self.own.resume is not NO_NAMES
 
     @property
     def run(self) -> str | None:
@@ -165,23 +186,20 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
         ConfigError: with every unknown flag or every invalid value.
     """
     own = _OWN[command]
-    own_flags = [
-        "--help-all",
-        *(f"--{to_dashes(f.name)}" for f in fields(own) if f.name != "folder"),
-    ]
-    settings = _list_settings(command)
-    aliases = [flag for name in settings for flag in FLAG_ALIASES.get(name, ())]
-    known = [*COMMON_FLAGS, *own_flags, *aliases, *(f for n in settings for f in spellings(n))]
+    own_flags = ["--help-all", *_name_flags(f for f in fields(own) if f.name != "folder")]
+    aliases = [flag for name in own.settings for flag in FLAG_ALIASES.get(name, ())]
+    flags_of_settings = [flag for name in own.settings for flag in spellings(name)]
+    known = [*COMMON_FLAGS, *own_flags, *aliases, *flags_of_settings]
     check_flags(argv, known, command=command, suggest=partial(_suggest_flags, own=own_flags))
     if not {"-h", "--help", "--help-all"}.isdisjoint(argv):
         _print_help(argv, command=command, summary=summary)
     tokens = spell_switches_out(argv)
-    _check_values(tokens)
+    _check_values(tokens, own=own)
     parsed, stray = parse_tokens(make_parser(own), tokens, command=command)
     if stray:
         raise ConfigError(
             f"{command} takes settings as flags only, but got {' '.join(stray)}: did you mean "
-            f"--data-dir {quote_words(stray[0])}?"
+            f"{own.files} {quote_words(stray[0])}?"
         )
     others = own(**{item.name: getattr(parsed, item.name) for item in fields(own)})
     flags = given_settings(parsed) | _named_folder(others, argv)
@@ -223,35 +241,35 @@ def _print_help(argv: Sequence[str], *, command: str, summary: str) -> None:
     tokens = [part for token in argv for part in token.split("=", 1)]
     named = [value for flag, value in pairwise(tokens) if flag == "--config"]
     file = Path(named[-1]) if named else None
-    is_short = "--help-all" not in argv and command != "judge"
-    settings = _list_settings(command)
-    shown = FIRST_SETTINGS | _FIRST_OF.get(command, set()) if is_short else settings
+    own = _OWN[command]
+    shown = own.settings if "--help-all" in argv else own.common
     values = {} if file is None else load_config_file(file)
-    kind = make_help(_OWN[command], shown=shown, file=file, file_values=values)
-    description = f"{summary}\n\n{_PRECEDENCE}{_MORE if is_short else ''}"
+    kind = make_help(own, shown=shown, file=file, file_values=values)
+    more = _MORE if len(shown) < len(own.settings) else ""
+    description = f"{summary}\n\n{_PRECEDENCE}{more}"
     parse_tokens(kind, ["--help"], command=command, description=description)
 
 
-def _list_settings(command: str) -> list[str]:
-    """Return the settings that a command uses."""
-    return [name for name in field_facts() if command != "judge" or name in JUDGE_SETTINGS]
-
-
-def _check_values(tokens: Sequence[str]) -> None:
+def _check_values(tokens: Sequence[str], *, own: type[SettingsFlags]) -> None:
     """Refuse flags without a value, which tyro would show in a box of several lines."""
-    single = {"--config"} | {
+    single = {
         flag
         for name, facts in field_facts().items()
         if facts.kind is not tuple
         for flag in (*spellings(name), *facts.aliases)
     }
+    # Of the command's own flags, --resume may have no value, and switches take none.
+    valued = (f for f in fields(own) if f.default is not NO_NAMES and f.default is not False)
+    single.update(_name_flags(valued))
     for token, following in pairwise([*tokens, "--"]):
-        if "=" in token or not is_flag(token) or not is_flag(following):
-            continue
-        if to_dashes(token) == "--seeds":
-            raise ConfigError("--seeds needs two or more numbers after it, such as 0 1 2.")
-        if to_dashes(token) in single:
-            raise ConfigError(f"{token} needs a value after it.")
+        flag = to_dashes(token)
+        if flag in single and is_flag(following):
+            needed = "two or more numbers" if flag == "--seeds" else "a value"
+            raise ConfigError(f"{token} needs {needed} after it.")
+
+
+def _name_flags(items: Iterable[Field[Any]]) -> list[str]:
+    return [f"--{to_dashes(item.name)}" for item in items]
 
 
 def _suggest_flags(name: str, *, own: Sequence[str]) -> list[str]:
@@ -279,7 +297,7 @@ def _note_half_set(argv: Sequence[str], config: Config, *, flags: Mapping[str, A
 
 def _named_folder(own: Any, argv: Sequence[str]) -> dict[str, Any]:
     """Return the data folder of `medimg check DIR` as a setting."""
-    folders: tuple[str, ...] = getattr(own, "folder", ())
+    folders: tuple[str, ...] = own.folder
     if len(folders) > 1:
         raise ConfigError(f"check takes one folder, but got {' and '.join(folders)}.")
     if folders and not {"--data-dir", "--data"}.isdisjoint(flag_names(argv)):
@@ -289,11 +307,10 @@ def _named_folder(own: Any, argv: Sequence[str]) -> dict[str, Any]:
 
 def _check_resume(own: Any, flags: Mapping[str, Any]) -> None:
     """Refuse flags next to --resume: a resumed run has its settings."""
-    runs = getattr(own, "resume", NO_NAMES)
-    if runs is NO_NAMES:
+    if own.resume is NO_NAMES:
         return
-    if len(runs) > 1:
-        raise ConfigError(f"--resume takes one run, but got {' and '.join(runs)}.")
+    if len(own.resume) > 1:
+        raise ConfigError(f"--resume takes one run, but got {' and '.join(own.resume)}.")
     changed = [
         item.name
         for item in fields(own)

@@ -8,9 +8,7 @@ from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import tyro
-
-from medimg_baseline_cls.cli.flags import to_dashes
+from medimg_baseline_cls.cli.flags import option, to_dashes
 from medimg_baseline_cls.config import FIELD_GROUPS, field_facts, show_value
 from medimg_baseline_cls.errors import ConfigError
 
@@ -31,11 +29,6 @@ NO_TEXT: Final = _NoText()
 NO_NAMES: Final = _NoNames()
 
 
-def option(text: str, metavar: str | None = None, **more: Any) -> Any:
-    """Return a flag's help for tyro, without the default that tyro would add."""
-    return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint="", **more)
-
-
 def make_parser(own: type[Any]) -> type[Any]:
     """Return a dataclass of the command's own flags and of every setting, for parsing."""
     return _add_sections(own, {name: _make_field(name) for name in field_facts()})
@@ -48,11 +41,7 @@ def make_help(
     shown = {*shown, *file_values}
     facts = field_facts()
     described = {
-        name: (
-            name,
-            Annotated[str, _describe(name, file_values, file=file)],
-            NO_TEXT,
-        )
+        name: (name, Annotated[str, _describe(name, file_values, file=file)], NO_TEXT)
         for name in facts
         if name in shown
     }
