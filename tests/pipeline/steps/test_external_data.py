@@ -132,6 +132,15 @@ def test_a_folder_without_a_class_is_refused_in_any_case(tmp_path: Path):
         list_data(Config(data_dir=folder), cache_dir=tmp_path, fewest_classes=1)
 
 
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_a_refusal_says_how_this_command_is_given_a_table(tmp_path: Path, task: str):
+    folder = write_images(tmp_path / "b", "1.png", "2.png")
+    with pytest.raises((DataError, ConfigError)) as caught:
+        list_data(Config(data_dir=folder, task=task), cache_dir=tmp_path, as_table="{} as DATA")
+    assert "pass TABLE as DATA" in str(caught.value) or "pass FILE as DATA" in str(caught.value)
+    assert "--manifest" not in str(caught.value)
+
+
 def test_borders_of_columns_that_are_not_there_are_dropped():
     split = Split((), ("NORMAL", "PNEUMONIA"), subgroup_names=("age",))
     config = Config(subgroup_bins=("age=40/65", "weight=60/80"))

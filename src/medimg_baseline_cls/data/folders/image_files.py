@@ -25,6 +25,7 @@ from medimg_baseline_cls.data.folders.class_folders import (
 from medimg_baseline_cls.data.folders.layout import Level, infer_inner_splits, require_classes
 from medimg_baseline_cls.data.folders.masks import find_companions
 from medimg_baseline_cls.data.folders.split_folders import (
+    AS_TABLE,
     find_split_folders,
     is_folder,
     is_system_name,
@@ -103,6 +104,7 @@ def list_images(
     class_names: Sequence[str] | None = None,
     limit: int | None = None,
     fewest_classes: int = 2,
+    as_table: str = AS_TABLE,
 ) -> Listing:
     """List the images of a data folder, its classes and what was left out.
 
@@ -113,6 +115,7 @@ def list_images(
             (numbers by value).
         limit: keep about this many images, spread over folders and classes; None keeps all.
         fewest_classes: 1 where there may be images of one class alone.
+        as_table: how the command is given a table instead, for a refusal.
 
     Raises:
         DataError: The layout is not supported; the message says what to do.
@@ -123,6 +126,7 @@ def list_images(
         walk.visit_split(name, folder)
     walk.set_companions_aside(depth=1 + bool(folders))
     level = walk.level(folders.get("train", data_dir), split="train" if folders else "")
+    level = replace(level, as_table=as_table)
     require_classes(level, class_names=class_names, fewest=fewest_classes)
     require_test(data_dir, folders)
     classes, spellings = join_spellings(_count_labels(walk.files), class_names)

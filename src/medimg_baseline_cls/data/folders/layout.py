@@ -13,6 +13,7 @@ from pathlib import Path
 
 from medimg_baseline_cls.data.folders import words
 from medimg_baseline_cls.data.folders.split_folders import (
+    AS_TABLE,
     EXPECTED,
     hint_table,
     hint_upwards,
@@ -37,12 +38,14 @@ class Level:
         source: its train folder, or itself where there is no split.
         num_images: images by their folder, as the parts of its path below `source`.
         subfolders: names of subfolders, by the path of a folder relative to the data folder.
+        as_table: how the command is given a table instead.
     """
 
     data_dir: Path
     source: Path
     num_images: Mapping[tuple[str, ...], int]
     subfolders: Mapping[str, Sequence[str]]
+    as_table: str = AS_TABLE
 
     @property
     def names(self) -> list[str]:
@@ -125,7 +128,8 @@ def _require_class_folders(level: Level, *, fewest: int) -> None:
     around = [_unwrap(level, n) for n in found if len(found) == 1 or words.is_structural(n)]
     inner = whole or [place for place in around if _has_classes(level, place)]
     empty = [f"{name}/" for name in found if name not in names]
-    where, table = level.source, hint_table(level.source, level.data_dir)
+    where = level.source
+    table = hint_table(where, level.data_dir, as_table=level.as_table)
     if inner and is_split:
         folders = shorten_list([f"{name}/" for name in level.inside(*inner[0])])
         text = f"contains {'/'.join(inner[0])}/ around {folders}: move these up; {EXPECTED}"
@@ -223,6 +227,7 @@ def _describe(level: Level, kind: words.Level | None, *, below: Sequence[str]) -
     root = shlex.quote(str(level.data_dir))
     one_folder = f"put the images of each class ({classes}) into one folder and " if below else ""
     table = f"write {root}/table.csv with the columns path, label and"
+    in_table = hint_table(level.data_dir, as_table=level.as_table)
     alone = f"write {root}/table.csv with the columns path and label"
     by_site = f"run `medimg cv --data-dir {root} --site-column"
     if kind == "folds":
@@ -237,10 +242,10 @@ def _describe(level: Level, kind: words.Level | None, *, below: Sequence[str]) -
         text += ", which tests on each site in turn"
     elif kind == "patients":
         text = f"contains a folder per patient or study ({found}), not per class: "
-        text += f"{hint_table(level.data_dir)}, with --group-column for the patient"
+        text += f"{in_table}, with --group-column for the patient"
     elif kind == "parts":
         text = f"contains parts of one collection ({found}), not classes: {one_folder}"
-        text += f"{'pass that folder, or ' if below else ''}{hint_table(level.data_dir)}"
+        text += f"{'pass that folder, or ' if below else ''}{in_table}"
     else:
         text = f"has the same folders in each of {found}: {classes} seem to be the classes; make "
         text += f"them the first level, or {alone} (and site, to {by_site} site --by-site`)"

@@ -24,6 +24,7 @@ from medimg_baseline_cls.data.read import FileSorter
 from medimg_baseline_cls.errors import DataError
 
 EXPECTED = "expected train/<CLASS>/, test/<CLASS>/ and optionally val/<CLASS>/, or <CLASS>/ alone"
+AS_TABLE = "--manifest {}"
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 _TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _NUM_SHOWN = 10
@@ -112,11 +113,12 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def hint_table(*folders: Path) -> str:
+def hint_table(*folders: Path, as_table: str = AS_TABLE) -> str:
     """Return the flag that names the class of each image where folders do not, and the table.
 
     Args:
         folders: where a table may be; the folder above images/, too.
+        as_table: how the command is given a table.
     """
     places = [*folders, *(folder.parent for folder in folders if is_structural(folder.name))]
     tables = [
@@ -127,10 +129,10 @@ def hint_table(*folders: Path) -> str:
     ]
     if tables:
         return (
-            f"pass --manifest {shlex.quote(str(tables[0]))} if that table has the class of each "
-            "image (name its columns with --path-column and --label-columns)"
+            f"pass {as_table.format(shlex.quote(str(tables[0])))} if that table has the class of "
+            "each image (name its columns with --path-column and --label-columns)"
         )
-    return "write a table with the columns path and label and pass --manifest TABLE"
+    return f"write a table with the columns path and label and pass {as_table.format('TABLE')}"
 
 
 def hint_upwards(data_dir: Path) -> str:

@@ -160,10 +160,7 @@ def read_other(
     config, log = session.config, session.log
     root, class_names = find_root(config), tuple(provenance["class_names"])
     task: Task = provenance.get("task", "multiclass")
-    try:
-        found = list_data(config, cache_dir=session.cache_dir, fewest_classes=1)
-    except (ConfigError, DataError) as error:
-        raise type(error)(*(_name_argument(str(line)) for line in error.args)) from error
+    found = list_data(config, cache_dir=session.cache_dir, fewest_classes=1, as_table="{} as DATA")
     listing = map_labels(found, class_names=class_names, task=task, maps=maps)
     rule = choose_patient_rule(config, listing)
     settings = pixel_settings(config, provenance["color"])
@@ -206,12 +203,3 @@ def keep_bins(config: Config, split: Split) -> Config:
         text for text in config.subgroup_bins if set(read_bins([text])) <= set(split.subgroup_names)
     )
     return replace(config, subgroup_bins=kept)
-
-
-def _name_argument(text: str) -> str:
-    """Return advice for this command, which takes a table as DATA and not by a flag.
-
-    >>> _name_argument("pass --manifest 'my labels.csv' if that table has the classes")
-    "pass 'my labels.csv' as DATA if that table has the classes"
-    """
-    return re.sub(r"--manifest ('.*?'|\S+?)(?=,? |,?$|\.$)", r"\1 as DATA", text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
 from medimg_baseline_cls.data.classes import find_missing_grades, require_order
 from medimg_baseline_cls.data.folders.image_files import Listing, list_images
+from medimg_baseline_cls.data.folders.split_folders import AS_TABLE
 from medimg_baseline_cls.data.npz import is_npz, list_npz
 from medimg_baseline_cls.data.patients import (
     PatientRule,
@@ -69,19 +70,24 @@ def require_outside_data(config: Config) -> None:
             )
 
 
-def list_data(config: Config, *, cache_dir: Path, fewest_classes: int = 2) -> Listing:
+def list_data(
+    config: Config, *, cache_dir: Path, fewest_classes: int = 2, as_table: str = AS_TABLE
+) -> Listing:
     """List the images of the folder, table or .npz file that the settings name.
 
     Args:
         config: where they are and how labels are read.
         cache_dir: for the arrays of an .npz file.
         fewest_classes: 1 where there may be images of one class alone.
+        as_table: how the command is given a table, for a refusal.
 
     Raises:
         DataError: there is none, or it is invalid, such as the name of a class.
         ConfigError: settings need a table and there is none, or TEST is not a site of it.
     """
-    listing = _list_source(config, cache_dir=cache_dir, fewest_classes=fewest_classes)
+    listing = _list_source(
+        config, cache_dir=cache_dir, fewest_classes=fewest_classes, as_table=as_table
+    )
     for name in listing.class_names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise DataError(
@@ -97,10 +103,10 @@ def list_data(config: Config, *, cache_dir: Path, fewest_classes: int = 2) -> Li
     return listing
 
 
-def _list_source(config: Config, *, cache_dir: Path, fewest_classes: int) -> Listing:
+def _list_source(config: Config, *, cache_dir: Path, fewest_classes: int, as_table: str) -> Listing:
     root = find_root(config)
     if is_npz(root):
-        _refuse_table_settings(config, root)
+        _refuse_table_settings(config, root, as_table=as_table)
         return list_npz(
             root,
             cache_dir=cache_dir,
@@ -110,12 +116,13 @@ def _list_source(config: Config, *, cache_dir: Path, fewest_classes: int) -> Lis
         )
     table = config.manifest or find_table(root)
     if table is None:
-        _refuse_table_settings(config, root)
+        _refuse_table_settings(config, root, as_table=as_table)
         listing = list_images(
             root,
             class_names=config.class_names,
             limit=config.limit,
             fewest_classes=fewest_classes,
+            as_table=as_table,
         )
         return _as_grades(listing, config) if config.task == "ordinal" else listing
     settings = table_settings(config, fewest_classes=fewest_classes)
@@ -201,7 +208,7 @@ def _as_grades(listing: Listing, config: Config) -> Listing:
     return replace(listing, task="ordinal", inferences=(*listing.inferences, *gaps))
 
 
-def _refuse_table_settings(config: Config, root: Path) -> None:
+def _refuse_table_settings(config: Config, root: Path, *, as_table: str) -> None:
     """Refuse settings that only a table gives a meaning to."""
     default = Config()
     used = [
@@ -217,5 +224,5 @@ def _refuse_table_settings(config: Config, root: Path) -> None:
     if used or (config.task == "multilabel" and not is_npz(root)):
         raise ConfigError(
             f"{', '.join(used) or 'task = multilabel'} needs a table of the images, but {root} "
-            f"has none: pass --manifest FILE, or name it {' or '.join(TABLE_NAMES)}."
+            f"has none: pass {as_table.format('FILE')}, or name it {' or '.join(TABLE_NAMES)}."
         )
