@@ -106,8 +106,8 @@ class RunContent(TaskFacts):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Return the splits to list: all of them, or those that were judged."""
-        if not self.is_judged:
+        """Return the splits to list: all of them, or those that are of other data."""
+        if not self.is_judged and not self.external:
             return SPLIT_NAMES
         found = {row["split"] for row in self.split}
         return tuple(name for name in SPLIT_NAMES if name in found)

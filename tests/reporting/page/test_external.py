@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from medimg_baseline_cls.reporting.content import RunContent, read_run
+from medimg_baseline_cls.reporting.documents.checklist_answers import answer_topics
+from medimg_baseline_cls.reporting.documents.sentences import describe_performance
 from medimg_baseline_cls.reporting.page.external import describe_external, tabulate_external
 from medimg_baseline_cls.reporting.page.report_page import render_report
 
@@ -186,3 +188,28 @@ def test_what_could_not_be_compared_is_said_with_the_prevalence(content: RunCont
     found = tabulate_external(replace(content, external={**EXTERNAL, "shift": shift}))[1]
     assert [row.cells for row in found.rows] == [("Prevalence of PNEUMONIA", "0.500", "0.250")]
     assert "Not compared: …/home is not there" in found.notes
+
+
+def test_away_from_the_page_the_other_data_are_not_called_test(content: RunContent) -> None:
+    sentences = describe_performance(content)
+    assert sentences[0].startswith("On the external data set site-b (")
+    assert not any("TEST" in text for text in sentences)
+
+
+def test_the_checklist_says_that_testing_was_external(content: RunContent) -> None:
+    topics = answer_topics(content, {"test_log.csv"})
+    assert "site-b" in topics["external_test"]
+    assert topics["internal_test"] == ""
+
+
+def test_splits_without_an_image_are_not_listed(content: RunContent) -> None:
+    other = tuple(row for row in content.split if row["split"] == "test")
+    assert replace(content, split=other).splits == ("test",)
+    assert replace(content, external={}, split=other).splits == ("train", "val", "test")
+
+
+def test_advice_is_not_that_for_a_run(content: RunContent) -> None:
+    assert content.mistakes
+    bare = replace(content, panels=dict.fromkeys(content.panels, ()))
+    assert "no heat maps yet" not in render_report(bare)
+    assert "no heat maps yet" in render_report(replace(bare, external={}))

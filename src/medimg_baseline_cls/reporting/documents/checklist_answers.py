@@ -23,6 +23,7 @@ from medimg_baseline_cls.reporting.page.tables import count_labels
 from medimg_baseline_cls.reporting.text.format import format_count, format_setting, hide_paths
 from medimg_baseline_cls.reporting.text.measures import list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_split
+from medimg_baseline_cls.schema import SPLIT_NAMES
 
 NOT_AVAILABLE = "not available"
 # What predictions of another program do not tell.
@@ -57,6 +58,8 @@ def _say_method(content: RunContent, _: Set[str]) -> Words:
 
 def _say_aim(content: RunContent, _: Set[str]) -> Words:
     what = "Testing alone" if content.is_judged else "Development and internal testing"
+    if content.external:
+        what = "External testing"
     yield f"{summarize_run(content).lede} {what}."
 
 
@@ -188,20 +191,28 @@ def _say_explanation(content: RunContent, _: Set[str]) -> Words:
 
 
 def _say_internal_test(content: RunContent, files: Set[str]) -> Words:
-    if "test" in content.summaries and content.config.get("test_site") is None:
+    if content.external or content.config.get("test_site") is not None:
+        return
+    if "test" in content.summaries:
         yield "TEST was scored with thresholds chosen on VAL: test_summary.json."
         if "test_log.csv" in files:
             yield "Every evaluation on TEST: test_log.csv."
 
 
 def _say_external_test(content: RunContent, _: Set[str]) -> Words:
+    if found := content.external:
+        yield (
+            f"TEST is {found['name']}, another data set than that of the run {found['run']}, with "
+            "checkpoint and thresholds locked: external.json."
+        )
     if content.config.get("test_site") is not None:
         yield f"TEST is the site {format_setting(content.config['test_site'])}, kept out of TRAIN."
 
 
 def _say_flow(content: RunContent, _: Set[str]) -> Words:
     if content.split:
-        yield f"Data flow diagram in report.html. {describe_data(content)}"
+        drawn = "Data flow diagram in report.html. " if content.splits == SPLIT_NAMES else ""
+        yield f"{drawn}{describe_data(content)}"
 
 
 def _say_characteristics(content: RunContent, _: Set[str]) -> Words:

@@ -60,7 +60,10 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
 def _describe_split(content: RunContent, split: str) -> str:
     summary = content.summaries[split]
     images, groups = format_count(summary.num_images), format_count(summary.num_groups)
-    text = f"{name_split(split)} ({images} images of {groups} groups"
+    name = name_split(split)
+    if content.external and split == "test":  # away from the page, TEST would be that of the run
+        name = f"the external data set {content.external['name']}"
+    text = f"{name} ({images} images of {groups} groups"
     if content.positive_class is None:
         return f"{text}; means over the classes)"
     block = class_block(content, split, class_name=content.positive_class)

@@ -80,8 +80,11 @@ class _Entry:
 
 
 def draw_flow(content: RunContent) -> Flow | None:
-    """Return the diagram of a run; None before there is a split.csv."""
-    if not content.split:
+    """Return the diagram of a run; None before there is a split.csv, and for other data.
+
+    Of other data it is not known what was left out before.
+    """
+    if not content.split or content.splits != SPLIT_NAMES:
         return None
     found, rejected, accepted = _describe_files(content)
     top = max(_height(found), _height(rejected) if rejected else 0.0)

@@ -334,7 +334,7 @@ def _pending(content: RunContent) -> Iterator[str]:
         yield f"Not evaluated yet: {resumed} completes the run."
     elif "test" not in content.summaries:
         yield "TEST has not been scored yet: these are the metrics on VAL."
-    if content.mistakes and not any(content.panels.values()):
+    if content.mistakes and not content.external and not any(content.panels.values()):
         flag = ["--anonymous-ids"] if content.config.get("anonymous_ids") else []
         command = quote_words("medimg", "explain", *flag, content.name)
         yield f"The mistakes have no heat maps yet: {command} draws them."

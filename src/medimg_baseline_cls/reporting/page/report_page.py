@@ -109,7 +109,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "is_judged": content.is_judged,
         "has_thresholds": bool(content.thresholds),
         "has_rejected": bool(content.rejected),
-        "flow": None if content.is_judged else draw_flow(content),
+        "flow": draw_flow(content),
         "data_tables": _present(
             tabulate_split(content),
             tabulate_inferences(content.inferences),
