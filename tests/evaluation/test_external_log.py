@@ -3,6 +3,9 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pytest
+
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.evaluation.external_log import (
     EXTERNAL_LOG,
     ExternalEntry,
@@ -38,3 +41,13 @@ def test_lines_are_added_below_one_header(tmp_path: Path):
     assert rows[1]["name"] == 'site, "c"'
     assert list(rows[0]) == [field.name for field in fields(ExternalEntry)]
     assert count_entries(tmp_path) == 2
+
+
+def test_a_log_that_was_cut_off_is_refused(tmp_path: Path):
+    for number in (1, 2):
+        append_external(tmp_path, replace(ENTRY, number=number))
+    path = tmp_path / EXTERNAL_LOG
+    header, _, second = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(header + second, encoding="utf-8")
+    with pytest.raises(RunError, match="must list the evaluations 1, 2, 3"):
+        count_entries(tmp_path)

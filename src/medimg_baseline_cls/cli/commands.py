@@ -262,9 +262,9 @@ def external(
     Exit code 3: an AUROC is below chance; the classes seem to be inverted.
     """
     from medimg_baseline_cls import external as score_external
-    from medimg_baseline_cls.pipeline.commands.external import INVERTED, TableFlags
+    from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 
-    result = score_external(
+    return score_external(
         run,
         data,
         name=name,
@@ -272,8 +272,7 @@ def external(
         maps=map,
         panels=not no_panels,
         table=TableFlags(**asdict(table)),
-    )
-    return INVERTED if result.summary["alarms"] else None
+    ).status
 
 
 @dataclass(frozen=True)

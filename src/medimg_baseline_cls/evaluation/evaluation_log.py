@@ -46,18 +46,18 @@ _LOCKED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """One evaluation on TEST: a row of test_log.csv.
+class LogLine:
+    """What every log of evaluations has in a row.
 
     Attributes:
         number: from 1.
         when: UTC, ISO 8601.
         code: revision of the source tree, or "".
         version: of the package.
+        checkpoint_sha256: of best.pt.
         thresholds_sha256: from `digest_thresholds`, not of the file.
+        split_sha256: of split.csv: which images, with which labels.
         class_order: the names, joined by " | ".
-        reason: why TEST was scored.
-        accepted: what had changed since the previous entry, and why it was accepted; or "".
     """
 
     number: int
@@ -68,6 +68,18 @@ class LogEntry:
     thresholds_sha256: str
     split_sha256: str
     class_order: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry(LogLine):
+    """One evaluation on TEST: a row of test_log.csv.
+
+    Attributes:
+        predictions_test_sha256: of the predictions.
+        reason: why TEST was scored.
+        accepted: what had changed since the previous entry, and why it was accepted; or "".
+    """
+
     predictions_test_sha256: str
     reason: str
     accepted: str
@@ -82,16 +94,23 @@ def read_log(run_dir: Path) -> tuple[LogEntry, ...]:
     Raises:
         RunError: the log was edited or cut off.
     """
-    path = run_dir / LOG_NAME
-    if not path.is_file():
-        return ()
-    rows = read_csv(path)
-    if any(tuple(row) != _HEADER for row in rows) or not _is_in_order(rows):
+    rows = read_lines(run_dir / LOG_NAME, _HEADER)
+    return tuple(LogEntry(**{**row, "number": i}) for i, row in enumerate(rows, start=1))  # type: ignore[arg-type]
+
+
+def read_lines(path: Path, header: Sequence[str]) -> Sequence[Mapping[str, str]]:
+    """Return the rows of a log of evaluations, the oldest first; none where there is no log.
+
+    Raises:
+        RunError: the log was edited or cut off.
+    """
+    rows = read_csv(path) if path.is_file() else ()
+    if any(tuple(row) != tuple(header) for row in rows) or not _is_in_order(rows):
         raise RunError(
-            f"{path} must list the evaluations 1, 2, 3 ... with the columns {', '.join(_HEADER)}, "
+            f"{path} must list the evaluations 1, 2, 3 ... with the columns {', '.join(header)}, "
             "but was cut off or edited: restore it."
         )
-    return tuple(LogEntry(**{**row, "number": i}) for i, row in enumerate(rows, start=1))  # type: ignore[arg-type]
+    return rows
 
 
 def _is_in_order(rows: Sequence[Mapping[str, str]]) -> bool:

@@ -8,9 +8,10 @@ from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.quantities import say_score
 
+INVERTED = 3
+"""The exit code where the classes seem to be inverted."""
+
 _TAIL = 0.025
-
-
 LOOK_AT = "the class folders, the label column and --map"
 
 

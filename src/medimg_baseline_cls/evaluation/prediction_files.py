@@ -4,6 +4,7 @@ Every metric can be computed again from this file alone: its probabilities are r
 same float64. An image that is missing or counted twice is refused.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from medimg_baseline_cls.schema import (
     format_findings,
     parse_findings,
 )
-from medimg_baseline_cls.utils.files import read_csv, write_csv
+from medimg_baseline_cls.utils.files import read_csv, sha256_file, write_csv
 
 _FIXED_COLUMNS = ("image_id", "path", "label", "group")
 _PREFIX = "prob_"
@@ -98,6 +99,24 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         strict=True,
     )
     write_csv(path, [*_FIXED_COLUMNS, *columns], rows=rows)
+
+
+def write_logged(
+    path: Path, predictions: Predictions, *, log: Callable[[str], None]
+) -> Predictions:
+    """Log predictions, only then let them be seen; return what they read back to.
+
+    Args:
+        path: predictions_<split>.csv.
+        predictions: of this split.
+        log: writes their line, given the sha256 of the file; on return the line is on disk.
+    """
+    # Under another name until then: no result without a line (decision 0013).
+    waiting = path.with_name(f".{path.name}.waiting")
+    write_predictions(waiting, predictions)
+    log(sha256_file(waiting))
+    waiting.replace(path)
+    return read_predictions(path, split=predictions.split, task=predictions.task)
 
 
 def read_predictions(path: Path, *, split: str, task: Task = "multiclass") -> Predictions:

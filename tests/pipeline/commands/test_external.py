@@ -14,7 +14,10 @@ from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.steps import locked_run
 from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
+from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.utils.files import read_csv
+
+DAMAGED = b"\x89PNG\r\n\x1a\n"
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -111,58 +114,39 @@ def test_a_label_without_a_class_is_refused_and_nothing_is_left(
     assert not (run / "external").exists()
 
 
+def test_an_unreadable_image_is_refused_with_a_flag_that_this_command_has(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(site / "PNEUMONIA", tmp_path / "damaged" / "PNEUMONIA")
+    (tmp_path / "damaged" / "PNEUMONIA" / "zz.png").write_bytes(DAMAGED)
+    run = copy_run(finished_run, tmp_path)
+    with pytest.raises(DataError, match="pass.* --on-bad-image skip"):
+        external(run, tmp_path / "damaged")
+
+
+def test_a_table_is_named_as_this_command_is_given_one(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(site / "PNEUMONIA", tmp_path / "flat"))
+    (folder / "labels_of_all.csv").write_text("path,label\n", encoding="utf-8")
+    with pytest.raises(DataError, match="pass .*labels_of_all.csv as DATA") as refused:
+        external(copy_run(finished_run, tmp_path), folder)
+    assert "--manifest" not in str(refused.value)
+
+
+def test_results_are_not_written_into_the_data(
+    finished_run: Path, site: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(site, tmp_path / "data")
+    run = copy_run(finished_run, data / "outputs")
+    with pytest.raises(ConfigError, match="is inside the data folder"):
+        external(run, data, maps=["No Finding=NORMAL"])
+    assert not (run / "external").exists()
+
+
 def test_an_empty_name_is_refused(finished_run: Path, site: Path) -> None:
     with pytest.raises(ConfigError, match="--name '' cannot name a folder"):
         external(finished_run, site, name="")
-
-
-def test_advice_names_flags_that_this_command_has(
-    finished_run: Path, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, folder = copy_run(finished_run, tmp_path), tmp_path / "flat"
-    shutil.copytree(site / "PNEUMONIA", folder)
-    (folder / "labels_of_all.csv").write_text("path,label\n", encoding="utf-8")
-    with pytest.raises(DataError) as refused:
-        external(run, folder, name="flat")
-    assert "labels_of_all.csv as DATA" in str(refused.value)
-    assert "--manifest" not in str(refused.value)
-    shutil.copytree(site, tmp_path / "damaged")
-    (tmp_path / "damaged" / "PNEUMONIA" / "zz.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    maps = ["No Finding=NORMAL"]
-    with pytest.raises(DataError, match="pass.* --on-bad-image skip"):
-        external(run, tmp_path / "damaged", maps=maps)
-    flags = TableFlags(on_bad_image="skip")
-    place = external(run, tmp_path / "damaged", maps=maps, table=flags, panels=False).run_dir
-    assert [row["path"] for row in read_csv(place / "rejected.csv")] == ["PNEUMONIA/zz.png"]
-    assert "to change it: --manifest" not in capsys.readouterr().out
-
-
-def test_an_absent_class_is_null_with_its_reason(
-    finished_run: Path, site: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(site / "PNEUMONIA", tmp_path / "ill" / "PNEUMONIA")
-    run = copy_run(finished_run, tmp_path)
-    place = external(run, tmp_path / "ill", panels=False).run_dir
-    block = read(place / "test_summary.json")["classes"]["PNEUMONIA"]
-    assert block["metrics"]["auroc"]["value"] is None  # type: ignore[index]
-    assert block["metrics"]["auroc"]["reason"] == "all images are of one class"  # type: ignore[index]
-    assert (place / "report.html").is_file()
-    assert not (place / "gradcam").exists()
-
-
-def test_a_run_that_is_read_only_is_left_alone(
-    finished_run: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = copy_run(finished_run, tmp_path / "archive")
-
-    def refuse(place: Path, mode: int) -> bool:  # root may write everywhere
-        return run not in (place, *place.parents)
-
-    monkeypatch.setattr(locked_run.os, "access", refuse)
-    maps = ["No Finding="]
-    result = external(run, site, maps=maps, panels=False, output_dir=tmp_path / "here")
-    assert result.run_dir == tmp_path / "here" / "external" / f"{run.name}-train"
-    assert {p.name for p in run.iterdir()} == {p.name for p in finished_run.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["best.pt", "thresholds.json"])
@@ -192,46 +176,6 @@ def test_a_folder_of_something_else_is_not_written_to(
     with pytest.raises(ConfigError, match="cannot name a folder"):
         external(run, site, name="../mine")
     assert (run / "external" / "mine" / "notes.txt").read_text(encoding="utf-8") == "mine"
-
-
-@pytest.fixture(scope="module")
-def planted(site: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the site with 5 images of TRAIN, 2 of them scaled and compressed."""
-    folder = tmp_path_factory.mktemp("planted") / "site"
-    shutil.copytree(site, folder)
-    own = sorted((phantoms / "train" / "PNEUMONIA").glob("*.png"))
-    for number, path in enumerate(own[:3]):
-        shutil.copy(path, folder / "PNEUMONIA" / f"same{number}.png")
-    for number, path in enumerate(own[3:5]):
-        image = Image.open(path).resize((100, 100))
-        image.save(folder / "PNEUMONIA" / f"near{number}.jpg", quality=60)
-    return folder
-
-
-def test_images_that_the_run_has_seen_are_left_out_and_named(
-    finished_run: Path, planted: Path, scored: tuple[Path, dict[str, str]], tmp_path: Path
-) -> None:
-    run = copy_run(finished_run, tmp_path)
-    shutil.copytree(finished_run.parents[1] / "cache", tmp_path / "cache")
-    result = external(run, planted, maps=["No Finding=NORMAL"], panels=False)
-    rows = read_csv(result.run_dir / "duplicates.csv")
-    assert [(Path(row["path"]).stem, row["split"], row["kind"]) for row in rows] == [
-        ("near0", rows[0]["split"], "nearly identical"),
-        ("near1", rows[1]["split"], "nearly identical"),
-        ("same0", rows[2]["split"], "same file"),
-        ("same1", rows[3]["split"], "same file"),
-        ("same2", rows[4]["split"], "same file"),
-    ]
-    assert {row["split"] for row in rows} <= {"train", "val"}
-    # The rest is scored as if the copies had not been there.
-    names = ("predictions_test.csv", "test_summary.json")
-    for name in names:
-        assert (result.run_dir / name).read_bytes() == (scored[0] / name).read_bytes()
-    assert result.summary["duplicates"]["num_left_out"] == 5
-    assert read_csv(result.run_dir.parent / "external_log.csv")[0]["num_left_out"] == "5"
-    page = (result.run_dir / "report.html").read_text(encoding="utf-8")
-    assert "same0.png" in page
-    assert "near1.jpg" in page
 
 
 def test_the_images_of_the_run_itself_are_not_another_data_set(
@@ -268,56 +212,160 @@ def test_what_may_explain_a_difference_is_listed(scored: tuple[Path, dict[str, s
     assert sum(sides["external"] for sides in mix.values()) == pytest.approx(1)  # type: ignore[attr-defined]
 
 
-def test_scoring_again_replaces_the_results_and_adds_a_line(
-    finished_run: Path, site: Path, tmp_path: Path
-) -> None:
-    run = copy_run(finished_run, tmp_path)
-    first = external(run, site, maps=["No Finding=NORMAL"], name="b").run_dir
-    assert (first / "gradcam").is_dir()
-    second = external(run, site, maps=["No Finding="], name="b", panels=False).run_dir
-    assert second == first
-    assert not (first / "gradcam").exists()
-    rows = read_csv(first.parent / "external_log.csv")
-    assert [row["number"] for row in rows] == ["1", "2"]
-    assert rows[1]["maps"] == "No Finding="
-    assert int(rows[1]["num_images"]) < int(rows[0]["num_images"])
+@pytest.fixture(scope="module")
+def planted(
+    finished_run: Path, site: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory
+) -> RunResult:
+    """Return the results on the site with a damaged file and 5 images of TRAIN, 2 of them changed.
+
+    These 2 are scaled and compressed.
+    """
+    outputs = tmp_path_factory.mktemp("planted")
+    folder = Path(shutil.copytree(site, outputs / "site"))
+    own = sorted((phantoms / "train" / "PNEUMONIA").glob("*.png"))
+    for number, path in enumerate(own[:3]):
+        shutil.copy(path, folder / "PNEUMONIA" / f"same{number}.png")
+    for number, path in enumerate(own[3:5]):
+        image = Image.open(path).resize((100, 100))
+        image.save(folder / "PNEUMONIA" / f"near{number}.jpg", quality=60)
+    (folder / "PNEUMONIA" / "zz.png").write_bytes(DAMAGED)
+    run = copy_run(finished_run, outputs)
+    shutil.copytree(finished_run.parents[1] / "cache", outputs / "cache")
+    flags = TableFlags(on_bad_image="skip")
+    return external(run, folder, maps=["No Finding=NORMAL"], table=flags, panels=False)
 
 
-def test_a_table_of_another_hospital_is_read_by_its_own_columns(
-    finished_run: Path, site: Path, tmp_path: Path
+def test_images_that_the_run_has_seen_are_left_out_and_named(planted: RunResult) -> None:
+    rows = read_csv(planted.run_dir / "duplicates.csv")
+    assert [(Path(row["path"]).stem, row["split"], row["kind"]) for row in rows] == [
+        ("near0", rows[0]["split"], "nearly identical"),
+        ("near1", rows[1]["split"], "nearly identical"),
+        ("same0", rows[2]["split"], "same file"),
+        ("same1", rows[3]["split"], "same file"),
+        ("same2", rows[4]["split"], "same file"),
+    ]
+    assert {row["split"] for row in rows} <= {"train", "val"}
+    assert planted.summary["duplicates"]["num_left_out"] == 5
+    assert read_csv(planted.run_dir.parent / "external_log.csv")[0]["num_left_out"] == "5"
+    page = (planted.run_dir / "report.html").read_text(encoding="utf-8")
+    assert "same0.png" in page
+    assert "near1.jpg" in page
+
+
+def test_an_unreadable_image_is_skipped_and_listed(planted: RunResult) -> None:
+    rows = read_csv(planted.run_dir / "rejected.csv")
+    assert [row["path"] for row in rows] == ["PNEUMONIA/zz.png"]
+
+
+def test_the_rest_is_scored_as_if_copies_and_damage_had_not_been_there(
+    planted: RunResult, scored: tuple[Path, dict[str, str]]
 ) -> None:
-    files = sorted(site.rglob("*.png"))
+    for name in ("predictions_test.csv", "test_summary.json"):
+        assert (planted.run_dir / name).read_bytes() == (scored[0] / name).read_bytes()
+
+
+def test_inferences_name_only_flags_that_this_command_has(planted: RunResult) -> None:
+    text = (planted.run_dir / "log.txt").read_text(encoding="utf-8")
+    assert "Inferred from the data" in text
+    assert "to change it: --manifest" not in text
+
+
+@pytest.fixture(scope="module")
+def archived(
+    finished_run: Path, site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunResult, Path]:
+    """Return the results of a read-only run on a table, whose healthy images are left out."""
+    folder = tmp_path_factory.mktemp("archived")
+    run = copy_run(finished_run, folder / "archive")
+    images = Path(shutil.copytree(site, folder / "images"))
     lines = ["file,dx,sex,case"]
-    for number, path in enumerate(files):
-        sex = "FM"[number % 2]
-        lines.append(f"{path.relative_to(site).as_posix()},{path.parent.name},{sex},c{number // 2}")
-    table = site / "labels.csv"
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run = copy_run(finished_run, tmp_path)
+    for number, path in enumerate(sorted(images.rglob("*.png"))):
+        name, sex = path.relative_to(images).as_posix(), "FM"[number % 2]
+        lines.append(f"{name},{path.parent.name},{sex},c{number // 2}")
+    (images / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     flags = TableFlags(
         path_column="file", label_columns=("dx",), group_column="case", subgroup_columns=("sex",)
     )
-    try:
-        result = external(run, table, maps=["No Finding=NORMAL"], table=flags, panels=False)
-    finally:
-        table.unlink()
-    assert result.run_dir.name == "labels"
-    assert result.summary["num_images"] == len(files)
-    assert result.summary["num_patients"] == (len(files) + 1) // 2
+
+    def refuse(place: Path, mode: int) -> bool:  # root may write everywhere
+        return run not in (place, *place.parents)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locked_run.os, "access", refuse)
+        result = external(
+            run,
+            images / "labels.csv",
+            maps=["No Finding="],
+            table=flags,
+            panels=False,
+            output_dir=folder / "here",
+        )
+    return result, run
+
+
+def test_a_run_that_is_read_only_is_left_alone(
+    finished_run: Path, archived: tuple[RunResult, Path]
+) -> None:
+    result, run = archived
+    here = run.parents[2] / "here"
+    assert result.run_dir == here / "external" / f"{run.name}-labels"
+    assert {p.name for p in run.iterdir()} == {p.name for p in finished_run.iterdir()}
+
+
+def test_a_table_of_another_hospital_is_read_by_its_own_columns(
+    site: Path, archived: tuple[RunResult, Path]
+) -> None:
+    result, _ = archived
+    positive = [
+        number
+        for number, path in enumerate(sorted(site.rglob("*.png")))
+        if path.parent.name == "PNEUMONIA"
+    ]
+    assert result.summary["num_images"] == len(positive)
+    assert result.summary["num_patients"] == len({number // 2 for number in positive})
     columns = read(result.run_dir / "subgroups.json")["columns"]
     assert "sex" in {column["column"] for column in columns}  # type: ignore[index]
 
 
-def test_labels_that_are_swapped_do_not_change_the_scores(
-    finished_run: Path, site: Path, scored: tuple[Path, dict[str, str]], tmp_path: Path
-) -> None:
-    run = copy_run(finished_run, tmp_path)
+def test_an_absent_class_is_null_with_its_reason(archived: tuple[RunResult, Path]) -> None:
+    place = archived[0].run_dir
+    block = read(place / "test_summary.json")["classes"]["PNEUMONIA"]
+    assert block["metrics"]["auroc"]["value"] is None  # type: ignore[index]
+    assert block["metrics"]["auroc"]["reason"] == "all images are of one class"  # type: ignore[index]
+    assert (place / "report.html").is_file()
+    assert not (place / "gradcam").exists()
+
+
+@pytest.fixture(scope="module")
+def swapped(
+    site: Path, scored: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> RunResult:
+    """Return the results where labels are swapped, in the place of earlier ones."""
+    outputs = tmp_path_factory.mktemp("swapped")
+    run = Path(shutil.copytree(scored[0].parents[1], outputs / "runs" / scored[0].parents[1].name))
     maps = ["No Finding=PNEUMONIA", "PNEUMONIA=NORMAL"]
-    result = external(run, site, maps=maps, panels=False)
-    swapped, right = (
+    return external(run, site, maps=maps, name="site-b", panels=False)
+
+
+def test_scoring_again_replaces_the_results_and_adds_a_line(swapped: RunResult) -> None:
+    place = swapped.run_dir
+    assert not (place / "gradcam").exists()
+    rows = read_csv(place.parent / "external_log.csv")
+    assert [row["number"] for row in rows] == ["1", "2"]
+    assert rows[1]["maps"] == "No Finding=PNEUMONIA | PNEUMONIA=NORMAL"
+    assert rows[0]["split_sha256"] != rows[1]["split_sha256"]
+    digest = hashlib.sha256((place / "predictions_test.csv").read_bytes()).hexdigest()
+    assert rows[1]["predictions_sha256"] == digest != rows[0]["predictions_sha256"]
+
+
+def test_labels_that_are_swapped_do_not_change_the_scores(
+    swapped: RunResult, scored: tuple[Path, dict[str, str]]
+) -> None:
+    found, right = (
         read(place / "test_summary.json")["classes"]["PNEUMONIA"]["metrics"]["auroc"]  # type: ignore[index]
-        for place in (result.run_dir, scored[0])
+        for place in (swapped.run_dir, scored[0])
     )
-    assert swapped["value"] == pytest.approx(1 - right["value"])
-    is_below = swapped["interval"][1] < 0.5
-    assert bool(result.summary["alarms"]) is is_below
+    assert found["value"] == pytest.approx(1 - right["value"])
+    is_below = found["interval"][1] < 0.5
+    assert bool(swapped.summary["alarms"]) is is_below
+    assert swapped.status == (3 if is_below else 0)

@@ -115,24 +115,35 @@ def data_of(images: MeasuredImages) -> PreparedData:
 
 
 def test_what_is_left_keeps_its_pixels():
-    data = data_of(images_of(("x", "test", 0), ("y", "test", 10), ("z", "test", 11)))
-    kept = leave_out(data, [Copy("y", "a", "train", "same file")])
+    images = images_of(("x", "test", 0), ("y", "test", 10), ("z", "test", 11))
+    images = replace(images, num_bytes=(1, 2, 3))
+    copies = [Copy("y", "a", "train", "same file")]
+    kept, measured = leave_out(data_of(images), images, copies=copies)
     assert [record.path for record in kept.split.records] == ["x", "z"]
     assert kept.cache_rows.tolist() == [2, 0]
     assert kept.split.class_names == CLASSES
+    alone = images_of(("x", "test", 0), ("z", "test", 11))
+    assert measured.split == kept.split == alone.split
+    assert measured.num_bytes == (1, 3)
+    assert measured.measures is not None
+    assert alone.measures is not None
+    for name in ("digests", "hashes", "thumbs", "small", "statistics"):
+        found, expected = (getattr(m, name) for m in (measured.measures, alone.measures))
+        assert np.array_equal(found, expected)
 
 
 def test_nothing_is_left_out_without_copies():
-    data = data_of(images_of(("x", "test", 0), ("y", "test", 10)))
-    kept = leave_out(data, [])
+    images = images_of(("x", "test", 0), ("y", "test", 10))
+    data = data_of(images)
+    kept, _ = leave_out(data, images, copies=[])
     assert kept.split == data.split
     assert kept.cache_rows.tolist() == data.cache_rows.tolist()
 
 
 def test_a_data_set_of_copies_alone_is_refused():
-    data = data_of(images_of(("x", "test", 0)))
+    images = images_of(("x", "test", 0), has_pixels=False)
     with pytest.raises(DataError, match="all 1 images are copies of images of the run"):
-        leave_out(data, [Copy("x", "a", "train", "same file")])
+        leave_out(data_of(images), images, copies=[Copy("x", "a", "train", "same file")])
 
 
 def test_copies_are_listed_in_a_table(tmp_path: Path):

@@ -12,7 +12,7 @@ from medimg_baseline_cls.pipeline.steps.external_data import (
     keep_bins,
     name_data,
     require_name,
-    require_same_data,
+    require_same_source,
     settings_of,
 )
 from medimg_baseline_cls.pipeline.steps.listing import list_data
@@ -49,16 +49,32 @@ def write_table(path: Path, *lines: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["data_dir", "manifest"])
 def test_results_of_other_data_are_not_replaced(tmp_path: Path, kind: str):
-    place, name = tmp_path / "place", "site.csv" if kind == "manifest" else "site"
-    place.mkdir()
-    assert not require_same_data(place, tmp_path / name)  # nothing is there yet
+    run, name = tmp_path / "run", "site.csv" if kind == "manifest" else "site"
+    place = run / "external" / "site"
+    place.mkdir(parents=True)
+    assert not require_same_source(place, run, data=tmp_path / name)  # nothing is there yet
     stored = {"data_dir": None, "manifest": None, kind: name}
     stored["provenance"] = {"started_in": str(tmp_path)}
     (place / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    for folder, content in ((place, "before"), (run, "chosen again")):
+        (folder / "thresholds.json").write_text(content, encoding="utf-8")
     (place / "predictions_test.csv").touch()
-    assert require_same_data(place, place / ".." / name)
+    assert require_same_source(place, run, data=run / ".." / name)
     with pytest.raises(ConfigError, match=f"{name}: pass another --name for .*other"):
-        require_same_data(place, tmp_path / "other" / name)
+        require_same_source(place, run, data=tmp_path / "other" / name)
+
+
+def test_results_of_another_run_with_the_same_name_are_not_replaced(tmp_path: Path):
+    place, data = tmp_path / "outputs" / "external" / "chest-site", tmp_path / "site"
+    runs = [tmp_path / f"archive{number}" / "chest" for number in (1, 2)]
+    for folder, content in zip((place, *runs), ("first", "first", "second"), strict=True):
+        folder.mkdir(parents=True)
+        (folder / "thresholds.json").write_text(content, encoding="utf-8")
+    (place / "predictions_test.csv").touch()
+    (place / "config.json").write_text(json.dumps({"data_dir": str(data)}), encoding="utf-8")
+    assert require_same_source(place, runs[0], data=data)
+    with pytest.raises(ConfigError, match="the results of another run.*pass another --name"):
+        require_same_source(place, runs[1], data=data)
 
 
 def test_a_folder_resets_what_belongs_to_a_table_and_a_split(tmp_path: Path):

@@ -10,6 +10,7 @@ import pytest
 
 from medimg_baseline_cls.data.splitting.split import read_split
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.evaluation.evaluation_log import read_log
 from medimg_baseline_cls.pipeline.steps.external_results import join_train
 from medimg_baseline_cls.pipeline.steps.locked_run import (
     LockedRun,
@@ -66,6 +67,9 @@ def test_a_locked_run_is_what_test_was_scored_with(run: Path, lock: Locker) -> N
     assert [part.split for part in found.parts] == ["val", "test"]
     assert found.positive_class == "PNEUMONIA"
     assert found.checkpoint["sha256"] == stored["checkpoint_sha256"]
+    last = read_log(run)[-1]
+    assert found.checkpoint_sha256 == last.checkpoint_sha256 == stored["checkpoint_sha256"]
+    assert found.thresholds_sha256 == last.thresholds_sha256
     assert found.run_dir == run
 
 
@@ -99,8 +103,8 @@ def test_what_decides_is_copied_and_earlier_results_are_removed(
         (place / name).write_text("earlier", encoding="utf-8")
     copy_locked(lock(run), place)
     found = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
-    copies = {"thresholds.json", "predictions_val.csv", "val_summary.json", "history.csv"}
-    of_patients = {f"patients/{name}" for name in copies - {"history.csv"}}
+    copies = {"thresholds.json", "predictions_val.csv", "history.csv"}
+    of_patients = {f"patients/{name}" for name in copies - {"history.csv"} | {"val_summary.json"}}
     assert found == {"log.txt", MARKER, *copies, *of_patients}
     for name in copies | of_patients:
         assert (place / name).read_bytes() == (run / name).read_bytes()

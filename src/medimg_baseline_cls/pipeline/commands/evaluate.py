@@ -12,7 +12,7 @@ from torch import nn
 
 from medimg_baseline_cls.evaluation.error_review import read_readings
 from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation
-from medimg_baseline_cls.evaluation.evaluation_log import require_settled
+from medimg_baseline_cls.evaluation.evaluation_log import LogEntry, require_settled
 from medimg_baseline_cls.evaluation.prediction_files import collect_predictions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
 from medimg_baseline_cls.models.classifier import Classifier
@@ -96,7 +96,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
     data = reopen_data(session, read_provenance(run_dir))
     columns = require_evaluable(session.config, data.split)
     readings = read_readings(run_dir)
-    scored = _score_splits(session, data, model=model, columns=columns, reason=reason)
+    scored, entry = _score_splits(session, data, model=model, columns=columns, reason=reason)
     summaries = write_metrics(session, scored)
     mistakes = write_images(session, scored, summaries=summaries)
     thresholds = scored.decision.thresholds
@@ -109,7 +109,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
         checkpoint={
             "stage": checkpoint["stage"],
             "epoch": checkpoint["epoch"],
-            "sha256": scored.decision.entry.checkpoint_sha256,
+            "sha256": entry.checkpoint_sha256,
         },
         thresholds=thresholds,
         mistakes=mistakes,
@@ -117,7 +117,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
         controls=evaluate_controls(session, data),
     )
     overview = complete_evaluation(session, scored, summaries=summaries, overview=overview)
-    if scored.decision.entry.accepted and (run_dir / "predictions_new.csv").is_file():
+    if entry.accepted and (run_dir / "predictions_new.csv").is_file():
         log.warn("predictions_new.csv was made before the change that was accepted: predict again")
     if (count := overview.test_evaluations or 0) > 1:
         log.info(f"TEST has now been scored {count} times (test_log.csv)")
@@ -134,8 +134,8 @@ def _score_splits(
     model: Classifier,
     columns: Sequence[SubgroupColumn],
     reason: EvaluationReason,
-) -> Scored:
-    """Return what was settled on VAL and compared with the TEST log, and both as they are written.
+) -> tuple[Scored, LogEntry]:
+    """Return both splits as they are written, with what was settled on VAL, and the line of TEST.
 
     Nothing is overwritten, and TEST is not touched, before that comparison has passed.
     """
@@ -151,7 +151,7 @@ def _score_splits(
     write_points(session, decision)
     test = _predict_split(session, data, model=model, split="test")
     test = write_test(session, decision, test=test)
-    return Scored(data.split, decision, (val, test), columns)
+    return Scored(data.split, decision, (val, test), columns), decision.entry
 
 
 def _predict_split(

@@ -13,16 +13,19 @@ from typing import Any, TypedDict, Unpack
 from torch import nn
 
 from medimg_baseline_cls.data.label_mapping import parse_maps
-from medimg_baseline_cls.errors import ConfigError
-from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation, tabulate_summaries
+from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation
 from medimg_baseline_cls.evaluation.external_difference import subtract_internal
-from medimg_baseline_cls.evaluation.inverted import find_inverted
-from medimg_baseline_cls.evaluation.patient_level import has_groups
+from medimg_baseline_cls.evaluation.inverted import INVERTED, find_inverted
 from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.commands.explain import draw_mistakes
 from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.steps.evaluation import (
+    print_results,
+    write_images,
+    write_metrics,
+)
 from medimg_baseline_cls.pipeline.steps.external_copies import (
     describe_copies,
     leave_out,
@@ -34,24 +37,23 @@ from medimg_baseline_cls.pipeline.steps.external_data import (
     name_data,
     read_other,
     require_name,
-    require_same_data,
+    require_same_source,
     settings_of,
 )
 from medimg_baseline_cls.pipeline.steps.external_results import (
     ExternalJob,
+    collect_scored,
     score_other,
-    write_results,
 )
 from medimg_baseline_cls.pipeline.steps.external_shift import compare_mix, describe_shift
-from medimg_baseline_cls.pipeline.steps.intervals import print_intervals
-from medimg_baseline_cls.pipeline.steps.locked_run import open_patients, open_place, read_locked
+from medimg_baseline_cls.pipeline.steps.listing import require_outside_data
+from medimg_baseline_cls.pipeline.steps.locked_run import open_place, read_locked
 from medimg_baseline_cls.pipeline.steps.panel_folders import open_panel_folder
 from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
 from medimg_baseline_cls.pipeline.steps.run_images import measure_images, measure_run
 from medimg_baseline_cls.pipeline.steps.run_model import load_model
 from medimg_baseline_cls.pipeline.steps.session import RunResult, Session, reopen_session
 from medimg_baseline_cls.records.comparisons import nest_estimates
-from medimg_baseline_cls.records.evaluations import EvaluationSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.reporting.page.report_page import write_report
 from medimg_baseline_cls.schema import Mistake, Predictions
@@ -60,9 +62,6 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.runs import find_run, write_status
-
-INVERTED = 3
-"""The exit code where the classes seem to be inverted."""
 
 
 class Reading(TypedDict, total=False):
@@ -100,8 +99,8 @@ def external(
         **how: maps, table and panels, see `Reading`.
 
     Returns:
-        The folder of the results, and the content of external.json. Its "alarms" is not empty
-        where the classes seem to be inverted.
+        The folder of the results, and the content of external.json; `status` is 3 where the
+        classes seem to be inverted.
 
     Raises:
         ConfigError: a mapping or a name is not possible.
@@ -115,7 +114,7 @@ def external(
         session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)
         session = replace(session, module=model)
         with hold_folder(place.parent, command="medimg external", log=session.log):
-            if require_same_data(place, Path(data)):
+            if require_same_source(place, run_dir, data=Path(data)):
                 session.log.info(f"the earlier results of these data in {place} are replaced")
             job = _prepare(session, Path(data), place=place, flags=flags, maps=maps)
             return _evaluate(job, has_panels=how.get("panels", True))
@@ -129,7 +128,7 @@ def _prepare(
     config = settings_of(session.config, data, task=run.parts[0].task, flags=flags)
     config = replace(config, cache_dir=session.cache_dir)
     target = replace(session, run_dir=place, config=config)
-    _require_outside(place, target)
+    require_outside_data(replace(config, output_dir=place))
     other = read_other(target, run.provenance, maps=maps)
     target = replace(target, config=keep_bins(config, other.data.split))
     own, found = measure_run(session), other.data
@@ -139,8 +138,7 @@ def _prepare(
         session.log.warn(f"near copies of the run's images could not be looked for: {own.reason}")
     if copies:
         session.log.warn(f"{len(copies)} images are copies of images of the run: left out")
-        found = leave_out(found, copies)
-        measured = measure_images(target, found.split, pixels=found.pixels, rows=found.cache_rows)
+        found, measured = leave_out(found, measured, copies=copies)
     return ExternalJob(run, target, replace(other, data=found), maps, copies, own, measured)
 
 
@@ -148,7 +146,9 @@ def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
     target, place = job.target, job.target.run_dir
     model, _ = load_model(job.run.session, "best.pt")
     test = score_other(job, model)
-    summaries, mistakes = write_results(job, test)
+    scored = collect_scored(job, test)
+    summaries = write_metrics(target, scored)
+    mistakes = write_images(target, scored, summaries=summaries)
     overview = summarize_evaluation(
         summaries["val"],
         summaries["test"],
@@ -156,9 +156,9 @@ def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
         thresholds=job.run.thresholds,
         mistakes=mistakes,
     )
-    of_patients: dict[str, SplitSummary] = {}
-    if (level := open_patients(job.run, place)) is not None and has_groups(test):
-        of_patients, found = score_patients(target, level, test=test)
+    of_patients: Mapping[str, SplitSummary] = {}
+    if (patients := scored.decision.patients) is not None:
+        of_patients, found = score_patients(target, patients, test=test)
         overview = replace(overview, patients=found)
     alarms = find_inverted(summaries["test"], test)
     overview = replace(overview, warnings=(*alarms, *overview.warnings))
@@ -170,14 +170,15 @@ def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
         _draw_panels(job, model=model, mistakes=mistakes)
     write_json(place / "eval_summary.json", overview.to_json())
     write_status(place, "finished")
-    _print(target, summaries, overview=overview)
+    title = "Results (VAL of the run; TEST is the other data set)"
+    print_results(target, summaries, overview=overview, title=title)
     if overview.patients is not None:
         print_patients(target, of_patients, overview=overview.patients)
     page = write_report(
         place, pseudonyms=load_pseudonyms() if target.config.anonymous_ids else None
     )
     target.log.info(f"report: {page}")
-    return RunResult(place, content)
+    return RunResult(place, content, status=INVERTED if alarms else 0)
 
 
 def _draw_panels(job: ExternalJob, *, model: Classifier, mistakes: Sequence[Mistake]) -> None:
@@ -225,23 +226,3 @@ def _describe(job: ExternalJob, test: Predictions, *, alarms: Sequence[str]) -> 
         "shift": describe_shift(job.own, job.seen),
         "case_mix": compare_mix(run.run_dir, job.target.run_dir),
     }
-
-
-def _require_outside(place: Path, target: Session) -> None:
-    """Refuse results inside the data folder."""
-    data = target.config.data_dir
-    if data is not None and place.resolve().is_relative_to(data.resolve()):
-        raise ConfigError(
-            f"the results would be written into the data folder {data}: pass another --output-dir."
-        )
-
-
-def _print(
-    target: Session, summaries: Mapping[str, SplitSummary], *, overview: EvaluationSummary
-) -> None:
-    header, rows = tabulate_summaries(summaries.values())
-    title = "Results (VAL of the run; TEST is the other data set)"
-    target.log.table(title, header=header, rows=rows)
-    print_intervals(target, summaries["test"])
-    for warning in overview.warnings:
-        target.log.warn(warning)

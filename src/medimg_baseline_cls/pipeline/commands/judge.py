@@ -19,7 +19,7 @@ from medimg_baseline_cls.data.tables.score_columns import ScoreSettings
 from medimg_baseline_cls.data.tables.score_table import ScoreTable, read_scores
 from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation
 from medimg_baseline_cls.evaluation.evaluation_log import require_settled
-from medimg_baseline_cls.evaluation.inverted import find_inverted
+from medimg_baseline_cls.evaluation.inverted import INVERTED, find_inverted
 from medimg_baseline_cls.evaluation.prediction_files import collect_predictions
 from medimg_baseline_cls.pipeline.commands.report import report
 from medimg_baseline_cls.pipeline.steps.anonymous import (
@@ -55,7 +55,6 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.runs import hold_run, write_status
 
-ALARM = 3
 _DEFAULT = Config()
 
 
@@ -264,4 +263,4 @@ def _evaluate(session: Session, scored: Scored) -> RunResult:
     overview = replace(overview, warnings=(*alarms, *overview.warnings))
     overview = complete_evaluation(session, scored, summaries=summaries, overview=overview)
     session.log.info(f"results: {session.run_dir}")
-    return RunResult(session.run_dir, overview.to_json(), status=ALARM if alarms else 0)
+    return RunResult(session.run_dir, overview.to_json(), status=INVERTED if alarms else 0)

@@ -19,7 +19,7 @@ from medimg_baseline_cls.pipeline.steps.inferences import list_warnings
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
 from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
-from medimg_baseline_cls.pipeline.steps.test_lock import LockedDecision
+from medimg_baseline_cls.pipeline.steps.test_lock import Decision
 from medimg_baseline_cls.pipeline.steps.test_results import describe_test, summarize_parts
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.evaluations import EvaluationSummary, Headlines
@@ -42,7 +42,7 @@ class Scored:
     """
 
     split: Split
-    decision: LockedDecision
+    decision: Decision
     parts: tuple[Predictions, ...]
     columns: Sequence[SubgroupColumn]
 
@@ -118,19 +118,23 @@ def complete_evaluation(
     # Last of all: with it the evaluation counts as complete.
     write_json(run_dir / "eval_summary.json", overview.to_json())
     mark_latest(run_dir)
-    _print_results(session, summaries, overview=overview)
+    title = "Results (thresholds from VAL)" if "val" in summaries else "Results"
+    print_results(session, summaries, overview=overview, title=title)
     if overview.patients is not None:
         print_patients(session, of_patients, overview=overview.patients)
     return overview
 
 
-def _print_results(
-    session: Session, summaries: Mapping[str, SplitSummary], *, overview: EvaluationSummary
+def print_results(
+    session: Session,
+    summaries: Mapping[str, SplitSummary],
+    *,
+    overview: EvaluationSummary,
+    title: str,
 ) -> None:
     """Print one compact table, and what to mind."""
     log = session.log
     header, rows = tabulate_summaries(summaries.values())
-    title = "Results (thresholds from VAL)" if "val" in summaries else "Results"
     log.table(title, header=header, rows=rows)
     print_intervals(session, summaries["test"])
     if overview.head_only is not None:

@@ -69,23 +69,23 @@ def list_copies(
     )
 
 
-def leave_out(data: PreparedData, copies: Sequence[Copy]) -> PreparedData:
-    """Return the images that are not copies.
+def leave_out(
+    data: PreparedData, measured: MeasuredImages, *, copies: Sequence[Copy]
+) -> tuple[PreparedData, MeasuredImages]:
+    """Return the images that are not copies, and what was measured of them.
 
     Raises:
         DataError: every image is one.
     """
     paths = {copy.path for copy in copies}
-    kept = [i for i, record in enumerate(data.split.records) if record.path not in paths]
-    if not kept:
+    kept = np.flatnonzero([record.path not in paths for record in data.split.records])
+    if not len(kept):
         raise DataError(
             f"all {len(data.split.records)} images are copies of images of the run: this is not "
             "another data set; nothing was scored."
         )
-    records = tuple(data.split.records[i] for i in kept)
-    return replace(
-        data, split=replace(data.split, records=records), cache_rows=data.cache_rows[kept]
-    )
+    found = measured.pick(kept)
+    return replace(data, split=found.split, cache_rows=data.cache_rows[kept]), found
 
 
 def write_copies(folder: Path, copies: Sequence[Copy]) -> None:

@@ -32,8 +32,7 @@ from medimg_baseline_cls.pipeline.steps.prepare import (
 )
 from medimg_baseline_cls.pipeline.steps.session import Session, find_started_in
 from medimg_baseline_cls.schema import Split, Task
-from medimg_baseline_cls.utils.files import read_json
-from medimg_baseline_cls.utils.own_output import require_foreign
+from medimg_baseline_cls.utils.files import read_json, sha256_file
 from medimg_baseline_cls.utils.texts import read_bins
 from medimg_baseline_cls.utils.visible import quote_words
 
@@ -98,11 +97,14 @@ def require_name(name: str) -> str:
     return name
 
 
-def require_same_data(place: Path, data: Path) -> bool:
-    """Return whether a folder has earlier results, which are of the same data.
+def require_same_source(place: Path, run_dir: Path, *, data: Path) -> bool:
+    """Return whether a folder has earlier results, which are of the same run and data.
+
+    In the run's own folder they are of the run. Elsewhere the name of a run does not identify it,
+    but what decides does.
 
     Raises:
-        ConfigError: they are of other data.
+        ConfigError: they are of other data, or of another run.
     """
     if not (place / "predictions_test.csv").is_file():
         return False
@@ -113,6 +115,14 @@ def require_same_data(place: Path, data: Path) -> bool:
         raise ConfigError(
             f"{place} has the results of other data, {earlier}: pass another --name for {data}."
         )
+    here, own = place / "thresholds.json", run_dir / "thresholds.json"
+    if place.is_relative_to(run_dir) or not own.is_file():
+        return True
+    if sha256_file(here) != sha256_file(own):
+        raise ConfigError(
+            f"{place} has the results of another run, or of this one before its thresholds were "
+            f"chosen again: pass another --name for {run_dir}."
+        )
     return True
 
 
@@ -120,13 +130,12 @@ def settings_of(config: Config, data: Path, *, task: Task, flags: TableFlags) ->
     """Return the settings of a run with another data set in the place of its own.
 
     Raises:
-        DataError: there is nothing at this place, or this program has written it.
+        DataError: there is nothing at this place.
     """
     if not data.exists():
         raise DataError(
             f"{data} is not there: name a folder of class folders, or a table of the images."
         )
-    require_foreign(data)
     default, is_table = Config(), data.is_file() and not is_npz(data)
     has_table = is_table or (data.is_dir() and find_table(data) is not None)
     reset = [*_OF_SPLIT, "class_names", "limit", "group_regex", "split_column"]

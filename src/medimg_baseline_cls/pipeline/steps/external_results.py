@@ -1,4 +1,4 @@
-"""The files of an external evaluation: predictions after their log, then all that TEST has."""
+"""An external evaluation: predictions after their log, and what is measured on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,26 +10,21 @@ from medimg_baseline_cls.evaluation.external_log import (
     append_external,
     count_entries,
 )
-from medimg_baseline_cls.evaluation.prediction_files import (
-    collect_predictions,
-    read_predictions,
-    write_predictions,
-)
+from medimg_baseline_cls.evaluation.patient_level import has_groups
+from medimg_baseline_cls.evaluation.prediction_files import collect_predictions, write_logged
 from medimg_baseline_cls.models.classifier import Classifier
-from medimg_baseline_cls.pipeline.steps.calibration import write_calibration
 from medimg_baseline_cls.pipeline.steps.early_checks import find_columns
+from medimg_baseline_cls.pipeline.steps.evaluation import Scored
 from medimg_baseline_cls.pipeline.steps.external_copies import Copy, write_copies
 from medimg_baseline_cls.pipeline.steps.external_data import OtherData
-from medimg_baseline_cls.pipeline.steps.intervals import resample_summaries
-from medimg_baseline_cls.pipeline.steps.locked_run import LockedRun, copy_locked
+from medimg_baseline_cls.pipeline.steps.locked_run import LockedRun, copy_locked, open_patients
 from medimg_baseline_cls.pipeline.steps.run_images import MeasuredImages
 from medimg_baseline_cls.pipeline.steps.run_model import score_images
 from medimg_baseline_cls.pipeline.steps.session import Session, write_settings
-from medimg_baseline_cls.pipeline.steps.test_results import describe_test, summarize_parts
-from medimg_baseline_cls.records.summaries import SplitSummary
-from medimg_baseline_cls.schema import Mistake, Predictions, Split
+from medimg_baseline_cls.pipeline.steps.test_lock import Decision
+from medimg_baseline_cls.schema import Predictions, Split
 from medimg_baseline_cls.utils.env import describe_code
-from medimg_baseline_cls.utils.files import sha256_file, write_csv, write_json
+from medimg_baseline_cls.utils.files import sha256_file, write_csv
 
 
 @dataclass(frozen=True)
@@ -66,55 +61,38 @@ def score_other(job: ExternalJob, model: Classifier) -> Predictions:
     images = job.other.data.image_set("test")
     rows, probabilities = score_images(job.target, model, images=images, task=split.task)
     test = collect_predictions(split, "test", rows=rows, probabilities=probabilities)
-    path = place / "predictions_test.csv"
-    waiting = path.with_name(f".{path.name}.waiting")
-    write_predictions(waiting, test)
     code, version = describe_code()
-    append_external(
-        place.parent,
-        ExternalEntry(
-            number=count_entries(place.parent) + 1,
-            when=datetime.now(UTC).isoformat(timespec="seconds"),
-            code=code,
-            version=version,
-            run=job.run.run_dir.resolve().name,
-            name=place.name,
-            checkpoint_sha256=sha256_file(job.run.run_dir / "best.pt"),
-            thresholds_sha256=job.run.thresholds_sha256,
-            split_sha256=sha256_file(place / "split.csv"),
-            class_order=" | ".join(split.class_names),
-            predictions_sha256=sha256_file(waiting),
-            num_images=len(split.records),
-            num_left_out=len(job.copies),
-            maps=" | ".join(f"{label}={name}" for label, name in job.maps.items()),
-        ),
+    entry = ExternalEntry(
+        number=count_entries(place.parent) + 1,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        code=code,
+        version=version,
+        checkpoint_sha256=job.run.checkpoint_sha256,
+        thresholds_sha256=job.run.thresholds_sha256,
+        split_sha256=sha256_file(place / "split.csv"),
+        class_order=" | ".join(split.class_names),
+        run=job.run.run_dir.resolve().name,
+        name=place.name,
+        predictions_sha256="",
+        num_images=len(split.records),
+        num_left_out=len(job.copies),
+        maps=" | ".join(f"{label}={name}" for label, name in job.maps.items()),
     )
-    waiting.replace(path)
-    return read_predictions(path, split="test", task=split.task)
+
+    def log(digest: str) -> None:
+        append_external(place.parent, replace(entry, predictions_sha256=digest))
+
+    return write_logged(place / "predictions_test.csv", test, log=log)
 
 
-def write_results(
-    job: ExternalJob, test: Predictions
-) -> tuple[dict[str, SplitSummary], tuple[Mistake, ...]]:
-    """Write summary, calibration, plots, subgroups and mistakes; return VAL and TEST."""
-    target, thresholds, positive = job.target, job.run.thresholds, job.run.positive_class
-    parts = (job.run.parts[0], test)
-    summaries = resample_summaries(
-        target.config, summarize_parts(parts, thresholds, positive_class=positive), parts=parts
-    )
-    write_json(target.run_dir / "test_summary.json", summaries["test"].to_json())
-    joined = join_train(job.run, job.other.data.split)
-    write_calibration(target, parts, split=joined, thresholds=thresholds, positive_class=positive)
-    columns = find_columns(target.config, joined)
-    mistakes = describe_test(
-        target,
-        columns=columns,
-        parts=parts,
-        summaries=summaries,
-        thresholds=thresholds,
-        positive_class=positive,
-    )
-    return summaries, mistakes
+def collect_scored(job: ExternalJob, test: Predictions) -> Scored:
+    """Return VAL of the run and the other data set as TEST, with what decides on both."""
+    run, place = job.run, job.target.run_dir
+    patients = open_patients(run, place) if has_groups(test) else None
+    decision = Decision(run.thresholds, patients, run.positive_class)
+    joined = join_train(run, job.other.data.split)
+    columns = find_columns(job.target.config, joined)
+    return Scored(joined, decision, (run.parts[0], test), columns)
 
 
 def join_train(run: LockedRun, other: Split) -> Split:

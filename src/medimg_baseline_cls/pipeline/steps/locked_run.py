@@ -29,7 +29,7 @@ _NEEDED = (
     *("best.pt", "thresholds.json", "predictions_val.csv", "predictions_test.csv"),
     *("val_summary.json", "test_summary.json", "eval_summary.json", "split.csv"),
 )
-_COPIED = ("thresholds.json", "predictions_val.csv", "val_summary.json", "history.csv")
+_COPIED = ("thresholds.json", "predictions_val.csv", "history.csv")
 _OF_PATIENTS = ("thresholds.json", "predictions_val.csv", "val_summary.json")
 _KEPT = ("log.txt", MARKER)
 
@@ -45,7 +45,7 @@ class LockedRun:
         patient_thresholds: per patient; None where that was not evaluated.
         parts: the predictions of VAL and TEST.
         checkpoint: stage, epoch and sha256 of the network.
-        thresholds_sha256: of thresholds.json.
+        checkpoint_sha256, thresholds_sha256: as in test_log.csv.
     """
 
     session: Session
@@ -54,6 +54,7 @@ class LockedRun:
     patient_thresholds: Thresholds | None
     parts: tuple[Predictions, Predictions]
     checkpoint: dict[str, Any]
+    checkpoint_sha256: str
     thresholds_sha256: str
 
     @property
@@ -105,7 +106,8 @@ def read_locked(session: Session) -> LockedRun:
         patient_thresholds=stored.get("patients"),
         parts=(val, test),
         checkpoint=dict(read_json(run_dir / "eval_summary.json").get("checkpoint", {})),
-        thresholds_sha256=sha256_file(run_dir / "thresholds.json"),
+        checkpoint_sha256=digest,
+        thresholds_sha256=points,
     )
 
 

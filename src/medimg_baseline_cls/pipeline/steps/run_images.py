@@ -4,7 +4,7 @@ The data of a run may be elsewhere by now. What is in the cache is enough for pi
 gone too, there is a reason instead.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,17 @@ class MeasuredImages:
     measures: Measures | None
     num_bytes: tuple[int, ...] = ()
     reason: str = ""
+
+    def pick(self, rows: NDArray[np.int64]) -> "MeasuredImages":
+        """Return some of the images, in this order."""
+        records = tuple(self.split.records[row] for row in rows)
+        measures = self.measures
+        if measures is not None:
+            names = [field.name for field in fields(Measures)]
+            measures = Measures(**{name: getattr(measures, name)[rows] for name in names})
+        num_bytes = tuple(self.num_bytes[row] for row in rows) if self.num_bytes else ()
+        split = replace(self.split, records=records)
+        return replace(self, split=split, measures=measures, num_bytes=num_bytes)
 
     def features(self, *, has_bytes: bool) -> ControlFeatures:
         """Return what the controls see of the images, with the sizes of files or without."""

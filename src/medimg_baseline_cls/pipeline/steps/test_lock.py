@@ -29,7 +29,7 @@ from medimg_baseline_cls.evaluation.operating_points import (
     read_thresholds,
     write_thresholds,
 )
-from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
+from medimg_baseline_cls.evaluation.prediction_files import write_logged
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes
 from medimg_baseline_cls.pipeline.steps.patient_level import (
     FOLDER,
@@ -50,15 +50,21 @@ _UNLOGGED = "scored again; test_log.csv was missing: earlier scores are not coun
 
 
 @dataclass(frozen=True)
-class LockedDecision:
-    """What decides on TEST: operating points per image and per patient, and the line to log.
-
-    `completes` is the line of an interrupted evaluation with the same inputs, if that was the last.
-    """
+class Decision:
+    """What decides on images: operating points per image and per patient."""
 
     thresholds: Thresholds
     patients: PatientLevel | None
     positive_class: str | None
+
+
+@dataclass(frozen=True)
+class LockedDecision(Decision):
+    """What decides on TEST, and the line to log.
+
+    `completes` is the line of an interrupted evaluation with the same inputs, if that was the last.
+    """
+
     entry: LogEntry
     completes: LogEntry | None = None
 
@@ -156,20 +162,17 @@ def write_points(session: Session, decision: LockedDecision) -> None:
 
 def write_test(session: Session, decision: LockedDecision, *, test: Predictions) -> Predictions:
     """Log the evaluation, then let predictions_test.csv be seen; return what it reads back to."""
-    path = session.run_dir / "predictions_test.csv"
-    # Under another name until its line is on disk: no result without a line (decision 0013).
-    waiting = path.with_name(f".{path.name}.waiting")
-    write_predictions(waiting, test)
-    digest, first = sha256_file(waiting), decision.completes
-    if first is not None and first.predictions_test_sha256 == digest:
-        given = decision.entry.reason
-        why = None if given == _REPEATED else given
-        note_completion(session.run_dir, when=decision.entry.when, reason=why)
-        session.log.info(f"evaluation {first.number} was interrupted, and is completed now")
-    else:
-        append_entry(session.run_dir, replace(decision.entry, predictions_test_sha256=digest))
-    waiting.replace(path)
-    return read_predictions(path, split="test", task=test.task)
+    entry, first = decision.entry, decision.completes
+
+    def log(digest: str) -> None:
+        if first is not None and first.predictions_test_sha256 == digest:
+            why = None if entry.reason == _REPEATED else entry.reason
+            note_completion(session.run_dir, when=entry.when, reason=why)
+            session.log.info(f"evaluation {first.number} was interrupted, and is completed now")
+        else:
+            append_entry(session.run_dir, replace(entry, predictions_test_sha256=digest))
+
+    return write_logged(session.run_dir / "predictions_test.csv", test, log=log)
 
 
 def require_trained(run_dir: Path, reason: EvaluationReason) -> None:
