@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sklearn.metrics import roc_auc_score
+from tests.pipeline.commands.conftest import Listener
 
 from medimg_baseline_cls import Callback, cross_validate, report, resume_cross_validation, train
 from medimg_baseline_cls.cli import main
@@ -29,8 +30,6 @@ from medimg_baseline_cls.pipeline import sweep
 from medimg_baseline_cls.pipeline.commands import cross_validate as cv
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.schema import Split
-from medimg_baseline_cls.training.callbacks import Turn
-from medimg_baseline_cls.training.history import FitResult
 from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.utils.runs import read_status
 
@@ -61,36 +60,19 @@ def small_config(phantoms: Path, make_config: ConfigMaker) -> Callable[..., Conf
     return lambda output_dir, **changes: make_config(phantoms, output_dir, **{**SMALL, **changes})
 
 
-class Listener(Callback):
-    """Notes which run comes next, and when each has started and ended."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def on_run(self, turn: Turn) -> None:
-        self.told.append(f"{turn.number} of {turn.total}")
-
-    def on_start(self, run_dir: Path) -> None:
-        self.told.append("start")
-
-    def on_end(self, result: FitResult | None) -> None:
-        self.told.append("end" if result is not None else "failed")
-
-
-# Runs that are compared with these are trained without it.
-LISTENER = Listener()
-
-
+# Runs that are compared with these are trained without a callback.
 @pytest.fixture(scope="module")
 def finished(
-    small_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory
+    small_config: Callable[..., Config],
+    tmp_path_factory: pytest.TempPathFactory,
+    listener: Listener,
 ) -> RunResult:
-    return cross_validate(small_config(tmp_path_factory.mktemp("outputs")), callbacks=[LISTENER])
+    return cross_validate(small_config(tmp_path_factory.mktemp("outputs")), callbacks=[listener])
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_callback_is_told_of_every_run_in_turn() -> None:
-    assert LISTENER.told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
+def test_a_callback_is_told_of_every_run_in_turn(listener: Listener) -> None:
+    assert listener.told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
 
 
 def test_each_fold_is_an_ordinary_run(finished: RunResult) -> None:

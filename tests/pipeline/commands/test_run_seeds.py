@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from tests.pipeline.commands.conftest import Listener
 
-from medimg_baseline_cls import Callback, compare, resume_seeds, run_seeds
+from medimg_baseline_cls import compare, resume_seeds, run_seeds
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, RunError
@@ -19,8 +20,6 @@ from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.pipeline import sweep
 from medimg_baseline_cls.pipeline.steps.session import RunResult
-from medimg_baseline_cls.training.callbacks import Turn
-from medimg_baseline_cls.training.history import FitResult
 from medimg_baseline_cls.utils.quantities import format_score
 from medimg_baseline_cls.utils.runs import read_status
 
@@ -36,37 +35,21 @@ def runs_of(folder: Path) -> list[Path]:
     return [Path(entry["run"]) for entry in read_json(folder / "seeds.json")["runs"]]
 
 
-class Listener(Callback):
-    """Notes which run comes next, and when each has started and ended."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def on_run(self, turn: Turn) -> None:
-        self.told.append(f"{turn.number} of {turn.total}")
-
-    def on_start(self, run_dir: Path) -> None:
-        self.told.append("start")
-
-    def on_end(self, result: FitResult | None) -> None:
-        self.told.append("end" if result is not None else "failed")
-
-
-# Runs that are compared with these are trained without it.
-LISTENER = Listener()
-
-
+# Runs that are compared with these are trained without a callback.
 @pytest.fixture(scope="module")
 def finished(
-    phantoms: Path, make_config: ConfigMaker, tmp_path_factory: pytest.TempPathFactory
+    phantoms: Path,
+    make_config: ConfigMaker,
+    tmp_path_factory: pytest.TempPathFactory,
+    listener: Listener,
 ) -> RunResult:
     config = make_config(phantoms, tmp_path_factory.mktemp("outputs"), **SMALL)
-    return run_seeds(config, (3, 1), callbacks=[LISTENER])
+    return run_seeds(config, (3, 1), callbacks=[listener])
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_callback_is_told_of_every_run_in_turn() -> None:
-    assert LISTENER.told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
+def test_a_callback_is_told_of_every_run_in_turn(listener: Listener) -> None:
+    assert listener.told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
 
 
 def test_each_seed_is_an_ordinary_run_on_the_same_split(finished: RunResult) -> None:
