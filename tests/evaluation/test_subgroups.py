@@ -186,7 +186,7 @@ def test_the_forest_plot_grows_with_its_rows(
     val, test = draw("val"), draw("test", num_images=400)
     values = [f"site ${i % num_subgroups}" for i in range(400)]
     content = measure(val, test, column_of("site", values))
-    draw_subgroups(content.to_json(), tmp_path / "f.png", class_name=POSITIVE, rule="max_f1")
+    draw_subgroups(content, tmp_path / "f.png", class_name=POSITIVE, rule="max_f1")
     with Image.open(tmp_path / "f.png") as image:
         assert image.height > 200 + 40 * min(num_subgroups, 55)
         assert image.height < 300 * 15  # pixels per inch, times inches

@@ -9,6 +9,7 @@ from tests.conftest import draw_predictions
 
 from medimg_baseline_cls.plots.calibration import draw_calibration
 from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
+from medimg_baseline_cls.records.probabilities import CalibrationSummary, ClassCalibration
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.bootstrap import draw_weights
 from medimg_baseline_cls.statistics.calibration import describe_calibration
@@ -17,12 +18,12 @@ from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_de
 MANY = tuple(f"finding $x_{k}$ with a long name" for k in range(11))
 
 
-def judge(part: Predictions, name: str) -> tuple[dict[str, object], DecisionCurve]:
+def judge(part: Predictions, name: str) -> tuple[ClassCalibration, DecisionCurve]:
     truth, scores = part.truth(name), part.scores(name)
     weights = draw_weights(
         part.groups, truth.astype(np.int64), num_resamples=50, seed=0, purpose="x"
     )
-    found = describe_calibration(truth, scores, weights=weights, seed=0).to_json()
+    found = describe_calibration(truth, scores, weights=weights, seed=0)
     return found, draw_decision_curve(truth, scores, weights=weights)
 
 
@@ -30,11 +31,11 @@ def draw_both(folder: Path, names: tuple[str, ...], *, shown: tuple[str, ...]) -
     parts = [draw_predictions(split, class_names=names) for split in ("val", "test")]
     found = {part.split: {name: judge(part, name)[0] for name in shown} for part in parts}
     after = {
-        method: {name: found["test"][name]["bins"] for name in shown}
+        method: {name: found["test"][name].bins for name in shown}
         for method in ("temperature", "platt")
     }
     paths = [folder / "calibration.png", folder / "decision_curve.png"]
-    draw_calibration(paths[0], found, scores=parts[1], after=after)  # type: ignore[arg-type]
+    draw_calibration(paths[0], CalibrationSummary(found), scores=parts[1], after=after)
     draw_decision_curves(paths[1], {name: judge(parts[1], name)[1] for name in shown})
     return paths
 
@@ -62,6 +63,7 @@ def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_nothing_to_judge_draws_nothing(tmp_path: Path) -> None:
     part = draw_predictions("test")
-    draw_calibration(tmp_path / "a.png", {"val": {}, "test": {}}, scores=part, after={})
+    found = CalibrationSummary({"val": {}, "test": {}})
+    draw_calibration(tmp_path / "a.png", found, scores=part, after={})
     draw_decision_curves(tmp_path / "b.png", {})
     assert list(tmp_path.iterdir()) == []

@@ -22,6 +22,7 @@ from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
 from medimg_baseline_cls.plots.style import COLUMN, PAGE, fit
 from medimg_baseline_cls.plots.subgroups import draw_subgroups
 from medimg_baseline_cls.records.estimates import Estimate, Interval
+from medimg_baseline_cls.records.probabilities import CalibrationSummary
 from medimg_baseline_cls.records.summaries import MetricKey, SplitSummary
 from medimg_baseline_cls.schema import Predictions
 
@@ -124,8 +125,8 @@ def test_keys_and_names_have_their_place(
     test, summaries = evaluate(tmp_path, names, is_multilabel=is_multilabel)
     both = {name: judged(test, name) for name in summaries["test"].classes}
     found = {split: {n: content for n, (content, _) in both.items()} for split in ("val", "test")}
-    after = {m: {n: f["bins"] for n, f in found["test"].items()} for m in ("platt", "isotonic")}
-    draw_calibration(tmp_path / "c.png", found, scores=test, after=after)
+    after = {m: {n: f.bins for n, f in found["test"].items()} for m in ("platt", "isotonic")}
+    draw_calibration(tmp_path / "c.png", CalibrationSummary(found), scores=test, after=after)
     draw_decision_curves(tmp_path / "d.png", {name: curve for name, (_, curve) in both.items()})
     assert len(drawn) == 5 + (number <= 9)
     for figure in drawn:

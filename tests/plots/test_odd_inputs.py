@@ -1,8 +1,8 @@
-"""Figures of odd results: undefined figures, one row or many, names of any script and length."""
+"""Figures of odd results: undefined metrics, one row or many, names of any script and length."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,15 +16,17 @@ from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
 from medimg_baseline_cls.plots.style import BLUE, CLASS_COLORS
 from medimg_baseline_cls.plots.subgroups import draw_subgroups
 from medimg_baseline_cls.records.comparisons import ComparedModel, Comparison, ModelDifference
-from medimg_baseline_cls.records.estimates import Estimate, PairedDifference
-from medimg_baseline_cls.records.summaries import MetricKey
+from medimg_baseline_cls.records.estimates import Estimate, Interval, PairedDifference
+from medimg_baseline_cls.records.probabilities import CalibrationSummary, ClassCalibration
+from medimg_baseline_cls.records.subgroups import ColumnMetrics, Subgroup, SubgroupSummary
+from medimg_baseline_cls.records.summaries import ClassMetrics, MetricKey, OperatingPoint
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.calibration import describe_calibration
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_decision_curve
 
 ODD_NAMES = ("cost_$5_and_$x$", "肺炎", "пневмония", "a" * 90, r"\frac{1}{0}", "R&D <b>")
-Figure = dict[str, Any]
 Draw = Callable[[Path], None]
+SMALL = Subgroup(num_images=3, num_groups=3, is_too_small=True, classes={})
 
 
 def texts_of(png: Path) -> list[str]:
@@ -47,38 +49,31 @@ def height_of(png: Path) -> int:
         return image.height
 
 
-def value_of(value: float | None, width: float = 0.1) -> Figure:
-    if value is None:
-        return {"value": None, "reason": "all images are of one class"}
-    return {"value": value, "interval": [value - width, value + width], "method": "bootstrap"}
-
-
-def block_of(name: str, value: float | None, *, num_images: int = 50) -> Figure:
-    """Return a subgroup, or the whole, with one class; too small without a class."""
-    point = {key: value_of(value) for key in ("sensitivity", "specificity", "accuracy")}
-    return {
-        "num_images": num_images,
-        "is_too_small": num_images < 20,
-        "classes": {
-            name: {
-                "metrics": {"auroc": value_of(value), "average_precision": value_of(value)},
-                "operating_points": {"max_f1": point},
-            }
-        },
-    }
-
-
-def subgroups_of(name: str, values: dict[str, Figure]) -> Figure:
-    return {
-        "split": "test",
-        "all": block_of(name, 0.8, num_images=200),
-        "columns": [{"column": "site", "subgroups": values}] if values else [],
-    }
-
-
 def estimate_of(value: float | None) -> Estimate:
-    """Return what `value_of` writes as a record."""
-    return Estimate.from_json(value_of(value))
+    if value is None:
+        return Estimate(value=None, reason="all images are of one class")
+    interval = Interval(bounds=(value - 0.1, value + 0.1), method="bootstrap")
+    return Estimate(value=value, interval=interval)
+
+
+def block_of(name: str, value: float | None, *, num_images: int = 50) -> Subgroup:
+    """Return a subgroup, or the whole, with one class."""
+    scores = dict.fromkeys(("auroc", "average_precision"), estimate_of(value))
+    calls = dict.fromkeys(("sensitivity", "specificity", "accuracy"), estimate_of(value))
+    points = {"max_f1": OperatingPoint(metrics=calls)}
+    classes = {name: ClassMetrics(metrics=scores, operating_points=points)}
+    return replace(SMALL, num_images=num_images, is_too_small=False, classes=classes)
+
+
+def subgroups_of(name: str, values: dict[str, Subgroup]) -> SubgroupSummary:
+    site = ColumnMetrics(column="site", source="table", num_not_given=0, subgroups=values)
+    return SubgroupSummary(
+        split="test",
+        positive_class=None,
+        min_images=20,
+        whole=block_of(name, 0.8, num_images=200),
+        columns=(site,) if values else (),
+    )
 
 
 def gap_of(value: float | None, *, is_tested: bool) -> PairedDifference:
@@ -122,14 +117,14 @@ def comparison_of(names: list[str], gaps: list[float | None], *, classes: list[s
     )
 
 
-def judged(part: Predictions, name: str) -> tuple[Figure, DecisionCurve]:
+def judged(part: Predictions, name: str) -> tuple[ClassCalibration, DecisionCurve]:
     known = part.known(name)
     truth, scores = part.truth(name)[known], part.scores(name)[known]
     weights = np.random.default_rng(0).multinomial(
         len(truth), np.full(len(truth), 1 / len(truth)), size=30
     )
     ones = weights.astype(np.uint16)
-    found = describe_calibration(truth, scores, weights=ones, seed=0).to_json()
+    found = describe_calibration(truth, scores, weights=ones, seed=0)
     return found, draw_decision_curve(truth, scores, weights=ones)
 
 
@@ -147,7 +142,9 @@ def test_any_name_is_written_as_it_is(tmp_path: Path, name: str) -> None:
     assert sum(shown[:3] in text for text in texts_of(png)) >= 3
     part = draw_predictions("test", class_names=("no", name))
     found, curve = judged(part, name)
-    draw_calibration(tmp_path / "c.png", {"test": {name: found}}, scores=part, after={})
+    draw_calibration(
+        tmp_path / "c.png", CalibrationSummary({"test": {name: found}}), scores=part, after={}
+    )
     draw_decision_curves(tmp_path / "d.png", {name: curve})
     for path in (tmp_path / "c.png", tmp_path / "d.png"):
         assert any(shown[:3] in text for text in texts_of(path))
@@ -155,17 +152,16 @@ def test_any_name_is_written_as_it_is(tmp_path: Path, name: str) -> None:
 
 
 def test_a_subgroup_of_too_few_images_says_so_and_has_no_mark(tmp_path: Path) -> None:
-    small = {"num_images": 3, "is_too_small": True, "classes": {}}
     alone, both = tmp_path / "alone.png", tmp_path / "both.png"
-    draw_subgroups(subgroups_of("yes", {"M": small}), alone, class_name="yes", rule="max_f1")
-    whole = {"M": small, "F": block_of("yes", 0.7)}
+    draw_subgroups(subgroups_of("yes", {"M": SMALL}), alone, class_name="yes", rule="max_f1")
+    whole = {"M": SMALL, "F": block_of("yes", 0.7)}
     draw_subgroups(subgroups_of("yes", whole), both, class_name="yes", rule="max_f1")
     assert texts_of(alone).count("too few images") == texts_of(both).count("too few images") == 1
     assert {"M", "3", "All images", "200"} <= set(texts_of(alone))
     assert count_color(alone, BLUE) == 0 < count_color(both, BLUE)
 
 
-def test_undefined_figures_leave_a_row_without_a_mark(tmp_path: Path) -> None:
+def test_undefined_metrics_leave_a_row_without_a_mark(tmp_path: Path) -> None:
     png = tmp_path / "f.png"
     content = subgroups_of("yes", {"M": block_of("yes", None)})
     draw_subgroups(content, png, class_name="yes", rule="max_f1")
@@ -217,7 +213,7 @@ def test_a_clear_difference_is_drawn_stronger_than_an_unclear_one(tmp_path: Path
     assert drawn[0] < drawn[1]
 
 
-def test_a_comparison_of_one_figure_and_of_many_fits(tmp_path: Path) -> None:
+def test_a_comparison_of_few_classes_and_of_many_fits(tmp_path: Path) -> None:
     heights: list[int] = []
     for number in (2, 40):
         png = tmp_path / f"{number}.png"
@@ -233,9 +229,9 @@ def test_one_class_alone_has_a_curve_without_a_slope(tmp_path: Path) -> None:
     part = draw_predictions("test", num_images=40)
     part.labels[:] = 1
     found, curve = judged(part, "PNEUMONIA")
-    assert found["slope"]["value"] is None
+    assert found.brief.slope.value is None
     png = tmp_path / "c.png"
-    draw_calibration(png, {"test": {"PNEUMONIA": found}}, scores=part, after={})
+    draw_calibration(png, CalibrationSummary({"test": {"PNEUMONIA": found}}), scores=part, after={})
     draw_decision_curves(tmp_path / "d.png", {"PNEUMONIA": curve})
     assert "TEST (40 images)" in texts_of(png)
     assert count_color(png, BLUE) > 50 and count_color(tmp_path / "d.png", BLUE) > 50
@@ -244,20 +240,25 @@ def test_one_class_alone_has_a_curve_without_a_slope(tmp_path: Path) -> None:
 def test_few_images_make_one_bin(tmp_path: Path) -> None:
     part = draw_predictions("test", num_images=4)
     found, curve = judged(part, "PNEUMONIA")
-    assert len(found["bins"]) == 1
-    draw_calibration(tmp_path / "c.png", {"test": {"PNEUMONIA": found}}, scores=part, after={})
+    assert len(found.bins) == 1
+    draw_calibration(
+        tmp_path / "c.png",
+        CalibrationSummary({"test": {"PNEUMONIA": found}}),
+        scores=part,
+        after={},
+    )
     draw_decision_curves(tmp_path / "d.png", {"PNEUMONIA": curve})
     assert "TEST (4 images)" in texts_of(tmp_path / "c.png")
 
 
-def test_recalibrations_are_named_and_an_unknown_one_by_its_own_name(tmp_path: Path) -> None:
+def test_recalibrations_are_named_and_one_without_a_map_is_left_out(tmp_path: Path) -> None:
     part = draw_predictions("test")
-    bins = judged(part, "PNEUMONIA")[0]["bins"]
-    found = {"test": {"PNEUMONIA": {"num_images": 80, "bins": bins}}}
-    after = {method: {"PNEUMONIA": bins} for method in ("platt", "beta")} | {"isotonic": {}}
+    one = judged(part, "PNEUMONIA")[0]
+    found = CalibrationSummary({"test": {"PNEUMONIA": one}})
+    after = {method: {"PNEUMONIA": one.bins} for method in ("platt", "beta")} | {"isotonic": {}}
     draw_calibration(tmp_path / "c.png", found, scores=part, after=after)
     texts = texts_of(tmp_path / "c.png")
-    assert {"Platt", "beta", "As predicted"} <= set(texts)
+    assert {"Platt", "Beta", "As predicted"} <= set(texts)
     assert "Isotonic" not in texts
 
 
@@ -266,7 +267,7 @@ def test_findings_have_sixteen_panels_at_most(tmp_path: Path, number: int, panel
     names = tuple(f"finding {k}" for k in range(number))
     part = draw_findings("test", class_names=names)
     both = {name: judged(part, name) for name in names}
-    found = {"test": {name: content for name, (content, _) in both.items()}}
+    found = CalibrationSummary({"test": {name: content for name, (content, _) in both.items()}})
     draw_calibration(tmp_path / "c.png", found, scores=part, after={})
     draw_decision_curves(tmp_path / "d.png", {name: curve for name, (_, curve) in both.items()})
     for path in (tmp_path / "c.png", tmp_path / "d.png"):
@@ -286,7 +287,7 @@ def draw_a_forest(path: Path) -> None:
 
 def draw_a_reliability(path: Path) -> None:
     part = draw_predictions("test")
-    found = {"test": {"PNEUMONIA": judged(part, "PNEUMONIA")[0]}}
+    found = CalibrationSummary({"test": {"PNEUMONIA": judged(part, "PNEUMONIA")[0]}})
     draw_calibration(path, found, scores=part, after={})
 
 

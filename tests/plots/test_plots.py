@@ -33,7 +33,6 @@ from medimg_baseline_cls.schema import Predictions
 
 MakePredictions = Callable[..., Predictions]
 DRAWERS = [draw_roc, draw_precision_recall, draw_confusion, draw_score_histograms]
-# A free core needs less than half a second; neighbors on shared ones may double that.
 
 
 def score(parts: list[Predictions], positive: str | None) -> list[Scored]:

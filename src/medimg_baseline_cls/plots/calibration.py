@@ -29,92 +29,79 @@ from medimg_baseline_cls.plots.style import (
     look_of,
     span_unit_square,
 )
+from medimg_baseline_cls.records.probabilities import Bin, CalibrationSummary, ClassCalibration
 from medimg_baseline_cls.schema import Predictions
 
 _EDGES = np.linspace(0, 1, 41)
-_METHOD_NAMES = {"temperature": "Temperature", "platt": "Platt", "isotonic": "Isotonic"}
 _LABEL = "Predicted probability"
 
-Bins = Sequence[Mapping[str, Any]]
+Curves = Mapping[str, ClassCalibration]
+Maps = Mapping[str, Sequence[Bin]]
 
 
 def draw_calibration(
-    path: Path,
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    *,
-    scores: Predictions,
-    after: Mapping[str, Mapping[str, Bins]],
+    path: Path, found: CalibrationSummary, *, scores: Predictions, after: Mapping[str, Maps]
 ) -> None:
     """Draw the reliability curves of a run.
 
     Args:
         path: the PNG.
-        found: the content of calibration.json: by split, by class.
+        found: the calibration of each split, by class.
         scores: the predictions of TEST, whose spread is drawn.
         after: the bins of TEST after each recalibration, by method, by class.
     """
-    names = list(dict.fromkeys(name for classes in found.values() for name in classes))
-    if len(names) == 1:
+    splits = found.splits.items()
+    curves = {
+        name: {split: classes[name] for split, classes in splits if name in classes}
+        for name in dict.fromkeys(name for _, classes in splits for name in classes)
+    }
+    if len(curves) == 1:
+        [name] = curves
+        maps = {method: classes.get(name, ()) for method, classes in after.items()}
         with drawing(path, width=PAGE, height=5.3) as figure:
-            _draw_one(figure, names[0], found=found, scores=scores, after=after)
-    elif names:
+            _draw_one(figure, name, curves=curves[name], maps=maps, scores=scores)
+    elif curves:
         keys = [make_line("calibrated", color=FAINT, linewidth=1)]
-        labels = (_LABEL, "Observed share")
-        with drawing_panels(path, names, labels=labels, keys=keys, num_keys=len(found)) as panels:
+        labels, num_keys = (_LABEL, "Observed share"), len(found.splits)
+        with drawing_panels(
+            path, tuple(curves), labels=labels, keys=keys, num_keys=num_keys
+        ) as panels:
             for name, axes in panels.items():
-                _draw_splits(axes, name, found=found, title=name)
+                _draw_splits(axes, curves[name], title=name)
 
 
 def _draw_one(
-    figure: Figure,
-    name: str,
-    *,
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    scores: Predictions,
-    after: Mapping[str, Mapping[str, Bins]],
+    figure: Figure, name: str, *, curves: Curves, maps: Maps, scores: Predictions
 ) -> None:
-    has_maps = any(name in classes for classes in after.values())
+    has_maps = any(maps.values())
     panels = figure.subplot_mosaic("AB;CC" if has_maps else "A.;CC", height_ratios=[4, 1])
-    _draw_splits(panels["A"], name, found=found, title="As predicted")
+    _draw_splits(panels["A"], curves, title="As predicted")
     panels["A"].set_ylabel(fit(f"Observed share of {name}", 2.6, weight="normal"))
     panels["A"].set_xlabel(_LABEL)
     if has_maps:
-        _draw_maps(panels["B"], name, found=found, after=after)
+        _draw_maps(panels["B"], curves, maps=maps)
     _draw_spread(panels["C"], scores, name=name)
 
 
-def _draw_maps(
-    right: Axes,
-    name: str,
-    *,
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    after: Mapping[str, Mapping[str, Bins]],
-) -> None:
+def _draw_maps(axes: Axes, curves: Curves, *, maps: Maps) -> None:
     """Draw TEST before and after each recalibration."""
-    _frame(right)
+    _frame(axes)
     handles: list[Line2D] = []
-    if name in found.get("test", {}):
-        bins = found["test"][name]["bins"]
-        handles.append(_draw_line(right, bins, color=MUTED, label="As predicted"))
-    for place, (method, classes) in enumerate(after.items()):
-        if name in classes:
-            label, line = _METHOD_NAMES.get(method, method), CLASS_LINES[place % len(CLASS_LINES)]
-            look: dict[str, Any] = {"color": CLASS_COLORS[place], "line": line}
-            handles.append(_draw_line(right, classes[name], label=label, **look))
-    write_key(right, "TEST, recalibrated on VAL", handles=handles)
-    right.set_xlabel(_LABEL)
+    if "test" in curves:
+        handles.append(_draw_line(axes, curves["test"].bins, color=MUTED, label="As predicted"))
+    for place, (method, bins) in enumerate(maps.items()):
+        if bins:
+            color, line = CLASS_COLORS[place], CLASS_LINES[place % len(CLASS_LINES)]
+            label = method.capitalize()
+            handles.append(_draw_line(axes, bins, color=color, label=label, line=line))
+    write_key(axes, "TEST, recalibrated on VAL", handles=handles)
+    axes.set_xlabel(_LABEL)
 
 
-def _draw_splits(
-    axes: Axes, name: str, *, found: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str
-) -> None:
+def _draw_splits(axes: Axes, curves: Curves, *, title: str) -> None:
     """Draw the bins of each split in one panel."""
     _frame(axes)
-    handles = [
-        _draw_bins(axes, classes[name], split=split)
-        for split, classes in found.items()
-        if name in classes
-    ]
+    handles = [_draw_bins(axes, judged, split=split) for split, judged in curves.items()]
     write_key(axes, title, handles=handles)
 
 
@@ -123,12 +110,11 @@ def _frame(axes: Axes) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
 
 
-def _draw_bins(axes: Axes, judged: Mapping[str, Any], *, split: str) -> Line2D:
+def _draw_bins(axes: Axes, judged: ClassCalibration, *, split: str) -> Line2D:
     """Draw one curve with Wilson's interval at each point and return its entry in the key."""
-    bins = judged["bins"]
-    x = np.array([entry["mean_probability"] for entry in bins])
-    y = np.array([entry["share"]["value"] for entry in bins])
-    ends = np.array([entry["share"]["interval"] for entry in bins])
+    x = [entry.mean_probability for entry in judged.bins]
+    y = np.array([entry.share for entry in judged.bins])
+    ends = np.array([entry.interval for entry in judged.bins])
     look: dict[str, Any] = {
         **look_of(split),
         "marker": "o" if split == "test" else "s",
@@ -136,12 +122,14 @@ def _draw_bins(axes: Axes, judged: Mapping[str, Any], *, split: str) -> Line2D:
     }
     place = 4 if split == "test" else 3
     axes.errorbar(x, y, yerr=np.abs(ends.T - y), elinewidth=0.9, capsize=1.5, zorder=place, **look)
-    return make_line(count_images(split, judged["num_images"]), **look)
+    return make_line(count_images(split, judged.num_images), **look)
 
 
-def _draw_line(axes: Axes, bins: Bins, *, color: str, label: str, line: Any = "-") -> Line2D:
-    x = [entry["mean_probability"] for entry in bins]
-    y = [entry["share"]["value"] for entry in bins]
+def _draw_line(
+    axes: Axes, bins: Sequence[Bin], *, color: str, label: str, line: Any = "-"
+) -> Line2D:
+    x = [entry.mean_probability for entry in bins]
+    y = [entry.share for entry in bins]
     look: dict[str, Any] = {"color": color, "linestyle": line, "marker": "o", "markersize": 3.5}
     axes.plot(x, y, zorder=3, **look)
     return make_line(label, **look)

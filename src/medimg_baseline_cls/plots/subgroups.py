@@ -4,15 +4,18 @@ A subgroup with too few images keeps its row, with its number and no mark: that 
 part of the answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from medimg_baseline_cls.catalogue import name_rule
+from medimg_baseline_cls.catalogue import HEADLINE_DECISIONS, name_rule
 from medimg_baseline_cls.plots.style import BLUE, FAINT, INK, MUTED, PAGE, SMALL, drawing, fit
+from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate
+from medimg_baseline_cls.records.subgroups import Subgroup, SubgroupSummary
+from medimg_baseline_cls.records.summaries import MetricKey
 
 MAX_ROWS = 60
 _ROW_HEIGHT = 0.215  # inches
@@ -21,30 +24,47 @@ _EDGES = 1.05
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A row of the plot: a heading (no block) or a subgroup."""
+    """A row of the plot: a subgroup, or a heading, which has none."""
 
     text: str
-    block: Mapping[str, Any] | None
+    subgroup: Subgroup | None = None
+
+    @property
+    def is_too_small(self) -> bool:
+        """Return whether it is a subgroup without metrics."""
+        return self.subgroup is not None and self.subgroup.is_too_small
+
+    def look_up(self, key: MetricKey) -> Estimate:
+        """Return one metric; `UNKNOWN` where the row has none."""
+        classes = {} if self.subgroup is None else self.subgroup.classes
+        found = classes.get(str(key.block))
+        return UNKNOWN if found is None else found.look_up(key)
 
 
-def draw_subgroups(content: Mapping[str, Any], path: Path, *, class_name: str, rule: str) -> None:
+def draw_subgroups(summary: SubgroupSummary, path: Path, *, class_name: str, rule: str) -> None:
     """Draw AUROC, sensitivity and specificity of each subgroup with their intervals.
 
     Args:
-        content: of subgroups.json.
+        summary: of all subgroups.
         path: the PNG.
         class_name: the class whose metrics are drawn.
         rule: the operating point of sensitivity and specificity.
     """
-    lines = _list_lines(content)
+    lines = _list_lines(summary)
+    keys = {
+        "AUROC": MetricKey(class_name, None, "auroc"),
+        **{m.capitalize(): MetricKey(class_name, rule, m) for m in HEADLINE_DECISIONS},
+    }
     height = _EDGES + _ROW_HEIGHT * len(lines)
     with drawing(path, width=PAGE, height=height) as figure:
         names, *panels = figure.subplots(1, 4, sharey=True, width_ratios=(1.9, 1, 1, 1))
-        for axes, metric in zip(panels, ("auroc", "sensitivity", "specificity"), strict=True):
-            _draw_panel(axes, lines, class_name=class_name, rule=rule, metric=metric)
+        for axes, (name, key) in zip(panels, keys.items(), strict=True):
+            _draw_panel(axes, lines, key=key)
+            axes.set_title(name)
+        _write_too_few(panels[0], lines)
         _write_names(names, lines)
         title = (
-            f"{class_name} on {content['split'].upper()} by subgroup; "
+            f"{class_name} on {summary.split.upper()} by subgroup; "
             f"sensitivity and specificity at {name_rule(rule)}; bars are 95 % intervals"
         )
         figure.suptitle(
@@ -52,45 +72,38 @@ def draw_subgroups(content: Mapping[str, Any], path: Path, *, class_name: str, r
         )
 
 
-def _list_lines(content: Mapping[str, Any]) -> list[_Line]:
-    lines = [_Line("All images", content["all"])]
-    for column in content["columns"]:
-        lines.append(_Line(str(column["column"]), None))
-        lines += [_Line(v, block) for v, block in column["subgroups"].items()]
+def _list_lines(summary: SubgroupSummary) -> list[_Line]:
+    lines = [_Line("All images", summary.whole)]
+    for column in summary.columns:
+        lines.append(_Line(column.column))
+        lines += [_Line(value, found) for value, found in column.subgroups.items()]
     left = len(lines) - MAX_ROWS
     if left > 0:
-        lines = [*lines[:MAX_ROWS], _Line(f"{left} more rows in subgroups.csv", None)]
+        lines = [*lines[:MAX_ROWS], _Line(f"{left} more rows in subgroups.csv")]
     return lines
 
 
-def _draw_panel(
-    axes: Axes, lines: Sequence[_Line], *, class_name: str, rule: str, metric: str
-) -> None:
-    whole = _find_figure(lines[0], class_name=class_name, rule=rule, metric=metric)
-    if whole.get("value") is not None:
-        axes.axvline(whole["value"], color=FAINT, linewidth=1.2, zorder=1)
-    if metric == "auroc":
-        _write_too_few(axes, lines)
+def _draw_panel(axes: Axes, lines: Sequence[_Line], *, key: MetricKey) -> None:
+    whole = lines[0].look_up(key).value
+    if whole is not None:
+        axes.axvline(whole, color=FAINT, linewidth=1.2, zorder=1)
     shown: list[float] = []
     for row, line in enumerate(lines):
-        figure = _find_figure(line, class_name=class_name, rule=rule, metric=metric)
-        value, interval = figure.get("value"), figure.get("interval")
-        if value is None:
+        estimate = line.look_up(key)
+        if estimate.value is None:
             continue
-        is_whole = row == 0
-        color = INK if is_whole else BLUE
-        shown += [value, *(interval or ())]
-        if interval:
-            axes.plot(interval, [row, row], color=color, linewidth=1.4, solid_capstyle="butt")
-        marker = "D" if is_whole else "s"
-        axes.plot([value], [row], marker, color=color, markersize=4.0)
-    axes.set_title({"auroc": "AUROC"}.get(metric, metric.capitalize()))
+        color, marker = (INK, "D") if row == 0 else (BLUE, "s")
+        bounds = estimate.bounds or ()
+        shown += [estimate.value, *bounds]
+        if bounds:
+            axes.plot(bounds, [row, row], color=color, linewidth=1.4, solid_capstyle="butt")
+        axes.plot([estimate.value], [row], marker, color=color, markersize=4.0)
     _span(axes, shown, num_rows=len(lines))
 
 
 def _write_too_few(axes: Axes, lines: Sequence[_Line]) -> None:
     for row, line in enumerate(lines):
-        if line.block is not None and line.block["is_too_small"]:
+        if line.is_too_small:
             axes.text(
                 *(0.03, row, "too few images"),
                 transform=axes.get_yaxis_transform(),
@@ -119,12 +132,9 @@ def _write_names(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.set_xlim(0, 1)
     axes.text(1.0, -0.9, "images", ha="right", va="bottom", fontsize=SMALL, color=MUTED)
     for row, line in enumerate(lines):
-        is_heading = line.block is None
-        is_small = line.block is not None and bool(line.block["is_too_small"])
-        style: dict[str, Any] = {"va": "center", "fontsize": SMALL}
-        style |= {"color": MUTED if is_small else INK}
-        indent = 0.0 if is_heading or row == 0 else 0.05
-        weight = "bold" if is_heading or row == 0 else "normal"
+        color = MUTED if line.is_too_small else INK
+        style: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": color}
+        indent, weight = (0.05, "normal") if line.subgroup and row else (0.0, "bold")
         axes.text(
             indent,
             row,
@@ -132,13 +142,5 @@ def _write_names(axes: Axes, lines: Sequence[_Line]) -> None:
             fontweight=weight,
             **style,
         )
-        if line.block is not None:
-            axes.text(1.0, row, f"{line.block['num_images']}", ha="right", **style)
-
-
-def _find_figure(line: _Line, *, class_name: str, rule: str, metric: str) -> Mapping[str, Any]:
-    if line.block is None or class_name not in line.block["classes"]:
-        return {}
-    found = line.block["classes"][class_name]
-    source = found["metrics"] if metric == "auroc" else found["operating_points"].get(rule, {})
-    return source.get(metric, {})
+        if line.subgroup is not None:
+            axes.text(1.0, row, f"{line.subgroup.num_images}", ha="right", **style)

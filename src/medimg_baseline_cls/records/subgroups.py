@@ -7,6 +7,11 @@ from typing import Any, Self
 from medimg_baseline_cls.records.estimates import Json
 from medimg_baseline_cls.records.summaries import ClassMetrics
 
+# What is written as it is, in this order.
+_FACTS = ("split", "positive_class", "min_images")
+_COLUMN = ("column", "source", "num_not_given")
+_SIZES = ("num_images", "num_groups", "is_too_small")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subgroup:
@@ -20,19 +25,14 @@ class Subgroup:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         classes = {name: found.to_json() for name, found in self.classes.items()}
-        return {
-            "num_images": self.num_images,
-            "num_groups": self.num_groups,
-            "is_too_small": self.is_too_small,
-            "classes": classes,
-        }
+        return {name: getattr(self, name) for name in _SIZES} | {"classes": classes}
 
     @classmethod
     def from_json(cls, content: Json) -> Self:
         """Return what `to_json` wrote."""
         classes: Mapping[str, Json] = content["classes"]
         return cls(
-            **{name: content[name] for name in ("num_images", "num_groups", "is_too_small")},
+            **{name: content[name] for name in _SIZES},
             classes={name: ClassMetrics.from_json(found) for name, found in classes.items()},
         )
 
@@ -55,19 +55,15 @@ class ColumnMetrics:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {
-            "column": self.column,
-            "source": self.source,
-            "num_not_given": self.num_not_given,
-            "subgroups": {value: found.to_json() for value, found in self.subgroups.items()},
-        }
+        subgroups = {value: found.to_json() for value, found in self.subgroups.items()}
+        return {name: getattr(self, name) for name in _COLUMN} | {"subgroups": subgroups}
 
     @classmethod
     def from_json(cls, content: Json) -> Self:
         """Return what `to_json` wrote."""
         subgroups: Mapping[str, Json] = content["subgroups"]
         return cls(
-            **{name: content[name] for name in ("column", "source", "num_not_given")},
+            **{name: content[name] for name in _COLUMN},
             subgroups={value: Subgroup.from_json(found) for value, found in subgroups.items()},
         )
 
@@ -98,9 +94,7 @@ class SubgroupSummary:
     def to_json(self) -> dict[str, Any]:
         """Return the content of subgroups.json."""
         return {
-            "split": self.split,
-            "positive_class": self.positive_class,
-            "min_images": self.min_images,
+            **{name: getattr(self, name) for name in _FACTS},
             "all": self.whole.to_json(),
             "columns": [column.to_json() for column in self.columns],
         }
@@ -109,7 +103,7 @@ class SubgroupSummary:
     def from_json(cls, content: Json) -> Self:
         """Return what `to_json` wrote."""
         return cls(
-            **{name: content[name] for name in ("split", "positive_class", "min_images")},
+            **{name: content[name] for name in _FACTS},
             whole=Subgroup.from_json(content["all"]),
             columns=tuple(map(ColumnMetrics.from_json, content["columns"])),
         )

@@ -97,16 +97,13 @@ def write_calibration(
     folder = run_dir / "figures"
     after = {
         method: {
-            j.name: [
-                entry.to_json()
-                for entry in reliability_bins(j.truth, maps[j.name][method].apply(j.scores))
-            ]
+            j.name: reliability_bins(j.truth, maps[j.name][method].apply(j.scores))
             for j in judged
             if j.split == "test" and method in maps[j.name]
         }
         for method in METHODS
     }
-    draw_calibration(folder / "calibration.png", found.to_json(), scores=parts[-1], after=after)
+    draw_calibration(folder / "calibration.png", found, scores=parts[-1], after=after)
     draw_decision_curves(
         folder / "decision_curve.png",
         {name: curve for (place, name), curve in curves.items() if place == "test"},

@@ -62,7 +62,7 @@ def _draw(session: Session, summary: SubgroupSummary) -> None:
     for number, name in enumerate(names[:MAX_FIGURES], start=1):
         ending = "" if len(names) == 1 else f"_{number}"
         draw_subgroups(
-            summary.to_json(),
+            summary,
             session.run_dir / "figures" / f"{_NAME}_test{ending}.png",
             class_name=name,
             rule=session.config.operating_point,
