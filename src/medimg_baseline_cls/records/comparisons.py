@@ -164,14 +164,14 @@ class Comparison(TaskFacts):
         return [*reversed(macro), *single]
 
 
-def name_metric(key: MetricKey) -> str:
-    """Return the name of a metric in words.
+def name_metric(key: MetricKey, target: float | None = None) -> str:
+    """Return the name of a metric in words; `target` is the sensitivity that was aimed at.
 
     >>> name_metric(MetricKey("PNEUMONIA", "max_f1", "ppv"))
     'PPV at Max-F1'
     """
     name = word_of(key.metric)
-    return name if key.rule is None else f"{name} at {name_rule(key.rule)}"
+    return name if key.rule is None else f"{name} at {name_rule(key.rule, target)}"
 
 
 def nest_estimates(estimates: Mapping[MetricKey, Estimate]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def nest_estimates(estimates: Mapping[MetricKey, Estimate]) -> dict[str, Any]:
 def _flatten(
     content: Mapping[str, Any], record: type[Number], *, class_names: Collection[str]
 ) -> dict[MetricKey, Number]:
-    """Return what `_nest` was given."""
+    """Return what `nest_estimates` was given."""
     flat: dict[MetricKey, Number] = {}
     for name, entries in content.items():
         block = name if name in class_names else Average(name)

@@ -99,6 +99,11 @@ class SpreadSummary(TaskFacts):
         overall = {} if self.overall is None else {Average.OVERALL: self.overall}
         return {**self.classes, **self.averages, **overall}
 
+    def look_up(self, key: MetricKey) -> Spread | None:
+        """Return the spread of one metric; None where no run has it."""
+        block = self.blocks.get(key.block)
+        return None if block is None else block.look_up(key)
+
     def rows(self) -> Iterator[tuple[str, SpreadBlock]]:
         """Yield what a table shows, with its name: the classes, and pooled pairs of findings."""
         yield from self.classes.items()

@@ -203,6 +203,13 @@ class SplitSummary(TaskFacts):
         micro = {} if self.micro is None else {Average.MICRO: self.micro}
         return {**self.classes, Average.MACRO: self.macro, **micro}
 
+    def look_up(self, key: MetricKey) -> Estimate:
+        """Return one estimate; `UNKNOWN` where there is none of this key."""
+        if key.block is Average.OVERALL:
+            return self.overall.get(key.metric, UNKNOWN)
+        block = self.blocks.get(key.block)
+        return UNKNOWN if block is None else block.look_up(key)
+
     def items(self) -> Iterator[tuple[MetricKey, Estimate]]:
         """Yield every estimate with its key."""
         for block, found in self.blocks.items():

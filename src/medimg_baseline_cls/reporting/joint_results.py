@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.records.comparisons import Comparison
 from medimg_baseline_cls.records.estimates import Json
 from medimg_baseline_cls.records.spreads import SpreadSummary
-from medimg_baseline_cls.records.summaries import SplitSummary, read_record
+from medimg_baseline_cls.records.summaries import SplitSummary, read_summary
 from medimg_baseline_cls.reporting.anonymous import hide_content
 from medimg_baseline_cls.reporting.content import read_run, show_content
 from medimg_baseline_cls.utils.files import read_json
-from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 from medimg_baseline_cls.utils.visible import show_all
 
-SUMMARY_FILES = {"cv": "cv_summary.json", "seeds": "seeds_summary.json"}
-COMPARISON_FILE = "comparison.json"
+SUMMARY_FILES = {
+    "cv": "cv_summary.json",
+    "seeds": "seeds_summary.json",
+    "compare": "comparison.json",
+}
 _ENSEMBLE = "ensemble"
 
 PseudonymFinder = Callable[[Json], Pseudonyms | None]
@@ -100,11 +101,9 @@ def read_sweep(
         find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
             its settings; None for these names.
 
-    Raises:
-        RunError: a file was changed.
     """
-    path = folder / SUMMARY_FILES[kind]
-    plan, content = read_json(folder / f"{kind}.json"), show_all(read_json(path))
+    content = show_all(read_json(folder / SUMMARY_FILES[kind]))
+    plan = read_json(folder / f"{kind}.json")
     runs = tuple(
         _read_member(
             _name_entry(entry, num_repeats=int(content.get("repeats") or 1)),
@@ -114,23 +113,18 @@ def read_sweep(
         )
         for entry in plan["runs"]
     )
-    ensemble = folder / _ENSEMBLE
-    with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
-        return SweepContent(
-            kind=kind,
-            name=folder.resolve().name,
-            summary=SpreadSummary.from_json(content),
-            patients=SpreadSummary.from_json(content["patients"])
-            if "patients" in content
-            else None,
-            settings=show_all(plan["settings"]),
-            facts=content,
-            runs=runs,
-            ensemble=show_all(read_record(ensemble / "test_summary.json", SplitSummary.from_json))
-            if ensemble.is_dir()
-            else None,
-            figures=_list_pictures(ensemble / "figures"),
-        )
+    patients, ensemble = content.get("patients"), folder / _ENSEMBLE
+    return SweepContent(
+        kind=kind,
+        name=folder.resolve().name,
+        summary=SpreadSummary.from_json(content),
+        patients=None if patients is None else SpreadSummary.from_json(patients),
+        settings=show_all(plan["settings"]),
+        facts=content,
+        runs=runs,
+        ensemble=_read_test_summary(ensemble) if ensemble.is_dir() else None,
+        figures=_list_pictures(ensemble / "figures"),
+    )
 
 
 def read_comparison(
@@ -142,26 +136,20 @@ def read_comparison(
         folder: of the comparison.
         find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
             its settings; None for these names.
-
-    Raises:
-        RunError: a file was changed.
     """
-    path = folder / COMPARISON_FILE
-    with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
-        content = read_json(path)
-        comparison = Comparison.from_json(show_all(content))
-        runs = tuple(
-            _read_member(
-                str(show_all(name)),
-                [Path(run), _beside(folder, run)],
-                home=folder,
-                find_pseudonyms=find_pseudonyms,
-            )
-            for name, run in content["runs"].items()
+    content = read_json(folder / SUMMARY_FILES["compare"])
+    runs = tuple(
+        _read_member(
+            str(show_all(name)),
+            [Path(run), _beside(folder, run)],
+            home=folder,
+            find_pseudonyms=find_pseudonyms,
         )
+        for name, run in content["runs"].items()
+    )
     return ComparisonContent(
         name=folder.resolve().name,
-        comparison=comparison,
+        comparison=Comparison.from_json(show_all(content)),
         runs=runs,
         figures=_list_pictures(folder),
     )
@@ -192,7 +180,7 @@ def _read_member(
     run = next(found, None)
     if run is None:
         return MemberRun(title=title, settings={}, environment={})
-    summary = show_all(read_record(run / "test_summary.json", SplitSummary.from_json))
+    summary = _read_test_summary(run)
     if run.name == _ENSEMBLE:
         plan = read_json(run.parent / "seeds.json")
         seeds = {"seed": [entry["seed"] for entry in plan["runs"]]}
@@ -211,6 +199,10 @@ def _read_member(
         environment=content.environment,
         warnings=() if content.evaluation is None else content.evaluation.warnings,
     )
+
+
+def _read_test_summary(run: Path) -> SplitSummary:
+    return show_all(read_summary(run / "test_summary.json"))
 
 
 def _link(run: Path, home: Path) -> str:

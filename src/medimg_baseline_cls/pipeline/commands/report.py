@@ -17,7 +17,7 @@ from medimg_baseline_cls.pipeline.steps.anonymous import (
 )
 from medimg_baseline_cls.pipeline.steps.run_gaps import describe_state, find_gaps
 from medimg_baseline_cls.pipeline.steps.session import RunResult
-from medimg_baseline_cls.reporting.joint_results import COMPARISON_FILE, SUMMARY_FILES
+from medimg_baseline_cls.reporting.joint_results import SUMMARY_FILES
 from medimg_baseline_cls.reporting.page.joint_page import write_joint_page
 from medimg_baseline_cls.reporting.page.report_page import write_report
 from medimg_baseline_cls.utils.faults import ending_plainly
@@ -33,7 +33,7 @@ from medimg_baseline_cls.utils.visible import quote_words
 _JOINT = {
     "cv": (SUMMARY_FILES["cv"], "medimg cv --resume"),
     "seeds": (SUMMARY_FILES["seeds"], "medimg run --resume"),
-    "compare": (COMPARISON_FILE, ""),
+    "compare": (SUMMARY_FILES["compare"], ""),
 }
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import Average
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import class_block, list_rules, rule_name
 from medimg_baseline_cls.reporting.text.format import format_count
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
-from medimg_baseline_cls.reporting.text.names import name_split
+from medimg_baseline_cls.reporting.text.names import name_block, name_split
 from medimg_baseline_cls.reporting.text.publication_format import format_proportion
 
 
@@ -45,10 +46,10 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
     if split is None:
         return []
     metrics, points = list_metrics(content), list_points(content)
-    owner = content.positive_class or "Macro mean"
+    owner = content.positive_class or name_block(Average.MACRO)
     shown = [m for m in metrics if m.owner == owner and m.key in ("auroc", "average_precision")]
     sentences = [f"On {_describe_split(content, split)}, {_join(shown, split)}."] if shown else []
-    overall = [m for m in metrics if m.owner == "Whole images"]
+    overall = [m for m in metrics if m.owner == name_block(Average.OVERALL)]
     if overall:
         sentences.append(f"For whole images, {_join(overall, split)}.")
     if content.positive_class is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.summaries import Average
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.documents.methods import list_methods
 from medimg_baseline_cls.reporting.page.performance import (
@@ -23,7 +24,7 @@ from medimg_baseline_cls.reporting.page.tables import count_labels
 from medimg_baseline_cls.reporting.text.format import format_count
 from medimg_baseline_cls.reporting.text.latex import format_table
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
-from medimg_baseline_cls.reporting.text.names import name_split
+from medimg_baseline_cls.reporting.text.names import name_block, name_split
 from medimg_baseline_cls.reporting.text.publication_format import format_proportion
 from medimg_baseline_cls.utils.files import write_csv, write_text_atomic
 from medimg_baseline_cls.utils.spreadsheet_cells import guard_cell
@@ -98,7 +99,8 @@ def list_exports(content: RunContent) -> list[Export]:
 def _export_performance(content: RunContent, suffix: str = "") -> Export:
     measures = list_metrics(content)
     has_many = len(shown_classes(content)) > 1
-    shown = [m for m in measures if not has_many or m.key in _SHORT or m.owner == "Whole images"]
+    whole = name_block(Average.OVERALL)
+    shown = [m for m in measures if not has_many or m.key in _SHORT or m.owner == whole]
     of = "each class against the rest" if has_many else "".join(shown_classes(content))
     return Export(
         name=f"performance{suffix}",

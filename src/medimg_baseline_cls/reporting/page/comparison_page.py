@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from medimg_baseline_cls.catalogue import name_rule, word_of
-from medimg_baseline_cls.records.comparisons import ComparedMetric
-from medimg_baseline_cls.records.estimates import Bounds, PairedDifference
+from medimg_baseline_cls.records.comparisons import ComparedMetric, name_metric
+from medimg_baseline_cls.records.estimates import PairedDifference
 from medimg_baseline_cls.reporting.joint_results import ComparisonContent, list_warnings
 from medimg_baseline_cls.reporting.page.headline import describe_task
 from medimg_baseline_cls.reporting.page.metric_scales import Statistic, draw_differences
@@ -16,10 +15,13 @@ from medimg_baseline_cls.reporting.page.run_settings import keep_common, tabulat
 from medimg_baseline_cls.reporting.page.tables import Row, Table, arrange_tables
 from medimg_baseline_cls.reporting.text.format import (
     UNDEFINED,
-    count_of,
+    capitalize,
+    count_images,
     format_difference,
+    format_difference_interval,
     format_score,
 )
+from medimg_baseline_cls.reporting.text.names import name_block
 from medimg_baseline_cls.utils.quantities import format_p
 
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
@@ -38,9 +40,8 @@ def describe_comparison(content: ComparisonContent) -> dict[str, Any]:
     settings = next((run.settings for run in runs if run.settings), {})
     rule, target = str(settings.get("operating_point", "")), settings.get("target_sensitivity")
     names = [model.name for model in comparison.models]
-    images = count_of(comparison.num_images, f"{comparison.split.upper()} image")
-    is_grouped = comparison.num_groups < comparison.num_images
-    of = f" of {count_of(comparison.num_groups, 'group')}" if is_grouped else ""
+    word = f"{comparison.split.upper()} image"
+    images = count_images(comparison.num_images, comparison.num_groups, word=word)
     task = describe_task(comparison, arch=f"{len(names)} models")
     chosen = comparison.choose_metrics(rule=rule)
     has_classes = comparison.positive_class is None
@@ -56,7 +57,7 @@ def describe_comparison(content: ComparisonContent) -> dict[str, Any]:
         (f"{name} minus {names[0]}", [next(drawn) for _ in group])
         for name, group in zip(names[1:], statistics, strict=True)
     ]
-    classes = dict.fromkeys(compared.class_name for compared in comparison.list_metrics())
+    blocks = dict.fromkeys(compared.key.block for compared in comparison.list_metrics())
     (shown, tables), notes = arrange_tables(
         [
             _tabulate(
@@ -71,12 +72,12 @@ def describe_comparison(content: ComparisonContent) -> dict[str, Any]:
                 {
                     _name(c, target, has_class=False): c
                     for c in comparison.list_metrics()
-                    if c.class_name == name
+                    if c.key.block == block
                 },
-                title=f"All metrics, {name}",
-                about=name,
+                title=f"All metrics, {name_block(block)}",
+                about=name_block(block),
             )
-            for name in classes
+            for block in blocks
         ],
     )
     tests = comparison.tests
@@ -84,7 +85,7 @@ def describe_comparison(content: ComparisonContent) -> dict[str, Any]:
         "kicker": "Comparison",
         "title": " and ".join(names) if len(names) == 2 else f"{len(names)} models",
         "name": content.name,
-        "lede": f"{task}, on the same {images}{of}; {names[0]} is the reference.",
+        "lede": f"{task}, on the same {images}; {names[0]} is the reference.",
         "notes": (
             *_NOTES,
             f"p after Holm: corrected for all {tests['num_tests']} tests, {tests['family']}.",
@@ -99,28 +100,27 @@ def describe_comparison(content: ComparisonContent) -> dict[str, Any]:
         "figures_title": "Figure",
         "figures_note": "",
         "differing": tabulate_differences(runs),
-        "settings": keep_common([run.settings for run in runs if run.settings]),
-        "environment": keep_common([run.environment for run in runs if run.environment]),
+        "settings": keep_common([run.settings for run in runs]),
+        "environment": keep_common([run.environment for run in runs]),
     }
 
 
 def _describe(compared: ComparedMetric, number: int, *, name: str) -> Statistic:
     gap, own, first = compared.gaps[number], compared.entries[number + 1], compared.entries[0]
-    interval = _show_bounds(gap.bounds)
+    interval = format_difference_interval(gap.bounds)
     parts = [f"95 % CI {interval}" if interval else "", _describe_test(gap)]
     parts.append(f"{format_score(own.value)} against {format_score(first.value)}")
     return Statistic(
         label=name,
-        text=format_difference(gap.value, 0.0),
+        text=format_difference(gap.value),
         detail="; ".join(filter(None, (*parts, gap.reason))),
         estimate=gap,
     )
 
 
 def _name(compared: ComparedMetric, target: Any, *, has_class: bool) -> str:
-    rule = compared.key.rule
-    name = word_of(compared.key.metric) + (f", {name_rule(rule, target)}" if rule else "")
-    return f"{compared.class_name}: {name}" if has_class else name[:1].upper() + name[1:]
+    name = name_metric(compared.key, target)
+    return f"{name_block(compared.key.block)}: {name}" if has_class else capitalize(name)
 
 
 def _describe_test(gap: PairedDifference) -> str:
@@ -128,10 +128,6 @@ def _describe_test(gap: PairedDifference) -> str:
         return ""
     corrected = f"{format_p(gap.p_holm)} after Holm"
     return f"p = {format_p(gap.p_value)} ({_TEST_NAMES.get(gap.test, gap.test)}), {corrected}"
-
-
-def _show_bounds(bounds: Bounds | None) -> str:
-    return "" if bounds is None else " to ".join(format_difference(end, 0.0) for end in bounds)
 
 
 def _tabulate_models(content: ComparisonContent) -> Table:
@@ -172,7 +168,6 @@ def _rows(label: str, compared: ComparedMetric, *, names: Sequence[str]) -> Iter
 
 
 def _gap_cells(gap: PairedDifference) -> tuple[str, ...]:
-    value = UNDEFINED if gap.value is None else format_difference(gap.value, 0.0)
+    value, interval = format_difference(gap.value), format_difference_interval(gap.bounds)
     cells = (format_p(gap.p_value), format_p(gap.p_holm)) if gap.test else ("", "")
-    interval = _show_bounds(gap.bounds)
     return (f"{value}\n{interval}" if interval else value, _TEST_NAMES.get(gap.test, ""), *cells)

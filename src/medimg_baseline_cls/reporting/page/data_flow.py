@@ -1,6 +1,6 @@
 """The data flow diagram: files found, rejected and why, accepted, and where each image went.
 
-`draw_flow` lays out boxes, words and arrows in a space 360 wide, so that the words are about
+`draw_flow` lays out boxes, words and arrows in a space 440 wide, so that the words are about
 as large as text where the page is 400 px wide; flow.svg.j2 turns them into SVG.
 """
 

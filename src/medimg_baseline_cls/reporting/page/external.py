@@ -14,6 +14,7 @@ from medimg_baseline_cls.reporting.text.format import (
     UNDEFINED,
     count_of,
     format_difference,
+    format_difference_interval,
     format_score,
     hide_paths,
 )
@@ -83,14 +84,10 @@ def _list_rows(block: Json) -> Iterator[Row]:
 def _show(name: str, entry: Any, *, style: str = "") -> Row:
     content = as_mapping(entry)
     gap = Estimate.from_json(content)
-    bounds = gap.bounds
-    interval = UNDEFINED
-    if bounds is not None:
-        interval = " to ".join(format_difference(end, 0.0) for end in bounds)
+    interval = format_difference_interval(gap.bounds) or UNDEFINED
     internal, external = (format_score(content.get(side)) for side in ("internal", "external"))
-    difference = UNDEFINED if gap.value is None else format_difference(gap.value, 0.0)
     label = f"{name}\n{gap.reason}" if gap.reason else name
-    return Row((label, internal, external, difference, interval), style)
+    return Row((label, internal, external, format_difference(gap.value), interval), style)
 
 
 def _tabulate_shift(content: RunContent) -> Iterator[Table]:

@@ -33,7 +33,7 @@ from medimg_baseline_cls.reporting.page.performance import (
 from medimg_baseline_cls.reporting.page.pictures import Error, Figure, Gallery, list_figures
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
-    count_of,
+    count_images,
     format_count,
     format_score,
     format_setting,
@@ -160,8 +160,7 @@ def _describe_images(content: RunContent) -> str:
         if not rows or (split == "test" and "test" not in content.summaries):
             continue
         groups = len({row["group"] for row in rows})
-        of = f" of {count_of(groups, 'group')}" if groups < len(rows) else ""
-        parts.append(f"{verb} {count_of(len(rows), 'image')}{of}")
+        parts.append(f"{verb} {count_images(len(rows), groups)}")
     lead = ";" if content.is_judged else ""
     if not lead and parts and parts[0].startswith("tested"):  # on other data than the run's
         lead = ","

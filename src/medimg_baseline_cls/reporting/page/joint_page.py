@@ -44,12 +44,12 @@ def write_joint_page(
     Raises:
         RunError: a file was changed.
     """
-    if kind == "compare":
-        comparison = read_comparison(folder, find_pseudonyms=find_pseudonyms)
-        runs, values = comparison.runs, describe_comparison(comparison)
-    else:
-        files = f"{folder / kind}.json or {SUMMARY_FILES[kind]}"
-        with parsing(lambda _: RunError(f"{files} is not as it was written: restore it.")):
+    files = f"{folder / SUMMARY_FILES[kind]}{f' or {kind}.json' * (kind != 'compare')}"
+    with parsing(lambda _: RunError(f"{files} is not as it was written: restore it.")):
+        if kind == "compare":
+            comparison = read_comparison(folder, find_pseudonyms=find_pseudonyms)
+            runs, values = comparison.runs, describe_comparison(comparison)
+        else:
             sweep = read_sweep(folder, kind, find_pseudonyms=find_pseudonyms)
             runs, values = sweep.runs, describe_sweep(sweep)
     missing = list_missing(runs)

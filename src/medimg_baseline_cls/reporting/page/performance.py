@@ -24,7 +24,7 @@ from medimg_baseline_cls.reporting.text.format import (
     format_interval,
     format_score,
 )
-from medimg_baseline_cls.reporting.text.names import name_split
+from medimg_baseline_cls.reporting.text.names import name_block, name_split
 from medimg_baseline_cls.utils.quantities import format_threshold
 
 _CONTROL_NAMES = {"trivial": "Trivial properties", "border": "Outer frame"}
@@ -301,14 +301,14 @@ def tabulate_confusion(content: RunContent, split: str) -> Table | None:
 def _average_rows(content: RunContent) -> Iterator[Row]:
     macro = {s: summary.macro for s, summary in content.summaries.items()}
     micro = {s: summary.micro or _NOTHING for s, summary in content.summaries.items()}
-    for name, blocks in (("Macro mean", macro), ("Micro, all pairs", micro)):
+    for average, blocks in ((Average.MACRO, macro), (Average.MICRO, micro)):
         for split, block in blocks.items():
             estimates = [block.metrics.get(key) for key in list_scores(content)]
             precision = block.metrics.get("average_precision", UNKNOWN)
             cells = [show_estimate(estimate) for estimate in estimates]
             cells.insert(2, format_score(precision.chance) if content.has_findings else "")
             if any(estimate is not None and estimate.value is not None for estimate in estimates):
-                yield Row((name, name_split(split), *cells), "total")
+                yield Row((name_block(average), name_split(split), *cells), "total")
 
 
 def _describe_averages(content: RunContent) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """In what the runs of a joint result differ: settings and environments, as tables."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
 from medimg_baseline_cls.records.estimates import Json
@@ -20,23 +20,19 @@ def tabulate_differences(
         runs: of which those that are no longer there are left out.
         without: names of settings that differ by design.
     """
+    settings = {run.title: run.settings for run in runs}
+    environments = {run.title: run.environment for run in runs}
     tables = (
-        _tabulate("Settings that differ", runs, get=lambda run: run.settings, without=without),
-        _tabulate(
-            "Environments that differ",
-            runs,
-            get=lambda run: run.environment,
-            without=_OF_ONE_START,
-        ),
+        _tabulate("Settings that differ", settings, without=without),
+        _tabulate("Environments that differ", environments, without=_OF_ONE_START),
     )
     return [table for table in tables if table.rows]
 
 
 def keep_common(contents: Sequence[Json]) -> dict[str, dict[str, str]]:
-    """Return what is the same in all of some JSON objects, in titled groups."""
-    if not contents:
-        return {}
-    first, *others = (group_settings(content) for content in contents)
+    """Return what is the same in all of some JSON objects, empty ones left out, in groups."""
+    grouped = [group_settings(content) for content in contents if content]
+    first, *others = grouped or [{}]
     common = {
         title: {n: t for n, t in group.items() if all(o.get(title, {}).get(n) == t for o in others)}
         for title, group in first.items()
@@ -44,15 +40,9 @@ def keep_common(contents: Sequence[Json]) -> dict[str, dict[str, str]]:
     return {title: group for title, group in common.items() if group}
 
 
-def _tabulate(
-    title: str,
-    runs: Sequence[MemberRun],
-    *,
-    get: Callable[[MemberRun], Json],
-    without: Collection[str],
-) -> Table:
-    runs = [run for run in runs if get(run)]
-    grouped = [group_settings(get(run)) for run in runs]
+def _tabulate(title: str, contents: Mapping[str, Json], *, without: Collection[str]) -> Table:
+    known = {run: group_settings(content) for run, content in contents.items() if content}
+    grouped = list(known.values())
     # An ensemble has no provenance of its own.
     shared = {group for group in ("", *chain(*grouped)) if all(group in g for g in grouped)}
     texts = [
@@ -68,7 +58,7 @@ def _tabulate(
     rows = [Row((name, *(found.get(name, UNDEFINED) for found in texts))) for name in names]
     return Table(
         title=title,
-        header=("Name", *(run.title for run in runs)),
+        header=("Name", *known),
         rows=tuple(row for row in rows if len(set(row.cells[1:])) > 1),
-        num_text=1 + len(runs),
+        num_text=1 + len(known),
     )

@@ -12,6 +12,7 @@ from medimg_baseline_cls.catalogue import (
     name_rule,
     word_of,
 )
+from medimg_baseline_cls.records.comparisons import name_metric
 from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate, Spread
 from medimg_baseline_cls.records.spreads import SpreadBlock, SpreadSummary
 from medimg_baseline_cls.records.summaries import Average, MetricKey, OperatingPoint, SplitSummary
@@ -24,12 +25,15 @@ from medimg_baseline_cls.reporting.page.run_settings import keep_common, tabulat
 from medimg_baseline_cls.reporting.page.tables import Row, Table, arrange_tables
 from medimg_baseline_cls.reporting.text.format import (
     UNDEFINED,
+    capitalize,
+    count_images,
     count_of,
     format_count,
     format_interval,
     format_score,
     group_settings,
 )
+from medimg_baseline_cls.reporting.text.names import name_block
 
 _KICKERS = {"cv": "Cross-validation", "seeds": "Several seeds"}
 # What a sweep sets itself, so that its runs differ in it.
@@ -74,7 +78,7 @@ def describe_sweep(content: SweepContent) -> dict[str, Any]:
         "figures_note": "The mean of the networks, evaluated as one more model.",
         "differing": differing,
         "settings": group_settings(content.settings),
-        "environment": keep_common([run.environment for run in content.runs if run.settings]),
+        "environment": keep_common([run.environment for run in content.runs]),
     }
 
 
@@ -83,12 +87,13 @@ def _describe(content: SweepContent) -> str:
     task = describe_task(content.summary, arch=content.settings.get("arch"))
     number, first = len(content.runs), next((r.summary for r in content.runs if r.summary), None)
     if content.kind == "seeds":
-        tested = "" if first is None else f", each tested on the same {_count_images(first)}"
+        tested = ""
+        if first is not None:
+            tested = f", each tested on the same {count_images(first.num_images, first.num_groups)}"
         return f"{task}: {count_of(number, 'run')} from different seeds on one split{tested}."
     entries = content.facts["runs"]
     once = [entry for entry in entries if entry["repeat"] == 0]
     images, groups = (sum(e[name] for e in once) for name in ("num_images", "num_groups"))
-    of = f" of {count_of(groups, 'group')}" if groups < images else ""
     how = f"{content.facts['num_folds']}-fold cross-validation"
     if content.facts["by_site"]:
         how = f"leaving out one of {number} sites at a time"
@@ -96,15 +101,9 @@ def _describe(content: SweepContent) -> str:
     again = f", the folds drawn {repeats} times" if repeats > 1 else ""
     part = "site" if content.facts["by_site"] else "fold"
     return (
-        f"{task}: {how} of {count_of(images, 'image')}{of}{again}; {count_of(number, 'run')}, each "
+        f"{task}: {how} of {count_images(images, groups)}{again}; {count_of(number, 'run')}, each "
         f"tested on the {part} that it was not trained on."
     )
-
-
-def _count_images(summary: SplitSummary) -> str:
-    groups, images = summary.num_groups, summary.num_images
-    of = f" of {count_of(groups, 'group')}" if groups < images else ""
-    return f"{count_of(images, 'image')}{of}"
 
 
 def _headline_keys(content: SweepContent) -> list[MetricKey]:
@@ -116,25 +115,11 @@ def _headline_keys(content: SweepContent) -> list[MetricKey]:
         keys.insert(0, MetricKey(Average.OVERALL, None, "quadratic_weighted_kappa"))
     if positive is not None:
         keys += [MetricKey(block, rule, metric) for metric in HEADLINE_DECISIONS]
-    return [key for key in keys if _spread_of(content, key) is not None]
-
-
-def _spread_of(content: SweepContent, key: MetricKey) -> Spread | None:
-    block = content.summary.blocks.get(key.block)
-    return None if block is None else block.look_up(key)
+    return [key for key in keys if content.summary.look_up(key) is not None]
 
 
 def _value_of(summary: SplitSummary | None, key: MetricKey) -> Estimate:
-    if summary is None:
-        return UNKNOWN
-    if key.block is Average.OVERALL:
-        return summary.overall.get(key.metric, UNKNOWN)
-    block = summary.blocks.get(key.block)
-    return UNKNOWN if block is None else block.look_up(key)
-
-
-def _capitalize(name: str) -> str:
-    return name[:1].upper() + name[1:]
+    return UNKNOWN if summary is None else summary.look_up(key)
 
 
 def _place(item: tuple[str, Spread]) -> int:
@@ -144,14 +129,12 @@ def _place(item: tuple[str, Spread]) -> int:
 
 
 def _name(key: MetricKey, target: Any) -> str:
-    name = word_of(key.metric)
-    macro = "macro " if key.block is Average.MACRO else ""
-    return f"{macro}{name}" + (f", {name_rule(key.rule, target)}" if key.rule else "")
+    return f"{'macro ' * (key.block is Average.MACRO)}{name_metric(key, target)}"
 
 
 def _list_statistics(content: SweepContent, target: Any) -> Iterator[Statistic]:
     for key in _headline_keys(content):
-        spread = _spread_of(content, key)
+        spread = content.summary.look_up(key)
         assert spread is not None
         values = [(run.title, _value_of(run.summary, key)) for run in content.runs]
         known = [(title, v.value) for title, v in values if v.value is not None]
@@ -195,7 +178,7 @@ def _find_floor(key: MetricKey, values: list[Estimate]) -> float | None:
 def _tabulate_runs(content: SweepContent, unit: str, *, target: Any) -> Table:
     keys = _headline_keys(content)
     rows = [_row(run, keys) for run in content.runs]
-    spreads = [_spread_of(content, key) for key in keys]
+    spreads = [content.summary.look_up(key) for key in keys]
     means = [f"{format_score(s.mean)}\nSD {format_score(s.sd)}" for s in spreads if s is not None]
     rows.append(Row(("Mean", "", "", *means), "total"))
     if content.ensemble is not None:
@@ -205,7 +188,7 @@ def _tabulate_runs(content: SweepContent, unit: str, *, target: Any) -> Table:
         rows.append(_row(ensemble, keys))
     return Table(
         title=f"TEST of each {unit}",
-        header=("Run", "Images", "Groups", *(_capitalize(_name(key, target)) for key in keys)),
+        header=("Run", "Images", "Groups", *(capitalize(_name(key, target)) for key in keys)),
         rows=tuple(rows),
         notes=("Second lines of a run: its own 95 % confidence interval. Links: the reports.",),
     )
@@ -220,12 +203,11 @@ def _row(run: MemberRun, keys: list[MetricKey]) -> Row:
 
 def _tabulate_blocks(content: SweepContent, summary: SpreadSummary) -> Iterator[Table]:
     """Yield a table for each class and average: every metric over the runs."""
-    names = {"macro": "Macro mean", "micro": "Micro, all pairs", "overall": "Whole images"}
     is_single = summary.positive_class is not None
     for block, spreads in summary.blocks.items():
         if is_single and block != summary.positive_class:
             continue
-        title = names[block.value] if isinstance(block, Average) else block
+        title = name_block(block)
         ensemble = content.ensemble if summary is content.summary else None
         table = _tabulate_block(content, spreads, block=block, ensemble=ensemble)
         yield Table(
@@ -255,7 +237,7 @@ def _tabulate_block(
     for rule, (metrics, pooled) in points.items():
         for number, (metric, spread) in enumerate(sorted(metrics.items(), key=_place)):
             cells = ["" if number or rule is None else name_rule(rule, target)]
-            cells += [_capitalize(word_of(metric))]
+            cells += [capitalize(word_of(metric))]
             ends = (spread.mean, spread.sd, spread.minimum, spread.maximum)
             cells += map(format_score, ends)
             if has_interval:

@@ -192,8 +192,9 @@ def tabulate_gain(content: RunContent) -> Table | None:
         for key in [k for k in SCORES if k in old and k in new]:
             a, b = old[key].value, new[key].value
             cells = (name_split(split), SCORES[key].short, format_score(a), format_score(b))
+            gap = None if a is None or b is None else b - a
             is_first = key == next(k for k in SCORES if k in old and k in new)
-            rows.append(Row((*cells, format_difference(b, a)), "start" if is_first else ""))
+            rows.append(Row((*cells, format_difference(gap)), "start" if is_first else ""))
     if not rows:
         return None
     is_head = content.checkpoint.get("stage") == "head"

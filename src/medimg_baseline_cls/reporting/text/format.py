@@ -36,16 +36,44 @@ def count_of(number: int, word: str) -> str:
     return f"{format_count(number)} {word}{'' if number == 1 else 's'}"
 
 
-def format_difference(after: float | None, before: float | None) -> str:
-    """Return `after - before` with its sign, three decimals.
+def count_images(images: int, groups: int, *, word: str = "image") -> str:
+    """Return a number of images, and of groups where these are fewer.
 
-    >>> format_difference(0.981, 0.967), format_difference(0.9, 0.95)
-    ('+0.014', '−0.050')
+    >>> count_images(60, 45), count_images(60, 60, word="TEST image")
+    ('60 images of 45 groups', '60 TEST images')
     """
-    if after is None or before is None:
+    of = f" of {count_of(groups, 'group')}" if groups < images else ""
+    return f"{count_of(images, word)}{of}"
+
+
+def format_difference(value: float | None) -> str:
+    """Return a difference with its sign, three decimals.
+
+    >>> [format_difference(value) for value in (0.981 - 0.967, 0.9 - 0.95, None)]
+    ['+0.014', '−0.050', '–']
+    """
+    if value is None:
         return UNDEFINED
-    text = f"{after - before:+.{DECIMALS}f}"
+    text = f"{value:+.{DECIMALS}f}"
     return "0.000" if float(text) == 0 else text.replace("-", "−")
+
+
+def format_difference_interval(bounds: tuple[float, float] | None) -> str:
+    """Return the ends of the interval of a difference; "" where there is none.
+
+    >>> format_difference_interval((-0.05, 0.01))
+    '−0.050 to +0.010'
+    """
+    return "" if bounds is None else " to ".join(map(format_difference, bounds))
+
+
+def capitalize(text: str) -> str:
+    """Return a text with a capital first letter, the others as they are.
+
+    >>> capitalize("macro AUROC")
+    'Macro AUROC'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def hide_paths(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from medimg_baseline_cls.catalogue import OVERALL, PROPORTIONS, Metric
 from medimg_baseline_cls.records.estimates import UNKNOWN, Estimate, Interval
-from medimg_baseline_cls.records.summaries import ClassMetrics, OperatingPoint
+from medimg_baseline_cls.records.summaries import Average, ClassMetrics, OperatingPoint
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
     class_block,
@@ -19,6 +19,7 @@ from medimg_baseline_cls.reporting.page.performance import (
     rule_name,
     shown_classes,
 )
+from medimg_baseline_cls.reporting.text.names import name_block
 from medimg_baseline_cls.reporting.text.publication_format import (
     format_estimate,
     format_estimate_short,
@@ -69,9 +70,10 @@ def list_metrics(content: RunContent) -> list[Measure]:
     }
     if len(owners) > 1:
         summaries = content.summaries.items()
-        owners["Macro mean"] = {s: summary.macro for s, summary in summaries}
+        owners[name_block(Average.MACRO)] = {s: summary.macro for s, summary in summaries}
         micro = {s: summary.micro for s, summary in summaries}
-        owners["Micro, all pairs"] = {s: block for s, block in micro.items() if block is not None}
+        found = {s: block for s, block in micro.items() if block is not None}
+        owners[name_block(Average.MICRO)] = found
     shown = list_scores(content)
     measures = [
         measure
@@ -80,7 +82,7 @@ def list_metrics(content: RunContent) -> list[Measure]:
     ]
     if content.positive_class is None:
         overall = {s: summary.overall for s, summary in content.summaries.items()}
-        measures += _gather("Whole images", overall, shown=OVERALL)
+        measures += _gather(name_block(Average.OVERALL), overall, shown=OVERALL)
     return measures
 
 

@@ -4,8 +4,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from medimg_baseline_cls.records.summaries import Average
+
 STAGES = {"head": "Head only", "finetune": "Fine-tuning"}
 SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
+AVERAGES = {
+    Average.MACRO: "Macro mean",
+    Average.MICRO: "Micro, all pairs",
+    Average.OVERALL: "Whole images",
+}
 PATIENT_RULES = {"mean": "the mean", "max": "the highest"}
 KIND_NAMES = {"FP": "False positives", "FN": "False negatives"}
 
@@ -84,6 +91,11 @@ FIGURES = (
 def name_stage(stage: str) -> str:
     """Return the name of a training stage."""
     return STAGES.get(stage, stage)
+
+
+def name_block(block: str | Average) -> str:
+    """Return the name of a class, or what an average is called."""
+    return AVERAGES[block] if isinstance(block, Average) else block
 
 
 def name_split(split: str) -> str:
