@@ -90,7 +90,7 @@ def test_the_page_shows_them_and_without_them_says_nothing(
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
     page = Path(report(copy).summary["report"]).read_text(encoding="utf-8")
-    assert "Per patient" in page and "is the mean of those of the patient" in page
+    assert "Per patient" in page and "is the mean probability of the patient" in page
     settings = read(copy / "config.json")
     write_json(copy / "config.json", settings | {"aggregate": "none"})
     result = evaluate(copy, accept="figures per image alone")

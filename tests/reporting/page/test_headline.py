@@ -50,6 +50,16 @@ def test_answer_of_two_classes(make_run: Callable[..., Any]) -> None:
     assert answer.pending == ()
 
 
+def test_the_reason_is_where_the_interval_would_be(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    content = run.json("test_summary.json")
+    auroc = content["classes"]["PNEUMONIA"]["metrics"]["auroc"]
+    auroc |= {"value": 1.0, "interval": None, "interval_reason": "the resamples do not vary"}
+    run.write_json("test_summary.json", content)
+    detail = summarize_run(read_run(run.folder)).scores[0].detail
+    assert detail.startswith("no 95 % CI: the resamples do not vary; VAL ")
+
+
 def test_images_of_other_data_follow_a_comma(make_run: Callable[..., Any]) -> None:
     content = read_run(make_run().folder)
     other = replace(content, split=tuple(r for r in content.split if r["split"] == "test"))

@@ -55,7 +55,7 @@ class Answer:
         lede: what was trained; `sentence` is the same with the images that it was trained on.
         scores: the large metrics without a threshold.
         rates: sensitivity and specificity of two classes at the operating point, named by `point`.
-        to_beat: what classifiers that see no organ reach.
+        controls: what classifiers that do not see the anatomy reach.
         classes: of more than two classes, the metrics of each.
         matrix: the confusion matrix of more than two classes.
         roc: the picture.
@@ -69,7 +69,7 @@ class Answer:
     scores: tuple[Statistic, ...]
     rates: tuple[Statistic, ...]
     point: str
-    to_beat: str
+    controls: str
     classes: Table | None
     matrix: Table | None
     roc: Figure | None
@@ -106,7 +106,7 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
         scores=drawn[: len(scores)],
         rates=drawn[len(scores) :],
         point=describe_point(content, split) if split else "",
-        to_beat=_list_controls(content),
+        controls=_list_controls(content),
         classes=_tabulate_classes(content, split) if has_classes else None,
         matrix=tabulate_confusion(content, split) if has_classes else None,
         roc=next((f for f in list_figures(_select_roc(content))["evaluation"]), None),
@@ -259,12 +259,12 @@ def _fraction(point: OperatingPoint | None, metric: str) -> str:
 
 
 def _list_controls(content: RunContent) -> str:
-    """Return the TEST AUROC of the controls that see no organ; "" where there are none."""
+    """Return the TEST AUROC of the controls; "" where there are none."""
     controls = control_values(content, "test", metric="auroc")
     if not controls or "test" not in content.summaries:
         return ""
-    listed = [f"{format_score(value)} from {name.lower()}" for name, value in controls.items()]
-    return f"To beat: AUROC {', '.join(listed)}."
+    listed = [f"{name.lower()} {format_score(value)}" for name, value in controls.items()]
+    return f"AUROC of the controls, which do not see the anatomy: {', '.join(listed)}"
 
 
 def _facts(content: RunContent) -> Iterator[tuple[str, str]]:

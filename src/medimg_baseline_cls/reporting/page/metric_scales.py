@@ -237,10 +237,10 @@ def _statistic(
     label: str, estimate: Estimate, *, floor: float | None = None, details: Sequence[str]
 ) -> Statistic:
     interval = format_interval(estimate.bounds)
-    listed = [f"95 % CI {interval}" if interval else "", *details]
+    first = f"95 % CI {interval}" if interval else ""
     if estimate.interval is not None and estimate.interval.reason:
-        listed.append(f"no interval: {estimate.interval.reason}")
-    detail = "; ".join(filter(None, listed))
+        first = f"no 95 % CI: {estimate.interval.reason}"
+    detail = "; ".join(filter(None, (first, *details)))
     text = format_score(estimate.value)
     return Statistic(label=label, text=text, detail=detail, estimate=estimate, floor=floor)
 

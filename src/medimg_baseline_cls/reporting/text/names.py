@@ -13,7 +13,7 @@ AVERAGES = {
     Average.MICRO: "Micro, all pairs",
     Average.OVERALL: "Whole images",
 }
-PATIENT_RULES = {"mean": "the mean", "max": "the highest"}
+PATIENT_RULES = {"mean": "mean", "max": "highest"}
 KIND_NAMES = {"FP": "False positives", "FN": "False negatives"}
 
 
