@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.utils.files import read_csv
 
+Undrawn = Callable[[], AbstractContextManager[None]]
 DAMAGED = b"\x89PNG\r\n\x1a\n"
 
 
@@ -214,7 +217,11 @@ def test_what_may_explain_a_difference_is_listed(scored: tuple[Path, dict[str, s
 
 @pytest.fixture(scope="module")
 def planted(
-    finished_run: Path, site: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory
+    finished_run: Path,
+    site: Path,
+    phantoms: Path,
+    undrawn: Undrawn,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> RunResult:
     """Return the results on the site with a damaged file and 5 images of TRAIN, 2 of them changed.
 
@@ -232,7 +239,8 @@ def planted(
     run = copy_run(finished_run, outputs)
     shutil.copytree(finished_run.parents[1] / "cache", outputs / "cache")
     flags = TableFlags(on_bad_image="skip")
-    return external(run, folder, maps=["No Finding=NORMAL"], table=flags, panels=False)
+    with undrawn():
+        return external(run, folder, maps=["No Finding=NORMAL"], table=flags, panels=False)
 
 
 def test_images_that_the_run_has_seen_are_left_out_and_named(planted: RunResult) -> None:
@@ -272,7 +280,7 @@ def test_inferences_name_only_flags_that_this_command_has(planted: RunResult) ->
 
 @pytest.fixture(scope="module")
 def archived(
-    finished_run: Path, site: Path, tmp_path_factory: pytest.TempPathFactory
+    finished_run: Path, site: Path, undrawn: Undrawn, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunResult, Path]:
     """Return the results of a read-only run on a table, whose healthy images are left out."""
     folder = tmp_path_factory.mktemp("archived")
@@ -290,7 +298,7 @@ def archived(
     def refuse(place: Path, mode: int) -> bool:  # root may write everywhere
         return run not in (place, *place.parents)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with undrawn(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(locked_run.os, "access", refuse)
         result = external(
             run,
@@ -338,13 +346,17 @@ def test_an_absent_class_is_null_with_its_reason(archived: tuple[RunResult, Path
 
 @pytest.fixture(scope="module")
 def swapped(
-    site: Path, scored: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    site: Path,
+    scored: tuple[Path, dict[str, str]],
+    undrawn: Undrawn,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> RunResult:
     """Return the results where labels are swapped, in the place of earlier ones."""
     outputs = tmp_path_factory.mktemp("swapped")
     run = Path(shutil.copytree(scored[0].parents[1], outputs / "runs" / scored[0].parents[1].name))
     maps = ["No Finding=PNEUMONIA", "PNEUMONIA=NORMAL"]
-    return external(run, site, maps=maps, name="site-b", panels=False)
+    with undrawn():
+        return external(run, site, maps=maps, name="site-b", panels=False)
 
 
 def test_scoring_again_replaces_the_results_and_adds_a_line(swapped: RunResult) -> None:

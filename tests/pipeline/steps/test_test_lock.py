@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,23 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, LeakageError, RunError
 from medimg_baseline_cls.pipeline.commands import evaluate as command
 from medimg_baseline_cls.pipeline.commands.resume_run import resume_run
-from medimg_baseline_cls.pipeline.steps import evaluation, test_results
+from medimg_baseline_cls.pipeline.steps import evaluation
 from medimg_baseline_cls.pipeline.steps import test_lock as lock
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.runs import hold_run, read_status, write_status
 
 ConfigMaker = Callable[..., Config]
 RESULTS = ("thresholds.json", "predictions_val.csv", "predictions_test.csv", "test_summary.json")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _judge_alone(
+    finished_run: Path, undrawn: Callable[[], AbstractContextManager[None]]
+) -> Generator[None, None, None]:
+    """Leave figures and the dossier of mistakes as they are, once the run has them."""
+    with undrawn(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "compile_dossier", do_nothing)
+        yield
 
 
 @pytest.fixture
@@ -206,40 +217,32 @@ STOPS = {
 }
 
 
-@pytest.fixture
-def quick(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The copy, whose evaluations draw nothing."""
-    monkeypatch.setattr(test_results, "draw_evaluation", do_nothing)
-    monkeypatch.setattr(test_results, "evaluate_subgroups", do_nothing)
-    return copy
-
-
 @pytest.mark.parametrize("where", ["logged, not yet readable", "all but the last"])
 def test_a_score_that_was_interrupted_is_logged_and_completed(
-    quick: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    copy: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    before = {name: (quick / name).read_bytes() for name in RESULTS}
-    num_before = len(read_rows(quick / "test_log.csv"))
+    before = {name: (copy / name).read_bytes() for name in RESULTS}
+    num_before = len(read_rows(copy / "test_log.csv"))
     stop_at(monkeypatch, *STOPS[where])
     with pytest.raises(KeyboardInterrupt):
-        evaluate(quick, reason="for the revision")
-    *_, stopped = read_rows(quick / "test_log.csv")
+        evaluate(copy, reason="for the revision")
+    *_, stopped = read_rows(copy / "test_log.csv")
     assert stopped["number"] == str(num_before + 1) and "interrupted" not in stopped["reason"]
 
-    summary = evaluate(quick).summary
-    rows = read_rows(quick / "test_log.csv")
+    summary = evaluate(copy).summary
+    rows = read_rows(copy / "test_log.csv")
     assert summary["test_evaluations"] == len(rows) == num_before + 1
     assert rows[-1]["reason"].startswith("for the revision; interrupted, and completed with")
     assert rows[-1] | {"reason": ""} == stopped | {"reason": ""}
-    assert {name: (quick / name).read_bytes() for name in RESULTS} == before
+    assert {name: (copy / name).read_bytes() for name in RESULTS} == before
 
 
 def test_a_first_score_that_was_killed_before_its_summary_is_no_second_look(
-    quick: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("test_log.csv", "eval_summary.json"):
-        (quick / name).unlink()
-    write_status(quick, "trained")
+        (copy / name).unlink()
+    write_status(copy, "trained")
 
     def stop(path: Path, content: Any) -> None:
         if path.name == "eval_summary.json":
@@ -248,66 +251,66 @@ def test_a_first_score_that_was_killed_before_its_summary_is_no_second_look(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(evaluation, "write_json", stop)
-        evaluate(quick)
-    assert resume_run(quick).summary["test_evaluations"] == 1
-    (row,) = read_rows(quick / "test_log.csv")
+        evaluate(copy)
+    assert resume_run(copy).summary["test_evaluations"] == 1
+    (row,) = read_rows(copy / "test_log.csv")
     assert "interrupted, and completed" in row["reason"]
 
 
 def test_an_interrupted_score_is_not_completed_by_another_network(
-    quick: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_at(monkeypatch, *STOPS["readable"])
     with pytest.raises(KeyboardInterrupt):
-        evaluate(quick)
-    num_before = len(read_rows(quick / "test_log.csv"))
-    change_checkpoint(quick)
+        evaluate(copy)
+    num_before = len(read_rows(copy / "test_log.csv"))
+    change_checkpoint(copy)
     with pytest.raises(RunError, match=r"the checkpoint \(best\.pt\)"):
-        evaluate(quick)
-    assert len(read_rows(quick / "test_log.csv")) == num_before
+        evaluate(copy)
+    assert len(read_rows(copy / "test_log.csv")) == num_before
 
 
 def test_an_interrupted_score_is_not_completed_by_other_predictions(
-    quick: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As another machine may round them."""
     stop_at(monkeypatch, *STOPS["readable"])
     with pytest.raises(KeyboardInterrupt):
-        evaluate(quick)
-    path = quick / "test_log.csv"
+        evaluate(copy)
+    path = copy / "test_log.csv"
     *_, last = read_rows(path)
     path.write_text(path.read_text().replace(last["predictions_test_sha256"], "0" * 64))
-    evaluate(quick)
+    evaluate(copy)
     *_, stopped, repeated = read_rows(path)
     assert stopped["number"] == last["number"] and "interrupted" not in stopped["reason"]
     assert repeated["reason"] == "repeated"
 
 
 def test_an_accepted_score_that_was_interrupted_is_completed_by_the_same_command(
-    quick: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_checkpoint(quick)
+    change_checkpoint(copy)
     stop_at(monkeypatch, *STOPS["readable"])
     with pytest.raises(KeyboardInterrupt):
-        evaluate(quick, accept="trained longer")
-    num_before = len(read_rows(quick / "test_log.csv"))
+        evaluate(copy, accept="trained longer")
+    num_before = len(read_rows(copy / "test_log.csv"))
     with pytest.raises(ConfigError, match="does nothing here"):
-        evaluate(quick, accept="something else")
-    evaluate(quick, accept="trained longer")
-    *_, last = read_rows(quick / "test_log.csv")
+        evaluate(copy, accept="something else")
+    evaluate(copy, accept="trained longer")
+    *_, last = read_rows(copy / "test_log.csv")
     assert last["number"] == str(num_before)
     assert "trained longer" in last["accepted"] and "interrupted" in last["reason"]
 
 
 def test_points_of_an_interrupted_change_are_not_taken_for_an_edit(
-    quick: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_settings(quick, target_sensitivity=0.5)
+    change_settings(copy, target_sensitivity=0.5)
     stop_at(monkeypatch, command, "write_points")
     with pytest.raises(KeyboardInterrupt):
-        evaluate(quick, accept="the target of the protocol")
+        evaluate(copy, accept="the target of the protocol")
     with pytest.raises(RunError, match="the operating points") as refusal:
-        evaluate(quick)
+        evaluate(copy)
     assert "edited" not in str(refusal.value)
 
 
