@@ -50,6 +50,9 @@ from medimg_baseline_cls.statistics.multilabel import pool_pairs as pool_pairs
 from medimg_baseline_cls.statistics.paired_tests import McnemarTest as McnemarTest
 from medimg_baseline_cls.statistics.paired_tests import adjust_holm as adjust_holm
 from medimg_baseline_cls.statistics.paired_tests import mcnemar_test as mcnemar_test
+from medimg_baseline_cls.statistics.pooling import PooledEstimate as PooledEstimate
+from medimg_baseline_cls.statistics.pooling import logit_errors as logit_errors
+from medimg_baseline_cls.statistics.pooling import pool_sites as pool_sites
 from medimg_baseline_cls.statistics.prevalence import average_precision_at as average_precision_at
 from medimg_baseline_cls.statistics.prevalence import (
     exact_predictive_intervals as exact_predictive_intervals,
