@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, RandFlip, RandGaussianNoise, Resize
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from medimg_baseline_cls.data.batches.augment import (
@@ -32,12 +33,13 @@ def leave_alone(count: int) -> Changes:
     zero, one = np.zeros(count), np.ones(count)
     values = {field.name: zero for field in fields(Changes)}
     ones = {"zoom": one, "contrast": one, "gamma": one}
+    ones |= {"tone": np.ones((count, 6)), "frame": np.zeros((count, 4))}
     return Changes(**{**values, **ones, "flip": np.zeros(count, bool)})
 
 
-def apply_one(pixels: torch.Tensor, **change: float) -> torch.Tensor:
+def apply_one(pixels: torch.Tensor, **change: ArrayLike) -> torch.Tensor:
     count = len(pixels)
-    arrays = {name: np.full(count, value) for name, value in change.items()}
+    arrays = {name: np.stack([np.asarray(value)] * count) for name, value in change.items()}
     grain = torch.from_numpy(np.random.default_rng(0).standard_normal((200, 200))).float()
     return apply_changes(pixels, replace(leave_alone(count), **arrays), grain=grain)
 
@@ -45,7 +47,7 @@ def apply_one(pixels: torch.Tensor, **change: float) -> torch.Tensor:
 @pytest.mark.parametrize("size", [40, 33])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_image_gets_the_same_bits_in_any_batch(size: int, channels: int) -> None:
-    augment = make_augmenter("standard", horizontal_flip=True, seed=5)
+    augment = make_augmenter("acquisition", horizontal_flip=True, seed=5)
     assert augment is not None
     pixels, rows = make_films(9, size, channels), np.array([3, 8, 1, 40, 41, 7, 0, 2, 1000])
     together = augment(pixels, rows, "finetune", 2)
@@ -59,7 +61,7 @@ def test_an_image_gets_the_same_bits_in_any_batch(size: int, channels: int) -> N
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
-    augment = make_augmenter("standard", horizontal_flip=False, seed=0)
+    augment = make_augmenter("acquisition", horizontal_flip=False, seed=0)
     assert augment is not None
     pixels, before = make_films(6, 96), torch.get_num_threads()
     try:
@@ -84,7 +86,7 @@ def test_every_part_of_the_purpose_changes_the_draw() -> None:
         assert not torch.equal(run(), run(**other))
 
 
-@pytest.mark.parametrize("policy", ["light", "standard"])
+@pytest.mark.parametrize("policy", ["light", "standard", "acquisition"])
 def test_films_stay_in_range_and_the_given_batch_stays_as_it_was(policy: str) -> None:
     augment = make_augmenter(policy, horizontal_flip=True, seed=0)
     assert augment is not None
@@ -276,3 +278,48 @@ def test_a_compose_that_changes_the_shape_is_refused() -> None:
     augment = from_compose(Compose([Resize((20, 20))]), seed=0)
     with pytest.raises(DataError, match=r"\(1, 40, 40\) into \(1, 20, 20\)"):
         augment(make_films(1), np.arange(1), "head", 0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tone_curve_is_the_interpolation_of_its_knots(channels: int) -> None:
+    pixels, slopes = make_films(2, channels=channels), np.array([0.5, 2.0, 1.0, 4.0, 0.25, 1.0])
+    knots = np.concatenate([[0.0], np.cumsum(slopes)]) / slopes.sum()
+    expected = np.interp(pixels.numpy(), np.linspace(0, 1, 7), knots)
+    assert apply_one(pixels, tone=slopes).numpy() == pytest.approx(expected, abs=1e-6)
+    ends = apply_one(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), tone=slopes)
+    assert ends.flatten().numpy() == pytest.approx([0, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4, -0.5])
+def test_focus_is_a_mixture_with_the_gaussian_of_scipy(share: float) -> None:
+    pixels, width = 0.25 + make_films(2) / 2, 0.025  # a deviation of one pixel of 40
+    plain = pixels.numpy().astype(np.float64)
+    blurred = ndimage.gaussian_filter(plain, (0, 0, 1, 1), mode="nearest", truncate=2)
+    expected = np.clip(plain + share * (blurred - plain), 0, 1)
+    found = apply_one(pixels, focus=share, focus_width=width).numpy()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_frame_covers_the_edges_alone_and_by_one_gray_level() -> None:
+    pixels = 0.5 + make_films(2) / 4
+    found = apply_one(pixels, frame=[0.1, 0.2, 0.05, 0.0], frame_level=0.125)
+    inner = (..., slice(2, 40), slice(4, 32))
+    assert found[inner].numpy() == pytest.approx(pixels[inner].numpy(), abs=1e-5)
+    covered = np.ones((40, 40), bool)
+    covered[2:40, 4:32] = False
+    assert (found[:, 0, covered] == 0.125).all()
+
+
+def test_another_policy_leaves_the_earlier_draws_as_they_were() -> None:
+    draw = {"seed": 1, "stage": "finetune", "epoch": 3}
+    rows = np.arange(2000)
+    standard = draw_changes(POLICIES["standard"], rows, **draw)
+    wider = draw_changes(POLICIES["acquisition"], rows, **draw)
+    for field in ("rotation", "shift_x", "zoom", "gamma", "blur"):
+        assert np.array_equal(getattr(standard, field), getattr(wider, field))
+    assert not standard.frame.any() and not standard.focus.any() and (standard.tone == 1).all()
+    policy = POLICIES["acquisition"]
+    assert 0 < wider.frame.max() <= policy.frame and wider.focus_width.max() <= policy.defocus
+    assert -policy.sharpen <= wider.focus.min() < 0 < wider.focus.max() <= 1
+    for used in (wider.frame.any(axis=1), wider.focus != 0, (wider.tone != 1).any(axis=1)):
+        assert used.mean() == pytest.approx(0.5, abs=0.04)

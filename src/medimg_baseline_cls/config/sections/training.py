@@ -75,12 +75,13 @@ class AugmentationSettings:
     augment: Annotated[
         str,
         Field(
-            pattern=r"^(none|light|standard|plugin:[A-Za-z0-9_.-]+)$",
-            title="none, light, standard or plugin:NAME",
+            pattern=r"^(none|light|standard|acquisition|plugin:[A-Za-z0-9_.-]+)$",
+            title="none, light, standard, acquisition or plugin:NAME",
             examples=["light"],
         ),
     ] = "standard"
-    """Random augmentation of the training images: none, light, standard, or plugin:NAME."""
+    """Random augmentation of the training images: none, light, standard, acquisition (standard and
+    what other devices and archives do), or plugin:NAME."""
 
     horizontal_flip: bool = False
     """Random horizontal flips; avoid for chest radiographs (heart side)."""

@@ -7,7 +7,7 @@ global generator. Refuses unknown policies.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from medimg_baseline_cls.data.batches.changes import Changes, apply_changes
 from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.utils.plugins import PREFIX, load_plugin
 from medimg_baseline_cls.utils.seed import derive_key, generator, uniform_table
 
+Draws = NDArray[np.float64]
 Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
 
 
@@ -37,6 +38,11 @@ class Policy:
     noise: float = 0.0  # largest standard deviation; half of the images get none
     blur: float = 0.0  # largest share of a 3 x 3 binomial blur; half of the images get none
     flip: bool = False  # left and right, every other image
+    tone: float = 0.0  # of a random tone curve; 1: slopes from 1/2 to 2 before scaling
+    defocus: float = 0.0  # largest standard deviation of a blur, share of the image side
+    sharpen: float = 0.0  # largest share of that blur that is taken away instead
+    frame: float = 0.0  # largest share of the side covered at each edge
+    often: float = 0.5  # share of the images with a tone curve, with another focus, with a frame
 
 
 POLICIES: dict[str, Policy] = {
@@ -52,31 +58,30 @@ POLICIES: dict[str, Policy] = {
         noise=0.025,
         blur=0.8,
     ),
+    "acquisition": Policy(
+        rotation=10,
+        shift=0.05,
+        zoom=0.10,
+        brightness=0.08,
+        contrast=0.20,
+        gamma=0.25,
+        noise=0.07,
+        blur=0.8,
+        tone=2.0,
+        defocus=0.015,
+        sharpen=0.8,
+        frame=0.125,
+    ),
 }
+_NUM_PIECES = 6  # of a tone curve
 
-_DARKEST = 1e-6  # the logarithm of black must stay finite
 _COLUMNS = (
     "rotation", "shift_x", "shift_y", "zoom", "brightness", "contrast", "gamma",
     "noise", "grain_x", "grain_y", "blur", "flip",
+    *(f"tone_{i}" for i in range(_NUM_PIECES)), "has_tone",
+    "has_focus", "focus", "focus_width",
+    "has_frame", "left", "right", "top", "bottom", "frame_level",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What was drawn for each image of a batch; every array has shape (B,)."""
-
-    rotation: NDArray[np.float64]  # radians
-    shift_x: NDArray[np.float64]  # share of the image side
-    shift_y: NDArray[np.float64]
-    zoom: NDArray[np.float64]  # 1 leaves the size
-    brightness: NDArray[np.float64]
-    contrast: NDArray[np.float64]  # 1 leaves it
-    gamma: NDArray[np.float64]  # 1 leaves it
-    noise: NDArray[np.float64]  # standard deviation
-    grain_x: NDArray[np.float64]  # where in the tile of grain, in [0, 1)
-    grain_y: NDArray[np.float64]
-    blur: NDArray[np.float64]  # share of the blurred image
-    flip: NDArray[np.bool_]
 
 
 class RandomTransform(Protocol):
@@ -161,35 +166,25 @@ def draw_changes(
         grain_y=draw["grain_y"],
         blur=policy.blur * np.maximum(either_way["blur"], 0),
         flip=policy.flip & (draw["flip"] < 0.5),
+        **_draw_acquisition(policy, draw),
     )
 
 
-def apply_changes(pixels: Tensor, changes: Changes, *, grain: Tensor) -> Tensor:
-    """Apply drawn changes to a batch; pixels outside a moved image are black.
-
-    Only sums, products, logarithms and exponentials of single pixels: an image gets the
-    same bits in any batch.
-
-    Args:
-        pixels: shape (B, C, S, S), float in [0, 1].
-        changes: what was drawn for each image.
-        grain: a tile of noise of deviation 1, at least (S + 1, S + 1), on the same device.
-
-    Returns:
-        Pixels of the same shape, in [0, 1].
-    """
-    exposed = _move(pixels, changes)
-    # Half of the images get no blur and half no grain: work on the others only.
-    soft = np.flatnonzero(changes.blur)
-    if soft.size:
-        exposed[soft] = _blur(exposed[soft], _per_image(changes.blur[soft], pixels))
-    exposed.clamp_min_(_DARKEST).log_().mul_(_per_image(changes.gamma, pixels)).exp_()
-    exposed.mul_(_per_image(changes.contrast, pixels))
-    exposed.add_(_per_image(changes.brightness + 0.5 * (1 - changes.contrast), pixels))
-    grainy = np.flatnonzero(changes.noise)
-    if grainy.size:
-        exposed[grainy] += _cut_grain(grain, changes, images=grainy, like=pixels)
-    return exposed.clamp_(0, 1)
+def _draw_acquisition(policy: Policy, draw: Mapping[str, Draws]) -> dict[str, Draws]:
+    """Draw what another device or archive does."""
+    slopes = np.stack([draw[f"tone_{i}"] for i in range(_NUM_PIECES)], axis=1)
+    has_tone = draw["has_tone"][:, None] < policy.often
+    focus = np.where(
+        draw["focus"] < 0.5, 2 * draw["focus"], -policy.sharpen * (2 * draw["focus"] - 1)
+    )
+    sides = np.stack([draw[side] for side in ("left", "right", "top", "bottom")], axis=1)
+    return {
+        "tone": (1 + policy.tone) ** ((2 * slopes - 1) * has_tone),
+        "focus_width": policy.defocus * draw["focus_width"],
+        "focus": focus * ((draw["has_focus"] < policy.often) & (policy.defocus > 0)),
+        "frame": policy.frame * sides * (draw["has_frame"][:, None] < policy.often),
+        "frame_level": np.maximum(2 * draw["frame_level"] - 1, 0),
+    }
 
 
 class _PolicyAugmenter:
@@ -232,51 +227,3 @@ class _ComposeAugmenter:
                 )
             images.append(result.to(pixels.device, pixels.dtype))
         return torch.stack(images).clamp_(0, 1)
-
-
-def _move(pixels: Tensor, changes: Changes) -> Tensor:
-    """Turn, zoom, shift and mirror each image by one interpolation."""
-    cos, sin = np.cos(changes.rotation) / changes.zoom, np.sin(changes.rotation) / changes.zoom
-    none = np.zeros_like(cos)
-    mirror = np.where(changes.flip, -1.0, 1.0)
-    size = pixels.shape[-1]
-    axis = (torch.arange(size, device=pixels.device) * 2 + 1) / size - 1  # (S,)
-
-    def along(slope: NDArray[np.float64], offset: NDArray[np.float64]) -> Tensor:
-        moved_axis = _to_tensor(slope, pixels)[:, None] * axis
-        return moved_axis + _to_tensor(offset, pixels)[:, None]
-
-    # Grid coordinates run from -1 to 1: a shift by the whole side is 2.
-    grid = torch.empty((len(pixels), size, size, 2), dtype=pixels.dtype, device=pixels.device)
-    x, y = along(mirror * sin, -2 * changes.shift_x), along(cos, -2 * changes.shift_y)
-    torch.add(x[:, :, None], along(mirror * cos, none)[:, None, :], out=grid[..., 0])
-    torch.add(y[:, :, None], along(-sin, none)[:, None, :], out=grid[..., 1])
-    return functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-
-
-def _blur(pixels: Tensor, share: Tensor) -> Tensor:
-    """Mix each image with its 3 x 3 binomial blur."""
-    padded = functional.pad(pixels, (1, 1, 1, 1), mode="replicate")
-    rows = (padded[..., :-2, :] + padded[..., 2:, :]).mul_(0.5).add_(padded[..., 1:-1, :])
-    both = (rows[..., :-2] + rows[..., 2:]).mul_(0.5).add_(rows[..., 1:-1])
-    return both.mul_(share / 4).add_(pixels * (1 - share))
-
-
-def _cut_grain(
-    grain: Tensor, changes: Changes, *, images: NDArray[np.intp], like: Tensor
-) -> Tensor:
-    """Cut the grain of some images out of the tile, as strong as drawn; shape (n, 1, S, S)."""
-    size = like.shape[-1]
-    room = len(grain) - size
-    top = torch.from_numpy((changes.grain_y[images] * room).astype(np.int64)).to(grain.device)
-    left = torch.from_numpy((changes.grain_x[images] * room).astype(np.int64)).to(grain.device)
-    windows = grain.unfold(0, size, 1).unfold(1, size, 1)  # a view of all crops
-    return windows[top, left][:, None].mul_(_per_image(changes.noise[images], like))
-
-
-def _per_image(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return _to_tensor(values, like)[:, None, None, None]
-
-
-def _to_tensor(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.device, like.dtype)
