@@ -29,7 +29,7 @@ _SCORE_WORDS = (
 )
 _LOGIT_WORDS = ("logit", "logits")
 _NOT_CLASSES = frozenset({"label", "class", "name", "id", "index"})
-_WORD = rf"(?:(?:y|pred|predicted|model)[_ ]?)?({'|'.join((*_SCORE_WORDS, *_LOGIT_WORDS))})"
+_WORD = rf"(?:(?:y|pred|predicted|model)[_ ]?)*({'|'.join((*_SCORE_WORDS, *_LOGIT_WORDS))})"
 _BEFORE = re.compile(rf"{_WORD}(?:\((.+)\)|\[(.+)\]|[_ .:-](.+))?", re.IGNORECASE)
 _BEHIND = re.compile(rf"(.+)[_ .:-]{_WORD}", re.IGNORECASE)
 _TRUTH = r"(?:labels?|true|truth|y|y_true|gt|target|reference|ref)"
@@ -164,10 +164,7 @@ def _match_settings(table: Table, settings: ScoreSettings, *, path: Path) -> Sco
     found = replace(
         settings,
         path_column=match_one(settings.path_column, "path_column"),
-        labels=LabelRule(
-            columns=tuple(match(name, "label_columns") for name in rule.columns),
-            separator=rule.separator,
-        ),
+        labels=replace(rule, columns=tuple(match(name, "label_columns") for name in rule.columns)),
         probability_columns=tuple(
             match(name, "probability_columns") for name in settings.probability_columns
         ),

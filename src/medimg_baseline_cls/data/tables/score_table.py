@@ -27,7 +27,7 @@ from medimg_baseline_cls.data.tables.score_labels import (
 )
 from medimg_baseline_cls.data.tables.score_values import read_numbers, to_probabilities
 from medimg_baseline_cls.data.tables.split_column import read_split_column
-from medimg_baseline_cls.data.tables.table_file import ABSENT, Table, read_table
+from medimg_baseline_cls.data.tables.table_file import Table, read_table
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Certainty, Inference, Task
 from medimg_baseline_cls.utils.garbage_collection import collector_paused
@@ -64,16 +64,11 @@ class _Part:
 
     def cells(self, column: str) -> list[str]:
         """Return the cells of a column in the rows that are used, without blanks around them."""
-        cells = self.table.columns[column]
-        if column in self.table.unread:
-            raise DataError(
-                f"{self.path}: the column {column} is of the type {self.table.unread[column]}; "
-                "expected texts or numbers."
-            )
-        if ABSENT in cells:
-            line = self.table.lines[cells.index(ABSENT)]
-            raise DataError(f"{self.path}, row {line}, ends before the column {column}.")
-        return [cells[row].strip() for row in self.rows]
+        try:
+            cells = self.table.strip(column)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
+        return [cells[row] for row in self.rows]
 
     @property
     def lines(self) -> list[int]:

@@ -26,7 +26,7 @@ from medimg_baseline_cls.data.tables.columns import match_column, require_column
 from medimg_baseline_cls.data.tables.labels import LabelRule, Labels, read_labels
 from medimg_baseline_cls.data.tables.paths import read_paths
 from medimg_baseline_cls.data.tables.split_column import NONE, find_split_column, read_split_column
-from medimg_baseline_cls.data.tables.table_file import ABSENT, Table, read_table
+from medimg_baseline_cls.data.tables.table_file import Table, read_table
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.schema import Inference, format_findings, parse_findings
 from medimg_baseline_cls.utils.garbage_collection import collector_paused
@@ -209,24 +209,9 @@ class _Rows:
 
 
 def _strip_cells(table: Table, name: str) -> list[str]:
-    """Strip blanks around the cells of a column; return a note where there were some.
-
-    Raises:
-        DataError: A row ends before this column.
-    """
-    cells = table.columns[name]
-    if name in table.unread:
-        raise DataError(
-            f"the column {name} cannot be read as text: it is of the type "
-            f"{table.unread[name]}; write texts or numbers into it, or save the table as CSV."
-        )
-    if ABSENT in cells:
-        line = table.lines[cells.index(ABSENT)]
-        raise DataError(
-            f"row {line} ends before the column {name}: a separator or a quote may be missing."
-        )
-    stripped = [cell.strip() for cell in cells]
-    num_changed = sum(map(operator.ne, stripped, cells))
+    """Strip blanks around the cells of a column; return a note where there were some."""
+    stripped = table.strip(name)
+    num_changed = sum(map(operator.ne, stripped, table.columns[name]))
     table.columns[name] = stripped
     return [f"blanks around {num_changed} cells of {name} stripped"] if num_changed else []
 

@@ -41,6 +41,25 @@ class Table:
     notes: tuple[str, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def strip(self, name: str) -> list[str]:
+        """Return the cells of a column without the blanks around them.
+
+        Raises:
+            DataError: The column has no texts, or a row ends before it.
+        """
+        cells = self.columns[name]
+        if name in self.unread:
+            raise DataError(
+                f"the column {name} cannot be read as text: it is of the type "
+                f"{self.unread[name]}; write texts or numbers into it, or save the table as CSV."
+            )
+        if ABSENT in cells:
+            line = self.lines[cells.index(ABSENT)]
+            raise DataError(
+                f"row {line} ends before the column {name}: a separator or a quote may be missing."
+            )
+        return [cell.strip() for cell in cells]
+
 
 def read_table(path: Path) -> Table:
     """Return the table in a file; a cell that a short row lacks is `ABSENT`.
@@ -109,6 +128,11 @@ def _read_text(path: Path, start: bytes) -> Table:
     (_, header), *body = filled
     names = [clean_text(name) for name in header]
     _require_different(path, names)
+    if len(names) == 1 and names[0].startswith("#") and len(body[0][1]) > 1:
+        raise DataError(
+            f"{path} begins with a comment, {names[0][:60]!r}, where the header is expected: "
+            "remove the lines above the header."
+        )
     cells = [_fit_row(row, len(names), where=f"{path}, row {line}") for line, row in body]
     columns = {
         name: [sys.intern(cell) for cell in column]
