@@ -1,6 +1,6 @@
 """The settings that `medimg judge` uses: what columns are, and how predictions are measured.
 
-A judged run keeps these alone; what a training would do says nothing of it.
+config.json of a judged run has only these: settings of training would not describe the model.
 """
 
 JUDGE_SETTINGS = frozenset(

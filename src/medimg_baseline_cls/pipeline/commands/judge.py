@@ -199,7 +199,6 @@ def _describe_source(
                 name: None if path is None else {"file": path.name, "sha256": sha256_file(path)}
                 for name, path in files.items()
             },
-            "has_val": len(split.rows("val")) > 0,
             "are_logits": logits,
         },
     }

@@ -169,10 +169,12 @@ def _say_measures(content: RunContent, _: Set[str]) -> Words:
 def _say_uncertainty(content: RunContent, _: Set[str]) -> Words:
     number = count_resamples(content)
     if number is not None:
-        yield (
-            f"95% intervals: whole groups resampled {format_count(number)} times, thresholds "
-            "re-selected in each; also Wilson and Clopper-Pearson for proportions."
-        )
+        more = ""
+        if list_rules(content):
+            more = (
+                ", thresholds re-selected in each; also Wilson and Clopper-Pearson for proportions"
+            )
+        yield f"95% intervals: whole groups resampled {format_count(number)} times{more}."
 
 
 def _say_controls(content: RunContent, _: Set[str]) -> Words:

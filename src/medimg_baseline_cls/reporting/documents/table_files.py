@@ -211,13 +211,20 @@ def _record(measure: Measure, split: str) -> tuple[object, ...]:
 
 def _describe_resampling(content: RunContent) -> Iterator[str]:
     number = count_resamples(content)
-    if number is not None:
-        yield (
-            f"Intervals: percentiles of {format_count(number)} resamples of whole groups "
-            "within each class, thresholds re-selected in each; where these do not vary, "
-            "Clopper and Pearson's, with groups as trials. VAL metrics at a threshold chosen "
-            "on VAL are too optimistic and have no interval; see TEST."
+    if number is None:
+        return
+    how, more = "", ""
+    if list_rules(content):
+        how = ", thresholds re-selected in each"
+        more = (
+            " VAL metrics at a threshold chosen on VAL are too optimistic and have no interval; "
+            "see TEST."
         )
+    yield (
+        f"Intervals: percentiles of {format_count(number)} resamples of whole groups "
+        f"within each class{how}; where these do not vary, "
+        f"Clopper and Pearson's, with groups as trials.{more}"
+    )
 
 
 def _brackets(measures: Sequence[Measure]) -> str:

@@ -125,14 +125,21 @@ def with_interval(text: str, estimate: Estimate) -> str:
 def describe_intervals(content: RunContent) -> Iterator[str]:
     """Say what the second lines are; nothing for a run without intervals."""
     number = count_resamples(content)
-    if number is not None:
-        yield (
-            "Second lines: 95 % confidence intervals; whole groups were resampled "
-            f"{format_count(number)} times, with thresholds re-selected in every resample of VAL. "
-            "Where resamples do not vary: Clopper and Pearson's, with groups as trials. A dash: no "
-            "interval, because the threshold was chosen on these images (such metrics are too "
-            "optimistic; see TEST), or because resamples do not vary or too few define the metric."
+    if number is None:
+        return
+    how, why = "", ""
+    if list_rules(content):
+        how = ", with thresholds re-selected in every resample of VAL"
+        why = (
+            "the threshold was chosen on these images (such metrics are too optimistic; see "
+            "TEST), or because "
         )
+    yield (
+        "Second lines: 95 % confidence intervals; whole groups were resampled "
+        f"{format_count(number)} times{how}. "
+        "Where resamples do not vary: Clopper and Pearson's, with groups as trials. A dash: no "
+        f"interval, because {why}resamples do not vary or too few define the metric."
+    )
 
 
 def tabulate_metrics(content: RunContent) -> Table | None:
