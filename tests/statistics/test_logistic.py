@@ -87,3 +87,64 @@ def test_narrow_and_wide_logits_far_from_zero_have_the_line_of_scikit_learn(
 def test_equal_logits_have_no_line() -> None:
     outcomes = np.arange(20) % 2.0
     assert np.isnan(fit_line(np.full(20, 0.3), outcomes, weights=np.ones((2, 20)))).all()
+
+
+# Logits of a good model, of rare disease, of saturated probabilities.
+MANY = {
+    "plain": (0.7, -0.4, 2.0),
+    "rare": (0.9, -4.0, 1.5),
+    "saturated": (0.5, 0.0, 12.0),
+}
+
+
+def draw_many(kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    slope, intercept, spread = MANY[kind]
+    random = np.random.default_rng(7)
+    logits = np.clip(random.normal(scale=spread, size=20_000), *to_logits(np.array([0.0, 1.0])))
+    chance = expit(slope * logits + intercept)
+    return logits, (random.random(len(logits)) < chance).astype(np.float64)
+
+
+def residuals(
+    found: NDArray[np.float64],
+    logits: NDArray[np.float64],
+    outcomes: NDArray[np.float64],
+    row: NDArray[np.uint16],
+) -> NDArray[np.float64]:
+    """Return the gradient of the mean log-likelihood, which is 0 at its maximum."""
+    gaps = row * (outcomes - expit(found[0] + found[1] * logits)) / row.sum()
+    return np.array([gaps.sum(), (gaps * logits).sum() / logits.std()])
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_lines_of_many_images_are_the_maximum_of_the_likelihood(kind: str) -> None:
+    logits, outcomes = draw_many(kind)
+    random = np.random.default_rng(8)
+    weights = random.multinomial(len(logits), np.full(len(logits), 1 / len(logits)), size=12)
+    weights = weights.astype(np.uint16)
+    weights[0] = 1 + 4 * outcomes  # far from the others: no series reaches it
+    lines = fit_line(logits, outcomes, weights=weights)
+    offsets = fit_offset(logits, outcomes, weights=weights)
+    for row, line, offset in zip(weights, lines, offsets, strict=True):
+        assert abs(residuals(line, logits, outcomes, row)).max() < 1e-7
+        alone = np.array([offset, 1.0])
+        assert abs(residuals(alone, logits, outcomes, row)[0]) < 1e-7
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_the_series_gives_what_newtons_steps_give(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, outcomes = draw_many(kind)
+    weights = np.random.default_rng(9).poisson(1.0, size=(20, len(logits))).astype(np.uint16)
+    series = [fit(logits, outcomes, weights=weights) for fit in (fit_line, fit_offset)]
+    monkeypatch.setattr("medimg_baseline_cls.statistics.logistic._MANY_IMAGES", 10**9)
+    exact = [fit(logits, outcomes, weights=weights) for fit in (fit_line, fit_offset)]
+    for found, expected in zip(series, exact, strict=True):
+        assert np.abs(found - expected).max() < 1e-3 * np.std(expected, axis=0).min()
+
+
+def test_many_images_that_are_separated_have_no_line() -> None:
+    logits = np.linspace(-3, 3, 20_000)
+    ones = np.ones((2, len(logits)), dtype=np.uint16)
+    assert np.isnan(fit_line(logits, (logits > 0).astype(float), weights=ones)).all()

@@ -144,6 +144,12 @@ def draw_part(part: Predictions, resampling: Resampling, *, purpose: str | None 
     )
 
 
+def weigh_known(part: Predictions, name: str, *, weights: Weights) -> Weights:
+    """Return the weights of the images where a class is known, shape (B, n)."""
+    known = part.known(name)
+    return weights if known.all() else np.compress(known, weights, axis=1)
+
+
 def _describe_method(part: Predictions, *, resampling: Resampling) -> dict[str, Any]:
     return {
         "level": LEVEL,
@@ -158,14 +164,12 @@ def choose_cuts(
     val: Predictions, name: str, *, weights: Weights, target: float, rules: Iterable[str]
 ) -> dict[str, NDArray[np.float64]]:
     """Choose the operating points of one class again in each resample of VAL; shape (B,) each."""
-    known = val.known(name)
     truth, scores = select_known(val, name)
     if not truth.any():
         return {}
     criteria = dict(pair for rule in rules for pair in list_criteria(rule).items())
-    return choose_in_resamples(
-        truth, scores, weights=weights[:, known], target=target, criteria=criteria
-    )
+    own = weigh_known(val, name, weights=weights)
+    return choose_in_resamples(truth, scores, weights=own, target=target, criteria=criteria)
 
 
 def describe_part(
@@ -233,7 +237,7 @@ def resample_classes(
         if len(truth) == 0:
             drawn[name] = ClassDraws({}, {})
             continue
-        own = weights[:, part.known(name)]
+        own = weigh_known(part, name, weights=weights)
         calls = {
             rule: weighted_calls(truth, scores, thresholds=threshold, weights=own)
             for rule, threshold in cuts.get(name, {}).items()

@@ -21,6 +21,7 @@ from medimg_baseline_cls.evaluation.resampling import (
     choose_cuts,
     describe_part,
     draw_part,
+    weigh_known,
 )
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
@@ -170,7 +171,7 @@ def _measure_mean(part: Predictions, name: str, *, weights: Weights) -> Estimate
     if len(truth) == 0:
         return Estimate(value=None, reason="no image has a reference standard")
     excess = scores - truth
-    values = weighted_mean(excess, weights[:, part.known(name)])
+    values = weighted_mean(excess, weigh_known(part, name, weights=weights))
     return Estimate(value=float(excess.mean()), interval=describe_values(values))
 
 

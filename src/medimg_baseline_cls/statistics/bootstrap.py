@@ -8,7 +8,7 @@ undefined metric is NaN here, and `describe_values` counts it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +81,7 @@ def draw_weights(
             drawn += np.arange(size)[:, None] * len(members)
             hits = np.bincount(drawn.ravel(), minlength=size * len(members))
             counts[rows, members] = hits.reshape(size, len(members))
-    return counts[:, group_of]
+    return np.take(counts, group_of, axis=1)  # a resample is contiguous
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +149,29 @@ def rank_scores(truth: Truth, scores: Scores) -> Ranking:
     return Ranking(order, last_of_tie, thresholds, truth[order])
 
 
-def count_resamples(
-    ranking: Ranking, weights: Weights
-) -> Iterator[tuple[slice, NDArray[np.int64], WeightedCounts]]:
+def rank_levels(truth: Truth, scores: Scores, *, levels: Values) -> Ranking:
+    """Return the ranking with those distinct scores alone that decide `score >= level`."""
+    ranking = rank_scores(truth, scores)
+    lowest = np.searchsorted(-ranking.thresholds, -levels, side="right") - 1
+    kept = np.unique(np.append(lowest[lowest >= 0], len(ranking.thresholds) - 1))
+    ends, thresholds = ranking.last_of_tie[kept], ranking.thresholds[kept]
+    return replace(ranking, last_of_tie=ends, thresholds=thresholds)
+
+
+def count_resamples(ranking: Ranking, weights: Weights) -> Iterator[tuple[slice, WeightedCounts]]:
     """Yield the counts of a few resamples at a time, so that memory stays small.
 
     Yields:
-        The resamples as a slice, their ordered weights (b, N), and the counts.
+        The resamples as a slice, and their counts.
     """
+    first_of_tie = np.append(0, ranking.last_of_tie[:-1] + 1)
     for rows in _chunks(len(weights), width=len(ranking.order)):
-        ordered = weights[rows][:, ranking.order].astype(np.int64)  # (b, N)
-        tp = np.cumsum(ordered * ranking.truth, axis=1)[:, ranking.last_of_tie]
-        both = np.cumsum(ordered, axis=1)[:, ranking.last_of_tie]
-        yield rows, ordered, WeightedCounts(ranking.thresholds, tp, both - tp)
+        ordered = np.take(weights[rows], ranking.order, axis=1)  # (b, N)
+        tp, both = (
+            np.cumsum(np.add.reduceat(drawn, first_of_tie, axis=1, dtype=np.int64), axis=1)
+            for drawn in (ordered * ranking.truth, ordered)
+        )
+        yield rows, WeightedCounts(ranking.thresholds, tp, both - tp)
 
 
 def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[str, Values]:
@@ -180,7 +190,7 @@ def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[s
     """
     ranking = rank_scores(truth, scores)
     values = {name: np.empty(len(weights)) for name in ("average_precision", "auroc")}
-    for rows, _, counts in count_resamples(ranking, weights):
+    for rows, counts in count_resamples(ranking, weights):
         values["average_precision"][rows] = average_precisions(counts)
         values["auroc"][rows] = aurocs(counts)
     losses = negative_logs(np.where(truth, scores, 1.0 - scores))
@@ -212,12 +222,10 @@ def weighted_calls(
     """Return the four counts of each resample; NaN without a threshold."""
     cuts = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(weights),))
     cells = np.empty((4, len(weights)))
-    classes = np.stack([truth, ~truth], axis=1).astype(np.float64)  # (N, 2)
-    for rows in _chunks(len(weights), width=len(scores)):
-        drawn = weights[rows]  # (b, N)
-        called = drawn * (scores >= cuts[rows, None])
-        cells[:2, rows] = (called.astype(np.float64) @ classes).T
-        cells[2:, rows] = (drawn.astype(np.float64) @ classes).T - cells[:2, rows]
+    levels = np.unique(cuts[~np.isnan(cuts)])
+    for rows, counts in count_resamples(rank_levels(truth, scores, levels=levels), weights):
+        tp, fp = counts.at(cuts[rows])
+        cells[:, rows] = tp, fp, counts.num_positive - tp, counts.num_negative - fp
     cells[:, np.isnan(cuts)] = np.nan
     return CallCounts(*cells)
 
@@ -242,7 +250,8 @@ def average_precisions(counts: WeightedCounts) -> Values:
     """Return the average precision of each resample, shape (b,)."""
     steps = np.diff(counts.tp, prepend=0, axis=1)
     precision = counts.tp / np.maximum(counts.tp + counts.fp, 1)
-    return _ratio((steps * precision).sum(axis=1), counts.num_positive)
+    areas = np.asfortranarray(steps * precision)  # summed in the order of the scores
+    return _ratio(areas.sum(axis=1), counts.num_positive)
 
 
 def aurocs(counts: WeightedCounts) -> Values:
@@ -273,7 +282,7 @@ def choose_in_resamples(
         For each rule, shape (B,); NaN without a positive image.
     """
     cuts = {rule: np.empty(len(weights)) for rule in criteria}
-    for rows, _, counts in count_resamples(rank_scores(truth, scores), weights):
+    for rows, counts in count_resamples(rank_scores(truth, scores), weights):
         is_defined = counts.num_positive > 0
         for rule, criterion in criteria.items():
             # The first maximum is always a score that was drawn.
@@ -288,8 +297,8 @@ def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
     """Return the mean of a value of each image in each resample, shape (B,)."""
     means = np.empty(len(weights))
     for rows in _chunks(len(weights), width=weights.shape[1]):
-        part = weights[rows].astype(np.float64)
-        means[rows] = _ratio(part @ values, part.sum(axis=1))
+        part = weights[rows].astype(np.float64, order="F")
+        means[rows] = _ratio(part @ values, weights[rows].sum(axis=1))
     return means
 
 
@@ -332,7 +341,7 @@ def weighted_kappas(
     num_grades = len(grades)
     cells = np.zeros((len(labels), num_grades**2))
     cells[np.arange(len(labels)), labels * num_grades + decided] = 1.0
-    matrices = (weights.astype(np.float64) @ cells).reshape(-1, num_grades, num_grades)
+    matrices = (weights.astype(np.float64, order="F") @ cells).reshape(-1, num_grades, num_grades)
     distances = (grades[:, None] - grades) ** 2
     by_chance = np.einsum("bi,bj->bij", matrices.sum(axis=2), matrices.sum(axis=1))
     expected = (distances * by_chance).sum(axis=(1, 2))

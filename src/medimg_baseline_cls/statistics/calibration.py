@@ -4,6 +4,7 @@ Of one class against the rest, from its truth and scores alone. A calibration er
 on a finite sample: each comes with what a perfectly calibrated model would show.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ def calibration_errors(
     step = max(1, _CHUNK_CELLS // len(truth))
     for start in range(0, len(weights), step):
         part = weights[start : start + step].astype(np.float64)
-        errors[start : start + step] = np.abs(part @ gaps).sum(axis=1) / part.sum(axis=1)
+        whole = weights[start : start + step].sum(axis=1)
+        errors[start : start + step] = np.abs(part @ gaps).sum(axis=1) / whole
     return errors
 
 
@@ -143,9 +145,12 @@ def describe_calibration(
         weights: of resamples of the patients, shape (B, N).
         seed: of the simulated outcomes.
     """
+    indices = [assign(scores) for assign in (assign_by_mass, assign_by_width)]
     by_mass, by_width = (
-        _describe_error(truth, scores, index=assign(scores), weights=weights, seed=seed)
-        for assign in (assign_by_mass, assign_by_width)
+        _describe_error(truth, scores, index=index, weights=weights, perfect=perfect)
+        for index, perfect in zip(
+            indices, _simulate_errors(scores, indices=indices, seed=seed), strict=True
+        )
     )
     brier = brier_parts(truth, scores)
     return ClassCalibration(
@@ -169,7 +174,9 @@ def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> dict[st
         return dict.fromkeys(LINE, Estimate(value=None, reason=_ONE_CLASS))
     outcomes, logits = truth.astype(np.float64), to_logits(scores)
     own = np.ones((1, len(truth)))
-    line, lines = (fit_line(logits, outcomes, weights=w) for w in (own, weights))
+    line = fit_line(logits, outcomes, weights=own)
+    # A line that is undefined has no interval either.
+    lines = line if np.isnan(line).any() else fit_line(logits, outcomes, weights=weights)
     offset, offsets = (fit_offset(logits, outcomes, weights=w) for w in (own, weights))
     found = {
         "slope": (line[0, 1], lines[:, 1]),
@@ -180,13 +187,12 @@ def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> dict[st
 
 
 def _describe_error(
-    truth: Truth, scores: Scores, *, index: NDArray[np.int64], weights: Weights, seed: int
+    truth: Truth, scores: Scores, *, index: NDArray[np.int64], weights: Weights, perfect: Values
 ) -> CalibrationError:
     """Return a calibration error, its interval, and what perfect calibration would show."""
     ones = np.ones((1, len(truth)))
     value = calibration_errors(truth, scores, index=index, weights=ones)[0]
     drawn = calibration_errors(truth, scores, index=index, weights=weights)
-    perfect = _simulate_errors(scores, index=index, seed=seed)
     return CalibrationError(
         estimate=_estimate(value, drawn),
         expected=float(perfect.mean()),
@@ -194,16 +200,23 @@ def _describe_error(
     )
 
 
-def _simulate_errors(scores: Scores, *, index: NDArray[np.int64], seed: int) -> Values:
-    """Return the calibration errors of outcomes that the scores truly foretell, shape (S,)."""
-    random, members = generator(seed, "calibration"), _members(index)
-    errors = list[Values]()
+def _simulate_errors(
+    scores: Scores, *, indices: Sequence[NDArray[np.int64]], seed: int
+) -> list[Values]:
+    """Return the calibration errors by each binning of outcomes that the scores truly foretell.
+
+    Returns:
+        Shape (S,) each, all of the same outcomes.
+    """
+    random, members = generator(seed, "calibration"), [_members(index) for index in indices]
+    errors = [list[Values]() for _ in members]
     step = max(1, _CHUNK_CELLS // len(scores))
     for start in range(0, _NUM_SIMULATED, step):
         size = min(step, _NUM_SIMULATED - start)
-        outcomes = random.random((size, len(scores))) < scores  # (s, N)
-        errors.append(np.abs((outcomes - scores) @ members).sum(axis=1) / len(scores))
-    return np.concatenate(errors)
+        gaps = (random.random((size, len(scores))) < scores) - scores  # (s, N)
+        for found, own in zip(errors, members, strict=True):
+            found.append(np.abs(gaps @ own).sum(axis=1) / len(scores))
+    return [np.concatenate(found) for found in errors]
 
 
 def _members(index: NDArray[np.int64]) -> NDArray[np.float64]:

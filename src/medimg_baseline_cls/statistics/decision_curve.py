@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg_baseline_cls.statistics.bootstrap import Values, Weights, count_resamples, rank_scores
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, count_resamples, rank_levels
 from medimg_baseline_cls.statistics.metrics import Scores, Truth
 
 THRESHOLDS = np.arange(1, 100) / 100
@@ -66,7 +66,7 @@ def draw_decision_curve(
 def _benefits(truth: Truth, scores: Scores, *, thresholds: Values, weights: Weights) -> Values:
     """Return the net benefit of each resample at each threshold, shape (B, T)."""
     found = np.empty((len(weights), len(thresholds)))
-    for rows, _, counts in count_resamples(rank_scores(truth, scores), weights):
+    for rows, counts in count_resamples(rank_levels(truth, scores, levels=thresholds), weights):
         whole = counts.num_positive + counts.num_negative
         for place, threshold in enumerate(thresholds.tolist()):
             tp, fp = counts.at(np.full(len(whole), threshold))

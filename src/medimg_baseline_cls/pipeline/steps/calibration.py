@@ -15,7 +15,7 @@ import numpy as np
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.evaluation.recalibration import carry_thresholds, fit_on_val, warn_of_maps
-from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part
+from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part, weigh_known
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes
 from medimg_baseline_cls.pipeline.steps.prevalence import describe_prevalence
 from medimg_baseline_cls.pipeline.steps.session import Session
@@ -148,9 +148,10 @@ def _list_judged(
         for name in classes:
             truth, scores = select_known(part, name)
             if len(truth):
-                own = weights[:, part.known(name)]
+                own = weigh_known(part, name, weights=weights)
                 # A resample of findings may miss every image where this one is known.
-                yield Judged(part.split, name, truth, scores, own[own.any(axis=1)])
+                drawn = own[own.any(axis=1)] if part.has_findings else own
+                yield Judged(part.split, name, truth, scores, drawn)
 
 
 def _describe_maps(

@@ -8,7 +8,12 @@ import numpy as np
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
-from medimg_baseline_cls.evaluation.resampling import Resampling, choose_cuts, draw_part
+from medimg_baseline_cls.evaluation.resampling import (
+    Resampling,
+    choose_cuts,
+    draw_part,
+    weigh_known,
+)
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.probabilities import PrevalenceMetrics, PrevalenceSummary
 from medimg_baseline_cls.records.summaries import OperatingPoint
@@ -58,10 +63,9 @@ def describe_prevalence(
     classes: dict[str, dict[str, PrevalenceMetrics]] = {}
     for name, points in thresholds.items():
         shares = _list_prevalences(config, parts, split=split, name=name)
+        drawn = _draw_points(parts, points, weights=weights, target=config.target_sensitivity)
         classes[name] = {
-            source: _describe(
-                parts, points, weights=weights, prevalence=share, target=config.target_sensitivity
-            )
+            source: _describe(parts, points, drawn=drawn, prevalence=share)
             for source, share in shares.items()
         }
     return PrevalenceSummary(classes)
@@ -86,13 +90,35 @@ def _list_prevalences(
     return {source: share for source, share in shares.items() if 0 < share < 1}
 
 
-def _describe(
+def _draw_points(
     parts: Sequence[Predictions],
     points: Sequence[Threshold],
     *,
     weights: Sequence[Weights],
-    prevalence: float,
     target: float,
+) -> dict[str, dict[str, Values]]:
+    """Return the metrics of TEST by rule in each resample, at thresholds chosen again on VAL."""
+    name = points[0].class_name
+    truth, scores = select_known(parts[-1], name)
+    if len(truth) == 0:
+        return {}
+    rules = [point.rule for point in points]
+    cuts = choose_cuts(parts[0], name, weights=weights[0], target=target, rules=rules)
+    own = weigh_known(parts[-1], name, weights=weights[-1])
+    return {
+        point.rule: weighted_points(
+            truth, scores, thresholds=cuts.get(point.rule, point.value), weights=own
+        )
+        for point in points
+    }
+
+
+def _describe(
+    parts: Sequence[Predictions],
+    points: Sequence[Threshold],
+    *,
+    drawn: Mapping[str, Mapping[str, Values]],
+    prevalence: float,
 ) -> PrevalenceMetrics:
     """Return one class at one prevalence."""
     name = points[0].class_name
@@ -108,19 +134,13 @@ def _describe(
     )
     if len(truth) == 0:
         return found
-    rules = [point.rule for point in points]
-    drawn = choose_cuts(parts[0], name, weights=weights[0], target=target, rules=rules)
-    own = weights[-1][:, parts[-1].known(name)]
     groups = np.array(parts[-1].groups)[parts[-1].known(name)]
     num_patients = [len(np.unique(groups[side])) for side in (truth, ~truth)]
     described: dict[str, OperatingPoint] = {}
     for point in points:
-        values = weighted_points(
-            truth, scores, thresholds=drawn.get(point.rule, point.value), weights=own
-        )
         plain = _describe_point(truth, scores, threshold=point.value, prevalence=prevalence)
         described[point.rule] = _add_intervals(
-            plain, values, num_patients=num_patients, prevalence=prevalence
+            plain, drawn[point.rule], num_patients=num_patients, prevalence=prevalence
         )
     return replace(found, operating_points=described)
 
