@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from medimg_baseline_cls.phantom.image_folder import make_phantom
 Row = Mapping[str, object]
 Rows = list[dict[str, Any]]
 Judge = Callable[..., Path]
+Undrawn = Callable[[], AbstractContextManager[None]]
 OURS = ("image_id", "path", "label", "group")
 
 
@@ -67,15 +70,28 @@ def draw(split: str, *, num: int = 60, shift: float = 1.5, seed: int = 1) -> Row
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> Judge:
-    """Return what writes rows as tables, judges them and returns the run folder."""
+def judged(tmp_path: Path, undrawn: Undrawn) -> Judge:
+    """Return what writes rows as tables, judges them without figures and returns the run."""
 
     def run(test: Rows, val: Rows | None = None, *, config: Any = None, **more: Any) -> Path:
         settings = {"num_resamples": 50, "output_dir": tmp_path / "out", **(config or {})}
         files = [write_table(tmp_path / "test.csv", test)]
         files += [] if val is None else [write_table(tmp_path / "val.csv", val)]
-        return judge(*files, config=Config(**settings), **more).run_dir
+        with undrawn():
+            return judge(*files, config=Config(**settings), **more).run_dir
 
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run of `draw`'s tables, with all its figures; it is not to be changed."""
+    folder = tmp_path_factory.mktemp("plain")
+    for split in ("val", "test"):
+        write_table(folder / f"{split}.csv", draw(split))
+    files = ["--val", str(folder / "val.csv"), "--test", str(folder / "test.csv")]
+    assert main(["judge", *files, "--num-resamples", "50", "--output-dir", str(folder)]) == 0
+    (run,) = (folder / "runs").glob("medimg_*")
     return run
 
 
@@ -119,8 +135,8 @@ def with_finding_columns(rows: Rows, classes: Sequence[str]) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return what trains a tiny network on three classes, or on three findings."""
+def small_runs(tmp_path_factory: pytest.TempPathFactory, undrawn: Undrawn) -> Callable[[str], Path]:
+    """Return what trains a tiny network on three classes, grades or findings."""
     folder = tmp_path_factory.mktemp("small")
     random, rows = np.random.default_rng(4), list[Row]()
     for number in range(72):
@@ -131,7 +147,8 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             {
                 "path": f"p{number:02d}.png",
                 "patient": f"p{number // 2}",
-                "kind": ("cyst", "mass", "none")[number // 2 % 3],
+                "classes": ("cyst", "mass", "none")[number // 2 % 3],
+                "grades": number // 2 % 3,
                 **dict(zip("ABC", values, strict=True)),
                 "split": ("train", "val", "test")[number // 24],
             }
@@ -142,7 +159,8 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         config = Config(
             manifest=table,
             output_dir=folder / labels,
-            label_columns=("kind",) if labels == "classes" else ("A", "B", "C"),
+            label_columns=("A", "B", "C") if labels == "findings" else (labels,),
+            task="ordinal" if labels == "grades" else "auto",
             group_column="patient",
             arch="test_resnet",
             image_size=64,
@@ -151,7 +169,8 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             num_resamples=50,
             pretrained=False,
         )
-        return evaluate(train(config).run_dir).run_dir
+        with undrawn():
+            return evaluate(train(config).run_dir).run_dir
 
     return run
 
@@ -164,7 +183,7 @@ def check_same(run: Path, judged: Judge, *, change: Callable[[Rows, Sequence[str
         change(rename(read_table(run / f"predictions_{s}.csv"), classes), classes)
         for s in ("val", "test")
     )
-    names = ("num_resamples", "num_hard_examples")
+    names = ("num_resamples", "num_hard_examples", "task")
     found = judged(test, val, config={name: config[name] for name in names})
     for name in ("test_summary.json", "val_summary.json", "calibration.json", "prevalence.json"):
         expected = read_json(run / name)
@@ -189,10 +208,13 @@ def test_predictions_of_a_run_give_its_results(
     assert gap["value"] == 0.0
 
 
-def test_our_own_files_are_understood_as_they_are(finished_run: Path, tmp_path: Path) -> None:
+def test_our_own_files_are_understood_as_they_are(
+    finished_run: Path, tmp_path: Path, undrawn: Undrawn
+) -> None:
     files = [finished_run / f"predictions_{split}.csv" for split in ("test", "val")]
-    config = Config(num_resamples=200, output_dir=tmp_path)
-    found = judge(files[0], files[1], config=config).run_dir
+    config = Config(num_resamples=50, output_dir=tmp_path)
+    with undrawn():
+        found = judge(files[0], files[1], config=config).run_dir
     for split in ("val", "test"):
         name = f"predictions_{split}.csv"
         assert (found / name).read_bytes() == (finished_run / name).read_bytes()
@@ -204,14 +226,28 @@ def test_three_classes_give_the_same_results(
     check_same(small_runs("classes"), judged, change=lambda rows, _: rows)
 
 
+def test_grades_give_the_same_results_and_are_compared(
+    small_runs: Callable[[str], Path], judged: Judge, tmp_path: Path
+) -> None:
+    run = small_runs("grades")
+    found = check_same(run, judged, change=lambda rows, _: rows)
+    summary = read_json(found / "test_summary.json")
+    assert "quadratic_weighted_kappa" in summary["overall"]
+    compared = compare([run, found], output_dir=tmp_path).summary
+    assert compared["task"] == "ordinal"
+    classes = compared["differences"][0]["classes"]
+    assert list(classes) == ["0", "1", "2", "macro"]
+    for content in classes.values():
+        assert content["metrics"]["auroc"]["value"] == 0.0
+
+
 def test_findings_give_the_same_results(small_runs: Callable[[str], Path], judged: Judge) -> None:
     check_same(small_runs("findings"), judged, change=with_finding_columns)
 
 
-def test_metrics_are_those_of_scikit_learn(judged: Judge) -> None:
+def test_metrics_are_those_of_scikit_learn(plain_run: Path) -> None:
     test = draw("test")
-    run = judged(test, draw("val"))
-    metrics = read_json(run / "test_summary.json")["classes"]["sick"]["metrics"]
+    metrics = read_json(plain_run / "test_summary.json")["classes"]["sick"]["metrics"]
     truth = [row["label"] == "sick" for row in test]
     scores = [row["score"] for row in test]
     assert metrics["auroc"]["value"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
@@ -219,28 +255,26 @@ def test_metrics_are_those_of_scikit_learn(judged: Judge) -> None:
     assert metrics["average_precision"]["value"] == pytest.approx(ap, abs=1e-12)
 
 
-def test_logits_give_what_their_probabilities_give(judged: Judge) -> None:
+def test_logits_give_what_their_probabilities_give(plain_run: Path, judged: Judge) -> None:
     tables = {split: draw(split) for split in ("test", "val")}
-    plain = judged(tables["test"], tables["val"])
     for rows in tables.values():
         for row in rows:
             row["score"] = float(np.log(row["score"] / (1 - row["score"])))
     found = judged(tables["test"], tables["val"], logits=True)
-    expected = read_json(plain / "test_summary.json")["classes"]["sick"]["metrics"]
+    expected = read_json(plain_run / "test_summary.json")["classes"]["sick"]["metrics"]
     metrics = read_json(found / "test_summary.json")["classes"]["sick"]["metrics"]
     for name in expected:
         assert metrics[name]["value"] == pytest.approx(expected[name]["value"], abs=1e-9)
 
 
-def test_one_file_with_a_split_column_is_val_and_test(judged: Judge) -> None:
+def test_one_file_with_a_split_column_is_val_and_test(plain_run: Path, judged: Judge) -> None:
     tables = {split: draw(split) for split in ("test", "val")}
-    expected = judged(tables["test"], tables["val"])
     rows = [{**row, "split": split} for split, rows in tables.items() for row in rows]
     rows.append({**rows[0], "image_id": "train_1.png", "patient": "other", "split": "train"})
     found = judged(rows)
     names = ("test_summary.json", "val_summary.json", "predictions_test.csv", "thresholds.json")
     for name in names:
-        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+        assert (found / name).read_bytes() == (plain_run / name).read_bytes(), name
 
 
 def test_a_patient_in_val_and_test_is_refused_with_what_can_be_done_here(judged: Judge) -> None:
@@ -252,9 +286,10 @@ def test_a_patient_in_val_and_test_is_refused_with_what_can_be_done_here(judged:
 
 
 def test_without_val_nothing_has_a_threshold_and_everything_says_so(
-    judged: Judge, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = judged(draw("test"))
+    config = Config(num_resamples=50, output_dir=tmp_path)
+    run = judge(write_table(tmp_path / "test.csv", draw("test")), config=config).run_dir
     shown = capsys.readouterr().out
     assert "thresholds from VAL" not in shown
     row = next(line for line in shown.splitlines() if line.startswith("TEST"))
@@ -284,29 +319,29 @@ def test_without_val_nothing_has_a_threshold_and_everything_says_so(
 
 
 def test_swapped_classes_are_an_alarm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    undrawn: Undrawn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for split in ("val", "test"):
         write_table(tmp_path / f"{split}.csv", draw(split, shift=-2.5))
     flags = ["--val", "val.csv", "--test", "test.csv", "--num-resamples", "50"]
-    assert main(["judge", *flags]) == 3
+    with undrawn():
+        assert main(["judge", *flags]) == 3
     shown = capsys.readouterr()
     assert "ALARM: on TEST, the AUROC of sick is 0." in shown.out + shown.err
     run = next((tmp_path / "outputs" / "runs").glob("medimg_*"))
     assert read_json(run / "eval_summary.json")["warnings"][0].startswith("ALARM")
     assert "ALARM" in (run / "report.html").read_text(encoding="utf-8")
-    for split in ("val", "test"):
-        write_table(tmp_path / f"{split}.csv", draw(split))
-    assert main(["judge", *flags]) == 0
 
 
-def test_the_order_of_rows_does_not_matter(judged: Judge) -> None:
+def test_the_order_of_rows_does_not_matter(plain_run: Path, judged: Judge) -> None:
     val, test = draw("val"), draw("test")
-    expected = judged(test, val)
     found = judged(test[::-1], [*val[1:], val[0]])
     for name in ("test_summary.json", "predictions_test.csv", "calibration.json"):
-        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+        assert (found / name).read_bytes() == (plain_run / name).read_bytes(), name
 
 
 def test_subgroups_and_patients_are_measured(judged: Judge) -> None:
@@ -326,21 +361,20 @@ def test_subgroups_and_patients_are_measured(judged: Judge) -> None:
 
 @pytest.mark.parametrize("command", [evaluate, explain, resume_run])
 def test_commands_that_need_a_network_refuse_in_one_sentence(
-    judged: Judge, command: Callable[..., Any]
+    plain_run: Path, command: Callable[..., Any]
 ) -> None:
-    run = judged(draw("test"), draw("val"))
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in plain_run.rglob("*") if path.is_file()}
     with pytest.raises(MedimgError, match="made by medimg judge from predictions"):
-        command(run)
+        command(plain_run)
     with pytest.raises(RunError, match="made by medimg judge"):
-        predict(run, ["image.png"])
+        predict(plain_run, ["image.png"])
     assert before == {path: path.read_bytes() for path in before}
 
 
 def test_the_report_can_be_written_again_and_names_no_gap(
-    judged: Judge, capsys: pytest.CaptureFixture[str]
+    plain_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = judged(draw("test"), draw("val"))
+    run = Path(shutil.copytree(plain_run, tmp_path / plain_run.name))
     capsys.readouterr()
     (run / "report.html").unlink()
     report(run)
@@ -359,8 +393,8 @@ def test_the_report_can_be_written_again_and_names_no_gap(
     assert "Only predictions were judged" in card and "resnet" not in card
 
 
-def test_the_run_keeps_the_settings_that_were_used_alone(judged: Judge) -> None:
-    config = read_json(judged(draw("test"), draw("val")) / "config.json")
+def test_the_run_keeps_the_settings_that_were_used_alone(plain_run: Path) -> None:
+    config = read_json(plain_run / "config.json")
     assert set(field_facts()) >= JUDGE_SETTINGS
     assert set(config) == JUDGE_SETTINGS | {"provenance"}
     assert config["provenance"]["judged"]["test"]["file"] == "test.csv"
@@ -442,13 +476,12 @@ def test_findings_without_val_have_no_match_at_one_half(judged: Judge) -> None:
     assert nodule["num_unknown"] == len(rows) - len(known)
 
 
-def test_the_log_of_test_and_the_thresholds_are_those_of_a_run(judged: Judge) -> None:
-    run = judged(draw("test"), draw("val"))
-    (entry,) = read_table(run / "test_log.csv")
+def test_the_log_of_test_and_the_thresholds_are_those_of_a_run(plain_run: Path) -> None:
+    (entry,) = read_table(plain_run / "test_log.csv")
     assert entry["reason"] == "predictions of another program"
     assert (entry["checkpoint_sha256"], entry["accepted"]) == ("", "")
-    stored = read_json(run / "thresholds.json")
-    digest = hashlib.sha256((run / "predictions_val.csv").read_bytes()).hexdigest()
+    stored = read_json(plain_run / "thresholds.json")
+    digest = hashlib.sha256((plain_run / "predictions_val.csv").read_bytes()).hexdigest()
     assert stored["predictions_val_sha256"] == digest
     val = draw("val")
     truth = np.array([row["label"] == "sick" for row in val])
@@ -458,18 +491,19 @@ def test_the_log_of_test_and_the_thresholds_are_those_of_a_run(judged: Judge) ->
     assert point["threshold"] == max(reached)
 
 
-def test_a_judged_model_is_compared_with_another_one(judged: Judge, tmp_path: Path) -> None:
+def test_a_judged_model_is_compared_with_another_one(
+    plain_run: Path, judged: Judge, tmp_path: Path
+) -> None:
     test = draw("test")
-    first = judged(test, draw("val"))
     better = [{**row, "score": float(row["label"] == "sick") * 0.5 + 0.2} for row in test]
     second = judged(better, draw("val"))
-    found = compare([first, second], output_dir=tmp_path).summary
+    found = compare([plain_run, second], output_dir=tmp_path).summary
     gap = found["differences"][0]["classes"]["sick"]["metrics"]["auroc"]["value"]
     own = roc_auc_score([row["label"] == "sick" for row in test], [row["score"] for row in test])
     assert gap == pytest.approx(1 - own, abs=1e-12)
     other = judged(draw("test", seed=3)[:-2], draw("val"))
     with pytest.raises(RunError, match="cannot be compared"):
-        compare([first, other], output_dir=tmp_path)
+        compare([plain_run, other], output_dir=tmp_path)
 
 
 def test_a_judged_run_is_never_the_one_to_resume(judged: Judge, tmp_path: Path) -> None:
