@@ -322,4 +322,4 @@ def test_another_policy_leaves_the_earlier_draws_as_they_were() -> None:
     assert 0 < wider.frame.max() <= policy.frame and wider.focus_width.max() <= policy.defocus
     assert -policy.sharpen <= wider.focus.min() < 0 < wider.focus.max() <= 1
     for used in (wider.frame.any(axis=1), wider.focus != 0, (wider.tone != 1).any(axis=1)):
-        assert used.mean() == pytest.approx(0.5, abs=0.04)
+        assert used.mean() == pytest.approx(policy.often, abs=0.04)

@@ -65,12 +65,13 @@ POLICIES: dict[str, Policy] = {
         brightness=0.08,
         contrast=0.20,
         gamma=0.25,
-        noise=0.07,
+        noise=0.05,
         blur=0.8,
-        tone=2.0,
-        defocus=0.015,
-        sharpen=0.8,
+        tone=1.0,
+        defocus=0.01,
+        sharpen=0.5,
         frame=0.125,
+        often=0.25,
     ),
 }
 _NUM_PIECES = 6  # of a tone curve
