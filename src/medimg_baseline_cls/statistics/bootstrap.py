@@ -36,6 +36,7 @@ LEAST_DEFINED = 0.5
 NO_VARIATION = "the resamples do not vary"
 _CHUNK_CELLS = 1_000_000
 _PAIR_CELLS = 50_000_000
+_MANY_IMAGES = 10_000
 
 Weights = NDArray[np.uint16]
 Values = NDArray[np.float64]
@@ -159,18 +160,14 @@ def rank_levels(truth: Truth, scores: Scores, *, levels: Values) -> Ranking:
 
 
 def count_resamples(ranking: Ranking, weights: Weights) -> Iterator[tuple[slice, WeightedCounts]]:
-    """Yield the counts of a few resamples at a time, so that memory stays small.
-
-    Yields:
-        The resamples as a slice, and their counts.
-    """
+    """Yield a few resamples at a time, as a slice, with their counts: memory stays small."""
     first_of_tie = np.append(0, ranking.last_of_tie[:-1] + 1)
     for rows in _chunks(len(weights), width=len(ranking.order)):
         ordered = np.take(weights[rows], ranking.order, axis=1)  # (b, N)
-        tp, both = (
-            np.cumsum(np.add.reduceat(drawn, first_of_tie, axis=1, dtype=np.int64), axis=1)
-            for drawn in (ordered * ranking.truth, ordered)
-        )
+        drawn = [ordered * ranking.truth, ordered]
+        if len(first_of_tie) < len(ranking.order):
+            drawn = [np.add.reduceat(d, first_of_tie, axis=1, dtype=np.int64) for d in drawn]
+        tp, both = (np.cumsum(d, axis=1, dtype=np.int64) for d in drawn)
         yield rows, WeightedCounts(ranking.thresholds, tp, both - tp)
 
 
@@ -249,15 +246,17 @@ def point_metrics(counts: CallCounts) -> dict[str, Values]:
 def average_precisions(counts: WeightedCounts) -> Values:
     """Return the average precision of each resample, shape (b,)."""
     steps = np.diff(counts.tp, prepend=0, axis=1)
-    precision = counts.tp / np.maximum(counts.tp + counts.fp, 1)
-    areas = np.asfortranarray(steps * precision)  # summed in the order of the scores
+    rises = steps.any(axis=0)  # elsewhere recall stays, in all of these resamples
+    tp, fp = counts.tp[:, rises], counts.fp[:, rises]
+    precision = tp / np.maximum(tp + fp, 1)
+    areas = np.asfortranarray(steps[:, rises] * precision)  # summed in the order of the scores
     return _ratio(areas.sum(axis=1), counts.num_positive)
 
 
 def aurocs(counts: WeightedCounts) -> Values:
     """Return the area under the ROC curve of each resample, shape (b,), ties as one half."""
-    tp_before = counts.tp - np.diff(counts.tp, prepend=0, axis=1)
-    doubled = (np.diff(counts.fp, prepend=0, axis=1) * (counts.tp + tp_before)).sum(axis=1)
+    both = 2 * counts.tp - np.diff(counts.tp, prepend=0, axis=1)  # at a score and before it
+    doubled = (np.diff(counts.fp, prepend=0, axis=1) * both).sum(axis=1)
     return _ratio(doubled, 2 * counts.num_positive * counts.num_negative)
 
 
@@ -296,9 +295,10 @@ def choose_in_resamples(
 def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
     """Return the mean of a value of each image in each resample, shape (B,)."""
     means = np.empty(len(weights))
+    order = "F" if weights.shape[1] < _MANY_IMAGES else "C"  # the sums' last digits depend on it
     for rows in _chunks(len(weights), width=weights.shape[1]):
-        part = weights[rows].astype(np.float64, order="F")
-        means[rows] = _ratio(part @ values, weights[rows].sum(axis=1))
+        part = weights[rows].astype(np.float64, order=order)
+        means[rows] = _ratio(part @ values, part.sum(axis=1))
     return means
 
 

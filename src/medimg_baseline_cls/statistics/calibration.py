@@ -102,8 +102,7 @@ def calibration_errors(
     step = max(1, _CHUNK_CELLS // len(truth))
     for start in range(0, len(weights), step):
         part = weights[start : start + step].astype(np.float64)
-        whole = weights[start : start + step].sum(axis=1)
-        errors[start : start + step] = np.abs(part @ gaps).sum(axis=1) / whole
+        errors[start : start + step] = np.abs(part @ gaps).sum(axis=1) / part.sum(axis=1)
     return errors
 
 
