@@ -1,12 +1,13 @@
 """Small predictions, and an invented TEST that is not like VAL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.plots import style
 from medimg_baseline_cls.schema import Predictions
 
 BINARY = ("NORMAL", "PNEUMONIA")
@@ -96,6 +97,15 @@ def flip_unknown(predictions: Predictions) -> Predictions:
     """Return predictions of findings that say the contrary wherever a finding is unknown."""
     scores = predictions.probabilities
     return replace(predictions, probabilities=np.where(predictions.labels < 0, 1 - scores, scores))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def print_dpi() -> Iterator[int]:
+    """Draw all figures with few pixels, which takes less time; return the DPI of real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = style.DPI
+        patch.setattr(style, "DPI", 80)
+        yield real
 
 
 @pytest.fixture

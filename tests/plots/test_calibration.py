@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from tests.conftest import draw_predictions
 
+from medimg_baseline_cls.plots import style
 from medimg_baseline_cls.plots.calibration import draw_calibration
 from medimg_baseline_cls.plots.decision_curve import draw_decision_curves
 from medimg_baseline_cls.records.probabilities import CalibrationSummary, ClassCalibration
@@ -45,7 +46,7 @@ def test_any_number_of_classes_is_drawn(tmp_path: Path, number: int) -> None:
     names = MANY[: max(number, 2)]
     for path in draw_both(tmp_path, names, shown=names[:number]):
         with Image.open(path) as image:
-            assert image.width >= 1000 and image.height >= 600
+            assert image.width >= 3 * style.DPI and image.height >= 2 * style.DPI
             assert len(np.unique(np.asarray(image.convert("L")))) > 20
 
 

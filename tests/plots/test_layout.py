@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from PIL import Image
 from tests.conftest import draw_findings, draw_predictions
 from tests.plots.test_odd_inputs import comparison_of, judged, subgroups_of
 
@@ -41,9 +42,10 @@ class Unpainted(FigureCanvasAgg):
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+def drawn(monkeypatch: pytest.MonkeyPatch, print_dpi: int) -> Drawn:
     """Return a list that collects every figure, laid out as for its PNG but not painted."""
     figures: Drawn = []
+    monkeypatch.setattr(style, "DPI", print_dpi)
     monkeypatch.setattr(style, "FigureCanvasAgg", Unpainted)
     monkeypatch.setattr(style, "_encode_svg", lambda figure: (figures.append(figure), b"")[1])
     return figures
@@ -183,3 +185,14 @@ def test_a_name_is_broken_at_its_words_and_loses_its_middle_last() -> None:
             " ", ""
         )
     assert "…" in fit("W" * 90, 1.0) and fit("W" * 90, 1.0).count("\n") == 2
+
+
+def test_a_png_has_300_dots_per_inch(
+    tmp_path: Path, print_dpi: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "DPI", print_dpi)
+    with style.drawing(tmp_path / "f.png", width=COLUMN, height=1):
+        pass
+    with Image.open(tmp_path / "f.png") as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+        assert image.size == (1050, 300)
