@@ -63,6 +63,23 @@ def test_written_figures_belong_to_the_weights_in_best(toy, tmp_path):
     assert float(row["val_loss"]) == pytest.approx(oracle.log_loss(labels, found), rel=1e-5)
 
 
+def test_stressed_validation_chooses_the_epoch_and_is_the_mean_of_its_parts(toy, tmp_path):
+    stresses = [lambda pixels: 1 - pixels, lambda pixels: 0.9 - pixels]
+    data = replace(toy.make_data(), stresses=stresses)
+    result, model = toy.train_toy(tmp_path, data=data)
+    rows = read_history(tmp_path)
+    ranked = max(rows, key=lambda row: (float(row["stressed_ap"]), -float(row["val_loss"])))
+    assert (result.best_stage, result.best_epoch) == (ranked["stage"], int(ranked["epoch"]))
+    # Upside down, the best of VAL is not the best of all: the two rules differ.
+    assert ranked != max(rows, key=lambda row: (float(row["val_ap"]), -float(row["val_loss"])))
+    pixels, model = toy.to_unit_range(torch.from_numpy(data.val.pixels), "cpu"), model.eval()
+    with torch.no_grad():
+        scores = [model(stress(pixels)).double().softmax(dim=1)[:, 1] for stress in stresses]
+    expected = [oracle.average_precision_score(data.val.labels, part.numpy()) for part in scores]
+    assert float(ranked["stressed_ap"]) == pytest.approx(np.mean(expected))
+    assert load(tmp_path / "best.pt")["val_ap"] == float(ranked["val_ap"])
+
+
 def test_the_head_checkpoint_is_the_best_head_epoch_on_the_old_backbone(toy, tmp_path):
     before = {k: v.clone() for k, v in toy.build_toy().net.state_dict().items()}
     toy.train_toy(tmp_path, settings=toy.make_settings(head_epochs=4))

@@ -1,10 +1,17 @@
 import csv
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from medimg_baseline_cls.schema import Stage
-from medimg_baseline_cls.training.history import EpochRow, Progress, Timings, write_history
+from medimg_baseline_cls.training.history import (
+    EpochRow,
+    Progress,
+    Timings,
+    read_history,
+    write_history,
+)
 
 STAGE = Stage(name="finetune", epochs=6, head_lr=0.1)
 
@@ -68,6 +75,16 @@ def test_history_reads_back_to_the_same_numbers(tmp_path):
     assert list(first) == "stage epoch lr train_loss val_loss val_ap val_auroc".split()
     assert float(first["val_ap"]) == 0.1 + 0.2
     assert second["val_ap"] == ""
+
+
+def test_stressed_validation_decides_where_it_was_measured(tmp_path):
+    worse, better = replace(row(0.9), stressed_ap=0.7), replace(row(0.8), stressed_ap=0.75)
+    assert better.is_better_than(worse) and not worse.is_better_than(better)
+    write_history(tmp_path, Progress([worse, better]))
+    assert read_history(tmp_path) == Progress([worse, better])
+    write_history(tmp_path, Progress([row(0.9)]))
+    assert "stressed" not in (tmp_path / "history.csv").read_text()
+    assert read_history(tmp_path) == Progress([row(0.9)])
 
 
 def test_timings_of_unfinished_epochs_are_dropped(tmp_path):

@@ -33,6 +33,7 @@ from medimg_baseline_cls.config import (
     FIRST_SETTINGS,
     FLAG_ALIASES,
     JUDGE_SETTINGS,
+    PRESETS,
     Config,
     build_config,
     config_to_dict,
@@ -84,14 +85,24 @@ class SettingsFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainFlags(SettingsFlags):
+class TrainingFlags(SettingsFlags):
+    """The flags of every command that trains."""
+
+    preset: Annotated[
+        str | None,
+        option("Training recipe: baseline or robust (slower).", "NAME"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(TrainingFlags):
     """The flags of `medimg train`."""
 
     resume: Annotated[tuple[str, ...], option(_INTERRUPTED.format("run"), "[RUN]")] = NO_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFlags(SettingsFlags):
+class RunFlags(TrainingFlags):
     """The flags of `medimg run`."""
 
     resume: Annotated[
@@ -104,7 +115,7 @@ class RunFlags(SettingsFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CvFlags(SettingsFlags):
+class CvFlags(TrainingFlags):
     """The flags of `medimg cv`."""
 
     common: ClassVar[Collection[str]] = FIRST_SETTINGS | {"num_folds", "site_column"}
@@ -204,10 +215,13 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     others = own(**{item.name: getattr(parsed, item.name) for item in fields(own)})
     flags = given_settings(parsed) | _named_folder(others, argv)
     _check_resume(others, flags)
-    config = build_config(others.config, **flags)
+    preset: str | None = getattr(others, "preset", None)
+    config = build_config(others.config, preset=preset, **flags)
     if not others.print_config and is_main_process():
         _note_half_set(argv, config, flags=flags)
-    return Request(config=config, sources=_find_sources(others.config, flags), own=others)
+    return Request(
+        config=config, sources=_find_sources(others.config, flags, preset=preset), own=others
+    )
 
 
 def print_settings(request: Request) -> None:
@@ -321,6 +335,14 @@ def _check_resume(own: Any, flags: Mapping[str, Any]) -> None:
         raise ConfigError(f"--resume uses the settings of the run: leave out {', '.join(others)}.")
 
 
-def _find_sources(file: Path | None, flags: Mapping[str, Any]) -> dict[str, str]:
+def _find_sources(
+    file: Path | None, flags: Mapping[str, Any], *, preset: str | None
+) -> dict[str, str]:
+    from_preset = dict.fromkeys(PRESETS.get(preset or "", {}), f"preset {preset}")
     from_file = {} if file is None else dict.fromkeys(load_config_file(file), str(file))
-    return dict.fromkeys(field_facts(), "default") | from_file | dict.fromkeys(flags, "flag")
+    return (
+        dict.fromkeys(field_facts(), "default")
+        | from_preset
+        | from_file
+        | dict.fromkeys(flags, "flag")
+    )

@@ -3,6 +3,7 @@
 from medimg_baseline_cls.config.contradictions import check_task
 from medimg_baseline_cls.config.judging import JUDGE_SETTINGS
 from medimg_baseline_cls.config.messages import SettingsError, show_value, suggest_fields
+from medimg_baseline_cls.config.presets import PRESETS
 from medimg_baseline_cls.config.sections import (
     FIELD_GROUPS,
     FIRST_SETTINGS,
@@ -17,6 +18,7 @@ __all__ = [
     "FIRST_SETTINGS",
     "FLAG_ALIASES",
     "JUDGE_SETTINGS",
+    "PRESETS",
     "Config",
     "SettingsError",
     "build_config",

@@ -16,6 +16,7 @@ from typing import Any, cast
 import yaml
 
 from medimg_baseline_cls.config.messages import SettingsError, shorten_value, show_value
+from medimg_baseline_cls.config.presets import PRESETS
 from medimg_baseline_cls.config.sections import flatten_sections
 from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.errors import ConfigError
@@ -25,17 +26,21 @@ _NOT_SETTINGS = ("provenance",)
 _SWITCH = "tag:yaml.org,2002:bool"
 
 
-def build_config(file: Path | None = None, **flags: Any) -> Config:
-    """Return the settings of a file, overridden by flags.
+def build_config(file: Path | None = None, /, *, preset: str | None = None, **flags: Any) -> Config:
+    """Return the settings of a preset, overridden by a file, overridden by flags.
 
     Args:
         file: a YAML, TOML or JSON file; None for the defaults alone.
+        preset: a name of `PRESETS`, or None.
         **flags: settings by name; they override the file.
 
     Raises:
-        ConfigError: with every mistake of file and flags.
+        ConfigError: with every mistake of file and flags; there is no such preset.
     """
-    values = {} if file is None else load_config_file(file)
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError(f"preset is {show_value(preset)}; choose {' or '.join(PRESETS)}.")
+    values = {} if preset is None else PRESETS[preset]
+    values = values | ({} if file is None else load_config_file(file))
     try:
         return Config(**(values | flags))
     except SettingsError as error:

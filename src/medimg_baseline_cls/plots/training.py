@@ -58,15 +58,16 @@ def draw_training_curves(history: History, path: Path) -> None:
 
 
 def find_best_epoch(history: History) -> int | None:
-    """Return the position of the epoch with the highest VAL AP, ties by lower VAL loss.
+    """Return the position of the epoch that training chose; None where no epoch has a VAL AP.
 
-    None where no epoch has a VAL AP.
+    It has the highest VAL AP, or that of stressed VAL if there is one, ties by lower VAL loss.
 
     >>> find_best_epoch([{"val_ap": "0.8", "val_loss": "1"}, {"val_ap": "0.9", "val_loss": "2"}])
     1
     """
+    chosen_by = "stressed_ap" if any(row.get("stressed_ap") for row in history) else "val_ap"
     ranks = [
-        (-_number(row, "val_ap"), _number(row, "val_loss"), i) for i, row in enumerate(history)
+        (-_number(row, chosen_by), _number(row, "val_loss"), i) for i, row in enumerate(history)
     ]
     known = [rank for rank in ranks if not math.isnan(rank[0])]
     return min(known)[2] if known else None

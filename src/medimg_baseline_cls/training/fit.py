@@ -20,7 +20,6 @@ from medimg_baseline_cls.errors import RunInterrupted, TrainingError
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.weights import fill_network
 from medimg_baseline_cls.schema import Stage, TrainSettings
-from medimg_baseline_cls.statistics.metrics import ValidationScores
 from medimg_baseline_cls.training.callbacks import Callback, telling_of_failure
 from medimg_baseline_cls.training.checkpoint import (
     Snapshot,
@@ -45,7 +44,11 @@ from medimg_baseline_cls.training.pace import Pace
 from medimg_baseline_cls.training.sources import TrainData
 from medimg_baseline_cls.training.stages import open_stage
 from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, run_epoch, stop_message
-from medimg_baseline_cls.training.validation import positive_index, validate
+from medimg_baseline_cls.training.validation import (
+    positive_index,
+    validate,
+    validate_stressed,
+)
 from medimg_baseline_cls.utils.distributed import any_rank, share_weights, wait_for_all
 from medimg_baseline_cls.utils.log import SILENT, RowPrinter, RunLog
 from medimg_baseline_cls.utils.quantities import say_count
@@ -148,11 +151,13 @@ def fit(
 
 def _identify(data: TrainData, settings: TrainSettings) -> dict[str, Any]:
     """Return the settings and counts that identify this run."""
+    stresses = {"num_stresses": len(data.stresses)} if data.stresses else {}
     return plain_settings(
         settings,
         batch_size=data.train.batch_size,
         num_train=data.train.num_images,
         num_val=data.val.num_images,
+        **stresses,
     )
 
 
@@ -208,8 +213,8 @@ def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) 
             start = time.perf_counter()
             train_loss = run_epoch(context, setup, epoch=epoch, pace=pace)
             speed = setup.train.num_images / (time.perf_counter() - start)
-            scores, judged = _judge_epoch(run, setup)
-            run.progress.rows.append(_make_row(setup, epoch, train_loss=train_loss, scores=scores))
+            row, judged = _judge_epoch(run, setup, epoch=epoch, train_loss=train_loss)
+            run.progress.rows.append(row)
             if run.is_main:
                 seconds = time.perf_counter() - start
                 run.timings.add(stage.name, epoch, seconds=seconds, images_per_second=speed)
@@ -240,18 +245,15 @@ def _restore_setup(setup: StageSetup, snapshot: Snapshot) -> None:
 
 
 def _judge_epoch(
-    run: _TrainingRun, setup: StageSetup
-) -> tuple[ValidationScores, dict[str, Tensor]]:
+    run: _TrainingRun, setup: StageSetup, *, epoch: int, train_loss: float
+) -> tuple[EpochRow, dict[str, Tensor]]:
     """Return the metrics of VAL and the weights that were scored: the average if there is one."""
+    positive = positive_index(run.settings)
     with nullcontext() if setup.average is None else setup.average.applied():
-        scores = validate(run.context, setup, positive=positive_index(run.settings))
-        return scores, copy_weights(run.model.net) if run.is_main else {}
-
-
-def _make_row(
-    setup: StageSetup, epoch: int, *, train_loss: float, scores: ValidationScores
-) -> EpochRow:
-    return EpochRow(
+        scores = validate(run.context, setup, positive=positive)
+        stressed = validate_stressed(run.context, setup, positive=positive)
+        weights = copy_weights(run.model.net) if run.is_main else {}
+    row = EpochRow(
         stage=setup.stage.name,
         epoch=epoch,
         lr=mean_rate(setup.stage, epoch=epoch, num_batches=setup.train.num_batches),
@@ -259,7 +261,9 @@ def _make_row(
         val_loss=scores.log_loss,
         val_ap=scores.average_precision,
         val_auroc=scores.auroc,
+        stressed_ap=stressed,
     )
+    return row, weights
 
 
 def _stop_if_asked(context: TrainingContext, where: str) -> None:
@@ -346,7 +350,7 @@ def _summarize(run: _TrainingRun) -> FitResult:
     best = run.progress.best()
     assert best is not None
     if best.stage == "head" and run.settings.stages[-1].epochs:
-        message = "kept: the head-only model, as no epoch of fine-tuning has a better VAL AP"
+        message = "kept: the head-only model, as no epoch of fine-tuning is better on VAL"
         run.context.log.info(message)
     num_epochs = {s.name: len(run.progress.in_stage(s.name)) for s in run.settings.stages}
     return FitResult(

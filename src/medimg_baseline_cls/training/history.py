@@ -29,6 +29,8 @@ class EpochRow:
             mean over the known pairs of image and finding.
         val_ap, val_auroc: of the positive class, or the mean over the classes or findings for
             which VAL defines it; None where it defines none.
+        stressed_ap: mean of `val_ap` over fixed changes of the validation images; None unless that
+            chooses the best epoch.
     """
 
     stage: str
@@ -38,6 +40,7 @@ class EpochRow:
     val_loss: float
     val_ap: float | None
     val_auroc: float | None
+    stressed_ap: float | None = None
 
     def is_better_than(self, other: "EpochRow | None") -> bool:
         """Return whether the AP is higher, or equal at a lower loss. The earlier wins a tie."""
@@ -45,7 +48,8 @@ class EpochRow:
 
     def _merit(self) -> tuple[float, float]:
         # Without an AP (VAL of a single class) the loss alone decides.
-        return (-1.0 if self.val_ap is None else self.val_ap, -self.val_loss)
+        chosen = self.val_ap if self.stressed_ap is None else self.stressed_ap
+        return (-1.0 if chosen is None else chosen, -self.val_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +137,17 @@ def read_history(run_dir: Path) -> Progress | None:
 
 def write_history(run_dir: Path, progress: Progress) -> None:
     """Write history.csv: one row per finished epoch."""
-    rows = [astuple(row) for row in progress.rows]
-    write_csv(run_dir / "history.csv", HISTORY_HEADER, rows=rows)
+    is_stressed = any(row.stressed_ap is not None for row in progress.rows)
+    header = (*HISTORY_HEADER, "stressed_ap") if is_stressed else HISTORY_HEADER
+    rows = [astuple(row)[: len(header)] for row in progress.rows]
+    write_csv(run_dir / "history.csv", header, rows=rows)
 
 
 def _parse_row(row: Mapping[str, Any]) -> EpochRow:
     def number(name: str) -> float | None:
         return None if row[name] in (None, "") else float(row[name])
+
+    row = {"stressed_ap": None, **row}  # not in runs where VAL as it is chooses
 
     return EpochRow(
         stage=str(row["stage"]),
@@ -149,6 +157,7 @@ def _parse_row(row: Mapping[str, Any]) -> EpochRow:
         val_loss=float(row["val_loss"]),
         val_ap=number("val_ap"),
         val_auroc=number("val_auroc"),
+        stressed_ap=number("stressed_ap"),
     )
 
 

@@ -57,6 +57,8 @@ class TrainData:
         val: the images on which the best epoch is chosen.
         to_unit_range: moves stored pixels to a device as float32 in [0, 1].
         augment: changes training pixels, or None.
+        stresses: fixed changes of validation pixels (B, C, S, S) in [0, 1]; if there are some, the
+            mean AP under each chooses the best epoch.
         class_counts: training images per class or with each finding, in the frozen class order.
         negative_counts: training images known to be without each finding; empty for classes.
         image_ids: the name of each row, for messages; may be empty.
@@ -67,6 +69,7 @@ class TrainData:
     val: BatchSource
     to_unit_range: ToUnitRange
     augment: Augmenter | None
+    stresses: Sequence[Callable[[Tensor], Tensor]] = ()
     class_counts: tuple[int, ...]
     negative_counts: tuple[int, ...] = ()
     image_ids: Sequence[str] = ()

@@ -4,7 +4,7 @@ Stage "head" trains the last linear layer on the backbone's features, computed o
 is no augmentation; stage "finetune" trains everything.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -38,6 +38,7 @@ class _View(NamedTuple):
     val: BatchSource
     prepare: Callable[[BatchLike, int], Tensor]
     to_inputs: ToUnitRange
+    stressed: Sequence[tuple[BatchSource, ToUnitRange]]
 
 
 @contextmanager
@@ -70,6 +71,7 @@ def open_stage(
             val=view.val,
             prepare=view.prepare,
             to_inputs=view.to_inputs,
+            stressed=view.stressed,
             set_modes=partial(_set_modes, model, stage),
             optimizer=make_optimizer(model, stage, weight_decay=settings.weight_decay),
             parameters=[p for p in model.net.parameters() if p.requires_grad],
@@ -96,7 +98,11 @@ def _view_pixels(
 ) -> _View:
     prepare = partial(_prepare_pixels, context=context, data=data, stage=stage)
     to_inputs = partial(_to_channels_last, to_unit_range=data.to_unit_range)
-    return _View(model, data.train, data.val, prepare, to_inputs)
+    stressed = [
+        (data.val, partial(_to_channels_last, to_unit_range=_stressing(data, stress)))
+        for stress in data.stresses
+    ]
+    return _View(model, data.train, data.val, prepare, to_inputs, stressed)
 
 
 def _view_features(
@@ -104,11 +110,20 @@ def _view_features(
 ) -> _View:
     to_unit_range = data.to_unit_range
     val = cache_features(context, model, source=data.val, to_unit_range=to_unit_range)
+    stressed = [
+        (cache_features(context, model, source=data.val, to_unit_range=moved), pass_features)
+        for moved in (_stressing(data, stress) for stress in data.stresses)
+    ]
     if stage.augmented and data.augment is not None:
         prepare = partial(_prepare_features, context=context, model=model, data=data, stage=stage)
-        return _View(HeadOnly(model), data.train, val, prepare, pass_features)
+        return _View(HeadOnly(model), data.train, val, prepare, pass_features, stressed)
     train = cache_features(context, model, source=data.train, to_unit_range=to_unit_range)
-    return _View(HeadOnly(model), train, val, _take_features, pass_features)
+    return _View(HeadOnly(model), train, val, _take_features, pass_features, stressed)
+
+
+def _stressing(data: TrainData, stress: Callable[[Tensor], Tensor]) -> ToUnitRange:
+    """Return the move of stored pixels to the device, with a fixed change of them there."""
+    return lambda pixels, device: stress(data.to_unit_range(pixels, device))
 
 
 def _prepare_pixels(

@@ -88,6 +88,7 @@ class StageSetup(TaskFacts):
         val: the validation images, in the form that `to_inputs` takes.
         prepare: turns a training batch of an epoch into the module's inputs.
         to_inputs: turns validation images into the module's inputs.
+        stressed: the validation images under each of the stresses, in the same form.
         set_modes: puts every module into train or eval mode.
         optimizer: over `parameters`.
         parameters: those that are trained.
@@ -102,6 +103,7 @@ class StageSetup(TaskFacts):
     val: BatchSource
     prepare: Callable[[BatchLike, int], Tensor]
     to_inputs: ToUnitRange
+    stressed: Sequence[tuple[BatchSource, ToUnitRange]]
     set_modes: Callable[[], None]
     optimizer: Optimizer
     parameters: Sequence[nn.Parameter]

@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medimg_baseline_cls.errors import TrainingError
-from medimg_baseline_cls.evaluation.inference import BatchLike, activation_of, predict_probabilities
+from medimg_baseline_cls.evaluation.inference import (
+    BatchLike,
+    ToUnitRange,
+    activation_of,
+    predict_probabilities,
+)
 from medimg_baseline_cls.schema import TrainSettings
 from medimg_baseline_cls.statistics.metrics import ValidationScores, validation_scores
 from medimg_baseline_cls.statistics.multilabel import finding_validation_scores
+from medimg_baseline_cls.training.sources import BatchSource
 from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, stop_message
 from medimg_baseline_cls.utils.distributed import gather_items, wait_for_all
 
@@ -33,11 +39,38 @@ def validate(
         RunInterrupted: a stop signal has come.
         TrainingError: an image is missing or counted twice.
     """
+    return _score(context, setup, val=setup.val, to_inputs=setup.to_inputs, positive=positive)
+
+
+def validate_stressed(
+    context: TrainingContext, setup: StageSetup, *, positive: int | None
+) -> float | None:
+    """Return the mean AP of the validation images under each of the stresses.
+
+    None where there are no stresses, or VAL defines no AP. Arguments and errors are those of
+    `validate`.
+    """
+    found = [
+        _score(context, setup, val=val, to_inputs=to_inputs, positive=positive).average_precision
+        for val, to_inputs in setup.stressed
+    ]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _score(
+    context: TrainingContext,
+    setup: StageSetup,
+    *,
+    val: BatchSource,
+    to_inputs: ToUnitRange,
+    positive: int | None,
+) -> ValidationScores:
     labels: list[Tensor] = []
     rows, probabilities = predict_probabilities(
         setup.module,
-        _noting_labels(stoppable(context, setup.val.ordered(), where="validation"), labels),
-        to_unit_range=setup.to_inputs,
+        _noting_labels(stoppable(context, val.ordered(), where="validation"), labels),
+        to_unit_range=to_inputs,
         device=context.device,
         precision=context.precision,
         activation=activation_of(setup.task),
@@ -49,7 +82,7 @@ def validate(
     all_rows, all_labels, all_probabilities = (
         np.concatenate(column) for column in zip(*filled, strict=True)
     )
-    order = _order_once(all_rows, num_images=setup.val.num_images)
+    order = _order_once(all_rows, num_images=val.num_images)
     if setup.has_findings:
         return finding_validation_scores(all_labels[order], all_probabilities[order])
     return validation_scores(all_labels[order], all_probabilities[order], positive=positive)

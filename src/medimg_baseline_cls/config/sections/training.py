@@ -64,6 +64,9 @@ class TrainingSettings:
     """BatchNorm statistics in fine-tuning: updated per batch, frozen, or updated over all processes
     (auto: frozen if pretrained)."""
 
+    select: Literal["val_ap", "stressed_val"] = "val_ap"
+    """Choice of best.pt: by AP on VAL as it is, or under fixed changes of its images."""
+
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without a better VAL score before early stopping (0: never)."""
 
@@ -80,8 +83,7 @@ class AugmentationSettings:
             examples=["light"],
         ),
     ] = "standard"
-    """Random augmentation of the training images: none, light, standard, acquisition (standard and
-    what other devices and archives do), or plugin:NAME."""
+    """Random changes of training images: none, light, standard, acquisition or plugin:NAME."""
 
     horizontal_flip: bool = False
     """Random horizontal flips; avoid for chest radiographs (heart side)."""

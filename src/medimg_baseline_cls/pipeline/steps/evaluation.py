@@ -148,7 +148,7 @@ def print_results(
 def _compare_with_head_only(overview: EvaluationSummary, before: Headlines) -> str:
     """Log the gain of fine-tuning over the head-only model."""
     if overview.checkpoint["stage"] == "head":
-        return "fine-tuning was not kept: the head-only model has the highest VAL AP"
+        return "fine-tuning was not kept: the head-only model is better on VAL"
 
     def describe(headline: Mapping[str, Estimate]) -> str:
         ap, auroc = headline["average_precision"].value, headline["auroc"].value

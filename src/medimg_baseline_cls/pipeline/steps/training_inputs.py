@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.augment import Augmenter, from_compose, make_augmenter
 from medimg_baseline_cls.data.batches.loaders import to_unit_range
+from medimg_baseline_cls.data.batches.stress import make_stresses
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData
 from medimg_baseline_cls.pipeline.steps.session import Session
@@ -49,6 +50,7 @@ def make_train_data(
         val=data.loader("val", session),
         to_unit_range=to_unit_range,
         augment=augment,
+        stresses=make_stresses() if session.config.select == "stressed_val" else (),
         class_counts=tuple(counts.values()),
         negative_counts=tuple(negatives.tolist()),
         image_ids=[record.image_id for record in data.split.records],

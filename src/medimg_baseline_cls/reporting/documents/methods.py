@@ -111,7 +111,10 @@ def _describe_choice(content: RunContent) -> Iterator[Fact]:
     checkpoint = content.checkpoint
     if checkpoint:
         stage = name_stage(str(checkpoint.get("stage", "")))
-        yield "Model choice", "Rule", "highest VAL average precision, ties by lower VAL loss"
+        is_stressed = content.config.get("select") == "stressed_val"
+        changed = " (mean over six fixed changes of the images)" if is_stressed else ""
+        rule = f"highest VAL average precision{changed}, ties by lower VAL loss"
+        yield "Model choice", "Rule", rule
         yield "Model choice", "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
         yield "Model choice", "Checkpoint sha256", str(checkpoint.get("sha256", "unknown"))
 

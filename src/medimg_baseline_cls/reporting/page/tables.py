@@ -165,7 +165,9 @@ def tabulate_stages(content: RunContent) -> Table | None:
             format_duration(sum(s or 0.0 for s in seconds)) if seconds else UNDEFINED,
         )
         rows.append(Row(cells, "best" if is_chosen else ""))
-    note = "Best epoch: highest VAL AP, ties by lower VAL loss. The losses are those of that epoch."
+    is_stressed = any(row.get("stressed_ap") for row in content.history)
+    rule = "highest VAL AP" if not is_stressed else "highest mean AP on VAL under fixed changes"
+    note = f"Best epoch: {rule}, ties by lower VAL loss. The losses are those of that epoch."
     has_chosen = any(row.style == "best" for row in rows)
     return Table(
         title="Best epoch of each stage",
@@ -176,7 +178,7 @@ def tabulate_stages(content: RunContent) -> Table | None:
 
 
 _NOT_KEPT = (
-    "Fine-tuning was not kept: none of its epochs has a higher VAL AP than the head-only model, "
+    "Fine-tuning was not kept: none of its epochs is better on VAL than the head-only model, "
     "which is the final one."
 )
 
@@ -231,7 +233,8 @@ _HISTORY = {
 
 
 def _rank_epoch(row: Mapping[str, str]) -> tuple[float, float]:
-    ap, loss = number_of(row.get("val_ap")), number_of(row.get("val_loss"))
+    ap = number_of(row.get("stressed_ap") or row.get("val_ap"))
+    loss = number_of(row.get("val_loss"))
     return (-1.0 if ap is None else ap, -float("inf") if loss is None else -loss)
 
 

@@ -1,0 +1,9 @@
+"""Presets: the settings of a training recipe together, below settings file and flags."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "baseline": {"finetune_epochs": 3, "augment": "standard", "select": "val_ap"},
+    "robust": {"finetune_epochs": 6, "augment": "acquisition", "select": "stressed_val"},
+}
+"""By name; docs/benchmarks/shift.md says what each reaches."""
