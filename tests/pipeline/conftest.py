@@ -12,6 +12,7 @@ from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.steps import calibration, subgroups, test_results
 
 TINY = {
+    "arch": "test_resnet",
     "image_size": 64,
     "batch_size": 16,
     "head_epochs": 1,

@@ -122,7 +122,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split]:
 
 def make_config(films: tuple[Path, Split], output_dir: Path, **changes: Any) -> Config:
     settings = {
-        "image_size": SIZE, "pretrained": False, "head_epochs": 1, "finetune_epochs": 3,
+        "arch": "test_resnet", "image_size": SIZE, "pretrained": False, "num_resamples": 100,
+        "head_epochs": 1, "finetune_epochs": 8,
         "finetune_lr": 3e-3, "head_lr": 3e-3, "batch_size": 16, "num_hard_examples": 3,
         "augment": "none", **changes,
     }  # fmt: skip

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,32 +63,43 @@ def test_config_json_repeats_the_run(finished_run: Path, tmp_path: Path) -> None
     assert_same_run(finished_run, run(config).run_dir)
 
 
-def start_training(phantoms: Path, outputs: Path, *, processes: int = 1) -> subprocess.Popen[str]:
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-        launcher += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+# Sends itself a signal instead of writing the files of one epoch.
+STOPPED = """
+import os, sys
+signal, left = map(int, sys.argv[1:3])
+def watch(event, args):
+    global left
+    if event == "os.rename" and str(args[1]).endswith("last.pt"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal)
+sys.addaudithook(watch)
+from medimg_baseline_cls.cli import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def train_in(
+    phantoms: Path, outputs: Path, launcher: list[str]
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Return how `medimg train` ended in a process of its own, and its run folder."""
     flags = "--image-size 64 -b 16 --head-epochs 1 --epochs 2 --lr 1e-3 --val-fraction 0.25"
-    command = [*launcher, "-m", "medimg_baseline_cls", "train", *flags.split(), "--no-pretrained"]
-    command += ["--num-hard-examples", "3"]
-    return subprocess.Popen(
-        [*command, "--data-dir", str(phantoms), "--output-dir", str(outputs)],
+    flags += " --arch test_resnet --no-pretrained --num-hard-examples 3 --num-resamples 50"
+    done = subprocess.run(
+        [*launcher, "train", *flags.split(), "--data-dir", phantoms, "--output-dir", outputs],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    (run_dir,) = (path for path in (outputs / "runs").iterdir() if not path.is_symlink())
+    return done, run_dir
 
 
-def wait_for_epochs(outputs: Path, count: int) -> Path:
-    """Return the run folder once its history has so many rows."""
-    for _ in range(1200):
-        for path in outputs.glob("runs/*/history.csv"):
-            with path.open(encoding="utf-8") as file:
-                if len(list(csv.DictReader(file))) >= count:
-                    return path.parent
-        time.sleep(0.05)
-    raise AssertionError("the run did not get so far")
+def stop_by(number: signal.Signals, *, after: int) -> list[str]:
+    return [sys.executable, "-c", STOPPED, f"{number.value}", f"{after}"]
 
 
 @pytest.mark.slow
@@ -97,10 +107,9 @@ def wait_for_epochs(outputs: Path, count: int) -> Path:
 def test_killed_and_resumed_run_is_the_same(
     num_epochs: int, finished_run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    process = start_training(phantoms, tmp_path)
-    run_dir = wait_for_epochs(tmp_path, num_epochs)
-    process.kill()
-    process.communicate()
+    killed, run_dir = train_in(phantoms, tmp_path, stop_by(signal.SIGKILL, after=num_epochs))
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    assert len((run_dir / "history.csv").read_text(encoding="utf-8").split()) == 1 + num_epochs
     resumed = resume(output_dir=tmp_path)
     assert resumed.run_dir.resolve() == run_dir.resolve()
     evaluate(run_dir)
@@ -111,12 +120,9 @@ def test_killed_and_resumed_run_is_the_same(
 def test_interrupted_run_says_how_to_go_on(
     finished_run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    process = start_training(phantoms, tmp_path)
-    run_dir = wait_for_epochs(tmp_path, 1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
-    assert "--resume" in output and "Traceback" not in output
+    stopped, run_dir = train_in(phantoms, tmp_path, stop_by(signal.SIGINT, after=1))
+    assert stopped.returncode == 130, stopped.stdout
+    assert "--resume" in stopped.stdout and "Traceback" not in stopped.stdout
     assert (run_dir / "figures" / "training.png").is_file()
     resume(run_dir)
     evaluate(run_dir)
@@ -139,10 +145,11 @@ def test_nothing_to_resume_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_count_every_image_once(phantoms: Path, tmp_path: Path) -> None:
-    process = start_training(phantoms, tmp_path, processes=2)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    (run_dir,) = (p for p in (tmp_path / "runs").iterdir() if not p.is_symlink())
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launcher += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    launcher += ["-m", "medimg_baseline_cls"]
+    done, run_dir = train_in(phantoms, tmp_path, launcher)
+    assert done.returncode == 0, done.stdout
     assert (run_dir / "best.pt").is_file()
     evaluate(run_dir)
     with (run_dir / "split.csv").open(encoding="utf-8") as file:

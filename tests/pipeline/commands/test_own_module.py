@@ -19,7 +19,8 @@ from medimg_baseline_cls.training.history import EpochRow
 from medimg_baseline_cls.utils.files import read_csv
 
 ConfigMaker = Callable[..., Config]
-SHORT = {"finetune_epochs": 1, "num_resamples": 50, "horizontal_flip": False}
+# The default network: any other one would contradict `model`.
+SHORT = {"arch": "resnet18", "finetune_epochs": 1, "num_resamples": 50, "horizontal_flip": False}
 
 
 class OwnNet(nn.Module):
@@ -133,5 +134,5 @@ def test_settings_that_contradict_the_network_are_refused(
     phantoms: Path, tmp_path: Path, make_config: ConfigMaker, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises((ConfigError, ModelError), match=words):
-        train(make_config(phantoms, tmp_path, **changes), model=OwnNet())
+        train(make_config(phantoms, tmp_path, **{**SHORT, **changes}), model=OwnNet())
     assert not (tmp_path / "runs").exists()

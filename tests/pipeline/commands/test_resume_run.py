@@ -223,7 +223,9 @@ def test_a_half_evaluated_run_becomes_what_it_would_have_been(
     shutil.rmtree(run / "gradcam")
     resume_run(output_dir=tmp_path)
     names = {path.relative_to(run) for path in run.rglob("*")}
-    assert names == {path.relative_to(finished_run) for path in finished_run.rglob("*")}
+    whole = {path.relative_to(finished_run) for path in finished_run.rglob("*")}
+    # Other tests explain that run again, without a report of it.
+    assert names == whole - {Path("tables/OUT_OF_DATE.txt")}
     for name in ("eval_summary.json", "predictions_test.csv", "mistakes.csv"):
         assert (run / name).read_bytes() == (finished_run / name).read_bytes(), name
     log = (run / "test_log.csv").read_text()

@@ -139,7 +139,8 @@ def test_a_stopped_sweep_ends_with_the_same_figures(
     monkeypatch.setattr(sweep, "evaluate", stop_at_second)
     flags = ["--image-size", "64", "-b", "16", "--lr", "1e-3", "--val-fraction", "0.25"]
     flags += ["--head-epochs", "0", "--epochs", "1", "--num-hard-examples", "1"]
-    flags += ["--num-resamples", "60", "--no-pretrained", "--output-dir", str(tmp_path)]
+    flags += ["--num-resamples", "60", "--arch", "test_resnet", "--no-pretrained"]
+    flags += ["--output-dir", str(tmp_path)]
     assert main(["run", "--data", str(phantoms), "--seeds", "3", "1", *flags]) == 130
     (folder,) = (tmp_path / "seeds").iterdir()
     said = capsys.readouterr().err

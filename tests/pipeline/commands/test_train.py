@@ -23,11 +23,11 @@ ConfigMaker = Callable[..., Config]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ResNet-18 weights with 1000 classes, as a hub would give them."""
-    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    """Weights with 1000 classes, as a hub would give them."""
+    path = tmp_path_factory.mktemp("weights") / "resnet.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        save_file(timm.create_model("resnet18").state_dict(), path)
+        save_file(timm.create_model("test_resnet").state_dict(), path)
     return path
 
 
@@ -52,7 +52,7 @@ def test_unknown_architecture_is_refused_before_any_image_is_read(
 def test_best_checkpoint_loads_into_plain_timm(
     finished_run: Path,
 ) -> None:
-    network = timm.create_model("resnet18", num_classes=2)
+    network = timm.create_model("test_resnet", num_classes=2)
     network.load_state_dict(read_model(finished_run), strict=True)
 
 
@@ -61,7 +61,7 @@ def test_head_stage_leaves_the_backbone_as_the_file_has_it(
 ) -> None:
     config = make_config(phantoms, tmp_path, pretrained=True, weights=weights)
     run_dir = train(config).run_dir
-    network = timm.create_model("resnet18")
+    network = timm.create_model("test_resnet")
     from safetensors.torch import load_file
 
     network.load_state_dict(load_file(weights))
@@ -69,7 +69,7 @@ def test_head_stage_leaves_the_backbone_as_the_file_has_it(
     head_only = read_model(run_dir, "best_head.pt")
     assert all(torch.equal(head_only[key], value) for key, value in backbone.items())
     final = read_model(run_dir, "last.pt")
-    assert not torch.equal(final["conv1.weight"], backbone["conv1.weight"])
+    assert not torch.equal(final["conv1.0.weight"], backbone["conv1.0.weight"])
 
 
 def test_pretrained_batchnorm_statistics_are_kept_unless_told(
@@ -78,7 +78,7 @@ def test_pretrained_batchnorm_statistics_are_kept_unless_told(
     changes = {"pretrained": True, "weights": weights, "head_epochs": 0, "finetune_epochs": 1}
     kept = train(make_config(phantoms, tmp_path, **changes)).run_dir
     moved = train(make_config(phantoms, tmp_path, **changes, batchnorm="train")).run_dir
-    network = timm.create_model("resnet18").state_dict()
+    network = timm.create_model("test_resnet").state_dict()
     name = "layer1.0.bn1.running_mean"
     assert torch.equal(read_model(kept, "last.pt")[name], network[name])
     assert not torch.equal(read_model(moved, "last.pt")[name], network[name])
@@ -94,7 +94,7 @@ def test_source_of_the_weights_is_written_down(
     settings = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
     report = settings["provenance"]["weights"]
     assert report["kind"] == "file"
-    assert report["source"] == "resnet18.safetensors"
+    assert report["source"] == "resnet.safetensors"
     assert report["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
@@ -265,12 +265,12 @@ def test_average_of_the_weights_is_what_is_kept(
     config = make_config(phantoms, tmp_path, head_epochs=0, ema_decay=0.9)
     run_dir = train(config).run_dir
     best, last = read_model(run_dir), read_model(run_dir, "last.pt")
-    assert not torch.equal(best["conv1.weight"], last["conv1.weight"])
+    assert not torch.equal(best["conv1.0.weight"], last["conv1.0.weight"])
 
 
 def test_log_says_what_is_trained_on_what(finished_run: Path) -> None:
     text = (finished_run / "log.txt").read_text(encoding="utf-8")
-    for words in ("resnet18", "random weights", "CPU", "PNEUMONIA", "val AP", str(finished_run)):
+    for words in ("test_resnet", "random weights", "CPU", "PNEUMONIA", "val AP", str(finished_run)):
         assert words in text, words
     assert "\x1b[" not in text
 
