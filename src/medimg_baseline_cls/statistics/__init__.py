@@ -1,7 +1,7 @@
 """Arrays in, numbers out: the statistics of a diagnostic test, usable without any of our files.
 
-Metrics, bootstrap by patient, intervals, DeLong's test, calibration, recalibration, prevalence,
-decision curves and paired tests. Needs NumPy and SciPy alone.
+Metrics, bootstrap by patient, intervals, DeLong's test, calibration, recalibration, updating,
+prevalence, sample sizes, decision curves and paired tests. Needs NumPy and SciPy alone.
 
 Example:
     >>> import numpy as np

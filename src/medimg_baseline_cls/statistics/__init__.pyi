@@ -62,4 +62,12 @@ from medimg_baseline_cls.statistics.prevalence import max_f1_threshold_at as max
 from medimg_baseline_cls.statistics.prevalence import predictive_values as predictive_values
 from medimg_baseline_cls.statistics.recalibration import Recalibration as Recalibration
 from medimg_baseline_cls.statistics.recalibration import fit_recalibration as fit_recalibration
+from medimg_baseline_cls.statistics.sample_size import images_for_auroc as images_for_auroc
+from medimg_baseline_cls.statistics.sample_size import images_for_ratio as images_for_ratio
+from medimg_baseline_cls.statistics.sample_size import images_for_slope as images_for_slope
 from medimg_baseline_cls.statistics.threshold_rules import choose_position as choose_position
+from medimg_baseline_cls.statistics.updating import CrossFit as CrossFit
+from medimg_baseline_cls.statistics.updating import assign_folds as assign_folds
+from medimg_baseline_cls.statistics.updating import cross_choose as cross_choose
+from medimg_baseline_cls.statistics.updating import cross_update as cross_update
+from medimg_baseline_cls.statistics.updating import fit_update as fit_update
