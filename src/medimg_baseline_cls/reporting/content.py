@@ -19,6 +19,7 @@ from medimg_baseline_cls.records.probabilities import (
 )
 from medimg_baseline_cls.records.subgroups import SubgroupSummary
 from medimg_baseline_cls.records.summaries import SplitSummary
+from medimg_baseline_cls.records.updating import UpdatingSummary
 from medimg_baseline_cls.schema import SPLIT_NAMES, Task, TaskFacts
 from medimg_baseline_cls.utils import texts
 from medimg_baseline_cls.utils.files import read_csv, read_json
@@ -55,6 +56,7 @@ class RunContent(TaskFacts):
         panels: "FP" and "FN" to the PNG of each, by file name.
         nearest: row of split.csv, as text, to the small PNG of a training image.
         external: of a locked run on another data set, which TEST is then; empty for a run.
+        updating: what updates on that data set would gain; None for a run.
         status: how far the run got.
         gaps: a warning for each file that is missing or cannot be read.
     """
@@ -76,6 +78,7 @@ class RunContent(TaskFacts):
     dossier: Rows
     test_log: Rows
     external: Json
+    updating: UpdatingSummary | None
     subgroups: SubgroupSummary | None
     figures: Mapping[str, Path]
     panels: Mapping[str, tuple[Path, ...]]
@@ -204,6 +207,7 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
         dossier=_rows(run_dir / "dossier.csv", read=read_guarded_csv),
         test_log=_rows(run_dir / "test_log.csv"),
         external=_json(run_dir / "external.json"),
+        updating=_record("updating.json", UpdatingSummary.from_json),
         subgroups=_record("subgroups.json", SubgroupSummary.from_json),
         figures={path.name: path for path in _pictures(run_dir / "figures")},
         panels={kind: _pictures(panels / kind) for kind in KINDS},

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,8 @@ from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.steps import locked_run
 from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 from medimg_baseline_cls.pipeline.steps.session import RunResult
+from medimg_baseline_cls.records.summaries import read_summary
+from medimg_baseline_cls.records.updating import UpdatingSummary
 from medimg_baseline_cls.utils.files import read_csv
 
 Undrawn = Callable[[], AbstractContextManager[None]]
@@ -106,6 +109,66 @@ def test_labels_are_mapped_and_every_evaluation_is_logged(
     digest = hashlib.sha256((place / "predictions_test.csv").read_bytes()).hexdigest()
     assert row["predictions_sha256"] == digest
     assert (row["name"], row["maps"]) == ("site-b", "No Finding=NORMAL")
+
+
+def test_updates_are_in_a_file_of_their_own_next_to_the_locked_result(
+    scored: tuple[Path, dict[str, str]],
+) -> None:
+    place, _ = scored
+    found = UpdatingSummary.from_json(json.loads((place / "updating.json").read_text()))
+    block = found.classes["PNEUMONIA"]
+    assert not block.reason
+    assert (block.sizes.num_images, len(block.fitting_parts)) == (44, found.num_folds)
+    measured = read_summary(place / "test_summary.json").classes["PNEUMONIA"]
+    decided = block.updates["threshold"].operating_points
+    assert set(decided) == {"max_f1", "target_sensitivity"}
+    for rule, gains in decided.items():
+        point = measured.operating_points[rule]
+        for name, gain in gains.items():  # the locked side is the locked result
+            assert gain.locked.value == pytest.approx(point.metrics[name].value)
+        assert block.updates["threshold"].fitted[rule].locked == point.threshold
+    calibration = json.loads((place / "calibration.json").read_text())["test"]["PNEUMONIA"]
+    for name, gain in block.updates["intercept"].metrics.items():
+        stored = calibration["brier" if name == "brier_score" else name]
+        assert gain.locked.value == pytest.approx(stored["value"])
+    page = (place / "report.html").read_text(encoding="utf-8")
+    assert "If the model were updated on these data" in page
+
+
+def test_what_was_fitted_can_be_computed_from_the_predictions_alone(
+    scored: tuple[Path, dict[str, str]],
+) -> None:
+    rows = read_csv(scored[0] / "predictions_test.csv")
+    truth = np.array([row["label"] == "PNEUMONIA" for row in rows])
+    scores = np.array([float(row["prob_PNEUMONIA"]) for row in rows])
+    found = json.loads((scored[0] / "updating.json").read_text())["classes"]["PNEUMONIA"]
+    logits = np.log(scores / (1 - scores))
+    intercept = found["updates"]["intercept"]["fitted"]["intercept"]
+    # The mean of the updated probabilities is the prevalence.
+    assert np.mean(1 / (1 + np.exp(-(intercept["value"] + logits)))) == pytest.approx(truth.mean())
+    fitted = found["updates"]["threshold"]["fitted"]
+    cuts = np.unique(scores)[::-1]
+    f1 = [2 * (truth & (scores >= c)).sum() / ((scores >= c).sum() + truth.sum()) for c in cuts]
+    assert fitted["max_f1"]["value"] == cuts[int(np.argmax(f1))]
+    sensitivity = np.array([(scores[truth] >= c).mean() for c in cuts])
+    assert fitted["target_sensitivity"]["value"] == cuts[int(np.argmax(sensitivity >= 0.95))]
+    for model in found["updates"].values():
+        assert all(len(entry["folds"]) == 5 for entry in model["fitted"].values())
+    groups = {row["group"]: None for row in rows}
+    assert found["sizes"] == {
+        "num_images": len(rows),
+        "num_patients": len(groups),
+        "num_positive": int(truth.sum()),
+    }
+
+
+def test_one_class_alone_is_not_updated(archived: tuple[RunResult, Path]) -> None:
+    found = UpdatingSummary.from_json(
+        json.loads((archived[0].run_dir / "updating.json").read_text())
+    )
+    reason = found.classes["PNEUMONIA"].reason
+    assert reason == "0 patients have negative images; 5 are needed, one for each fold"
+    assert reason in (archived[0].run_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_label_without_a_class_is_refused_and_nothing_is_left(

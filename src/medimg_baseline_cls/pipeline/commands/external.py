@@ -2,7 +2,7 @@
 
 Nothing is chosen or fitted on the other data: checkpoint, thresholds and recalibration are those
 of the run, whose files are not changed. The results are a folder like a run's, in which TEST is the
-other data set.
+other data set. What an update on these data would gain is in a file of its own, updating.json.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from medimg_baseline_cls.evaluation.eval_summary import summarize_evaluation
 from medimg_baseline_cls.evaluation.external_difference import subtract_internal
 from medimg_baseline_cls.evaluation.inverted import INVERTED, find_inverted
 from medimg_baseline_cls.evaluation.resampling import Resampling
+from medimg_baseline_cls.evaluation.updating import describe_updating
 from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.commands.explain import draw_mistakes
@@ -164,6 +165,9 @@ def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
     overview = replace(overview, warnings=(*alarms, *overview.warnings))
     content = _describe(job, test, alarms=alarms)
     write_json(place / "external.json", content)
+    resampling = Resampling(target.config.num_resamples, target.config.seed)
+    updating = describe_updating(test, job.run.thresholds, resampling=resampling)
+    write_json(place / "updating.json", updating.to_json())
     if named := content["shift"].get("differs_in"):
         target.log.info(f"these images differ from TEST of the run in: {', '.join(named)}")
     if has_panels:

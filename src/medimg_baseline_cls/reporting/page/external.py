@@ -40,10 +40,12 @@ def describe_external(content: RunContent) -> str:
     images = count_of(int(found["num_images"]), "image")
     internal = count_of(int(own.get("num_images", 0)), "image")
     patients = count_of(int(found["num_patients"]), "patient")
+    updates = " Updates have a section of their own." if content.updating else ""
     return (
         f"External validation: TEST on this page is {found['name']}, {images} of {patients}. "
         f"Checkpoint, thresholds and recalibration are those of the run {found['run']}, as they "
         f"were for its own TEST ({internal}); nothing was fitted or chosen on {found['name']}."
+        f"{updates}"
     )
 
 

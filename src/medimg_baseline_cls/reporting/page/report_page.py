@@ -43,6 +43,7 @@ from medimg_baseline_cls.reporting.page.tables import (
     tabulate_stages,
 )
 from medimg_baseline_cls.reporting.page.template import render_page
+from medimg_baseline_cls.reporting.page.updating import describe_updating, tabulate_updating
 from medimg_baseline_cls.reporting.text.format import group_settings
 from medimg_baseline_cls.reporting.text.names import KIND_NAMES, PATIENT_RULES
 from medimg_baseline_cls.utils.files import write_text_atomic
@@ -136,6 +137,7 @@ def _measure(content: RunContent) -> dict[str, Any]:
     )
     (probabilities,), probability_notes = arrange_tables(tabulate_probabilities(content))
     (subgroups,), subgroup_notes = arrange_tables(tabulate_subgroups(content))
+    (updates,), updating_notes = arrange_tables(tabulate_updating(content))
     return {
         "performance_tables": images,
         "matrix_tables": matrices,
@@ -145,6 +147,9 @@ def _measure(content: RunContent) -> dict[str, Any]:
         "probability_notes": probability_notes,
         "subgroup_tables": subgroups,
         "subgroup_notes": subgroup_notes,
+        "updating": describe_updating(content),
+        "updating_tables": updates,
+        "updating_notes": updating_notes,
     }
 
 

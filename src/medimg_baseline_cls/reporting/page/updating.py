@@ -1,0 +1,187 @@
+"""What the page of an external evaluation says of updates, after the locked result.
+
+Everything is read from updating.json.
+"""
+
+from collections.abc import Iterator
+
+from medimg_baseline_cls.catalogue import DECISIONS, SCORES
+from medimg_baseline_cls.records.updating import (
+    ClassUpdating,
+    EventsNeeded,
+    Fitted,
+    Gain,
+    Sizes,
+    UpdatedModel,
+)
+from medimg_baseline_cls.reporting.content import RunContent
+from medimg_baseline_cls.reporting.page.performance import (
+    about_class,
+    rule_name,
+    show_estimate,
+    shown_classes,
+    with_interval,
+)
+from medimg_baseline_cls.reporting.page.tables import Row, Table
+from medimg_baseline_cls.reporting.text.format import (
+    capitalize,
+    count_of,
+    format_count,
+    format_difference,
+    format_difference_interval,
+    format_score,
+)
+from medimg_baseline_cls.utils.quantities import format_threshold
+
+_UPDATES = {
+    "intercept": "Intercept of the logit fitted",
+    "intercept_and_slope": "Intercept and slope of the logit fitted",
+    "threshold": "Threshold chosen again",
+}
+_METRICS = {
+    "intercept_at_slope_1": "Calibration in the large",
+    "slope": "Calibration slope",
+    **{name: metric.name for known in (SCORES, DECISIONS) for name, metric in known.items()},
+    "expected_ratio": "Observed / expected",
+}
+_GAIN_NOTE = (
+    "Each update is fitted on the other folds and applied to the patients of the held-out fold. "
+    "Thresholds are those of the run, except where they are chosen again by their own rules. "
+    "Second lines: 95 % intervals, patients resampled with the fits as they are."
+)
+_FIT_NOTE = (
+    "Locked is the model of the run: intercept 0 and slope 1 leave a probability as it is. In the "
+    "folds: the least and the greatest of the values that were applied."
+)
+_NEEDED_NOTE = (
+    "For a 95 % interval of this width, if the model is as it is on these images (Riley et al., "
+    "Statistics in Medicine 2021;40:4230). Images count as independent: more are needed where "
+    "patients have several."
+)
+
+
+def describe_updating(content: RunContent) -> str:
+    """Return on what updates were fitted, or why there is none; "" for a run."""
+    found = content.updating
+    if found is None:
+        return ""
+    if found.reason:
+        return f"Not available: {found.reason}."
+    lead = (
+        f"The results above are those of the locked model. Here the same images are used to fit "
+        f"updates, in {found.num_folds} folds of whole patients."
+    )
+    names = [name for name in shown_classes(content) if name in found.classes]
+    if len(names) == 1 and (parts := found.classes[names[0]].fitting_parts):
+        lead += f" {_say_sizes(parts, names[0])}"
+    return lead
+
+
+def tabulate_updating(content: RunContent) -> list[Table]:
+    """Return what updates of each class gain, what was fitted, and what a validation needs."""
+    if content.updating is None:
+        return []
+    found = content.updating.classes
+    blocks = {name: found[name] for name in shown_classes(content) if name in found}
+    return [
+        *(_tabulate_gains(content, name, found=block) for name, block in blocks.items()),
+        *(_tabulate_fits(content, name, found=b) for name, b in blocks.items() if b.updates),
+        *(_tabulate_needed(content, name, found=b) for name, b in blocks.items() if b.needed),
+    ]
+
+
+def _say_sizes(parts: tuple[Sizes, ...], name: str) -> str:
+    images, patients, positive = (
+        _span([getattr(part, key) for part in parts])
+        for key in ("num_images", "num_patients", "num_positive")
+    )
+    return (
+        f"Each fold was updated by a fit on the others: {images} images of {patients} patients, "
+        f"{positive} of them {name}."
+    )
+
+
+def _span(counts: list[int]) -> str:
+    low, high = format_count(min(counts)), format_count(max(counts))
+    return low if low == high else f"{low} to {high}"
+
+
+def _tabulate_gains(content: RunContent, name: str, *, found: ClassUpdating) -> Table:
+    rows: list[Row] = []
+    notes = [_GAIN_NOTE]
+    for update, model in found.updates.items():
+        if model.reason:
+            notes.append(f"{_UPDATES[update]}: not available, because {model.reason}.")
+            continue
+        rows.append(Row((_UPDATES[update], "", "", ""), "start"))
+        rows += _list_gains(content, model)
+    if found.reason:
+        notes = [f"{name}: not available, because {found.reason}."]
+    elif about_class(content, name):
+        notes.append(_say_sizes(found.fitting_parts, name))
+    return Table(
+        title=f"Updated less locked, {name}",
+        header=("Metric", "Locked", "Updated", "Change"),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        about=about_class(content, name),
+    )
+
+
+def _list_gains(content: RunContent, model: UpdatedModel) -> Iterator[Row]:
+    for key, gain in model.metrics.items():
+        yield _show_gain(_METRICS[key], gain)
+    for rule, gains in model.operating_points.items():
+        for key, gain in gains.items():
+            yield _show_gain(f"{_METRICS[key]}, {rule_name(content, rule)}", gain)
+
+
+def _show_gain(label: str, gain: Gain) -> Row:
+    change, interval = format_difference(gain.value), format_difference_interval(gain.bounds)
+    shown = f"{change}\n{interval}" if interval else change
+    return Row((label, show_estimate(gain.locked), show_estimate(gain.updated), shown))
+
+
+def _tabulate_fits(content: RunContent, name: str, *, found: ClassUpdating) -> Table:
+    rows: list[Row] = []
+    for update, model in found.updates.items():
+        for key, fitted in model.fitted.items():
+            label = f"Threshold, {rule_name(content, key)}"
+            if update != "threshold":
+                label = f"{capitalize(key)}{' alone' if len(model.fitted) == 1 else ''}"
+            rows.append(_show_fit(label, fitted, is_threshold=update == "threshold"))
+    return Table(
+        title=f"What was fitted, {name}",
+        header=("Value", "Locked", "On all images", "In the folds"),
+        rows=tuple(rows),
+        notes=(_FIT_NOTE,),
+        about=about_class(content, name),
+    )
+
+
+def _show_fit(label: str, fitted: Fitted, *, is_threshold: bool) -> Row:
+    write = format_threshold if is_threshold else format_score
+    ends = f"{write(min(fitted.folds))} to {write(max(fitted.folds))}"
+    whole = with_interval(write(fitted.estimate.value), fitted.estimate)
+    return Row((label, write(fitted.locked), whole, ends))
+
+
+def _tabulate_needed(content: RunContent, name: str, *, found: ClassUpdating) -> Table:
+    own = found.sizes
+    here = (
+        f"Here are {count_of(own.num_images, 'image')} of {count_of(own.num_patients, 'patient')}, "
+        f"{format_count(own.num_positive)} of them {name}."
+    )
+    return Table(
+        title=f"How many {name} images an external validation needs",
+        header=("Metric", "Expected", "Width of its interval", f"{name} images", "Images"),
+        rows=tuple(map(_show_needed, found.needed)),
+        notes=(_NEEDED_NOTE, here),
+        about=about_class(content, name),
+    )
+
+
+def _show_needed(entry: EventsNeeded) -> Row:
+    numbers = map(format_score, (entry.value, entry.width))
+    counts = map(format_count, (entry.num_positive, entry.num_images))
+    return Row((_METRICS[entry.metric], *numbers, *counts))
