@@ -29,8 +29,13 @@ class Gain(Estimate):
     def from_json(cls, content: Json) -> Self:
         """Return what `to_json` wrote."""
         found = Estimate.from_json(content)
-        sides = {name: Estimate.from_json(content[name]) for name in ("locked", "updated")}
-        return cls(value=found.value, reason=found.reason, interval=found.interval, **sides)
+        return cls(
+            value=found.value,
+            reason=found.reason,
+            interval=found.interval,
+            locked=Estimate.from_json(content["locked"]),
+            updated=Estimate.from_json(content["updated"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
