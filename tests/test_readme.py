@@ -32,8 +32,15 @@ PAGES = (
     "docs/how-to/settings-files.md",
 )
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = "--image-size 64 -b 16 --head-epochs 1 --epochs 1 --limit 60 --num-hard-examples 2".split()
-TINY = "image_size=64, batch_size=16, head_epochs=1, finetune_epochs=1, limit=60, pretrained=False"
+SMALL = (
+    "--image-size 64 -b 16 --head-epochs 1 --epochs 1 --limit 60 --num-hard-examples 2 "
+    "--num-resamples 50"
+).split()
+UNTRAINED = ("--no-pretrained", "--arch", "test_resnet")
+TINY = (
+    "pretrained=False, image_size=64, batch_size=16, head_epochs=1, finetune_epochs=1, limit=60, "
+    "num_resamples=50"
+)
 
 
 def blocks(language: str, page: str) -> list[str]:
@@ -69,7 +76,7 @@ def shrink(words: list[str]) -> list[str]:
         return words
     words = ["2" if before == "--folds" else word for before, word in pairwise(["", *words])]
     has_weights = "--weights" in words or "--config" in words
-    return [*words, *SMALL, *([] if has_weights else ["--no-pretrained"])]
+    return [*words, *SMALL, *(() if has_weights else UNTRAINED)]
 
 
 def spread_patterns(words: list[str]) -> list[str]:
@@ -111,7 +118,7 @@ def test_torchrun_command_runs(desk: Path) -> None:
     lines = "".join(blocks("sh", "docs/how-to/several-gpus.md")).splitlines()
     line = next(line for line in lines if line.startswith("torchrun "))
     words = shlex.split(line)
-    small = [*SMALL, "--no-pretrained", "--output-dir", "outputs_torchrun"]
+    small = [*SMALL, *UNTRAINED, "--output-dir", "outputs_torchrun"]
     command = [sys.executable, "-m", "torch.distributed.run", *words[1:], *small]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     subprocess.run(command, cwd=desk, check=True, env=env, timeout=300)
@@ -120,7 +127,7 @@ def test_torchrun_command_runs(desk: Path) -> None:
 @pytest.mark.slow
 def test_python_example_runs(desk: Path) -> None:
     (code,) = blocks("python", "README.md")
-    small = code.replace('arch="resnet18")', f'arch="resnet18", {TINY})')
+    small = code.replace('arch="resnet18")', f'arch="test_resnet", {TINY})')
     assert small != code
     exec(compile(small, "README.md", "exec"), {})
 
@@ -128,10 +135,9 @@ def test_python_example_runs(desk: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["add-an-augmentation", "callbacks", "add-a-backbone"])
 def test_python_of_a_guide_is_what_train_takes(desk: Path, name: str) -> None:
-    small = TINY.replace("image_size", 'num_resamples=50, arch="resnet18", image_size')
     for code in blocks("python", f"docs/how-to/{name}.md"):
         code = code.replace(", pretrained=False)", ")")
-        code = code.replace('data_dir="chest_xray")', f'data_dir="chest_xray", {small})')
+        code = code.replace('data_dir="chest_xray")', f'data_dir="chest_xray", {TINY})')
         exec(compile(code, f"{name}.md", "exec"), {})
 
 
