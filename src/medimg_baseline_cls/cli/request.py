@@ -65,8 +65,6 @@ class SettingsFlags:
         settings: the settings that the command uses.
         common: those that its `--help` shows.
         files: the flag that names its input, for whoever leaves the flag out.
-        resume: the run to resume, of commands that can.
-        folder: the data folder, of commands that take it without a flag.
     """
 
     config: Annotated[
@@ -80,8 +78,6 @@ class SettingsFlags:
     settings: ClassVar[Collection[str]] = tuple(field_facts())
     common: ClassVar[Collection[str]] = FIRST_SETTINGS
     files: ClassVar[str] = "--data-dir"
-    resume: ClassVar[Any] = NO_NAMES
-    folder: ClassVar[Any] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +178,12 @@ class Request:
     @property
     def is_resumed(self) -> bool:
         """Whether an interrupted run is resumed."""
-        return self.own.resume is not NO_NAMES
+        return _named_run(self.own) is not NO_NAMES
 
     @property
     def run(self) -> str | None:
         """The run to resume; None for the newest."""
-        return next(iter(self.own.resume), None)
+        return next(iter(_named_run(self.own)), None)
 
 
 def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
@@ -309,9 +305,14 @@ def _note_half_set(argv: Sequence[str], config: Config, *, flags: Mapping[str, A
                 open_log(None).info(f"{flag} sets {name}; {twin} stays {value}")
 
 
+def _named_run(own: Any) -> tuple[str, ...]:
+    """Return the run to resume; `NO_NAMES` without --resume, and of commands that have none."""
+    return getattr(own, "resume", NO_NAMES)
+
+
 def _named_folder(own: Any, argv: Sequence[str]) -> dict[str, Any]:
     """Return the data folder of `medimg check DIR` as a setting."""
-    folders: tuple[str, ...] = own.folder
+    folders: tuple[str, ...] = getattr(own, "folder", ())
     if len(folders) > 1:
         raise ConfigError(f"check takes one folder, but got {' and '.join(folders)}.")
     if folders and not {"--data-dir", "--data"}.isdisjoint(flag_names(argv)):
@@ -321,10 +322,11 @@ def _named_folder(own: Any, argv: Sequence[str]) -> dict[str, Any]:
 
 def _check_resume(own: Any, flags: Mapping[str, Any]) -> None:
     """Refuse flags next to --resume: a resumed run has its settings."""
-    if own.resume is NO_NAMES:
+    named = _named_run(own)
+    if named is NO_NAMES:
         return
-    if len(own.resume) > 1:
-        raise ConfigError(f"--resume takes one run, but got {' and '.join(own.resume)}.")
+    if len(named) > 1:
+        raise ConfigError(f"--resume takes one run, but got {' and '.join(named)}.")
     changed = [
         item.name
         for item in fields(own)
