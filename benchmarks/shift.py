@@ -28,6 +28,7 @@ from stress import STRESSES
 
 from medimg_baseline_cls import Config, train
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels
+from medimg_baseline_cls.config import PRESETS
 from medimg_baseline_cls.data.batches.loaders import to_unit_range
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
@@ -40,12 +41,12 @@ from medimg_baseline_cls.utils.files import read_csv, write_csv
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/benchmarks/shift.jsonl"
 PAGE = ROOT / "docs/benchmarks/shift.md"
-_OLD = {"finetune_epochs": 3, "augment": "standard"}
+_OLD = PRESETS["baseline"]
 RECIPES: dict[str, dict[str, Any]] = {
-    "baseline": _OLD,
+    **PRESETS,
     "6 epochs": _OLD | {"finetune_epochs": 6},
     "acquisition": _OLD | {"augment": "acquisition"},
-    "6 epochs + acquisition": {"finetune_epochs": 6, "augment": "acquisition"},
+    "6 epochs + acquisition": _OLD | {"finetune_epochs": 6, "augment": "acquisition"},
     "6 epochs + average of weights": _OLD | {"finetune_epochs": 6, "ema_decay": 0.99},
     "6 epochs + slow": _OLD | {"finetune_epochs": 6, "finetune_lr": 3e-5},
     "6 epochs + label smoothing": _OLD | {"finetune_epochs": 6, "label_smoothing": 0.1},
@@ -113,7 +114,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--recipes", default="baseline")
+    parser.add_argument("--recipes", default="baseline,robust")
     parser.add_argument("--pairs", default="")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, default=64)
