@@ -17,6 +17,7 @@ PUBLIC = [
     "evaluate",
     "explain",
     "external",
+    "external_sites",
     "judge",
     "predict",
     "report",

@@ -11,7 +11,7 @@ import medimg_baseline_cls
 
 COMMANDS = (
     *("check", "compare", "cross_validate", "demo", "evaluate", "explain", "predict", "report"),
-    "external",
+    *("external", "external_sites"),
     *("resume", "resume_cross_validation", "resume_run", "resume_seeds"),
     *("run", "run_seeds", "train"),
 )

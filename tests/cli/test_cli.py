@@ -142,6 +142,19 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
             ),
         ),
         (
+            "external r a b.csv --map 'No Finding=NORMAL' --no-panels",
+            (
+                "external_sites",
+                ("r", ("a", "b.csv")),
+                {
+                    "output_dir": Path("outputs"),
+                    "maps": ("No Finding=NORMAL",),
+                    "panels": False,
+                    "table": TableFlags(),
+                },
+            ),
+        ),
+        (
             "report --output_dir=o r --anonymous-ids",
             ("report", ("r",), {"output_dir": Path("o"), "anonymous_ids": True}),
         ),
@@ -603,6 +616,12 @@ def test_links_in_a_circle_are_one_sentence(tmp_path: Path, capsys: Capture, fla
         said = complaint(capsys, f"{command} {line}")
         assert said.count("\n") == 1 and "Symlink loop" not in said
         assert str(tmp_path) in said
+
+
+def test_external_takes_a_name_for_one_data_set_alone(capsys: pytest.CaptureFixture[str]):
+    said = complaint(capsys, "external latest a b --name site-b")
+    assert "--name is that of one data set, but 2 were given: leave it out" in said
+    assert "no data set was given" in complaint(capsys, "external latest")
 
 
 def test_external_ends_with_3_where_the_classes_seem_to_be_inverted(

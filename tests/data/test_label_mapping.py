@@ -47,6 +47,20 @@ def test_a_label_without_a_class_is_refused_with_the_map_to_type():
     assert "--map 'No Finding=NORMAL'" in text
 
 
+def test_maps_of_several_data_sets_may_be_of_a_label_that_only_others_have():
+    listing, maps = listing_of("NORMAL", "Pneu"), parse_maps(["Healthy=NORMAL", "Pneu=PNEUMONIA"])
+    found = map_labels(listing, class_names=CLASSES, task="multiclass", maps=maps, may_lack=True)
+    assert [file.label for file in found.files] == ["NORMAL", "PNEUMONIA"]
+    with pytest.raises(ConfigError, match="SICK is not a class"):
+        map_labels(
+            listing,
+            class_names=CLASSES,
+            task="multiclass",
+            maps=parse_maps(["Healthy=SICK"]),
+            may_lack=True,
+        )
+
+
 @pytest.mark.parametrize(
     ("maps", "words"),
     [

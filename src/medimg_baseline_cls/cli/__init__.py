@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report RUN", "write report.html, tables, model card, checklists"),
     "judge": ("judge --test FILE", "the same statistics for predictions of any model"),
     "compare": ("compare RUN RUN...", "paired differences of runs on the same images"),
-    "external": ("external RUN DATA", "score a run, locked, on another labeled data set"),
+    "external": ("external RUN DATA...", "score a run, locked, on other labeled data sets"),
     "predict": ("predict RUN PATH...", "decide on new images"),
 }
 _HELP = frozenset({"-h", "--help", "--help-all"})

@@ -234,8 +234,12 @@ _OF_RUN = Columns()
 def external(
     run: RunArgument,
     data: Annotated[
-        Positional[str],
-        arg(metavar="DATA", help="Folder of class folders, or table of images."),
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="DATA [DATA ...]",
+            help="Folders of class folders, or tables of images.",
+            help_behavior_hint="(required)",
+        ),
     ],
     /,
     *,
@@ -255,24 +259,26 @@ def external(
     table: Columns = _OF_RUN,
     output_dir: OutputDir = Path("outputs"),
 ) -> int | None:
-    """Score a finished run, locked, on another labeled data set.
+    """Score a finished run, locked, on other labeled data sets; several are compared.
 
     Results go into RUN/external; if that is read-only, into OUTPUT_DIR/external.
 
     Exit code 3: an AUROC is below chance; the classes seem to be inverted.
     """
     from medimg_baseline_cls import external as score_external
+    from medimg_baseline_cls import external_sites
+    from medimg_baseline_cls.pipeline.commands.external import Reading
     from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 
-    return score_external(
-        run,
-        data,
-        name=name,
-        output_dir=output_dir,
-        maps=map,
-        panels=not no_panels,
-        table=TableFlags(**asdict(table)),
-    ).status
+    how = Reading(maps=map, panels=not no_panels, table=TableFlags(**asdict(table)))
+    if len(data) == 1:
+        return score_external(run, data[0], name=name, output_dir=output_dir, **how).status
+    if name is not None:
+        raise ConfigError(
+            f"--name is that of one data set, but {len(data)} were given: leave it out; each is "
+            "named as its folder or file."
+        )
+    return external_sites(run, data, output_dir=output_dir, **how).status
 
 
 @dataclass(frozen=True)

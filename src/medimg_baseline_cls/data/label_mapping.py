@@ -42,7 +42,12 @@ def parse_maps(texts: Sequence[str]) -> dict[str, str]:
 
 
 def map_labels(
-    listing: Listing, *, class_names: Sequence[str], task: Task, maps: Mapping[str, str]
+    listing: Listing,
+    *,
+    class_names: Sequence[str],
+    task: Task,
+    maps: Mapping[str, str],
+    may_lack: bool = False,
 ) -> Listing:
     """Return the images with the classes of a network as labels, and all of them without a split.
 
@@ -51,13 +56,14 @@ def map_labels(
         class_names: of the network, in its order.
         task: of the network.
         maps: from `parse_maps`.
+        may_lack: whether a mapping may be of a label that is not there, but in other data sets.
 
     Raises:
         ConfigError: A mapping is of a label that is not there, or to a class that is not.
         DataError: A label is not a class and is not mapped; or no image is left.
     """
     found = listing.class_names
-    meaning = _settle(found, class_names, maps=maps)
+    meaning = _settle(found, class_names, maps=maps, may_lack=may_lack)
     unknown = [name for name in found if meaning[name] is None]
     if unknown:
         raise DataError(_refuse(listing, unknown, class_names=class_names))
@@ -84,13 +90,13 @@ def map_labels(
 
 
 def _settle(
-    found: Sequence[str], class_names: Sequence[str], *, maps: Mapping[str, str]
+    found: Sequence[str], class_names: Sequence[str], *, maps: Mapping[str, str], may_lack: bool
 ) -> dict[str, str | None]:
     """Return the class of each label: "" is left out, None is not known."""
     meaning: dict[str, str | None] = {n: find_spelling(n, class_names) for n in found}
     for label, name in maps.items():
         known = find_spelling(label, found)
-        if known is None:
+        if known is None and not may_lack:
             raise ConfigError(
                 f"--map {label}={name}: the images have no label {label}, but {_shorten(found)}."
             )
@@ -100,7 +106,8 @@ def _settle(
                 f"--map {label}={name}: {name} is not a class of this run, which has "
                 f"{_shorten(class_names)}."
             )
-        meaning[known] = target
+        if known is not None:
+            meaning[known] = target
     return meaning
 
 

@@ -98,24 +98,28 @@ def _draw_panel(axes: Axes, lines: Sequence[_Line], *, key: MetricKey) -> None:
         if bounds:
             axes.plot(bounds, [row, row], color=color, linewidth=1.4, solid_capstyle="butt")
         axes.plot([estimate.value], [row], marker, color=color, markersize=4.0)
-    _span(axes, shown, num_rows=len(lines))
+    span_rows(axes, shown, num_rows=len(lines))
 
 
 def _write_too_few(axes: Axes, lines: Sequence[_Line]) -> None:
     for row, line in enumerate(lines):
         if line.is_too_small:
-            axes.text(
-                *(0.03, row, "too few images"),
-                transform=axes.get_yaxis_transform(),
-                fontsize=SMALL,
-                va="center",
-                color=MUTED,
-                # The line of the whole TEST must not run through the words.
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-            )
+            write_instead(axes, "too few images", row=row)
 
 
-def _span(axes: Axes, shown: Sequence[float], *, num_rows: int) -> None:
+def write_instead(axes: Axes, text: str, *, row: int) -> None:
+    """Write in a row why it has no mark; a vertical line does not run through the words."""
+    axes.text(
+        *(0.03, row, text),
+        transform=axes.get_yaxis_transform(),
+        fontsize=SMALL,
+        va="center",
+        color=MUTED,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+    )
+
+
+def span_rows(axes: Axes, shown: Sequence[float], *, num_rows: int) -> None:
     """Show the part of [0, 1] that has all marks, the first row on top."""
     low = min([*shown, 0.9])
     low = max(0.0, (int(low * 10) - (low * 10 % 1 < 0.15)) / 10)

@@ -111,7 +111,7 @@ class Comparison(TaskFacts):
             ComparedModel(
                 name=model["name"],
                 thresholds=model["thresholds"],
-                estimates=_flatten(model["classes"], Estimate, class_names=names),
+                estimates=flatten_estimates(model["classes"], Estimate, class_names=names),
             )
             for model in content["models"]
         )
@@ -119,7 +119,9 @@ class Comparison(TaskFacts):
             ModelDifference(
                 name=model["name"],
                 is_identical=model["is_identical"],
-                differences=_flatten(model["classes"], PairedDifference, class_names=names),
+                differences=flatten_estimates(
+                    model["classes"], PairedDifference, class_names=names
+                ),
             )
             for model in content["differences"]
         )
@@ -187,7 +189,7 @@ def nest_estimates(estimates: Mapping[MetricKey, Estimate]) -> dict[str, Any]:
     return content
 
 
-def _flatten(
+def flatten_estimates(
     content: Mapping[str, Any], record: type[Number], *, class_names: Collection[str]
 ) -> dict[MetricKey, Number]:
     """Return what `nest_estimates` was given."""

@@ -45,7 +45,7 @@ class Interval:
         if "interval" not in content:
             return None
         return cls(
-            bounds=_bounds(content["interval"]),
+            bounds=read_bounds(content["interval"]),
             method=str(content.get("method", "")),
             num_undefined=int(content.get("num_undefined", 0)),
             reason=str(content.get("interval_reason", "")),
@@ -120,9 +120,9 @@ class Estimate:
             num_defined=content.get("num_defined"),
             baseline=baseline,
             interval=Interval.from_json(content),
-            wilson=_bounds(content.get("wilson")),
-            clopper_pearson=_bounds(content.get("clopper_pearson")),
-            delong=_bounds(content.get("delong")),
+            wilson=read_bounds(content.get("wilson")),
+            clopper_pearson=read_bounds(content.get("clopper_pearson")),
+            delong=read_bounds(content.get("delong")),
         )
 
 
@@ -170,7 +170,7 @@ class PairedDifference(Estimate):
         return replace(
             super(PairedDifference, cls).from_json(content),
             test=str(content.get("test", "")),
-            bootstrap=_bounds(content.get("bootstrap")),
+            bootstrap=read_bounds(content.get("bootstrap")),
             **{name: content.get(name) for name in (*names, "p_value", "p_holm")},
         )
 
@@ -232,7 +232,7 @@ def read_estimate(entry: Any) -> Estimate:
     return Estimate(value=read_number(entry))
 
 
-def _bounds(value: Any) -> Bounds | None:
+def read_bounds(value: Any) -> Bounds | None:
     """Return two numbers as bounds; None for null and for what is not a pair of numbers."""
     numbers = [read_number(end) for end in value] if isinstance(value, list | tuple) else []
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:

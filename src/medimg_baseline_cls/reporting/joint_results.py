@@ -12,11 +12,12 @@ from typing import Any
 
 from medimg_baseline_cls.records.comparisons import Comparison
 from medimg_baseline_cls.records.estimates import Json
+from medimg_baseline_cls.records.sites import SitesSummary
 from medimg_baseline_cls.records.spreads import SpreadSummary
 from medimg_baseline_cls.records.summaries import SplitSummary, read_summary
 from medimg_baseline_cls.reporting.anonymous import hide_content
 from medimg_baseline_cls.reporting.content import read_run, show_content
-from medimg_baseline_cls.utils.files import read_json
+from medimg_baseline_cls.utils.files import read_json, sha256_file
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 from medimg_baseline_cls.utils.visible import show_all
 
@@ -24,6 +25,7 @@ SUMMARY_FILES = {
     "cv": "cv_summary.json",
     "seeds": "seeds_summary.json",
     "compare": "comparison.json",
+    "sites": "sites.json",
 }
 _ENSEMBLE = "ensemble"
 
@@ -88,6 +90,45 @@ class ComparisonContent:
     comparison: Comparison
     runs: tuple[MemberRun, ...]
     figures: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitesContent:
+    """Sites that are compared, the addresses of their pages by name, and the forest plot.
+
+    `run_link` is that of the run, "" where it is elsewhere; `warnings` are of files that are not
+    there, or that were written again.
+    """
+
+    summary: SitesSummary
+    links: Mapping[str, str]
+    run_link: str
+    warnings: tuple[str, ...]
+    figures: Mapping[str, Path]
+
+
+def read_sites(folder: Path) -> SitesContent:
+    """Read what `medimg external` wrote for several data sets."""
+    summary = SitesSummary.from_json(show_all(read_json(folder / SUMMARY_FILES["sites"])))
+    lead = folder.resolve().name.removesuffix("sites")  # "", or the run's name and "-"
+    places = {site.name: folder.resolve().with_name(lead + site.name) for site in summary.external}
+    run = folder.resolve().parents[1]
+    warnings: list[str] = []
+    for site in summary.external:
+        path = places[site.name] / "predictions_test.csv"
+        if not path.is_file():
+            warnings.append(f"{site.name}: the folder with its results is not there.")
+        elif sha256_file(path) != site.predictions_sha256:
+            warnings.append(
+                f"{site.name} was scored again since: this page shows its earlier results."
+            )
+    return SitesContent(
+        summary=summary,
+        links={name: _link(place, folder) for name, place in places.items()},
+        run_link="" if lead or not (run / "test_summary.json").is_file() else _link(run, folder),
+        warnings=tuple(warnings),
+        figures=_list_pictures(folder),
+    )
 
 
 def read_sweep(

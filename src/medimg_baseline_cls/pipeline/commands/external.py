@@ -72,11 +72,13 @@ class Reading(TypedDict, total=False):
         maps: texts such as "No Finding=NORMAL".
         table: its columns, where they are not those of the run.
         panels: draw Grad-CAM panels of the worst mistakes.
+        has_shared_maps: `maps` is of several data sets, so that a label need not be in this one.
     """
 
     maps: Sequence[str]
     table: TableFlags
     panels: bool
+    has_shared_maps: bool
 
 
 @ending_plainly(is_resumable=False)
@@ -97,7 +99,7 @@ def external(
         name: of the data set and of the folder of the results; None takes that of `data`.
         output_dir: where `latest` is looked up; results go there if the run is read-only.
         model: a network of the class that the run was trained with, if that was passed.
-        **how: maps, table and panels, see `Reading`.
+        **how: maps, table, panels and has_shared_maps, see `Reading`.
 
     Returns:
         The folder of the results, and the content of external.json; `status` is 3 where the
@@ -110,27 +112,28 @@ def external(
     """
     maps = parse_maps(how.get("maps", ()))
     place_name = name_data(Path(data)) if name is None else name
-    flags, run_dir = how.get("table", TableFlags()), find_run(run, output_dir)
+    run_dir = find_run(run, output_dir)
     with open_place(run_dir, require_name(place_name), output_dir=output_dir) as place:
         session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)
         session = replace(session, module=model)
         with hold_folder(place.parent, command="medimg external", log=session.log):
             if require_same_source(place, run_dir, data=Path(data)):
                 session.log.info(f"the earlier results of these data in {place} are replaced")
-            job = _prepare(session, Path(data), place=place, flags=flags, maps=maps)
+            job = _prepare(session, Path(data), place=place, maps=maps, how=how)
             return _evaluate(job, has_panels=how.get("panels", True))
 
 
 def _prepare(
-    session: Session, data: Path, *, place: Path, flags: TableFlags, maps: Mapping[str, str]
+    session: Session, data: Path, *, place: Path, maps: Mapping[str, str], how: Reading
 ) -> ExternalJob:
     """Read the run and the other data set; nothing is scored."""
-    run = read_locked(session)
+    run, flags = read_locked(session), how.get("table", TableFlags())
     config = settings_of(session.config, data, task=run.parts[0].task, flags=flags)
     config = replace(config, cache_dir=session.cache_dir)
     target = replace(session, run_dir=place, config=config)
     require_outside_data(replace(config, output_dir=place))
-    other = read_other(target, run.provenance, maps=maps)
+    may_lack = how.get("has_shared_maps", False)
+    other = read_other(target, run.provenance, maps=maps, may_lack=may_lack)
     target = replace(target, config=keep_bins(config, other.data.split))
     own, found = measure_run(session), other.data
     measured = measure_images(target, found.split, pixels=found.pixels, rows=found.cache_rows)

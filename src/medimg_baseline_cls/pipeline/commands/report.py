@@ -1,6 +1,6 @@
 """The report command: a run folder in, report.html, tables, model card and checklist out.
 
-The folder of a cross-validation, of a sweep of seeds or of a comparison gets its report.html alone.
+The folder of a cross-validation, a sweep of seeds or a comparison gets its report.html alone.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,7 @@ _JOINT = {
     "cv": (SUMMARY_FILES["cv"], "medimg cv --resume"),
     "seeds": (SUMMARY_FILES["seeds"], "medimg run --resume"),
     "compare": (SUMMARY_FILES["compare"], ""),
+    "sites": (SUMMARY_FILES["sites"], ""),
 }
 
 
@@ -47,8 +48,8 @@ def report(
     """Write report.html, tables/, model_card.md and checklist.md from the run folder.
 
     Args:
-        run: a run folder, or "latest"; or the folder of a cross-validation, a sweep of seeds or a
-            comparison.
+        run: a run folder, or "latest"; or the folder of a cross-validation, a sweep of seeds, a
+            comparison of runs or one of sites.
         output_dir: where `latest` is looked up.
         anonymous_ids: show pseudonyms instead of file names and patients, and write tables to
             share into anonymous/; so does the setting of this name.
@@ -70,8 +71,9 @@ def report_joint(folder: Path, kind: str, *, anonymous_ids: bool = False) -> Run
     """Write report.html of several runs.
 
     Args:
-        folder: of a finished cross-validation ("cv"), sweep of seeds ("seeds") or comparison.
-        kind: which of them; "compare" for the last.
+        folder: of a finished cross-validation ("cv"), sweep of seeds ("seeds"), comparison of
+            runs ("compare") or of sites ("sites").
+        kind: which of them.
         anonymous_ids: show pseudonyms instead of file names in warnings; so does the setting of
             this name in a run.
 

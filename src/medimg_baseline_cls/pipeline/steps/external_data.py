@@ -36,6 +36,9 @@ from medimg_baseline_cls.utils.files import read_json, sha256_file
 from medimg_baseline_cls.utils.texts import read_bins
 from medimg_baseline_cls.utils.visible import quote_words
 
+SITES = "sites"
+"""The folder of what several data sets have in common, so not the name of one."""
+
 _LABEL_FIELDS = ("uncertain_labels", "missing_labels")
 _OF_SPLIT = tuple(name for name in FIELD_GROUPS["split"] if name != "split_seed")
 
@@ -94,6 +97,8 @@ def require_name(name: str) -> str:
             f"--name {quote_words(name)} cannot name a folder: use letters, digits, and "
             "- _ . between them, such as --name site-b."
         )
+    if name.casefold() == SITES:
+        raise ConfigError(f"{name} is the folder that compares several data sets: pass --name.")
     return name
 
 
@@ -153,7 +158,7 @@ def settings_of(config: Config, data: Path, *, task: Task, flags: TableFlags) ->
 
 
 def read_other(
-    session: Session, provenance: Mapping[str, Any], *, maps: Mapping[str, str]
+    session: Session, provenance: Mapping[str, Any], *, maps: Mapping[str, str], may_lack: bool
 ) -> OtherData:
     """List, map and decode the images of another data set.
 
@@ -161,6 +166,7 @@ def read_other(
         session: with the settings of `settings_of`.
         provenance: of the run: classes, task, color.
         maps: which label becomes which class.
+        may_lack: whether a label of `maps` need not be there.
 
     Raises:
         DataError: the data set, a label or a file is not as it must be.
@@ -170,7 +176,7 @@ def read_other(
     root, class_names = find_root(config), tuple(provenance["class_names"])
     task: Task = provenance.get("task", "multiclass")
     found = list_data(config, cache_dir=session.cache_dir, fewest_classes=1, as_table="{} as DATA")
-    listing = map_labels(found, class_names=class_names, task=task, maps=maps)
+    listing = map_labels(found, class_names=class_names, task=task, maps=maps, may_lack=may_lack)
     rule = choose_patient_rule(config, listing)
     settings = pixel_settings(config, provenance["color"])
     with open_cache_dir(session) as cache_dir:

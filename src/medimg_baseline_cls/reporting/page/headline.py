@@ -8,6 +8,7 @@ from pathlib import Path
 from medimg_baseline_cls.catalogue import PROPORTIONS
 from medimg_baseline_cls.records.comparisons import Comparison
 from medimg_baseline_cls.records.estimates import UNKNOWN
+from medimg_baseline_cls.records.sites import SitesSummary
 from medimg_baseline_cls.records.spreads import SpreadSummary
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
@@ -136,7 +137,9 @@ def describe_weights(content: RunContent, *, has_hash: bool = True) -> str:
     return f"pretrained{where}{', ' + name if name else ''}{digest}{how}"
 
 
-def describe_task(content: RunContent | SpreadSummary | Comparison, *, arch: object) -> str:
+def describe_task(
+    content: RunContent | SpreadSummary | Comparison | SitesSummary, *, arch: object
+) -> str:
     """Return which network was trained to do what; it can be followed by how."""
     names, positive = content.class_names, content.positive_class
     if positive is not None and len(names) == 2:

@@ -1,6 +1,6 @@
 """One self-contained page for a result of several runs, report.html in its folder.
 
-It is next to cv_summary.json, seeds_summary.json or comparison.json and shows what they
+It is next to cv_summary.json, seeds_summary.json, comparison.json or sites.json and shows what they
 contain; the reports of the runs are linked. No script, no network.
 """
 
@@ -13,11 +13,13 @@ from medimg_baseline_cls.reporting.joint_results import (
     PseudonymFinder,
     list_missing,
     read_comparison,
+    read_sites,
     read_sweep,
     use_names,
 )
 from medimg_baseline_cls.reporting.outdated import PAGE
 from medimg_baseline_cls.reporting.page.comparison_page import describe_comparison
+from medimg_baseline_cls.reporting.page.sites_page import describe_sites
 from medimg_baseline_cls.reporting.page.sweep_page import describe_sweep
 from medimg_baseline_cls.reporting.page.template import render_page
 from medimg_baseline_cls.reporting.text.format import hide_paths
@@ -32,11 +34,11 @@ def write_joint_page(
     find_pseudonyms: PseudonymFinder = use_names,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Write report.html into the folder of a finished sweep or comparison and return its path.
+    """Write report.html into the folder of a joint result and return its path.
 
     Args:
         folder: with its JSON files.
-        kind: "cv", "seeds" or "compare".
+        kind: "cv", "seeds", "compare" or "sites".
         find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
             its settings; None for these names.
         warn: is told which runs are gone.
@@ -44,15 +46,18 @@ def write_joint_page(
     Raises:
         RunError: a file was changed.
     """
-    files = f"{folder / SUMMARY_FILES[kind]}{f' or {kind}.json' * (kind != 'compare')}"
+    is_sweep = kind in ("cv", "seeds")
+    files = f"{folder / SUMMARY_FILES[kind]}{f' or {kind}.json' * is_sweep}"
     with parsing(lambda _: RunError(f"{files} is not as it was written: restore it.")):
-        if kind == "compare":
+        if kind == "sites":
+            sites = read_sites(folder)
+            missing, values = list(sites.warnings), describe_sites(sites)
+        elif kind == "compare":
             comparison = read_comparison(folder, find_pseudonyms=find_pseudonyms)
-            runs, values = comparison.runs, describe_comparison(comparison)
+            missing, values = list_missing(comparison.runs), describe_comparison(comparison)
         else:
             sweep = read_sweep(folder, kind, find_pseudonyms=find_pseudonyms)
-            runs, values = sweep.runs, describe_sweep(sweep)
-    missing = list_missing(runs)
+            missing, values = list_missing(sweep.runs), describe_sweep(sweep)
     for text in missing:
         warn(text)
     values["warnings"] = [hide_paths(text) for text in (*missing, *values["warnings"])]

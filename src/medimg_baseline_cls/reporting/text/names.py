@@ -80,6 +80,14 @@ FIGURES = (
         "Predicted probability by reference standard, with the thresholds.",
     ),
     KnownFigure(
+        re.compile(r"forest"),
+        "evaluation",
+        "Forest plot",
+        "Each site with its 95 % interval; TEST of the run is not pooled. The diamond is the mean "
+        "over the sites with its interval, the thin line through it the prediction interval for "
+        "another site.",
+    ),
+    KnownFigure(
         re.compile(r"subgroups_test"),
         "subgroups",
         "Subgroups",
