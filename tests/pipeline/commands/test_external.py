@@ -271,7 +271,7 @@ def test_differences_from_test_have_intervals(scored: tuple[Path, dict[str, str]
 def test_what_may_explain_a_difference_is_listed(scored: tuple[Path, dict[str, str]]) -> None:
     content = read(scored[0] / "external.json")
     shift = content["shift"]
-    assert set(shift) == {"prevalence", "controls", "domain", "properties", "differs_in"}
+    assert set(shift) == {"prevalence", "controls", "domain", "properties", "differs_in", "far"}
     share = shift["prevalence"]["PNEUMONIA"]["external"]  # type: ignore[index]
     assert share == pytest.approx(26 / 44)
     mix = content["case_mix"]["etiology"]

@@ -75,6 +75,21 @@ def shift_of(**changes: Any) -> dict[str, Any]:
     return describe_shift(OWN, images_of(("test", OTHER), **changes))
 
 
+def test_images_that_look_unlike_every_training_image_are_listed_with_the_farthest_first():
+    far = shift_of(change=darken_and_frame)["far"]
+    assert far["num_far"] > 70 and far["share_far"] == far["num_far"] / 80
+    distances = [item["distance"] for item in far["images"]]
+    assert len(distances) == 20 and distances == sorted(distances, reverse=True)
+    assert min(distances) > 1 and {item["path"] for item in far["images"]} <= {
+        f"{number}.png" for number in OTHER
+    }
+    assert shift_of()["far"]["num_far"] < 20
+    hidden = describe_shift(OWN, images_of(("test", OTHER), change=frame), shown_name=lambda _: "x")
+    assert {item["path"] for item in hidden["far"]["images"]} == {"x"}
+    few = describe_shift(images_of(("train", range(40)), ("test", range(60, 140))), OWN)
+    assert few["far"] == {"reason": "fewer than 50 training images"}
+
+
 @pytest.mark.parametrize(
     ("change", "topics"),
     [

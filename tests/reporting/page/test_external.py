@@ -183,6 +183,28 @@ def test_reasons_are_listed_with_both_sides(content: RunContent) -> None:
     assert "The images differ in: intensity, border" in domain.notes[0]
 
 
+def test_images_unlike_every_training_image_have_a_table_and_their_share(
+    content: RunContent,
+) -> None:
+    far = {
+        "num_far": 12,
+        "share_far": 0.15,
+        "images": [{"path": "A/7.png", "distance": 4.0}, {"path": "A/3.png", "distance": 1.25}],
+    }
+    external = {**EXTERNAL, "shift": {**SHIFT, "far": far}}
+    found = next(
+        table
+        for table in tabulate_external(replace(content, external=external))
+        if "look unlike" in table.title
+    )
+    assert found.title.endswith("12 of 80")
+    assert [row.cells for row in found.rows] == [("A/7.png", "4.00"), ("A/3.png", "1.25")]
+    assert found.notes[0].startswith("15.0\u00a0% of the external images are farther than 1")
+    few = {**EXTERNAL, "shift": {**SHIFT, "far": {"reason": "fewer than 50 training images"}}}
+    titles = [table.title for table in tabulate_external(replace(content, external=few))]
+    assert not any("look unlike" in title for title in titles)
+
+
 def test_what_could_not_be_compared_is_said_with_the_prevalence(content: RunContent) -> None:
     shift = {"prevalence": SHIFT["prevalence"], "reason": "/data/home is not there"}
     found = tabulate_external(replace(content, external={**EXTERNAL, "shift": shift}))[1]

@@ -230,6 +230,6 @@ def _describe(job: ExternalJob, test: Predictions, *, alarms: Sequence[str]) -> 
             "seed": config.seed,
         },
         "differences": nest_estimates(differences),
-        "shift": describe_shift(job.own, job.seen),
+        "shift": describe_shift(job.own, job.seen, shown_name=shown_name),
         "case_mix": compare_mix(run.run_dir, job.target.run_dir),
     }

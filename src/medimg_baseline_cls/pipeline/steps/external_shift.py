@@ -4,7 +4,7 @@ Compares TEST of the run with the other images, within each class, so that anoth
 not taken for another look. The domain classifier has a control between random halves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.audit.images import class_truths
+from medimg_baseline_cls.audit.input_distance import MIN_TRAIN, measure_distances
 from medimg_baseline_cls.audit.pixel_measures import STATISTICS, frame_pixels
 from medimg_baseline_cls.audit.shortcut_classifiers import (
     CONTROLS,
@@ -25,15 +26,19 @@ from medimg_baseline_cls.pipeline.steps.run_images import MeasuredImages
 from medimg_baseline_cls.utils.files import read_json
 
 Content = dict[str, Any]
+MAX_FAR = 20
 _FRAME = 4  # of a thumbnail of 32 pixels: the outer 12.5 %
 
 
-def describe_shift(own: MeasuredImages, other: MeasuredImages) -> Content:
+def describe_shift(
+    own: MeasuredImages, other: MeasuredImages, *, shown_name: Callable[[str], str] = str
+) -> Content:
     """Return the content of "shift" in external.json.
 
     Args:
         own: the images of the run.
         other: the other data set, all in "test".
+        shown_name: what is written for the path of an image.
     """
     rows, every = own.split.rows("test"), np.arange(len(other.split.records))
     prevalence = {
@@ -53,6 +58,28 @@ def describe_shift(own: MeasuredImages, other: MeasuredImages) -> Content:
         "domain": _tell_apart(own, other, rows=rows),
         "properties": properties,
         "differs_in": list(named),
+        "far": _find_far(own, other, shown_name=shown_name),
+    }
+
+
+def _find_far(
+    own: MeasuredImages, other: MeasuredImages, *, shown_name: Callable[[str], str]
+) -> Content:
+    """Return the content of "far": which images look unlike any of TRAIN, the farthest first."""
+    has_bytes = bool(own.num_bytes and other.num_bytes)
+    train = own.features(has_bytes=has_bytes).pick(own.split.rows("train"))
+    distances = measure_distances(train, other.features(has_bytes=has_bytes))
+    if distances is None:
+        return {"reason": f"fewer than {MIN_TRAIN} training images"}
+    far = np.flatnonzero(distances > 1)
+    worst = far[np.argsort(-distances[far], kind="stable")][:MAX_FAR]
+    return {
+        "num_far": len(far),
+        "share_far": len(far) / max(len(distances), 1),
+        "images": [
+            {"path": shown_name(other.split.records[row].path), "distance": float(distances[row])}
+            for row in worst.tolist()
+        ],
     }
 
 

@@ -131,6 +131,30 @@ def _tabulate_shift(content: RunContent) -> Iterator[Table]:
             ),
         )
 
+    total = int(content.external["num_images"])
+    yield from _tabulate_far(as_mapping(shift.get("far")), total=total)
+
+
+def _tabulate_far(far: Json, *, total: int) -> Iterator[Table]:
+    """Yield the images that look unlike every training image, the farthest first."""
+    if "num_far" not in far:
+        return
+    count = int(far["num_far"])
+    share = f"{100 * far['share_far']:.1f}\u00a0%"
+    yield Table(
+        title=f"External images that look unlike every training image: {count} of {total}",
+        header=("External image", "Distance"),
+        rows=tuple(
+            Row((str(item["path"]), f"{item['distance']:.2f}")) for item in far.get("images", ())
+        ),
+        notes=(
+            f"{share} of the external images are farther than 1, as is 1\u00a0% of TRAIN. The "
+            "distance is to the fifth nearest training image of another patient, in size, "
+            "brightness, sharpness, corners and outer frame. The network may fail on such images "
+            "without notice.",
+        ),
+    )
+
 
 def _tabulate_copies(found: Json) -> Iterator[Table]:
     """Yield the images that were left out as copies, or the reason why that is not known."""
