@@ -164,7 +164,30 @@ def test_what_is_needed_depends_on_the_events() -> None:
     ]
     share = float(shifted()[0].truth("ILL").mean())
     for entry in needed:
+        assert entry.num_images is not None
         assert entry.num_positive == np.ceil(entry.num_images * share)
+
+
+def test_a_number_of_images_that_nobody_has_is_not_needed() -> None:
+    # The probabilities differ by so little that the slope of their logits is about a million.
+    part = draw(400, prevalence=0.5)
+    truth = part.truth("ILL")
+    scores = 0.5 + 1e-6 * (part.scores("ILL") - 0.5)
+    found = describe_updating(predictions_of(truth, scores), POINTS, resampling=Resampling(20, 0))
+    needed = {(n.metric, n.width): n for n in found.classes["ILL"].needed}
+    entry = needed["slope", 0.2]
+    assert (entry.num_images, entry.num_positive) == (None, None)
+    assert entry.reason == "more than 10,000,000 images are needed"
+    assert needed["auroc", 0.1].num_images and not needed["auroc", 0.1].reason
+
+
+def test_a_slope_below_zero_has_no_sizes_even_where_the_auroc_is_above_one_half() -> None:
+    truth = np.repeat(np.arange(60) < 20, 2)
+    scores = np.where(truth, 0.55, 0.5)
+    scores[:4] = 1e-9  # two patients with the disease who are called surely well
+    found = describe_updating(predictions_of(truth, scores), POINTS, resampling=Resampling(20, 0))
+    reasons = {entry.reason for entry in found.classes["ILL"].needed}
+    assert reasons == {"the calibration slope on these images is not above 0"}
 
 
 def test_more_classes_have_a_reason() -> None:
@@ -195,6 +218,10 @@ def test_without_a_rising_line_the_intercept_and_the_threshold_remain(is_inverte
     assert "no rising line" in updates["intercept_and_slope"].reason
     assert not updates["intercept"].reason
     assert not updates["threshold"].reason
+    needed = found.classes["ILL"].needed
+    inverted = "the AUROC on these images is not above 0.5"
+    assert {entry.reason for entry in needed} == {inverted if is_inverted else ""}
+    assert all((entry.num_images is None) == is_inverted for entry in needed)
 
 
 def test_each_finding_is_updated_where_it_is_known() -> None:

@@ -38,6 +38,7 @@ def test_the_slope_varies_as_it_was_planned() -> None:
     logits = random.normal(-1, 1.5, size=200_000)
     line, width = (0.3, 0.7), 0.6
     number = images_for_slope(logits, width=width, intercept=line[0], slope=line[1])
+    assert number is not None
     slopes: list[float] = []
     for _ in range(400):
         own = random.choice(logits, number)
@@ -45,6 +46,11 @@ def test_the_slope_varies_as_it_was_planned() -> None:
         slopes.append(fit_line(own, outcomes.astype(float), weights=np.ones((1, number)))[0, 1])
     # The standard deviation of 400 draws is within 10 % of the true one (3 standard errors).
     assert 2 * 1.96 * np.std(slopes) == pytest.approx(width, rel=0.11)
+
+
+@pytest.mark.parametrize(("logits", "slope"), [([1.0, 1.0], 1.0), ([-3.0, 3.0], 1e6)])
+def test_a_slope_that_no_number_of_images_shows_has_none(logits: list[float], slope: float) -> None:
+    assert images_for_slope(np.array(logits), width=0.2, slope=slope) is None
 
 
 def test_half_the_width_needs_four_times_the_images() -> None:

@@ -64,6 +64,7 @@ _LINE = {"intercept": 0.0, "slope": 1.0}
 _UNDEFINED = "the images do not define it"
 _NO_LINE = "no rising line fits the logits (classes that are separated, or inverted)"
 _WIDTHS = {"expected_ratio": (0.2, 0.4), "slope": (0.2, 0.4), "auroc": (0.1, 0.2)}
+_MOST_IMAGES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,20 +278,28 @@ def _list_needed(images: _Images) -> Iterator[EventsNeeded]:
     truth, logits = images.truth, to_logits(images.scores)
     share, auroc = float(truth.mean()), auroc_score(truth, images.scores)
     intercept, slope = fit_update("intercept_and_slope", truth=truth, scores=images.scores)[0]
+    poor = ""
+    for what, known, least in (("AUROC", auroc, 0.5), ("calibration slope", slope, 0.0)):
+        if known is not None and known <= least:
+            poor = poor or f"the {what} on these images is not above {least:g}"
     for metric, width in ((m, w) for m, widths in _WIDTHS.items() for w in widths):
         value = {"expected_ratio": 1.0, "slope": float(slope), "auroc": auroc}[metric]
         if value is None or np.isnan(value) or (metric == "auroc" and not 0 < value < 1):
             continue
-        if metric == "expected_ratio":
+        if poor:
+            count = None
+        elif metric == "expected_ratio":
             count = images_for_ratio(share, width=width)
         elif metric == "auroc":
             count = images_for_auroc(share, auroc=value, width=width)
         else:
             count = images_for_slope(logits, width=width, intercept=intercept, slope=slope)
+        is_few = count is not None and count <= _MOST_IMAGES
         yield EventsNeeded(
             metric=metric,
             value=value,
             width=width,
-            num_images=count,
-            num_positive=int(np.ceil(count * share)),
+            num_images=count if is_few else None,
+            num_positive=int(np.ceil(count * share)) if count is not None and is_few else None,
+            reason="" if is_few else poor or f"more than {_MOST_IMAGES:,} images are needed",
         )

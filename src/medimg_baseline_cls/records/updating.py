@@ -121,13 +121,15 @@ class EventsNeeded:
         value: that it is expected to have.
         width: of the interval.
         num_images, num_positive: that it needs; the positive ones are the events.
+        reason: why these are None; "" where they are not.
     """
 
     metric: str
     value: float
     width: float
-    num_images: int
-    num_positive: int
+    num_images: int | None
+    num_positive: int | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

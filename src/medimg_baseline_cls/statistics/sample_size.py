@@ -33,7 +33,7 @@ def images_for_ratio(prevalence: float, *, width: float) -> int:
 
 def images_for_slope(
     logits: Values, *, width: float, intercept: float = 0.0, slope: float = 1.0
-) -> int:
+) -> int | None:
     """Return the images needed for the calibration slope.
 
     Its variance is that of the logistic regression of the outcome on the logit, by Fisher's
@@ -45,13 +45,19 @@ def images_for_slope(
         intercept: of that regression, as it is expected; 0 and slope 1 in a calibrated model.
         slope: of that regression.
 
+    Returns:
+        None if no number is enough: the logits do not vary, or every chance is 0 or 1.
+
     >>> images_for_slope(np.array([-1.0, 1.0]), width=0.2)
     1954
     """
     chances = expit(intercept + slope * logits)
     spread = chances * (1 - chances)
     flat, tilted, steep = (float(np.mean(spread * logits**power)) for power in range(3))
-    return math.ceil(flat / (_error(width) ** 2 * (flat * steep - tilted**2)))
+    information = flat * steep - tilted**2
+    if not information > 1e-12 * flat * steep:
+        return None
+    return math.ceil(flat / (_error(width) ** 2 * information))
 
 
 def images_for_auroc(prevalence: float, *, auroc: float, width: float) -> int:

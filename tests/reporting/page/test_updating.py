@@ -121,6 +121,19 @@ def test_the_images_that_are_needed_are_next_to_those_here(content: RunContent) 
     assert "1,200 images of 900 patients, 80 of them PNEUMONIA" in table.notes[1]
 
 
+def test_sizes_that_nobody_can_plan_with_have_the_reason(content: RunContent) -> None:
+    lost = replace(BLOCK.needed[0], num_images=None, num_positive=None, reason="it is inverted")
+    some, none = (
+        tabulate_updating(
+            replace(content, updating=summary_of(PNEUMONIA=replace(BLOCK, needed=needed)))
+        )[2]
+        for needed in ((*BLOCK.needed, lost), (lost, lost))
+    )
+    assert some.rows[1].cells == ("AUROC\nit is inverted", "0.800", "0.100", "–", "–")
+    assert none.rows == ()
+    assert none.notes == ("Not available, because it is inverted.",)
+
+
 def test_the_section_is_on_the_page_after_the_performance(content: RunContent) -> None:
     page = render_report(content)
     assert page.index('<section id="performance">') < page.index('<section id="updating">')

@@ -24,6 +24,7 @@ from medimg_baseline_cls.reporting.page.performance import (
 )
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
+    UNDEFINED,
     capitalize,
     count_of,
     format_count,
@@ -172,16 +173,20 @@ def _tabulate_needed(content: RunContent, name: str, *, found: ClassUpdating) ->
         f"Here are {count_of(own.num_images, 'image')} of {count_of(own.num_patients, 'patient')}, "
         f"{format_count(own.num_positive)} of them {name}."
     )
+    (first, *_), reasons = found.needed, {entry.reason for entry in found.needed}
+    is_none = bool(first.reason) and len(reasons) == 1
     return Table(
         title=f"How many {name} images an external validation needs",
         header=("Metric", "Expected", "Width of its interval", f"{name} images", "Images"),
-        rows=tuple(map(_show_needed, found.needed)),
-        notes=(_NEEDED_NOTE, here),
+        rows=() if is_none else tuple(map(_show_needed, found.needed)),
+        notes=(f"Not available, because {first.reason}.",) if is_none else (_NEEDED_NOTE, here),
         about=about_class(content, name),
     )
 
 
 def _show_needed(entry: EventsNeeded) -> Row:
     numbers = map(format_score, (entry.value, entry.width))
-    counts = map(format_count, (entry.num_positive, entry.num_images))
-    return Row((_METRICS[entry.metric], *numbers, *counts))
+    sizes = (entry.num_positive, entry.num_images)
+    counts = (UNDEFINED if size is None else format_count(size) for size in sizes)
+    label = "\n".join(filter(None, (_METRICS[entry.metric], entry.reason)))
+    return Row((label, *numbers, *counts))
