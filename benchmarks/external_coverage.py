@@ -32,14 +32,14 @@ POINTS = {
 INTERNAL = {"num_patients": 150, "gap": 2.0, "prevalence": 0.5}
 EXTERNAL = {"num_patients": 120, "gap": 1.4, "prevalence": 0.35}
 SCORES = ("auroc", "average_precision", "brier_score")
-RATES = ("sensitivity", "specificity")
+RATES = ("sensitivity", "specificity", "ppv")
 
 
 def draw_set(seed: int, *, num_patients: int, gap: float, prevalence: float) -> Predictions:
-    """Draw a data set: as many positive patients as the prevalence says."""
+    """Draw a data set: each patient is positive as often as the prevalence says."""
     random = np.random.default_rng([seed, num_patients])
     sizes = random.integers(1, 4, size=num_patients)
-    truth = np.arange(num_patients) < round(prevalence * num_patients)
+    truth = random.random(num_patients) < prevalence
     own = random.normal(size=num_patients) + gap * truth
     owner = np.repeat(np.arange(num_patients), sizes)
     logits = own[owner] + 0.5 * random.normal(size=len(owner)) - gap / 2

@@ -2,7 +2,8 @@
 
 The two sets have no patient in common: each is resampled on its own, and the interval is that of
 the differences of the two bootstrap distributions (Efron and Tibshirani 1993, chapter 8: two
-samples). Thresholds are as stored, for both.
+samples). Thresholds are as stored, for both. There are no strata: the prevalence of each set is as
+uncertain as the rest.
 """
 
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def subtract_internal(
     """
     sides: list[tuple[dict[MetricKey, Estimate], dict[MetricKey, Values]]] = []
     for part, purpose in ((internal, "test"), (external, "external")):
-        weights = draw_part(part, resampling, purpose=purpose)
+        weights = draw_part(part, resampling, purpose=purpose, by_class=False)
         summary = summarize_predictions(part, thresholds, positive_class=positive_class)
         own = np.ones((1, len(part.groups)), weights.dtype)
         cuts = {

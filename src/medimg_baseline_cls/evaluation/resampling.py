@@ -125,16 +125,23 @@ def add_intervals(
     }
 
 
-def draw_part(part: Predictions, resampling: Resampling, *, purpose: str | None = None) -> Weights:
+def draw_part(
+    part: Predictions,
+    resampling: Resampling,
+    *,
+    purpose: str | None = None,
+    by_class: bool = True,
+) -> Weights:
     """Return the weights of one split, stratified by class; findings have no strata.
 
     Args:
         part: predictions of one split.
         resampling: how often, and from which seed.
         purpose: part of the random seed; None takes the name of the split.
+        by_class: False lets the prevalence vary too.
     """
-    is_finding = part.has_findings
-    strata = np.zeros(len(part.groups), dtype=np.int64) if is_finding else part.labels
+    is_alike = part.has_findings or not by_class
+    strata = np.zeros(len(part.groups), dtype=np.int64) if is_alike else part.labels
     return draw_weights(
         part.groups,
         strata,

@@ -339,6 +339,8 @@ def _tell_end_of_stage(run: _TrainingRun, stage: Stage) -> None:
     scores = f"val loss {best.val_loss:.4f}"
     if best.val_ap is not None:
         scores = f"val AP {best.val_ap:.4f}, {scores}"
+    if best.stressed_ap is not None:
+        scores = f"AP {best.stressed_ap:.4f} on stressed VAL, {scores}"
     ending = ""
     if num_epochs < stage.epochs:
         patience = say_count(run.settings.patience, "epochs")

@@ -414,23 +414,27 @@ def swapped(
     undrawn: Undrawn,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> RunResult:
-    """Return the results where labels are swapped, in the place of earlier ones."""
+    """Return the results where labels are swapped, in the place of equal earlier ones."""
     outputs = tmp_path_factory.mktemp("swapped")
     run = Path(shutil.copytree(scored[0].parents[1], outputs / "runs" / scored[0].parents[1].name))
     maps = ["No Finding=PNEUMONIA", "PNEUMONIA=NORMAL"]
     with undrawn():
-        return external(run, site, maps=maps, name="site-b", panels=False)
+        with pytest.raises(ConfigError, match="another --map: pass another --name"):
+            external(run, site, maps=maps, name="site-b", panels=False)
+        first = external(run, site, maps=maps, name="site-c", panels=False)
+        (first.run_dir / "gradcam").mkdir(exist_ok=True)
+        return external(run, site, maps=maps, name="site-c", panels=False)
 
 
 def test_scoring_again_replaces_the_results_and_adds_a_line(swapped: RunResult) -> None:
     place = swapped.run_dir
     assert not (place / "gradcam").exists()
     rows = read_csv(place.parent / "external_log.csv")
-    assert [row["number"] for row in rows] == ["1", "2"]
-    assert rows[1]["maps"] == "No Finding=PNEUMONIA | PNEUMONIA=NORMAL"
-    assert rows[0]["split_sha256"] != rows[1]["split_sha256"]
+    assert [row["number"] for row in rows] == ["1", "2", "3"]
+    assert rows[1]["maps"] == rows[2]["maps"] == "No Finding=PNEUMONIA | PNEUMONIA=NORMAL"
+    assert rows[0]["split_sha256"] != rows[1]["split_sha256"] == rows[2]["split_sha256"]
     digest = hashlib.sha256((place / "predictions_test.csv").read_bytes()).hexdigest()
-    assert rows[1]["predictions_sha256"] == digest != rows[0]["predictions_sha256"]
+    assert rows[2]["predictions_sha256"] == digest != rows[0]["predictions_sha256"]
 
 
 def test_labels_that_are_swapped_do_not_change_the_scores(

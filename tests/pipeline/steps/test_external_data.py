@@ -52,16 +52,32 @@ def test_results_of_other_data_are_not_replaced(tmp_path: Path, kind: str):
     run, name = tmp_path / "run", "site.csv" if kind == "manifest" else "site"
     place = run / "external" / "site"
     place.mkdir(parents=True)
-    assert not require_same_source(place, run, data=tmp_path / name)  # nothing is there yet
+    assert not require_same_source(
+        place, run, data=tmp_path / name, maps={}
+    )  # nothing is there yet
     stored = {"data_dir": None, "manifest": None, kind: name}
     stored["provenance"] = {"started_in": str(tmp_path)}
     (place / "config.json").write_text(json.dumps(stored), encoding="utf-8")
     for folder, content in ((place, "before"), (run, "chosen again")):
         (folder / "thresholds.json").write_text(content, encoding="utf-8")
     (place / "predictions_test.csv").touch()
-    assert require_same_source(place, run, data=run / ".." / name)
+    assert require_same_source(place, run, data=run / ".." / name, maps={})
     with pytest.raises(ConfigError, match=f"{name}: pass another --name for .*other"):
-        require_same_source(place, run, data=tmp_path / "other" / name)
+        require_same_source(place, run, data=tmp_path / "other" / name, maps={})
+
+
+def test_results_with_other_labels_are_not_replaced(tmp_path: Path):
+    run, data = tmp_path / "run", tmp_path / "site"
+    place = run / "external" / "site"
+    place.mkdir(parents=True)
+    (place / "predictions_test.csv").touch()
+    (place / "config.json").write_text(json.dumps({"data_dir": str(data)}), encoding="utf-8")
+    written = json.dumps({"maps": {"No Finding": "NORMAL"}})
+    (place / "external.json").write_text(written, encoding="utf-8")
+    assert require_same_source(place, run, data=data, maps={"No Finding": "NORMAL"})
+    for maps in ({}, {"No Finding": "PNEUMONIA"}):
+        with pytest.raises(ConfigError, match="another --map: pass another --name"):
+            require_same_source(place, run, data=data, maps=maps)
 
 
 def test_results_of_another_run_with_the_same_name_are_not_replaced(tmp_path: Path):
@@ -72,9 +88,9 @@ def test_results_of_another_run_with_the_same_name_are_not_replaced(tmp_path: Pa
         (folder / "thresholds.json").write_text(content, encoding="utf-8")
     (place / "predictions_test.csv").touch()
     (place / "config.json").write_text(json.dumps({"data_dir": str(data)}), encoding="utf-8")
-    assert require_same_source(place, runs[0], data=data)
+    assert require_same_source(place, runs[0], data=data, maps={})
     with pytest.raises(ConfigError, match="the results of another run.*pass another --name"):
-        require_same_source(place, runs[1], data=data)
+        require_same_source(place, runs[1], data=data, maps={})
 
 
 def test_a_folder_resets_what_belongs_to_a_table_and_a_split(tmp_path: Path):

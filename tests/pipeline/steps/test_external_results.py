@@ -94,7 +94,7 @@ def test_nothing_of_the_run_is_written_by_reading_it(
     assert {p.name for p in run.iterdir()} == {p.name for p in finished_run.iterdir()}
 
 
-def test_what_decides_is_copied_and_earlier_results_are_removed(
+def test_what_decides_is_copied_and_earlier_results_are_set_aside(
     run: Path, lock: Locker, tmp_path: Path
 ) -> None:
     place = tmp_path / "place"

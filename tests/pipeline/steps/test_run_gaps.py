@@ -27,6 +27,14 @@ def test_a_whole_run_has_no_gap(run: Path) -> None:
     assert find_gaps(run) == {} and describe_state(run) is None
 
 
+def test_external_results_do_not_lack_what_their_run_has(run: Path) -> None:
+    for name in ("env_report.json", "best.pt", "test_log.csv"):
+        (run / name).unlink()
+    assert len(find_gaps(run)) == 3
+    (run / "external.json").write_text("{}", encoding="utf-8")
+    assert find_gaps(run) == {}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_lost_or_damaged_file_is_named_with_what_to_do(run: Path, name: str) -> None:
     whole = (run / name).read_bytes()

@@ -117,9 +117,10 @@ def external(
         session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)
         session = replace(session, module=model)
         with hold_folder(place.parent, command="medimg external", log=session.log):
-            if require_same_source(place, run_dir, data=Path(data)):
-                session.log.info(f"the earlier results of these data in {place} are replaced")
+            is_repeated = require_same_source(place, run_dir, data=Path(data), maps=maps)
             job = _prepare(session, Path(data), place=place, maps=maps, how=how)
+            if is_repeated:
+                session.log.info(f"the earlier results of these data in {place} are replaced")
             return _evaluate(job, has_panels=how.get("panels", True))
 
 
@@ -216,6 +217,7 @@ def _describe(job: ExternalJob, test: Predictions, *, alarms: Sequence[str]) -> 
         "name": job.target.run_dir.name,
         "num_images": len(test.labels),
         "num_patients": len(set(test.groups)),
+        "maps": dict(job.maps),
         "alarms": list(alarms),
         "duplicates": describe_copies(job.copies, job.own, shown_name=shown_name),
         "internal": {

@@ -102,14 +102,14 @@ def require_name(name: str) -> str:
     return name
 
 
-def require_same_source(place: Path, run_dir: Path, *, data: Path) -> bool:
-    """Return whether a folder has earlier results, which are of the same run and data.
+def require_same_source(place: Path, run_dir: Path, *, data: Path, maps: Mapping[str, str]) -> bool:
+    """Return whether a folder has earlier results, which are of the same run, data and labels.
 
     In the run's own folder they are of the run. Elsewhere the name of a run does not identify it,
     but what decides does.
 
     Raises:
-        ConfigError: they are of other data, or of another run.
+        ConfigError: they are of other data, of another run, or labels were mapped otherwise.
     """
     if not (place / "predictions_test.csv").is_file():
         return False
@@ -120,6 +120,9 @@ def require_same_source(place: Path, run_dir: Path, *, data: Path) -> bool:
         raise ConfigError(
             f"{place} has the results of other data, {earlier}: pass another --name for {data}."
         )
+    written = place / "external.json"
+    if written.is_file() and read_json(written).get("maps", maps) != maps:
+        raise ConfigError(f"{place} has results with another --map: pass another --name.")
     here, own = place / "thresholds.json", run_dir / "thresholds.json"
     if place.is_relative_to(run_dir) or not own.is_file():
         return True

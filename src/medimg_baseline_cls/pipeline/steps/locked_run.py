@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medimg_baseline_cls.errors import ConfigError, MedimgError, RunError
+from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.evaluation.evaluation_log import digest_thresholds, read_log
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
@@ -115,7 +115,7 @@ def read_locked(session: Session) -> LockedRun:
 def open_place(run_dir: Path, name: str, *, output_dir: Path) -> Generator[Path, None, None]:
     """Yield the folder for the results on a data set: in the run, else in the output folder.
 
-    It is removed again where nothing was scored.
+    If the block fails, the folder is as it was: with its earlier results, or not there.
 
     Raises:
         ConfigError: there is something else at this place.
@@ -126,22 +126,23 @@ def open_place(run_dir: Path, name: str, *, output_dir: Path) -> Generator[Path,
     if any(place.iterdir()) and not is_marked_output(place):
         raise ConfigError(f"{place} is a folder of something else: pass another --name.")
     mark_own(place)
+    _restore_earlier(place)  # of a command that was killed
     try:
         yield place
-    except MedimgError:
+    except BaseException:
+        _restore_earlier(place)
         if not (place / "predictions_test.csv").is_file():
             shutil.rmtree(place)
             with suppress(OSError):  # it has the log of other data sets
                 (place.parent / LOCK_NAME).unlink(missing_ok=True)
                 place.parent.rmdir()
         raise
+    shutil.rmtree(_earlier(place), ignore_errors=True)
 
 
 def copy_locked(run: LockedRun, place: Path) -> None:
-    """Remove earlier results, then copy what decides, and what it was chosen on."""
-    for path in place.iterdir():
-        if path.name not in _KEPT:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Set earlier results aside, then copy what decides, and what it was chosen on."""
+    set_aside(place)
     for name in _COPIED:
         if (run.run_dir / name).is_file():
             shutil.copyfile(run.run_dir / name, place / name)
@@ -149,6 +150,17 @@ def copy_locked(run: LockedRun, place: Path) -> None:
         (place / FOLDER).mkdir()
         for name in _OF_PATIENTS:
             shutil.copyfile(run.run_dir / FOLDER / name, place / FOLDER / name)
+
+
+def set_aside(place: Path) -> None:
+    """Move earlier results out of the way, to where `open_place` finds them if it fails."""
+    if (place / "predictions_test.csv").is_file():
+        _earlier(place).mkdir()
+    for path in [path for path in place.iterdir() if path.name not in _KEPT]:
+        if _earlier(place).is_dir():
+            path.rename(_earlier(place) / path.name)
+        else:  # left by a command that was killed
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def open_patients(run: LockedRun, place: Path) -> PatientLevel | None:
@@ -167,6 +179,21 @@ def open_patients(run: LockedRun, place: Path) -> PatientLevel | None:
         num_left_out=int(found.get("num_left_out", {}).get("val", 0)),
         thresholds=run.patient_thresholds,
     )
+
+
+def _earlier(place: Path) -> Path:
+    """Return where the earlier results are until there are new ones."""
+    return place.with_name(f".{place.name}.earlier")
+
+
+def _restore_earlier(place: Path) -> None:
+    if not (kept := _earlier(place)).is_dir():
+        return
+    for path in [path for path in place.iterdir() if path.name not in _KEPT]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [*kept.iterdir()]:
+        path.rename(place / path.name)
+    kept.rmdir()
 
 
 def _is_usable(folder: Path) -> bool:

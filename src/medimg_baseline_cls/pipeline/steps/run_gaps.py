@@ -22,6 +22,7 @@ _LOG = "test_log.csv"
 _PREPARED, _TRAINED = ("split.csv", "rejected.csv", "env_report.json"), ("history.csv", "best.pt")
 _EVALUATED = (*RESULTS, "calibration.json", "recalibration.json", "prevalence.json", _LOG)
 _OF_TRAINING = ("rejected.csv", *_TRAINED)
+_OF_RUN = ("env_report.json", "best.pt", _LOG)
 _OF_VAL = (
     *("thresholds.json", "predictions_val.csv", "val_summary.json", "recalibration.json"),
     *("prevalence.json",),
@@ -54,6 +55,8 @@ def find_gaps(run_dir: Path) -> dict[str, str]:
     expected = _PREPARED
     expected += _TRAINED if state in ("trained", "finished") else ()
     expected += _EVALUATED if state == "finished" else ()
+    if (run_dir / "external.json").is_file():  # these are in the run that was scored
+        expected = tuple(name for name in expected if name not in _OF_RUN)
     if is_judged(run_dir):  # of predictions, and perhaps without VAL
         has_val = (run_dir / "predictions_val.csv").is_file()
         never = {*_OF_TRAINING, *(() if has_val else _OF_VAL)}
