@@ -204,7 +204,7 @@ def test_too_few_patients_of_a_class_have_a_reason(num_ill: int) -> None:
     block = describe_updating(predictions_of(truth, scores), POINTS, resampling=RESAMPLING)
     found = block.classes["ILL"]
     fewest, what = min((num_ill, "positive"), (60 - num_ill, "negative"))
-    assert found.reason.startswith(f"{fewest} patients have {what} images; 5 are needed")
+    assert found.reason.startswith(f"the number of patients with {what} images is {fewest}, but 5")
     assert not found.updates
 
 
@@ -264,7 +264,7 @@ def test_a_class_that_nobody_has_does_not_stop_the_other() -> None:
     )
     points = {name: (point("max_f1", 0.4, name=name),) for name in both.class_names}
     found = describe_updating(both, points, resampling=Resampling(20, 0)).classes
-    assert found["WELL"].reason.startswith("0 patients have positive images")
+    assert found["WELL"].reason.startswith("the number of patients with positive images is 0")
     assert found["WELL"].sizes.num_images == 400
     assert found["ILL"].updates["intercept"].metrics
 

@@ -132,8 +132,8 @@ def _describe_class(images: _Images, points: Sequence[Threshold], *, seed: int) 
         if count < NUM_FOLDS:
             return ClassUpdating(
                 sizes=sizes,
-                reason=f"{count} patients have {what} images; {NUM_FOLDS} are needed, one for each "
-                "fold",
+                reason=f"the number of patients with {what} images is {count}, but {NUM_FOLDS} are "
+                "needed, one for each fold",
             )
     folds = assign_folds(images.groups, truth, seed=seed)
     locked = _judge(images, images.scores)

@@ -180,12 +180,13 @@ def test_more_classes_have_the_reason_alone(content: RunContent) -> None:
 
 
 def test_a_class_with_too_few_patients_has_the_reason(content: RunContent) -> None:
-    block = ClassUpdating(sizes=BLOCK.sizes, reason="3 patients have positive images")
+    block = ClassUpdating(sizes=BLOCK.sizes, reason="only 3 patients are ill")
     found = replace(content, updating=summary_of(PNEUMONIA=block))
-    (table,) = tabulate_updating(found)
-    assert table.rows == ()
-    assert table.notes == ("PNEUMONIA: not available, because 3 patients have positive images.",)
-    assert "3 patients have positive images" in render_report(found)
+    assert describe_updating(found) == "Not available: only 3 patients are ill."
+    assert tabulate_updating(found) == []
+    page = render_report(found)
+    assert page.count("only 3 patients are ill") == 1
+    assert "Updated less locked" not in page and "update is fitted" not in page
 
 
 @pytest.fixture
@@ -205,6 +206,28 @@ def findings(make_run: Callable[..., Any]) -> RunContent:
         summaries=summaries,
         updating=summary_of(NORMAL=BLOCK, PNEUMONIA=BLOCK),
     )
+
+
+def test_the_one_finding_that_is_not_updated_has_a_title_and_its_reason(
+    findings: RunContent,
+) -> None:
+    bare = ClassUpdating(sizes=BLOCK.sizes, reason="only 3 patients are ill")
+    found = replace(findings, updating=summary_of(NORMAL=BLOCK, PNEUMONIA=bare))
+    assert describe_updating(found).startswith("The results above are")
+    table = tabulate_updating(found)[1]
+    assert table.rows == ()
+    assert table.notes == ("PNEUMONIA: not available, because only 3 patients are ill.",)
+
+
+def test_findings_that_are_all_not_updated_have_a_sentence_of_all_reasons(
+    findings: RunContent,
+) -> None:
+    few, none = (ClassUpdating(sizes=BLOCK.sizes, reason=why) for why in ("3 are", "nobody is"))
+    found = replace(findings, updating=summary_of(NORMAL=few, PNEUMONIA=none))
+    assert describe_updating(found) == "Not available: NORMAL: 3 are; PNEUMONIA: nobody is."
+    same = replace(findings, updating=summary_of(NORMAL=few, PNEUMONIA=few))
+    assert describe_updating(same) == "Not available: 3 are."
+    assert tabulate_updating(found) == tabulate_updating(same) == []
 
 
 def test_each_finding_has_its_own_tables_and_sizes(findings: RunContent) -> None:

@@ -13,6 +13,7 @@ from medimg_baseline_cls.records.updating import (
     Gain,
     Sizes,
     UpdatedModel,
+    UpdatingSummary,
 )
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
@@ -66,13 +67,13 @@ def describe_updating(content: RunContent) -> str:
     found = content.updating
     if found is None:
         return ""
-    if found.reason:
-        return f"Not available: {found.reason}."
+    names = [name for name in shown_classes(content) if name in found.classes]
+    if reason := found.reason or _find_reason(found, names):
+        return f"Not available: {reason}."
     lead = (
         f"The results above are those of the locked model. Here the same images are used to fit "
         f"updates, in {found.num_folds} folds of whole patients."
     )
-    names = [name for name in shown_classes(content) if name in found.classes]
     if len(names) == 1 and (parts := found.classes[names[0]].fitting_parts):
         lead += f" {_say_sizes(parts, names[0])}"
     return lead
@@ -84,11 +85,22 @@ def tabulate_updating(content: RunContent) -> list[Table]:
         return []
     found = content.updating.classes
     blocks = {name: found[name] for name in shown_classes(content) if name in found}
+    if _find_reason(content.updating, list(blocks)):
+        return []
     return [
         *(_tabulate_gains(content, name, found=block) for name, block in blocks.items()),
         *(_tabulate_fits(content, name, found=b) for name, b in blocks.items() if b.updates),
         *(_tabulate_needed(content, name, found=b) for name, b in blocks.items() if b.needed),
     ]
+
+
+def _find_reason(found: UpdatingSummary, names: list[str]) -> str:
+    """Return why none of these classes could be updated; "" where one of them could."""
+    reasons = {name: found.classes[name].reason for name in names}
+    if not names or not all(reasons.values()):
+        return ""
+    is_one = len(set(reasons.values())) == 1
+    return reasons[names[0]] if is_one else "; ".join(f"{n}: {why}" for n, why in reasons.items())
 
 
 def _say_sizes(parts: tuple[Sizes, ...], name: str) -> str:
