@@ -142,6 +142,23 @@ def test_the_page_shows_it_first(content: RunContent) -> None:
     assert "Left out as copies of images of the run: 2" in page
 
 
+def test_a_table_without_rows_has_its_title_and_no_header(content: RunContent) -> None:
+    found = {
+        **EXTERNAL,
+        "duplicates": {"num_left_out": 0},
+        "shift": {"far": {"num_far": 0, "share_far": 0.0, "images": []}},
+    }
+    page = render_report(replace(content, external=found))
+    for title in (
+        "Left out as copies of images of the run: 0",
+        "External images that look unlike every training image: 0 of 80",
+    ):
+        assert page.count(f'<p class="caption">{title}</p>') == page.count(title) == 1
+    assert "No image of the run, exact or nearly identical" in page
+    assert "External image<" not in page and "Image of the run<" not in page
+    assert "External image<" in render_report(content)
+
+
 def test_names_are_escaped(content: RunContent) -> None:
     hostile = {**EXTERNAL, "name": "<script>alert(1)</script>"}
     page = render_report(replace(content, external=hostile))
