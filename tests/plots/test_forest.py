@@ -48,7 +48,7 @@ def test_sites_are_blue_and_their_mean_is_a_diamond(tmp_path: Path) -> None:
 def test_rows_are_named_with_test_of_the_run_first(drawn: list[Figure], tmp_path: Path) -> None:
     figure = draw(summary_of(), drawn, tmp_path)
     texts = texts_of(figure)
-    rows = ["TEST of the run", "north", "south", "east", "Pooled"]
+    rows = ["TEST of the run", "north", "south", "east", "Mean"]
     assert [text for text in texts if text in rows] == rows
     assert [text for text in texts if text in {"AUROC", "Sensitivity", "Specificity"}] == [
         "AUROC", "Sensitivity", "Specificity",
@@ -87,7 +87,7 @@ def test_classes_are_blocks_with_a_heading(drawn: list[Figure], tmp_path: Path) 
     figure = draw(summary, drawn, tmp_path)
     texts = texts_of(figure)
     assert texts.index("Effusion") < texts.index("Mass")
-    assert texts.count("Pooled") == 2 and texts.count("north") == 2
+    assert texts.count("Mean") == 2 and texts.count("north") == 2
     assert [len(axes.patches) for axes in figure.axes[1:]] == [2, 2, 2]
 
 

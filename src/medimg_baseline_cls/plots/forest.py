@@ -73,7 +73,7 @@ def _list_lines(summary: SitesSummary) -> Iterator[_Line]:
             yield _Line(name)
         for site in summary.sites:
             yield _Line("TEST of the run" if site.is_internal else site.name, name, site)
-        yield _Line("Pooled", name)
+        yield _Line("Mean", name)
 
 
 def _draw_panel(axes: Axes, lines: Sequence[_Line], *, summary: SitesSummary, number: int) -> None:

@@ -25,7 +25,7 @@ class PooledEstimate:
 
     Attributes:
         mean: of the sites that there might be.
-        confidence: interval of the mean (Hartung-Knapp).
+        confidence: interval of the mean, the wider of Hartung-Knapp and normal.
         prediction: interval of the true value at another site.
         between_deviation: standard deviation of the true values, tau.
         share_between: share of the variance that is between sites, I squared, in [0, 1].

@@ -84,6 +84,7 @@ def test_pooled_numbers_are_those_of_the_file(tmp_path: Path) -> None:
         assert f"{mean} {interval} {prediction} {tau} {100 * share:.0f} %" in text
         assert f"95 % CI {interval}; prediction interval {prediction}; 3 sites" in text
     assert "Debray et al., BMJ 2017" in text
+    assert "the wider of that of Hartung and Knapp and that of the normal" in text
 
 
 def test_sites_are_dots_on_the_scale_of_the_mean(tmp_path: Path) -> None:
@@ -115,6 +116,18 @@ def test_a_site_that_is_left_out_is_named_with_the_reason(tmp_path: Path) -> Non
     assert "AUROC, up left out: its interval touches 1, where the logit is infinite." in text
     assert "west, auroc: all images are of one class." in text
     assert "AUROC 3 " in text and "Sensitivity at Max-F1 5 " in text
+
+
+def test_what_is_left_out_begins_with_a_capital_or_the_name_of_its_class(tmp_path: Path) -> None:
+    names = ("effusion", "mass")
+    key = MetricKey("effusion", "max_f1", "sensitivity")
+    for number, classes in enumerate((names, names[:1])):
+        sites = [site_of(name, classes) for name in AUROCS]
+        estimates = {**sites[-1].estimates, key: estimate_of(1.0, half=0.0)}
+        sites[-1] = replace(sites[-1], estimates=estimates)
+        text = show(tmp_path / str(number), summary_of(sites, classes=classes))
+        lead = "effusion: " if len(classes) > 1 else ""
+        assert f".{lead}Sensitivity at Max-F1, east left out: its interval touches 1" in text
 
 
 def test_alarms_and_warnings_are_at_the_top(tmp_path: Path) -> None:

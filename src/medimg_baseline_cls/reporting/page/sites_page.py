@@ -41,9 +41,10 @@ _TABLE_NOTES = (
 )
 _POOLED_NOTES = (
     "Second lines: 95 % confidence intervals of the mean. Prediction intervals: 95 %.",
-    "Random effects on the scale of the logit (restricted maximum likelihood; interval of the mean "
-    "by Hartung and Knapp), as Debray et al., BMJ 2017;356:i6460. tau: standard deviation between "
-    "sites, of logits. I²: share of the variance that is between sites.",
+    "Random effects on the scale of the logit (restricted maximum likelihood), as Debray et al., "
+    "BMJ 2017;356:i6460. The interval of the mean is the wider of that of Hartung and Knapp and "
+    "that of the normal distribution. tau: standard deviation between sites, of logits. I²: share "
+    "of the variance that is between sites.",
 )
 
 
@@ -165,7 +166,7 @@ def _tabulate_pooled(summary: SitesSummary) -> Table:
             found, label = summary.pooled[key], capitalize(_name(summary, key))
             lead = (name if not number else "", label) if len(summary.classes) > 1 else (label,)
             rows.append(Row((*lead, *_show_pooled(found)), "" if number else "start"))
-            where = " ".join(filter(None, (name if len(lead) > 1 else "", _name(summary, key))))
+            where = f"{name}: {label}" if len(lead) > 1 else label
             if found.value is None:
                 notes.append(f"{where}: no mean, because {found.reason}.")
             notes += [f"{where}, {site} left out: {why}." for site, why in found.left_out.items()]
