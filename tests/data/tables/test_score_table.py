@@ -1,6 +1,7 @@
 """Tables of predictions of any model: what their columns are, and what is refused."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,34 @@ def labels_of(table: ScoreTable) -> list[str]:
 
 def rule(**settings: Any) -> LabelRule:
     return LabelRule(**{"columns": (), **settings})
+
+
+@pytest.mark.parametrize("odd", ["Maybe", "1", "pneumonia?"])
+def test_a_label_that_only_test_has_is_refused_with_its_row_and_those_of_val(
+    read: Read, odd: str
+) -> None:
+    val = "id,label,score\nv1,NORMAL,.2\nv2,PNEUMONIA,.6\n"
+    test = f"id,label,score\nt1,NORMAL,.1\nt2,{odd},.7\n"
+    with pytest.raises(DataError) as caught:
+        read(test, val)
+    message = str(caught.value)
+    assert re.search(rf"test\.csv, row 3: the label '{re.escape(odd)}' is none of the", message)
+    assert re.search(r"classes of \S*val\.csv, NORMAL, PNEUMONIA: write the labels as ", message)
+    assert "column" not in message
+
+
+def test_labels_of_test_may_be_spelled_in_other_ways_than_those_of_val(read: Read) -> None:
+    val = "id,label,score\nv1,NORMAL,.2\nv2,PNEUMONIA,.6\n"
+    table = read("id,label,score\nt1,normal,.1\nt2,Pneumonia ,.7\n", val)
+    assert labels_of(table) == ["NORMAL", "PNEUMONIA"] * 2
+
+
+def test_the_file_with_too_many_labels_is_named(read: Read) -> None:
+    val, test = "id,label,score\nv1,0,.2\n", "id,label,score\nt1,0,.1\nt2,1,.7\nt3,2,.7\n"
+    with pytest.raises(DataError, match=r"test\.csv: one column of scores needs two classes"):
+        read(test, val)
+    with pytest.raises(DataError, match=r"val\.csv: one column of scores needs two classes"):
+        read(val, test)
 
 
 def test_two_files_are_val_and_test(read: Read) -> None:

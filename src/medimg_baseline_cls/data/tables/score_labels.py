@@ -6,7 +6,6 @@ labels. A label of another class is refused with its row.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +58,13 @@ class LabelCells:
 class ScoreClasses:
     """The classes in order, the column of scores of each, and for a lone column the positive one.
 
-    Without `columns` the one column is of `positive`.
+    Without `columns` the one column is of `positive`. `source` says in messages whose they are.
     """
 
     names: tuple[str, ...]
     columns: tuple[int, ...] = ()
     positive: str | None = None
+    source: str = "that the scores are of"
 
     def spread(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of each class, shape (n, C)."""
@@ -164,7 +164,7 @@ def read_score_labels(
     texts = {cell: read(clean_text(cell), names) for cell in set(cells)}
     odd = next((row for row, cell in enumerate(cells) if texts[cell] is None), None)
     if odd is not None:
-        _refuse_label(part, odd, names=names)
+        _refuse_label(part, odd, classes=classes)
     return [str(texts[cell]) for cell in cells], ()
 
 
@@ -177,13 +177,14 @@ def _find_pair(
     named: str, parts: Sequence[LabelCells], *, rule: LabelRule, positive: str | None
 ) -> ScoreClasses:
     """Return the two classes of a lone column of scores, and which of them it is of."""
-    cells: set[Any] = {cell for part in parts for cell in part.columns.get("", ())}
-    values = {plain_number(clean_text(cell)) for cell in cells}
-    found = {value for value in values if not is_missing(value)}
+    labels = [_list_labels(part) for part in parts]
+    is_known = len(parts) > 1 and len(labels[0]) == 2  # VAL has both: another label is a mistake
+    found = labels[0] if is_known else set[str]().union(*labels)
     names = rule.class_names or tuple(sort_classes(found))
     if len(names) != 2:
+        _, fullest = max(zip(map(len, labels), parts, strict=True), key=lambda pair: pair[0])
         raise DataError(
-            f"{parts[0].name}: one column of scores needs two classes, but the labels are "
+            f"{fullest.name}: one column of scores needs two classes, but the labels are "
             f"{shorten_names(sorted(found))}; name a column for each class by "
             "--probability-columns."
         )
@@ -194,7 +195,14 @@ def _find_pair(
             f"the column of scores may be of {' or of '.join(names)}: name its class by "
             f"--positive-class ({inference.reason})."
         )
-    return ScoreClasses(names, positive=chosen)
+    if rule.class_names or not is_known:
+        return ScoreClasses(names, positive=chosen)
+    return ScoreClasses(names, positive=chosen, source=f"of {parts[0].name}")
+
+
+def _list_labels(part: LabelCells) -> set[str]:
+    cells: set[str] = set(part.columns.get("", ()))
+    return {plain_number(t) for t in map(clean_text, cells) if not is_missing(plain_number(t))}
 
 
 def _match_class(cell: str, names: Sequence[str]) -> str | None:
@@ -213,17 +221,17 @@ def _match_findings(cell: str, names: Sequence[str], *, separator: str) -> str |
     return format_findings([*values.values()], names)
 
 
-def _refuse_label(part: LabelCells, row: int, *, names: Sequence[str]) -> None:
-    cell = clean_text(part.columns[""][row])
+def _refuse_label(part: LabelCells, row: int, *, classes: ScoreClasses) -> None:
+    names, cell = classes.names, clean_text(part.columns[""][row])
     if is_missing(cell):
         raise DataError(
             f"{part.where(row)}: the label is blank: give each image its reference standard, or "
             "take the row out."
         )
     hint = ""
-    if len(names) == 2 and plain_number(cell) in ("0", "1"):
+    if classes.columns and len(names) == 2 and plain_number(cell) in ("0", "1"):
         hint = ", or pass the column of the class 1 alone by --probability-columns"
     raise DataError(
-        f"{part.where(row)}: the label {cell!r} is none of the classes that the scores are of, "
+        f"{part.where(row)}: the label {cell!r} is none of the classes {classes.source}, "
         f"{shorten_names(names)}: write the labels as these classes{hint}."
     )
