@@ -195,6 +195,16 @@ def test_a_misplaced_setting_is_told_its_section(
     assert str(caught.value) == sentence
 
 
+@pytest.mark.parametrize("text", ["preset: robust", "training: {preset: robust}", "preset: [3]"])
+def test_a_preset_in_a_file_is_told_that_it_is_a_flag(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="preset is a flag, not a setting") as caught:
+        build_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith("pass --preset baseline or --preset robust.")
+
+
 def test_the_mistakes_of_a_section_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("model:\n  head_lr: 0.1\n")

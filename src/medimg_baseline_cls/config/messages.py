@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import ValidationError
 
+from medimg_baseline_cls.config.presets import PRESETS
 from medimg_baseline_cls.config.section import Flag
 from medimg_baseline_cls.errors import ConfigError
 
@@ -118,6 +119,9 @@ def describe_mistakes(
             )
         elif item["type"] == "unexpected_positional_argument":
             sentences[name] = "settings are given by name, for example Config(image_size=224)."
+        elif name == "preset":
+            shown = " or ".join(f"--preset {preset}" for preset in PRESETS)
+            sentences[name] = f"preset is a flag, not a setting: leave it out and pass {shown}."
         else:
             near = suggest_fields(name, facts, aliases=aliases)
             hint = f"did you mean {' or '.join(near)}?" if near else "see medimg train --help."
