@@ -57,7 +57,7 @@ def test_none_at_all_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["sites", "Sites"])
 def test_the_name_of_the_comparison_is_not_that_of_a_data_set(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="compares several data sets: pass --name"):
+    with pytest.raises(ConfigError, match="compares several data sets: rename the data set"):
         require_name(name)
     folders = make_folders(tmp_path, "north", name)
     with pytest.raises(ConfigError, match="compares several data sets"):

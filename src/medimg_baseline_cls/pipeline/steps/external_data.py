@@ -98,7 +98,10 @@ def require_name(name: str) -> str:
             "- _ . between them, such as --name site-b."
         )
     if name.casefold() == SITES:
-        raise ConfigError(f"{name} is the folder that compares several data sets: pass --name.")
+        raise ConfigError(
+            f"{name} is the folder that compares several data sets: rename the data set, or pass "
+            "another --name."
+        )
     return name
 
 
