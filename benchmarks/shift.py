@@ -71,11 +71,12 @@ _BETWEEN = """
 ## The recipes
 
 tf_efficientnet_lite0 from ImageNet weights, means over the pairs that are not controls and over
-seeds. "Final" is best.pt, the epoch with the best AP on VAL; "interpolated" is 3/4 of the way from
-the head-only to the last weights. The threshold is Max-F1 on VAL, which is near. "Stressed" is the
-near test (160 images of it) under twelve changes: gamma, contrast, equalization, blur, half
-resolution, JPEG, noise, a blanked frame, rotation. Seconds are those of training, the median, on a
-machine with other work.
+seeds. "Final" is best.pt, the epoch with the best AP on VAL (of "robust": on stressed VAL);
+"interpolated" is 3/4 of the way from the head-only to the last weights. The threshold is Max-F1 on
+VAL, which is near. "Stressed" is the near test (160 images of it) under twelve changes: gamma,
+contrast, equalization, blur, half resolution, JPEG, noise, a blanked frame, rotation. Seconds are
+those of training, the median, on a machine with other work. What follows from this is in
+[decision 0038](../decisions/0038-training-under-shift.md).
 """
 NETWORKS = ("head-only", "interpolated", "final", "last epoch")
 _INTERPOLATED = 0.75  # of the way from the head-only to the last weights (WiSE-FT)
