@@ -24,8 +24,8 @@ from medimg_baseline_cls.statistics.pooling import FEWEST_SITES, logit_errors, p
 
 POOLING: dict[str, Any] = {
     "level": LEVEL,
-    "method": "random effects of the logits: restricted maximum likelihood; interval of the mean "
-    "by Hartung and Knapp, prediction interval with k - 2 degrees of freedom",
+    "method": "random effects of the logits: restricted maximum likelihood; interval of the mean: "
+    "the wider of Hartung-Knapp and normal; prediction interval with k - 2 degrees of freedom",
     "source": "Debray et al., BMJ 2017;356:i6460",
 }
 _NO_THRESHOLD = "no threshold was chosen on VAL"
