@@ -6,7 +6,8 @@ import pytest
 
 from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.pipeline.steps import locked_run
-from medimg_baseline_cls.pipeline.steps.locked_run import open_place, set_aside
+from medimg_baseline_cls.pipeline.steps.locked_run import open_place
+from medimg_baseline_cls.utils.locks import LOCK_NAME
 
 
 @pytest.fixture
@@ -55,39 +56,20 @@ def test_a_refusal_keeps_earlier_results_and_the_log(run: Path, tmp_path: Path):
     assert (place / "predictions_test.csv").read_text(encoding="utf-8") == "earlier"
 
 
-@pytest.mark.parametrize("error", [DataError, KeyboardInterrupt])
-def test_earlier_results_come_back_whenever_new_ones_are_not_finished(
-    run: Path, tmp_path: Path, error: type[BaseException]
-):
+def test_a_refusal_leaves_a_folder_that_another_command_fills(run: Path, tmp_path: Path):
     with open_place(run, "b", output_dir=tmp_path) as place:
-        (place / "predictions_test.csv").write_text("earlier", encoding="utf-8")
-        (place / "tables").mkdir()
-        (place / "tables" / "1.csv").touch()
-
-    def start_again() -> None:
-        with open_place(run, "b", output_dir=tmp_path) as place:
-            set_aside(place)
-            assert not (place / "predictions_test.csv").exists()
-            (place / "predictions_test.csv").write_text("half", encoding="utf-8")
-            raise error
-
-    before = {path.relative_to(run) for path in run.rglob("*")}
-    with pytest.raises(error):
-        start_again()
-    assert {path.relative_to(run) for path in run.rglob("*")} == before
-    assert (place / "predictions_test.csv").read_text(encoding="utf-8") == "earlier"
+        (place / "config.json").touch()  # not scored yet
+        with pytest.raises(DataError, match="a label"):
+            fail(run, tmp_path)
+        assert (place / "config.json").exists()
 
 
-def test_earlier_results_come_back_after_a_kill_and_go_after_success(run: Path, tmp_path: Path):
-    with open_place(run, "b", output_dir=tmp_path) as place:
-        (place / "predictions_test.csv").write_text("earlier", encoding="utf-8")
-    set_aside(place)  # and no more: the process was killed
-    with open_place(run, "b", output_dir=tmp_path):
-        assert (place / "predictions_test.csv").read_text(encoding="utf-8") == "earlier"
-        set_aside(place)
-        (place / "predictions_test.csv").write_text("new", encoding="utf-8")
-    assert [path.name for path in (run / "external").iterdir()] == ["b"]
-    assert (place / "predictions_test.csv").read_text(encoding="utf-8") == "new"
+def test_a_refusal_leaves_the_lock_of_a_command_on_other_data(run: Path, tmp_path: Path):
+    (run / "external" / "c").mkdir(parents=True)
+    (run / "external" / LOCK_NAME).touch()
+    with pytest.raises(DataError, match="a label"):
+        fail(run, tmp_path)
+    assert {path.name for path in (run / "external").iterdir()} == {"c", LOCK_NAME}
 
 
 def test_a_refusal_keeps_the_log_of_other_data_sets(run: Path, tmp_path: Path):

@@ -22,6 +22,7 @@ from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.commands.explain import draw_mistakes
 from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
+from medimg_baseline_cls.pipeline.steps.earlier_results import keeping_earlier
 from medimg_baseline_cls.pipeline.steps.evaluation import (
     print_results,
     write_images,
@@ -116,7 +117,10 @@ def external(
     with open_place(run_dir, require_name(place_name), output_dir=output_dir) as place:
         session = reopen_session(run_dir, output_dir=output_dir, log_dir=place)
         session = replace(session, module=model)
-        with hold_folder(place.parent, command="medimg external", log=session.log):
+        with (
+            hold_folder(place.parent, command="medimg external", log=session.log),
+            keeping_earlier(place),
+        ):
             is_repeated = require_same_source(place, run_dir, data=Path(data), maps=maps)
             job = _prepare(session, Path(data), place=place, maps=maps, how=how)
             if is_repeated:

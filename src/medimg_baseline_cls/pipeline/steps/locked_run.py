@@ -7,7 +7,7 @@ TEST was scored with, or not at all.
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.evaluation.evaluation_log import digest_thresholds, read_log
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
+from medimg_baseline_cls.pipeline.steps.earlier_results import set_aside
 from medimg_baseline_cls.pipeline.steps.patient_level import FOLDER, PatientLevel
 from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
 from medimg_baseline_cls.pipeline.steps.test_lock import read_stored_points
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import read_json, sha256_file
 from medimg_baseline_cls.utils.locks import LOCK_NAME
-from medimg_baseline_cls.utils.own_output import MARKER, is_marked_output, mark_own
+from medimg_baseline_cls.utils.own_output import is_marked_output, mark_own
 
 EXTERNAL = "external"
 _NEEDED = (
@@ -31,7 +32,6 @@ _NEEDED = (
 )
 _COPIED = ("thresholds.json", "predictions_val.csv", "history.csv")
 _OF_PATIENTS = ("thresholds.json", "predictions_val.csv", "val_summary.json")
-_KEPT = ("log.txt", MARKER)
 
 
 @dataclass(frozen=True)
@@ -115,29 +115,31 @@ def read_locked(session: Session) -> LockedRun:
 def open_place(run_dir: Path, name: str, *, output_dir: Path) -> Generator[Path, None, None]:
     """Yield the folder for the results on a data set: in the run, else in the output folder.
 
-    If the block fails, the folder is as it was: with its earlier results, or not there.
+    A new one is removed again where nothing was scored.
 
     Raises:
         ConfigError: there is something else at this place.
     """
     places = (run_dir / EXTERNAL / name, output_dir / EXTERNAL / f"{run_dir.name}-{name}")
+    were_there = [place for place in places if place.exists()]
     place = places[0] if _is_usable(places[0]) else places[1]
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()) and not is_marked_output(place):
         raise ConfigError(f"{place} is a folder of something else: pass another --name.")
     mark_own(place)
-    _restore_earlier(place)  # of a command that was killed
     try:
         yield place
     except BaseException:
-        _restore_earlier(place)
-        if not (place / "predictions_test.csv").is_file():
+        if place not in were_there and not (place / "predictions_test.csv").is_file():
             shutil.rmtree(place)
-            with suppress(OSError):  # it has the log of other data sets
-                (place.parent / LOCK_NAME).unlink(missing_ok=True)
-                place.parent.rmdir()
+            _remove_if_empty(place.parent)
         raise
-    shutil.rmtree(_earlier(place), ignore_errors=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder that has at most a lock; one with the log of other data sets stays."""
+    if {path.name for path in folder.iterdir()} <= {LOCK_NAME}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_locked(run: LockedRun, place: Path) -> None:
@@ -150,17 +152,6 @@ def copy_locked(run: LockedRun, place: Path) -> None:
         (place / FOLDER).mkdir()
         for name in _OF_PATIENTS:
             shutil.copyfile(run.run_dir / FOLDER / name, place / FOLDER / name)
-
-
-def set_aside(place: Path) -> None:
-    """Move earlier results out of the way, to where `open_place` finds them if it fails."""
-    if (place / "predictions_test.csv").is_file():
-        _earlier(place).mkdir()
-    for path in [path for path in place.iterdir() if path.name not in _KEPT]:
-        if _earlier(place).is_dir():
-            path.rename(_earlier(place) / path.name)
-        else:  # left by a command that was killed
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def open_patients(run: LockedRun, place: Path) -> PatientLevel | None:
@@ -179,21 +170,6 @@ def open_patients(run: LockedRun, place: Path) -> PatientLevel | None:
         num_left_out=int(found.get("num_left_out", {}).get("val", 0)),
         thresholds=run.patient_thresholds,
     )
-
-
-def _earlier(place: Path) -> Path:
-    """Return where the earlier results are until there are new ones."""
-    return place.with_name(f".{place.name}.earlier")
-
-
-def _restore_earlier(place: Path) -> None:
-    if not (kept := _earlier(place)).is_dir():
-        return
-    for path in [path for path in place.iterdir() if path.name not in _KEPT]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in [*kept.iterdir()]:
-        path.rename(place / path.name)
-    kept.rmdir()
 
 
 def _is_usable(folder: Path) -> bool:
