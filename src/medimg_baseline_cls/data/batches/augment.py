@@ -8,7 +8,7 @@ global generator. Refuses unknown policies.
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,33 +45,22 @@ class Policy:
     often: float = 0.5  # share of the images with a tone curve, with another focus, with a frame
 
 
+_STANDARD = Policy(
+    rotation=10,
+    shift=0.05,
+    zoom=0.10,
+    brightness=0.08,
+    contrast=0.20,
+    gamma=0.25,
+    noise=0.025,
+    blur=0.8,
+)
 POLICIES: dict[str, Policy] = {
     "none": Policy(),
     "light": Policy(rotation=5, shift=0.03, zoom=0.05, brightness=0.05, contrast=0.10, gamma=0.10),
-    "standard": Policy(
-        rotation=10,
-        shift=0.05,
-        zoom=0.10,
-        brightness=0.08,
-        contrast=0.20,
-        gamma=0.25,
-        noise=0.025,
-        blur=0.8,
-    ),
-    "acquisition": Policy(
-        rotation=10,
-        shift=0.05,
-        zoom=0.10,
-        brightness=0.08,
-        contrast=0.20,
-        gamma=0.25,
-        noise=0.05,
-        blur=0.8,
-        tone=1.0,
-        defocus=0.01,
-        sharpen=0.5,
-        frame=0.125,
-        often=0.25,
+    "standard": _STANDARD,
+    "acquisition": replace(
+        _STANDARD, noise=0.05, tone=1.0, defocus=0.01, sharpen=0.5, frame=0.125, often=0.25
     ),
 }
 _NUM_PIECES = 6  # of a tone curve
@@ -121,8 +110,7 @@ def make_augmenter(policy: str | Policy, *, horizontal_flip: bool, seed: int) ->
             raise ConfigError(f"augment is {policy!r}; choose one of {', '.join(POLICIES)}.")
         policy = POLICIES[policy]
     if horizontal_flip:
-        values = {name: getattr(policy, name) for name in Policy.__slots__}
-        policy = Policy(**{**values, "flip": True})
+        policy = replace(policy, flip=True)
     return None if policy == Policy() else _PolicyAugmenter(policy, seed)
 
 

@@ -5,6 +5,7 @@ same bits in any batch and in any run.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medimg_baseline_cls.data.batches.changes import Changes, apply_changes
+from medimg_baseline_cls.data.batches.augment import Policy, draw_changes
+from medimg_baseline_cls.data.batches.changes import apply_changes
 from medimg_baseline_cls.utils.seed import generator
 
 STRESSES: dict[str, dict[str, Any]] = {
@@ -21,15 +23,7 @@ STRESSES: dict[str, dict[str, Any]] = {
     "low contrast": {"contrast": 0.6},
     "blurred": {"focus": 1.0, "focus_width": 0.01},
     "noisy": {"noise": 0.05},
-    "covered frame": {"frame": (0.125,) * 4},
-}
-_NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("rotation", "shift_x", "shift_y", "brightness", "noise", "blur"), 0.0),
-    **dict.fromkeys(("grain_x", "grain_y", "focus_width", "focus", "frame_level"), 0.0),
-    **dict.fromkeys(("zoom", "contrast", "gamma"), 1.0),
-    "tone": (1.0,),
-    "frame": (0.0,) * 4,
-    "flip": False,
+    "covered frame": {"frame": (0.125,) * 4, "frame_level": 0.0},
 }
 
 
@@ -44,6 +38,8 @@ def make_stresses() -> list[Callable[[Tensor], Tensor]]:
 
 def _stress(pixels: Tensor, *, change: dict[str, Any]) -> Tensor:
     count, side = len(pixels), pixels.shape[-1] + 1
-    values = {name: np.stack([np.array(v)] * count) for name, v in (_NOTHING | change).items()}
+    # Of an empty policy nothing is changed; the same row for all, so that all have the same grain.
+    nothing = draw_changes(Policy(), np.zeros(count, np.int64), seed=0, stage="stress", epoch=0)
+    changes = replace(nothing, **{name: np.stack([v] * count) for name, v in change.items()})
     grain = generator(0, "stress", "grain").standard_normal((side, side)).astype(np.float32)
-    return apply_changes(pixels, Changes(**values), grain=torch.from_numpy(grain).to(pixels.device))
+    return apply_changes(pixels, changes, grain=torch.from_numpy(grain).to(pixels.device))
