@@ -430,7 +430,7 @@ def test_help_shows_each_setting_with_range_default_and_aliases(calls: Calls, ca
     assert "--resume" in shown
     assert "None" not in shown
     assert max(map(len, shown.splitlines())) <= 100
-    assert len(shown.splitlines()) <= 195
+    assert len(shown.splitlines()) <= 190
     assert calls == []
 
 

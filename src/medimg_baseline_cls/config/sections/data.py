@@ -35,7 +35,7 @@ class DataSettings:
     TEST unchanged (drop_near: near-duplicates too)."""
 
     limit: Annotated[int | None, Field(ge=1, examples=[100]), COMMON] = None
-    """Images to use in a trial, spread over folders and classes (1 or more; none: all)."""
+    """Images for a trial, spread over folders and classes (1 or more; none: all)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)

@@ -31,13 +31,13 @@ class TrainingSettings:
     """The two stages of training."""
 
     head_epochs: Annotated[int, Field(ge=0, le=10_000), COMMON] = 10
-    """Epochs for the classifier alone, with the backbone frozen (0 to 10000)."""
+    """Epochs for the classifier alone, the backbone frozen (0 to 10000)."""
 
     finetune_epochs: Annotated[int, Field(ge=0, le=10_000), Flag("--epochs", is_common=True)] = 3
-    """Epochs for the whole network, after those of the head (0 to 10000)."""
+    """Epochs for the whole network, after the head's (0 to 10000)."""
 
     batch_size: Annotated[int, Field(ge=2, le=4096), Flag("-b", is_common=True)] = 32
-    """Images per training step, summed over all processes (2 to 4096)."""
+    """Images per training step, over all processes (2 to 4096)."""
 
     head_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Peak learning rate of the classifier, in both stages (above 0, at most 1)."""
