@@ -66,7 +66,7 @@ def test_written_figures_belong_to_the_weights_in_best(toy, tmp_path):
 def test_stressed_validation_chooses_the_epoch_and_is_the_mean_of_its_parts(toy, tmp_path):
     stresses = [lambda pixels: 1 - pixels, lambda pixels: 0.9 - pixels]
     data = replace(toy.make_data(), stresses=stresses)
-    result, model = toy.train_toy(tmp_path, data=data)
+    result, model = toy.train_toy(tmp_path, data=data, log=open_log(tmp_path / "log.txt"))
     rows = read_history(tmp_path)
     ranked = max(rows, key=lambda row: (float(row["stressed_ap"]), -float(row["val_loss"])))
     assert (result.best_stage, result.best_epoch) == (ranked["stage"], int(ranked["epoch"]))
@@ -78,6 +78,10 @@ def test_stressed_validation_chooses_the_epoch_and_is_the_mean_of_its_parts(toy,
     expected = [oracle.average_precision_score(data.val.labels, part.numpy()) for part in scores]
     assert float(ranked["stressed_ap"]) == pytest.approx(np.mean(expected))
     assert load(tmp_path / "best.pt")["val_ap"] == float(ranked["val_ap"])
+    header, *lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert "stressed AP" in header
+    shown = [line for line in lines if f"{float(ranked['stressed_ap']):.4f}" in line]
+    assert any(f"{ranked['stage']}" in line and f"{ranked['epoch']}/3" in line for line in shown)
 
 
 def test_the_head_checkpoint_is_the_best_head_epoch_on_the_old_backbone(toy, tmp_path):
@@ -131,7 +135,7 @@ def test_early_stopping_names_the_best_epoch(toy, tmp_path):
 def test_the_log_has_one_line_per_epoch_and_no_bar(toy, tmp_path):
     toy.train_toy(tmp_path, log=open_log(tmp_path / "log.txt"))
     lines = (tmp_path / "log.txt").read_text().splitlines()
-    assert lines[0].split()[:3] == ["stage", "epoch", "lr"]
+    assert lines[0].split()[:3] == ["stage", "epoch", "lr"] and "stressed" not in lines[0]
     assert [line.split()[:2] for line in lines if "/3" in line] == [
         [stage, f"{epoch}/3"] for stage in ("head", "finetune") for epoch in (1, 2, 3)
     ]

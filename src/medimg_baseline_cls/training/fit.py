@@ -53,7 +53,11 @@ from medimg_baseline_cls.utils.distributed import any_rank, share_weights, wait_
 from medimg_baseline_cls.utils.log import SILENT, RowPrinter, RunLog
 from medimg_baseline_cls.utils.quantities import say_count
 
-_TABLE = ("stage", "epoch", "lr", "train loss", "val loss", "val AP", "val AUROC", "images/s", "")
+_STRESSED = "stressed AP"
+_TABLE = (
+    *("stage", "epoch", "lr", "train loss", "val loss", "val AP", "val AUROC", _STRESSED),
+    *("images/s", ""),
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,9 @@ def fit(
             identity=identity,
             progress=progress,
             timings=Timings(run_dir, progress),
-            table=own_log.growing_table(_TABLE, width=8),
+            table=own_log.growing_table(
+                [name for name in _TABLE if name != _STRESSED or data.stresses], width=8
+            ),
             callbacks=callbacks,
         )
         _restore(run, snapshot)
@@ -309,6 +315,7 @@ def _write_after_last(run: _TrainingRun, judged: Mapping[str, Tensor]) -> None:
 
 def _tell_epoch(run: _TrainingRun, stage: Stage, *, speed: float) -> None:
     row = run.progress.rows[-1]
+    stressed = (_show(row.stressed_ap),) if run.data.stresses else ()
     run.table.row(
         (
             row.stage,
@@ -316,12 +323,17 @@ def _tell_epoch(run: _TrainingRun, stage: Stage, *, speed: float) -> None:
             f"{row.lr:.1e}",
             f"{row.train_loss:.4f}",
             f"{row.val_loss:.4f}",
-            "-" if row.val_ap is None else f"{row.val_ap:.4f}",
-            "-" if row.val_auroc is None else f"{row.val_auroc:.4f}",
+            _show(row.val_ap),
+            _show(row.val_auroc),
+            *stressed,
             f"{speed:,.0f}",
             "best" if run.progress.is_last_best() else "",
         )
     )
+
+
+def _show(score: float | None) -> str:
+    return "-" if score is None else f"{score:.4f}"
 
 
 def _call_back(run: _TrainingRun) -> None:

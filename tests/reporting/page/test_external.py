@@ -216,7 +216,7 @@ def test_images_unlike_every_training_image_have_a_table_and_their_share(
     )
     assert found.title.endswith("12 of 80")
     assert [row.cells for row in found.rows] == [("A/7.png", "4.00"), ("A/3.png", "1.25")]
-    assert found.notes[0].startswith("15.0\u00a0% of the external images are farther than 1")
+    assert found.notes[0].startswith("15.0\u00a0% of the external images have a distance above 1")
     few = {**EXTERNAL, "shift": {**SHIFT, "far": {"reason": "fewer than 50 training images"}}}
     titles = [table.title for table in tabulate_external(replace(content, external=few))]
     assert not any("look unlike" in title for title in titles)

@@ -148,8 +148,8 @@ def _tabulate_far(far: Json, *, total: int) -> Iterator[Table]:
             Row((str(item["path"]), f"{item['distance']:.2f}")) for item in far.get("images", ())
         ),
         notes=(
-            f"{share} of the external images are farther than 1, as is 1\u00a0% of TRAIN. The "
-            "distance is to the fifth nearest training image of another patient, in size, "
+            f"{share} of the external images have a distance above 1, as 1\u00a0% of TRAIN have. "
+            "It is the distance to the fifth nearest training image of another patient, in size, "
             "brightness, sharpness, corners and outer frame. The network may fail on such images "
             "without notice.",
         ),
