@@ -1,13 +1,16 @@
 """How a training recipe generalizes: tests from near and from far away, and stressed images.
 
     python benchmarks/shift.py DATA WEIGHTS [--recipes NAME,...] [--pairs NAME,...] [--seeds N]
+    python benchmarks/shift.py DATA WEIGHTS --page-only
 
 DATA has a folder per class, such as chest_xray/train. No official test set is read: these are the
 sets on which a recipe may be tuned. Each run trains tf_efficientnet_lite0 from a file of pretrained
 weights on one side of a pair (see shift_pairs.py) and scores its head-only and its final network on
 the near and the shifted test, and on the near test under each change of stress.py. Thresholds are
 Max-F1 on VAL, which is part of the training side. Results are appended to
-docs/benchmarks/shift.jsonl, and runs that are in it are not repeated.
+docs/benchmarks/shift.jsonl, and runs that are in it are not repeated. The pairs of phantoms
+(shift_phantoms.py) need nothing of DATA. What the pairs are is kept in
+docs/benchmarks/shift_pairs.json, so that the page can be written without making them.
 """
 
 import argparse
@@ -24,6 +27,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from shift_pairs import Images, Pair, make_pairs, name_patients, view_acquisition
+from shift_phantoms import HEAD as PHANTOMS
+from shift_phantoms import PREFIX, describe_phantoms, draw_phantoms, make_phantom_pairs
 from stress import STRESSES
 
 from medimg_baseline_cls import Config, train
@@ -40,6 +45,7 @@ from medimg_baseline_cls.utils.files import read_csv, write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/benchmarks/shift.jsonl"
+FACTS = ROOT / "docs/benchmarks/shift_pairs.json"
 PAGE = ROOT / "docs/benchmarks/shift.md"
 _OLD = PRESETS["baseline"]
 RECIPES: dict[str, dict[str, Any]] = {
@@ -99,16 +105,15 @@ class Bench:
 def main() -> None:
     options = _read_options()
     with tempfile.TemporaryDirectory() as folder:
-        bench = _open_bench(options, Path(folder))
-        pairs = make_pairs(bench.images)
-        done = {(row["pair"], row["recipe"], row["seed"]) for row in _read_results()}
-        for seed in range(options.seeds):
-            for pair in pairs:
-                for recipe in options.recipes.split(","):
-                    wanted = not options.pairs or pair.name in options.pairs.split(",")
-                    if wanted and (pair.name, recipe, seed) not in done:
-                        _append(_run(bench, pair, recipe=recipe, seed=seed))
-    PAGE.write_text(describe(_read_results(), pairs), encoding="utf-8")
+        for bench, pairs in () if options.page_only else _open_benches(options, Path(folder)):
+            done = {(row["pair"], row["recipe"], row["seed"]) for row in _read_results()}
+            for seed in range(options.seeds):
+                for pair in pairs:
+                    for recipe in options.recipes.split(","):
+                        wanted = not options.pairs or pair.name in options.pairs.split(",")
+                        if wanted and (pair.name, recipe, seed) not in done:
+                            _append(_run(bench, pair, recipe=recipe, seed=seed))
+    PAGE.write_text(describe(_read_results(), _read_facts()), encoding="utf-8")
 
 
 def _read_options() -> argparse.Namespace:
@@ -119,14 +124,27 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--pairs", default="")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--page-only", action="store_true")
     return parser.parse_args()
 
 
-def _open_bench(options: argparse.Namespace, scratch: Path) -> Bench:
-    files = [p for p in options.data.rglob("*") if p.suffix.lower() in (".jpeg", ".jpg", ".png")]
-    paths = tuple(sorted(file.relative_to(options.data).as_posix() for file in files))
+def _open_benches(options: argparse.Namespace, scratch: Path) -> Iterator[tuple[Bench, list[Pair]]]:
+    """Yield the radiographs and the phantoms with their pairs, where some of these are wanted."""
+    wanted = options.pairs.split(",")
+    if not all(name.startswith(PREFIX) for name in wanted):
+        bench = _open_bench(options, options.data.resolve(), scratch=scratch)
+        yield bench, _note_facts(make_pairs(bench.images))
+    if not options.pairs or any(name.startswith(PREFIX) for name in wanted):
+        draw_phantoms(scratch / "phantoms/images")
+        bench = _open_bench(options, scratch / "phantoms/images", scratch=scratch / "phantoms")
+        yield bench, _note_facts(make_phantom_pairs(bench.images))
+
+
+def _open_bench(options: argparse.Namespace, data: Path, *, scratch: Path) -> Bench:
+    files = [p for p in data.rglob("*") if p.suffix.lower() in (".jpeg", ".jpg", ".png")]
+    paths = tuple(sorted(file.relative_to(data).as_posix() for file in files))
     # The pairs are the same whatever the size of training.
-    pixels = _read_pixels(options.data, paths, size=_PAIR_SIZE, scratch=scratch)
+    pixels = _read_pixels(data, paths, size=_PAIR_SIZE, scratch=scratch)
     images = Images(
         paths=paths,
         positive=np.array([path.startswith("PNEUMONIA/") for path in paths]),
@@ -134,11 +152,11 @@ def _open_bench(options: argparse.Namespace, scratch: Path) -> Bench:
         views=view_acquisition(measure_pixels(pixels), pixels, weights=options.weights),
     )
     return Bench(
-        data=options.data.resolve(),
+        data=data,
         weights=options.weights.resolve(),
         size=options.size,
         images=images,
-        pixels=_read_pixels(options.data, paths, size=options.size, scratch=scratch),
+        pixels=_read_pixels(data, paths, size=options.size, scratch=scratch),
         scratch=scratch,
     )
 
@@ -216,8 +234,9 @@ def _judge(
     truth = bench.images.positive
 
     def score(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        none = torch.empty(0)  # labels, which scoring does not need
         batches = [
-            (torch.from_numpy(pixels[i : i + 64]), None, np.arange(i, min(i + 64, len(pixels))))
+            (torch.from_numpy(pixels[i : i + 64]), none, np.arange(i, min(i + 64, len(pixels))))
             for i in range(0, len(pixels), 64)
         ]
         _, probabilities = predict_probabilities(
@@ -254,7 +273,7 @@ def _summarize(
 
     positive = scores >= threshold
     return {
-        "auroc": round(float(auroc_score(truth, scores)), 5),
+        "auroc": round(auroc_score(truth, scores) or 0.0, 5),
         "ap": round(float(average_precision_score(truth, scores)), 5),
         "log_loss": round(float(log_loss(truth, np.clip(scores, 1e-7, 1 - 1e-7))), 5),
         "sensitivity": round(float(positive[truth].mean()), 4),
@@ -274,29 +293,54 @@ def _append(row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def describe(rows: list[dict[str, Any]], pairs: list[Pair]) -> str:
+def _read_facts() -> dict[str, dict[str, Any]]:
+    return json.loads(FACTS.read_text(encoding="utf-8")) if FACTS.exists() else {}
+
+
+def _note_facts(pairs: list[Pair]) -> list[Pair]:
+    """Keep what the page says about these pairs."""
+    facts = _read_facts() | {
+        pair.name: {
+            "what": pair.what,
+            "train": int(pair.train.sum()),
+            "near": int(pair.near.sum()),
+            "shifted": int(pair.shifted.sum()),
+            "domain": {label: round(value, 3) for label, value in pair.domain_auroc.items()},
+            "control": {label: round(value, 3) for label, value in pair.control_auroc.items()},
+        }
+        for pair in pairs
+    }
+    FACTS.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return pairs
+
+
+def describe(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
     """Return the page of the results: the pairs, and each recipe on them."""
-    recipes = [_BETWEEN, *_describe_recipes(rows, pairs)] if rows else []
-    return "\n".join([_HEAD, *_describe_pairs(pairs), *recipes, ""])
+    drawn = {name: fact for name, fact in facts.items() if name.startswith(PREFIX)}
+    real = {name: fact for name, fact in facts.items() if name not in drawn}
+    lines = [_HEAD, *_describe_pairs(real)]
+    lines += [_BETWEEN, *_describe_recipes(rows, real)] if rows else []
+    lines += [PHANTOMS, *_describe_pairs(drawn), "", *describe_phantoms(rows)] if drawn else []
+    return "\n".join([*lines, ""])
 
 
-def _describe_pairs(pairs: list[Pair]) -> list[str]:
+def _describe_pairs(facts: dict[str, dict[str, Any]]) -> list[str]:
     lines = [
         "| pair | what differs | train | near | shifted | AUROC, NORMAL | AUROC, PNEUMONIA "
         "| random halves |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for pair in pairs:
-        counts = " | ".join(str(int(part.sum())) for part in (pair.train, pair.near, pair.shifted))
-        domain = " | ".join(f"{value:.3f}" for value in pair.domain_auroc.values())
-        halves = ", ".join(f"{value:.2f}" for value in pair.control_auroc.values())
-        lines.append(f"| {pair.name} | {pair.what} | {counts} | {domain} | {halves} |")
+    for name, fact in facts.items():
+        counts = " | ".join(str(fact[part]) for part in ("train", "near", "shifted"))
+        domain = " | ".join(f"{value:.3f}" for value in fact["domain"].values())
+        halves = ", ".join(f"{value:.2f}" for value in fact["control"].values())
+        lines.append(f"| {name} | {fact['what']} | {counts} | {domain} | {halves} |")
     return lines
 
 
-def _describe_recipes(rows: list[dict[str, Any]], pairs: list[Pair]) -> list[str]:
+def _describe_recipes(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> list[str]:
     """Return a row for each recipe and network: means over pairs and seeds, and the lowest."""
-    far = [pair.name for pair in pairs if not pair.what.startswith("control")]
+    far = [name for name, fact in facts.items() if not fact["what"].startswith("control")]
     recipes = dict.fromkeys((row["recipe"], row["size"]) for row in rows)
     lines = [
         "| recipe | network | runs | VAL AP | near AUROC | shifted AUROC (lowest) "

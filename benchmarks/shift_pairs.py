@@ -103,8 +103,8 @@ def make_pairs(images: Images) -> list[Pair]:
     drawn = _draw(images, SHIFTED_SHARE, seed=1)
     return [
         *pairs,
-        _finish(images, "names", "control: blocks of file names", blocks),
-        _finish(images, "random", "control: random patients", drawn),
+        finish_pair(images, "names", "control: blocks of file names", blocks),
+        finish_pair(images, "random", "control: random patients", drawn),
     ]
 
 
@@ -119,7 +119,7 @@ def _pair(
             shifted[within], left_out[within] = _farthest(features[within], images.patients[within])
         else:  # this class comes from the same place in both tests
             shifted |= within & _draw(images, SHIFTED_SHARE, seed=2)
-    return _finish(images, name, what, shifted, left_out=left_out)
+    return finish_pair(images, name, what, shifted, left_out=left_out)
 
 
 def _farthest(features: NDArray[np.float64], patients: NDArray[np.str_]) -> tuple[Mask, Mask]:
@@ -133,7 +133,11 @@ def _farthest(features: NDArray[np.float64], patients: NDArray[np.str_]) -> tupl
     means = sums / np.bincount(inverse)[:, None]  # (patients, features)
     means = (means - means.mean(axis=0)) / np.maximum(means.std(axis=0), 1e-9)
     axes = PCA(min(_NUM_AXES, means.shape[1]), random_state=0).fit_transform(means)
-    clusters = KMeans(_NUM_CLUSTERS, n_init=10, random_state=0).fit_predict(axes)
+    clusters = KMeans(
+        _NUM_CLUSTERS,
+        n_init=10,  # pyright: ignore[reportArgumentType]
+        random_state=0,
+    ).fit_predict(axes)
     ways = np.array(
         [
             axes[clusters == c].mean(axis=0) - axes[clusters != c].mean(axis=0)
@@ -146,11 +150,18 @@ def _farthest(features: NDArray[np.float64], patients: NDArray[np.str_]) -> tupl
     return (along >= far)[inverse], ((along >= near) & (along < far))[inverse]
 
 
-def _finish(
-    images: Images, name: str, what: str, shifted: Mask, *, left_out: Mask | None = None
+def finish_pair(
+    images: Images,
+    name: str,
+    what: str,
+    shifted: Mask,
+    *,
+    left_out: Mask | None = None,
+    near_share: float = NEAR_SHARE,
 ) -> Pair:
+    """Draw the near test from what is neither shifted nor left out, and measure the distance."""
     others = ~shifted if left_out is None else ~shifted & ~left_out
-    near = others & _draw(images, NEAR_SHARE, seed=0)
+    near = others & _draw(images, near_share, seed=0)
     train = others & ~near
     parts = {"NORMAL": ~images.positive, "PNEUMONIA": images.positive}
     domain, control = {}, {}
