@@ -215,6 +215,7 @@ class Stage:
     updates them with every batch (required from random weights); "frozen" keeps the pretrained
     ones, because an update would change the features that the head was fitted to; "sync" is
     "train" over the images of all processes. In stage "head" they are always frozen.
+    `frozen_stem` keeps the first layers as they are, see `find_stem`.
     """
 
     name: Literal["head", "finetune"]
@@ -224,6 +225,7 @@ class Stage:
     warmup_fraction: float = 0.1
     augmented: bool = True
     batchnorm: Literal["train", "frozen", "sync"] = "train"
+    frozen_stem: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from medimg_baseline_cls.models.freeze import frozen_backbone, head_parameters, parameter_groups
+from medimg_baseline_cls.models.freeze import (
+    find_stem,
+    frozen_backbone,
+    frozen_layers,
+    head_parameters,
+    parameter_groups,
+)
 
 ARCHS = ["resnet18", "vit_tiny_patch16_224", "monai:DenseNet121"]
 
@@ -109,3 +115,37 @@ def test_a_frozen_backbone_has_only_head_groups(built):
     with frozen_backbone(built("resnet18")) as model:
         groups = parameter_groups(model, head_lr=1, backbone_lr=1, weight_decay=1)
     assert [g["name"] for g in groups] == ["head", "head_no_decay"]
+
+
+STEMS = {  # by the sizes that each paper gives its stages: everything before the maps of an eighth
+    "resnet18": ("conv1", "bn1", "layer1"),
+    "monai:DenseNet121": (
+        *("features.conv0", "features.norm0", "features.denseblock1"),
+        *("features.transition1.norm", "features.transition1.conv"),
+    ),
+    "vit_tiny_patch16_224": (),
+}
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_stem_is_what_works_on_a_quarter_of_the_side_or_more(built, arch):
+    model = copy.deepcopy(built(arch)).train()
+    found = find_stem(model)
+    names = {name for name, module in model.net.named_modules() if module in found}
+    assert names == {
+        name
+        for name, module in model.net.named_modules()
+        if name.startswith(STEMS[arch] or "no stem") and [*module.parameters(recurse=False)]
+    }
+    assert all(module.training for module in model.modules())
+
+
+def test_frozen_layers_take_no_gradient_and_do_again_afterward(built, pixels):
+    model = copy.deepcopy(built("resnet18")).train()
+    before = snapshot(model)
+    with pytest.raises(ZeroDivisionError), frozen_layers([model.net.layer1[0].conv1]):
+        train_two_steps(model, pixels, [p for p in model.parameters() if p.requires_grad])
+        assert "layer1.0.conv1.weight" not in changed_keys(model, before)
+        assert "layer1.0.conv2.weight" in changed_keys(model, before)
+        raise ZeroDivisionError
+    assert all(parameter.requires_grad for parameter in model.parameters())

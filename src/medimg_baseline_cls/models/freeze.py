@@ -1,16 +1,18 @@
-"""Freeze the backbone for a while, and sort parameters into optimizer groups.
+"""Freeze the backbone or its first layers for a while, and sort parameters into optimizer groups.
 
 Freezing means parameters AND BatchNorm buffers: with `requires_grad` alone, a forward
 pass in training mode still moves the running means.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.families import trace_layers
 
 
 def head_parameters(model: Classifier) -> list[nn.Parameter]:
@@ -41,6 +43,40 @@ def frozen_backbone(model: Classifier) -> Generator[Classifier, None, None]:
             parameter.requires_grad_(needs_gradient)
         for module, mode in modes:
             module.training = mode
+
+
+def find_stem(model: Classifier) -> list[nn.Module]:
+    """Return the layers up to the last with maps of at least a quarter of the image's side.
+
+    They take most of the time of fine-tuning and respond to edges and textures. A network that
+    has no such maps, such as a transformer of 16 x 16 patches, has no stem.
+
+    Returns:
+        Modules with parameters of their own, in the order of the forward pass.
+    """
+    side = model.facts.image_size
+    pixels = torch.zeros(1, model.mean.shape[1], side, side, device=model.mean.device)
+    stem, large = list[nn.Module](), 0
+    for name, shape in trace_layers(model.net, pixels).shapes.items():
+        layer = model.net.get_submodule(name)
+        if next(layer.parameters(recurse=False), None) is not None:
+            stem.append(layer)
+            if len(shape) == 4 and shape[2] >= side / 4:  # (B, C, H, W) or (B, H, W, C)
+                large = len(stem)
+    return stem[:large]
+
+
+@contextmanager
+def frozen_layers(layers: Sequence[nn.Module]) -> Generator[None, None, None]:
+    """Stop the gradients of some layers for a block; their modes are the caller's."""
+    gradients = [(p, p.requires_grad) for layer in layers for p in layer.parameters(recurse=False)]
+    try:
+        for parameter, _ in gradients:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, needs_gradient in gradients:
+            parameter.requires_grad_(needs_gradient)
 
 
 def parameter_groups(

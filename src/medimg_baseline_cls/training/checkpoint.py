@@ -76,6 +76,9 @@ def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
     plain = asdict(settings)
     del plain["checkpoint_header"]
     plain["stages"] = list(plain["stages"])
+    for stage in plain["stages"]:
+        if not stage["frozen_stem"]:  # as in checkpoints from before there was the setting
+            del stage["frozen_stem"]
     plain["class_names"] = list(plain["class_names"])
     return {**plain, **facts}
 

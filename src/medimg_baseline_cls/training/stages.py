@@ -5,7 +5,7 @@ is no augmentation; stage "finetune" trains everything.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 
 from medimg_baseline_cls.evaluation.inference import BatchLike, ToUnitRange
 from medimg_baseline_cls.models.classifier import Classifier
-from medimg_baseline_cls.models.freeze import frozen_backbone
+from medimg_baseline_cls.models.freeze import find_stem, frozen_backbone, frozen_layers
 from medimg_baseline_cls.schema import Stage, TrainSettings
 from medimg_baseline_cls.training.ema import WeightAverage
 from medimg_baseline_cls.training.features import (
@@ -60,8 +60,10 @@ def open_stage(
         settings: of the whole training.
     """
     is_head = stage.name == "head"
-    with frozen_backbone(model) if is_head else nullcontext():
-        _set_modes(model, stage)
+    stem = find_stem(model) if stage.frozen_stem else ()
+    with frozen_backbone(model) if is_head else frozen_layers(stem):
+        set_modes = partial(_set_modes, model, stage, stem=stem)
+        set_modes()
         view = (_view_features if is_head else _view_pixels)(context, model, stage=stage, data=data)
         yield StageSetup(
             stage=stage,
@@ -72,7 +74,7 @@ def open_stage(
             prepare=view.prepare,
             to_inputs=view.to_inputs,
             stressed=view.stressed,
-            set_modes=partial(_set_modes, model, stage),
+            set_modes=set_modes,
             optimizer=make_optimizer(model, stage, weight_decay=settings.weight_decay),
             parameters=[p for p in model.net.parameters() if p.requires_grad],
             criterion=_choose_criterion(data, settings),
@@ -160,14 +162,13 @@ def _to_channels_last(
     return to_unit_range(pixels, device).contiguous(memory_format=torch.channels_last)
 
 
-def _set_modes(model: Classifier, stage: Stage) -> None:
+def _set_modes(model: Classifier, stage: Stage, *, stem: Sequence[nn.Module]) -> None:
     """Put every module into the mode that the stage needs."""
     # Frozen weights are not enough: in train mode BatchNorm would still move its statistics.
     model.train(stage.name != "head")
-    if stage.batchnorm == "frozen":
-        for module in model.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
+    for module in model.modules() if stage.batchnorm == "frozen" else stem:
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def _start_average(model: Classifier, stage: Stage, *, decay: float) -> WeightAverage | None:

@@ -34,7 +34,7 @@ class TrainingSettings:
     """Epochs for the classifier alone, the backbone frozen (0 to 10000)."""
 
     finetune_epochs: Annotated[int, Field(ge=0, le=10_000), Flag("--epochs", is_common=True)] = 3
-    """Epochs for the whole network, after the head's (0 to 10000)."""
+    """Epochs for the whole network (0 to 10000)."""
 
     batch_size: Annotated[int, Field(ge=2, le=4096), Flag("-b", is_common=True)] = 32
     """Images per training step, over all processes (2 to 4096)."""
@@ -61,8 +61,11 @@ class TrainingSettings:
     """Maximum gradient norm (0: no limit)."""
 
     batchnorm: Literal["auto", "train", "frozen", "sync"] = "auto"
-    """BatchNorm statistics in fine-tuning: updated per batch, frozen, or updated over all processes
-    (auto: frozen if pretrained)."""
+    """BatchNorm statistics in fine-tuning: per batch, kept, or over all processes (auto: frozen if
+    pretrained)."""
+
+    frozen_stem: bool = False
+    """Keep the first layers as they are in fine-tuning; faster."""
 
     select: Literal["val_ap", "stressed_val"] = "val_ap"
     """Choice of best.pt: by AP on VAL as it is, or under fixed changes of its images."""

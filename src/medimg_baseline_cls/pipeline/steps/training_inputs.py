@@ -18,6 +18,7 @@ from medimg_baseline_cls.data.batches.augment import Augmenter, from_compose, ma
 from medimg_baseline_cls.data.batches.loaders import to_unit_range
 from medimg_baseline_cls.data.batches.stress import make_stresses
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.freeze import find_stem
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.plots import draw_batch_grid, draw_training_curves
@@ -73,6 +74,7 @@ def make_settings(config: Config, data: PreparedData) -> TrainSettings:
         backbone_lr=config.finetune_lr,
         augmented=True,
         batchnorm=choose_batchnorm(config),
+        frozen_stem=config.frozen_stem,
     )
     return TrainSettings(
         stages=(head, finetune),
@@ -124,11 +126,18 @@ def announce_training(session: Session, model: Classifier) -> None:
         f"{number} {'epoch' if number == 1 else 'epochs'}"
         for number in (config.head_epochs, config.finetune_epochs)
     )
+    stem = find_stem(model) if config.frozen_stem else []
+    what = f"everything but the first {len(stem)} layers" if stem else "everything"
     log.info(
-        f"training: {head} head only, {rest} everything, batches of {config.batch_size}, "
+        f"training: {head} head only, {rest} {what}, batches of {config.batch_size}, "
         f"seed {config.seed}"
     )
     log.info(f"results: {session.run_dir}")
+    if config.frozen_stem and not stem:
+        log.warn(
+            f"frozen_stem has no effect: {config.arch} has no layers whose maps have a quarter of "
+            "the image's side or more"
+        )
     if report.kind == "random" and config.head_epochs:
         log.hint(
             "the head-only stage learns on random features",

@@ -23,6 +23,7 @@ _SETTINGS = {
         "ema_decay": "Weight averaging, decay",
         "clip_norm": "Maximum gradient norm",
         "batchnorm": "BatchNorm statistics",
+        "frozen_stem": "First layers frozen",
         "patience": "Patience, epochs (0: off)",
         "precision": "Precision",
         "seed": "Seed",
