@@ -64,17 +64,21 @@ def draw_phantoms(folder: Path) -> None:
     for name, one in _SETS.items():
         random = np.random.default_rng([_SEED, one.first])
         ill = random.permutation(one.count) < round(one.ill * one.count)
+        images, order = [], np.zeros(one.count)
         for place in range(one.count):
             pixels = make_phantom(
                 _SEED, one.first + place, is_positive=bool(ill[place]), image_size=_SIDE
             ).pixels.copy()
-            if one.elsewhere:
-                pixels = _take_elsewhere(pixels, random)
-            if random.random() < one.marker[int(ill[place])]:
-                pixels[_PLATE, _PLATE] = 235
-            path = folder / ("PNEUMONIA" if ill[place] else "NORMAL") / f"{name}-{place:04d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
+            images.append(_take_elsewhere(pixels, random) if one.elsewhere else pixels)
+            order[place] = random.random()
+        for label, is_ill in (("NORMAL", False), ("PNEUMONIA", True)):
+            places = np.flatnonzero(ill == is_ill)
+            places = places[np.argsort(order[places])]
+            for place in places[: round(one.marker[is_ill] * len(places))]:
+                images[place][_PLATE, _PLATE] = 235
+            (folder / label).mkdir(parents=True, exist_ok=True)
+            for place in places:
+                Image.fromarray(images[place]).save(folder / label / f"{name}-{place:04d}.png")
 
 
 def make_phantom_pairs(images: Images) -> list[Pair]:
