@@ -247,11 +247,14 @@ def _judge(
 
     threshold = _choose_max_f1(truth[val], score(bench.pixels[val]))
     near = np.flatnonzero(pair.near)
+    tests = {"near": pair.near, "shifted": pair.shifted, **pair.others}
     stressed = near[:: -(-len(near) // _NUM_STRESSED)]
     return {
         "val": _summarize(truth[val], score(bench.pixels[val]), threshold),
-        "near": _summarize(truth[pair.near], score(bench.pixels[near]), threshold),
-        "shifted": _summarize(truth[pair.shifted], score(bench.pixels[pair.shifted]), threshold),
+        **{
+            name: _summarize(truth[test], score(bench.pixels[test]), threshold)
+            for name, test in tests.items()
+        },
         **{
             name: _summarize(truth[stressed], score(change(bench.pixels[stressed])), threshold)
             for name, change in STRESSES.items()

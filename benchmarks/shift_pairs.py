@@ -10,7 +10,7 @@ class.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Which images are for training, near and shifted tests; and how far apart they are."""
+    """Which images are for training, near, shifted and other tests; and how far apart they are."""
 
     name: str
     what: str
@@ -60,6 +60,7 @@ class Pair:
     shifted: Mask
     domain_auroc: dict[str, float]
     control_auroc: dict[str, float]
+    others: dict[str, Mask] = field(default_factory=dict[str, Mask])
 
 
 def name_patients(paths: Sequence[str]) -> NDArray[np.str_]:
