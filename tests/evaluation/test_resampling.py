@@ -227,7 +227,7 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 
 def test_pairs_in_blocks_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = with_intervals("multilabel")
-    monkeypatch.setattr("medimg_baseline_cls.statistics.bootstrap._PAIR_CELLS", 1000)
+    monkeypatch.setattr("medimg_baseline_cls.statistics.multilabel._PAIR_CELLS", 1000)
     one, other = whole["test"].micro, with_intervals("multilabel")["test"].micro
     assert one is not None and other is not None
     for name, estimate in other.metrics.items():

@@ -11,6 +11,7 @@ from tests.records.samples import TASKS, choose, draw_parts, positive_of
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.evaluation import resampling
 from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.evaluation.subgroup_columns import part_column
 from medimg_baseline_cls.evaluation.subgroups import SubgroupSettings, measure_subgroups
@@ -59,6 +60,7 @@ def write_all(folder: Path, task: str, *, is_odd: bool, patch: pytest.MonkeyPatc
     calibration.write_calibration(
         session,
         parts,
+        weights=resampling.draw_parts(parts, Resampling(50)),
         split=train_of(task, parts[0].class_names),
         thresholds=thresholds,
         positive_class=positive_of(task),

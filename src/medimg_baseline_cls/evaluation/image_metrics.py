@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.evaluation.operating_points import DEFAULT_THRESHOLD
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.statistics.bootstrap import Values, Weights, weighted_kappas, weighted_mean
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, weighted_mean
 from medimg_baseline_cls.statistics.metrics import (
     cross_entropy_error,
     decide_classes,
@@ -72,9 +72,31 @@ def resample_image_metrics(
     if part.has_grades:
         grades = np.array(grade_values(part.class_names), dtype=np.float64)
         errors = np.abs(grades[decided] - grades[labels])
-        kappas = weighted_kappas(labels, decided, weights=weights, grades=grades)
+        kappas = _weighted_kappas(labels, decided, weights=weights, grades=grades)
         values |= {
             "quadratic_weighted_kappa": kappas,
             "mean_grade_error": weighted_mean(errors, weights),
         }
     return values
+
+
+def _weighted_kappas(
+    labels: NDArray[np.int64], decided: NDArray[np.int64], *, weights: Weights, grades: Values
+) -> Values:
+    """Return the quadratic weighted kappa of each resample; NaN where all is one grade.
+
+    Args:
+        labels: the grade of each image as an index, shape (N,).
+        decided: the grade that was decided, shape (N,).
+        weights: shape (B, N).
+        grades: the value of each grade, shape (C,).
+    """
+    num_grades = len(grades)
+    cells = np.zeros((len(labels), num_grades**2))
+    cells[np.arange(len(labels)), labels * num_grades + decided] = 1.0
+    matrices = (weights.astype(np.float64, order="F") @ cells).reshape(-1, num_grades, num_grades)
+    distances = (grades[:, None] - grades) ** 2
+    by_chance = np.einsum("bi,bj->bij", matrices.sum(axis=2), matrices.sum(axis=1))
+    expected = (distances * by_chance).sum(axis=(1, 2))
+    found = matrices.sum(axis=(1, 2)) * (distances * matrices).sum(axis=(1, 2))
+    return np.where(expected > 0, 1 - found / np.where(expected > 0, expected, 1.0), np.nan)

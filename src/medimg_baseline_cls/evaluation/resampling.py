@@ -35,15 +35,14 @@ from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.bootstrap import (
     NUM_RESAMPLES,
     CallCounts,
+    Cuts,
     Values,
     Weights,
     choose_in_resamples,
     describe_values,
     draw_weights,
     point_metrics,
-    weighted_calls,
-    weighted_pairs,
-    weighted_scores,
+    weighted_class,
 )
 from medimg_baseline_cls.statistics.delong import delong_interval
 from medimg_baseline_cls.statistics.intervals import (
@@ -51,10 +50,9 @@ from medimg_baseline_cls.statistics.intervals import (
     clopper_pearson_interval,
     wilson_interval,
 )
+from medimg_baseline_cls.statistics.multilabel import weighted_pairs
 
 CHOSEN_HERE = "the threshold was chosen on these images; see TEST"
-Cuts = Mapping[str, Values | float]
-"""By rule, one threshold for all resamples or one for each, shape (B,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +86,7 @@ def add_intervals(
     *,
     target_sensitivity: float,
     resampling: Resampling,
+    weights: Mapping[str, Weights] | None = None,
 ) -> dict[str, SplitSummary]:
     """Return the summaries with the interval of each metric.
 
@@ -96,11 +95,12 @@ def add_intervals(
         parts: the predictions of VAL, of TEST, or of both in this order.
         target_sensitivity: for the rule of this name in each resample.
         resampling: how often, and from which seed.
+        weights: from `draw_parts`, if they are drawn already.
 
     Returns:
         Copies; on VAL, metrics at thresholds that were chosen there have a reason instead.
     """
-    weights = {part.split: draw_part(part, resampling) for part in parts}
+    weights = draw_parts(parts, resampling) if weights is None else weights
     cuts = {
         name: choose_cuts(
             parts[0],
@@ -123,6 +123,11 @@ def add_intervals(
         )
         for part in parts
     }
+
+
+def draw_parts(parts: Sequence[Predictions], resampling: Resampling) -> dict[str, Weights]:
+    """Return the weights of each split by its name, shape (B, N)."""
+    return {part.split: draw_part(part, resampling) for part in parts}
 
 
 def draw_part(
@@ -245,11 +250,7 @@ def resample_classes(
             drawn[name] = ClassDraws({}, {})
             continue
         own = weigh_known(part, name, weights=weights)
-        calls = {
-            rule: weighted_calls(truth, scores, thresholds=threshold, weights=own)
-            for rule, threshold in cuts.get(name, {}).items()
-        }
-        found = weighted_scores(truth, scores, weights=own)
+        found, calls = weighted_class(truth, scores, thresholds=cuts.get(name, {}), weights=own)
         drawn[name] = ClassDraws(found | resample_added_scores(truth, scores, weights=own), calls)
     return drawn
 

@@ -33,9 +33,8 @@ from medimg_baseline_cls.statistics.bootstrap import (
     choose_in_resamples,
     describe_values,
     draw_weights,
-    point_metrics,
-    weighted_calls,
     weighted_mean,
+    weighted_points,
 )
 from medimg_baseline_cls.statistics.intervals import LEVEL
 from medimg_baseline_cls.statistics.logistic import fit_line, fit_offset, to_logits
@@ -244,9 +243,7 @@ def _judge(images: _Images, scores: Scores) -> Judged:
 def _decide(images: _Images, called: NDArray[np.bool_]) -> Judged:
     """Return sensitivity and specificity: of the images, and in each resample."""
     once, drawn = (
-        point_metrics(
-            weighted_calls(images.truth, called.astype(np.float64), thresholds=0.5, weights=weights)
-        )
+        weighted_points(images.truth, called.astype(np.float64), thresholds=0.5, weights=weights)
         for weights in (images.own.astype(np.uint16), images.weights)
     )
     return {name: (float(once[name][0]), drawn[name]) for name in _DECISIONS}

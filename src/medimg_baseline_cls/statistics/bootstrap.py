@@ -24,7 +24,6 @@ from medimg_baseline_cls.statistics.metrics import (
     decision_ratios,
     negative_logs,
 )
-from medimg_baseline_cls.statistics.multilabel import pool_pairs
 from medimg_baseline_cls.statistics.threshold_rules import CRITERIA, Criterion, choose_threshold
 from medimg_baseline_cls.utils.seed import generator
 
@@ -35,11 +34,13 @@ NUM_RESAMPLES = 2000
 LEAST_DEFINED = 0.5
 NO_VARIATION = "the resamples do not vary"
 _CHUNK_CELLS = 1_000_000
-_PAIR_CELLS = 50_000_000
 _MANY_IMAGES = 10_000
+_MANY_TIES = 8
 
 Weights = NDArray[np.uint16]
 Values = NDArray[np.float64]
+Cuts = Mapping[str, Values | float]
+"""By rule, one threshold for all resamples or one for each, shape (B,)."""
 
 
 def draw_weights(
@@ -127,6 +128,12 @@ class WeightedCounts:
         is_any, last = called > 0, np.maximum(called - 1, 0)
         return np.where(is_any, self.tp[rows, last], 0), np.where(is_any, self.fp[rows, last], 0)
 
+    def decide(self, thresholds: Values) -> Values:
+        """Return TP, FP, FN and TN at a threshold per resample, shape (4, b); NaN without one."""
+        tp, fp = self.at(thresholds)
+        cells = np.stack([tp, fp, self.num_positive - tp, self.num_negative - fp])
+        return np.where(np.isnan(thresholds), np.nan, cells)
+
 
 class CallCounts(NamedTuple):
     """The four counts of a decision in each resample, shape (B,) each."""
@@ -161,14 +168,17 @@ def rank_levels(truth: Truth, scores: Scores, *, levels: Values) -> Ranking:
 
 def count_resamples(ranking: Ranking, weights: Weights) -> Iterator[tuple[slice, WeightedCounts]]:
     """Yield a few resamples at a time, as a slice, with their counts: memory stays small."""
-    first_of_tie = np.append(0, ranking.last_of_tie[:-1] + 1)
+    # Positive images count in the upper 32 bits, negative ones in the lower: one sum for both.
+    units = np.where(ranking.truth, np.int64(1) << 32, np.int64(1))
+    are_few = len(ranking.last_of_tie) * _MANY_TIES < len(ranking.order)
     for rows in _chunks(len(weights), width=len(ranking.order)):
-        ordered = np.take(weights[rows], ranking.order, axis=1)  # (b, N)
-        drawn = [ordered * ranking.truth, ordered]
-        if len(first_of_tie) < len(ranking.order):
-            drawn = [np.add.reduceat(d, first_of_tie, axis=1, dtype=np.int64) for d in drawn]
-        tp, both = (np.cumsum(d, axis=1, dtype=np.int64) for d in drawn)
-        yield rows, WeightedCounts(ranking.thresholds, tp, both - tp)
+        sums = np.take(weights[rows], ranking.order, axis=1) * units  # (b, N)
+        if are_few:
+            sums = np.add.reduceat(sums, np.append(0, ranking.last_of_tie[:-1] + 1), axis=1)
+        np.cumsum(sums, axis=1, out=sums)
+        if not are_few:
+            sums = np.take(sums, ranking.last_of_tie, axis=1)
+        yield rows, WeightedCounts(ranking.thresholds, tp=sums >> 32, fp=sums & 0xFFFFFFFF)
 
 
 def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[str, Values]:
@@ -185,15 +195,24 @@ def weighted_scores(truth: Truth, scores: Scores, *, weights: Weights) -> dict[s
     Returns:
         "average_precision", "auroc", "brier_score" and "log_loss", shape (B,) each.
     """
-    ranking = rank_scores(truth, scores)
+    return weighted_class(truth, scores, thresholds={}, weights=weights)[0]
+
+
+def weighted_class(
+    truth: Truth, scores: Scores, *, thresholds: Cuts, weights: Weights
+) -> tuple[dict[str, Values], dict[str, CallCounts]]:
+    """Return what `weighted_scores` and `weighted_calls` do, from one pass over the resamples."""
+    cuts, calls = _prepare_calls(thresholds, len(weights))
     values = {name: np.empty(len(weights)) for name in ("average_precision", "auroc")}
-    for rows, counts in count_resamples(ranking, weights):
+    for rows, counts in count_resamples(rank_scores(truth, scores), weights):
         values["average_precision"][rows] = average_precisions(counts)
         values["auroc"][rows] = aurocs(counts)
+        for rule, cut in cuts.items():
+            calls[rule][:, rows] = counts.decide(cut[rows])
     losses = negative_logs(np.where(truth, scores, 1.0 - scores))
     values["brier_score"] = weighted_mean((scores - truth) ** 2, weights)
     values["log_loss"] = weighted_mean(losses, weights)
-    return values
+    return values, {rule: CallCounts(*cells) for rule, cells in calls.items()}
 
 
 def weighted_points(
@@ -210,21 +229,21 @@ def weighted_points(
     Returns:
         Shape (B,) for each metric of `operating_point_metrics`.
     """
-    return point_metrics(weighted_calls(truth, scores, thresholds=thresholds, weights=weights))
+    return point_metrics(
+        weighted_calls(truth, scores, thresholds={"": thresholds}, weights=weights)[""]
+    )
 
 
 def weighted_calls(
-    truth: Truth, scores: Scores, *, thresholds: Values | float, weights: Weights
-) -> CallCounts:
-    """Return the four counts of each resample; NaN without a threshold."""
-    cuts = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(weights),))
-    cells = np.empty((4, len(weights)))
-    levels = np.unique(cuts[~np.isnan(cuts)])
+    truth: Truth, scores: Scores, *, thresholds: Cuts, weights: Weights
+) -> dict[str, CallCounts]:
+    """Return the four counts of each rule in each resample; NaN without a threshold."""
+    cuts, calls = _prepare_calls(thresholds, len(weights))
+    levels = np.unique([level for cut in cuts.values() for level in cut[~np.isnan(cut)]])
     for rows, counts in count_resamples(rank_levels(truth, scores, levels=levels), weights):
-        tp, fp = counts.at(cuts[rows])
-        cells[:, rows] = tp, fp, counts.num_positive - tp, counts.num_negative - fp
-    cells[:, np.isnan(cuts)] = np.nan
-    return CallCounts(*cells)
+        for rule, cut in cuts.items():
+            calls[rule][:, rows] = counts.decide(cut[rows])
+    return {rule: CallCounts(*cells) for rule, cells in calls.items()}
 
 
 def point_metrics(counts: CallCounts) -> dict[str, Values]:
@@ -245,19 +264,22 @@ def point_metrics(counts: CallCounts) -> dict[str, Values]:
 
 def average_precisions(counts: WeightedCounts) -> Values:
     """Return the average precision of each resample, shape (b,)."""
-    steps = np.diff(counts.tp, prepend=0, axis=1)
-    rises = steps.any(axis=0)  # elsewhere recall stays, in all of these resamples
-    tp, fp = counts.tp[:, rises], counts.fp[:, rises]
-    precision = tp / np.maximum(tp + fp, 1)
-    areas = np.asfortranarray(steps[:, rises] * precision)  # summed in the order of the scores
-    return _ratio(areas.sum(axis=1), counts.num_positive)
+    before = np.pad(counts.tp[:, :-1], ((0, 0), (1, 0)))
+    rises = (counts.tp != before).any(axis=0)  # elsewhere recall stays, in all of these resamples
+    tp, fp = (np.compress(rises, c, axis=1) for c in (counts.tp, counts.fp))
+    areas = np.diff(tp, prepend=0, axis=1) * (tp / np.maximum(tp + fp, 1))
+    # Of few images summed in the order of the scores, as the last digits depend on it.
+    order = "F" if len(rises) < _MANY_IMAGES else "C"
+    return _ratio(np.asarray(areas, order=order).sum(axis=1), counts.num_positive)
 
 
 def aurocs(counts: WeightedCounts) -> Values:
     """Return the area under the ROC curve of each resample, shape (b,), ties as one half."""
-    both = 2 * counts.tp - np.diff(counts.tp, prepend=0, axis=1)  # at a score and before it
-    doubled = (np.diff(counts.fp, prepend=0, axis=1) * both).sum(axis=1)
-    return _ratio(doubled, 2 * counts.num_positive * counts.num_negative)
+    tp, fp, whole = counts.tp, counts.fp, counts.num_positive * counts.num_negative
+    # Trapezoids between neighboring scores, the steps of tp and fp multiplied out.
+    right = np.einsum("bt,bt->b", fp[:, 1:], tp[:, :-1])
+    wrong = np.einsum("bt,bt->b", fp[:, :-1], tp[:, 1:])
+    return _ratio(whole + right - wrong, 2 * whole)
 
 
 def choose_in_resamples(
@@ -302,53 +324,6 @@ def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
     return means
 
 
-def weighted_pairs(
-    labels: NDArray[np.int64], probabilities: Scores, *, weights: Weights
-) -> dict[str, Values]:
-    """Return the threshold-free metrics of all known pairs of image and finding.
-
-    Args:
-        labels: 1, 0 or -1 (unknown), shape (N, C).
-        probabilities: shape (N, C).
-        weights: shape (B, N); an image weighs alike in all its pairs.
-
-    Returns:
-        As `weighted_scores`; nothing where no pair is known.
-    """
-    truth, scores = pool_pairs(labels, probabilities)
-    if len(truth) == 0:
-        return {}
-    images = np.nonzero(labels >= 0)[0]  # (pairs,), in the order of `pool_pairs`
-    step = max(1, _PAIR_CELLS // len(truth))
-    blocks = [
-        weighted_scores(truth, scores, weights=weights[start : start + step][:, images])
-        for start in range(0, len(weights), step)
-    ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def weighted_kappas(
-    labels: NDArray[np.int64], decided: NDArray[np.int64], *, weights: Weights, grades: Values
-) -> Values:
-    """Return the quadratic weighted kappa of each resample; NaN where all is one grade.
-
-    Args:
-        labels: the grade of each image as an index, shape (N,).
-        decided: the grade that was decided, shape (N,).
-        weights: shape (B, N).
-        grades: the value of each grade, shape (C,).
-    """
-    num_grades = len(grades)
-    cells = np.zeros((len(labels), num_grades**2))
-    cells[np.arange(len(labels)), labels * num_grades + decided] = 1.0
-    matrices = (weights.astype(np.float64, order="F") @ cells).reshape(-1, num_grades, num_grades)
-    distances = (grades[:, None] - grades) ** 2
-    by_chance = np.einsum("bi,bj->bij", matrices.sum(axis=2), matrices.sum(axis=1))
-    expected = (distances * by_chance).sum(axis=(1, 2))
-    found = matrices.sum(axis=(1, 2)) * (distances * matrices).sum(axis=(1, 2))
-    return np.where(expected > 0, 1 - found / np.where(expected > 0, expected, 1.0), np.nan)
-
-
 def describe_values(values: Values, *, level: float = LEVEL) -> Interval:
     """Return the percentile interval of a metric over resamples.
 
@@ -370,6 +345,18 @@ def describe_values(values: Values, *, level: float = LEVEL) -> Interval:
         bounds, reason = ((low, high), "") if low < high else (None, NO_VARIATION)
     num_undefined = len(values) - len(defined)
     return Interval(bounds=bounds, method="bootstrap", num_undefined=num_undefined, reason=reason)
+
+
+def _prepare_calls(
+    thresholds: Cuts, num_resamples: int
+) -> tuple[dict[str, Values], dict[str, Values]]:
+    """Return a threshold per resample by rule, and room for the counts, shape (4, B) each."""
+    shape = (num_resamples,)
+    cuts = {
+        rule: np.broadcast_to(np.asarray(cut, dtype=np.float64), shape)
+        for rule, cut in thresholds.items()
+    }
+    return cuts, {rule: np.empty((4, *shape)) for rule in cuts}
 
 
 def _stratify(

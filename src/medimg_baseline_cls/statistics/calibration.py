@@ -4,7 +4,6 @@ Of one class against the rest, from its truth and scores alone. A calibration er
 on a finite sample: each comes with what a perfectly calibrated model would show.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -144,27 +143,29 @@ def describe_calibration(
         weights: of resamples of the patients, shape (B, N).
         seed: of the simulated outcomes.
     """
-    indices = [assign(scores) for assign in (assign_by_mass, assign_by_width)]
-    by_mass, by_width = (
-        _describe_error(truth, scores, index=index, weights=weights, perfect=perfect)
-        for index, perfect in zip(
-            indices, _simulate_errors(scores, indices=indices, seed=seed), strict=True
-        )
-    )
-    brier = brier_parts(truth, scores)
     return ClassCalibration(
         num_images=len(truth),
         prevalence=float(truth.mean()),
         mean_probability=float(scores.mean()),
-        brief=CalibrationBrief(
-            **_describe_line(truth, scores, weights=weights),
-            ece_equal_mass=by_mass,
-            log_loss=log_loss_error(truth, scores),
-            brier=brier["value"],
+        brief=describe_brief(truth, scores, weights=weights, seed=seed),
+        ece_equal_width=_describe_error(
+            truth, scores, index=assign_by_width(scores), weights=weights, seed=seed
         ),
-        ece_equal_width=by_width,
-        brier=brier,
+        brier=brier_parts(truth, scores),
         bins=tuple(reliability_bins(truth, scores)),
+    )
+
+
+def describe_brief(
+    truth: Truth, scores: Scores, *, weights: Weights, seed: int
+) -> CalibrationBrief:
+    """Return the calibration in six numbers; args as in `describe_calibration`."""
+    index = assign_by_mass(scores)
+    return CalibrationBrief(
+        **_describe_line(truth, scores, weights=weights),
+        ece_equal_mass=_describe_error(truth, scores, index=index, weights=weights, seed=seed),
+        log_loss=log_loss_error(truth, scores),
+        brier=brier_score(truth, scores),
     )
 
 
@@ -186,9 +187,10 @@ def _describe_line(truth: Truth, scores: Scores, *, weights: Weights) -> dict[st
 
 
 def _describe_error(
-    truth: Truth, scores: Scores, *, index: NDArray[np.int64], weights: Weights, perfect: Values
+    truth: Truth, scores: Scores, *, index: NDArray[np.int64], weights: Weights, seed: int
 ) -> CalibrationError:
     """Return a calibration error, its interval, and what perfect calibration would show."""
+    perfect = _simulate_errors(scores, index=index, seed=seed)
     ones = np.ones((1, len(truth)))
     value = calibration_errors(truth, scores, index=index, weights=ones)[0]
     drawn = calibration_errors(truth, scores, index=index, weights=weights)
@@ -199,23 +201,21 @@ def _describe_error(
     )
 
 
-def _simulate_errors(
-    scores: Scores, *, indices: Sequence[NDArray[np.int64]], seed: int
-) -> list[Values]:
-    """Return the calibration errors by each binning of outcomes that the scores truly foretell.
+def _simulate_errors(scores: Scores, *, index: NDArray[np.int64], seed: int) -> Values:
+    """Return calibration errors of outcomes that the scores truly foretell, shape (S,).
 
-    Returns:
-        Shape (S,) each, all of the same outcomes.
+    The outcomes depend on the seed alone, so that they are the same for each way to form bins.
     """
-    random, members = generator(seed, "calibration"), [_members(index) for index in indices]
-    errors = [list[Values]() for _ in members]
+    random, members = generator(seed, "calibration"), _members(index)
+    errors = np.empty(_NUM_SIMULATED)
     step = max(1, _CHUNK_CELLS // len(scores))
+    room = np.empty((min(step, _NUM_SIMULATED), len(scores)))
     for start in range(0, _NUM_SIMULATED, step):
-        size = min(step, _NUM_SIMULATED - start)
-        gaps = (random.random((size, len(scores))) < scores) - scores  # (s, N)
-        for found, own in zip(errors, members, strict=True):
-            found.append(np.abs(gaps @ own).sum(axis=1) / len(scores))
-    return [np.concatenate(found) for found in errors]
+        gaps = random.random(out=room[: _NUM_SIMULATED - start])  # (s, N)
+        np.less(gaps, scores, out=gaps)
+        gaps -= scores
+        errors[start : start + step] = np.abs(gaps @ members).sum(axis=1) / len(scores)
+    return errors
 
 
 def _members(index: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.statistics.bootstrap import Values, Weights, weighted_scores
 from medimg_baseline_cls.statistics.metrics import (
     Scores,
     Truth,
@@ -17,6 +18,8 @@ from medimg_baseline_cls.statistics.metrics import (
     average_precision_score,
     log_loss_error,
 )
+
+_PAIR_CELLS = 50_000_000
 
 
 def pool_pairs(
@@ -98,3 +101,28 @@ def mean_of_defined(values: list[float | None]) -> float | None:
     """
     defined = [value for value in values if value is not None]
     return math.fsum(defined) / len(defined) if defined else None
+
+
+def weighted_pairs(
+    labels: NDArray[np.int64], probabilities: Scores, *, weights: Weights
+) -> dict[str, Values]:
+    """Return the threshold-free metrics of all known pairs of image and finding.
+
+    Args:
+        labels: 1, 0 or -1 (unknown), shape (N, C).
+        probabilities: shape (N, C).
+        weights: shape (B, N); an image weighs alike in all its pairs.
+
+    Returns:
+        As `weighted_scores`; nothing where no pair is known.
+    """
+    truth, scores = pool_pairs(labels, probabilities)
+    if len(truth) == 0:
+        return {}
+    images = np.nonzero(labels >= 0)[0]  # (pairs,), in the order of `pool_pairs`
+    step = max(1, _PAIR_CELLS // len(truth))
+    blocks = [
+        weighted_scores(truth, scores, weights=weights[start : start + step][:, images])
+        for start in range(0, len(weights), step)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -12,6 +12,7 @@ from tests import independent
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
+from medimg_baseline_cls.evaluation.resampling import Resampling, draw_parts
 from medimg_baseline_cls.pipeline.steps.calibration import Judged, warn_of_classes
 from medimg_baseline_cls.pipeline.steps.prevalence import describe_prevalence
 from medimg_baseline_cls.schema import ImageRecord, Predictions, Split
@@ -159,7 +160,8 @@ def test_a_declared_prevalence_is_next_to_the_others(tmp_path: Path) -> None:
     split = Split(tuple(replace(blank, label=label) for label in labels), ("no", "yes"))
     thresholds = choose_thresholds(parts[0], classes=["yes"], target_sensitivity=0.9)
     config = Config(target_prevalence=0.02, num_resamples=100)
-    found = describe_prevalence(config, parts, split=split, thresholds=thresholds)
+    weights = draw_parts(parts, Resampling(config.num_resamples, config.seed))
+    found = describe_prevalence(config, parts, weights=weights, split=split, thresholds=thresholds)
     block = found.to_json()["yes"]
     assert {name: block[name]["prevalence"] for name in block} == pytest.approx(
         {"train": 0.25, "val": 0.5, "test": 0.5, "target": 0.02}

@@ -10,7 +10,12 @@ from sklearn import metrics as oracle
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.operating_points import choose_thresholds
-from medimg_baseline_cls.evaluation.resampling import Resampling, add_intervals, draw_part
+from medimg_baseline_cls.evaluation.resampling import (
+    Resampling,
+    add_intervals,
+    draw_part,
+    draw_parts,
+)
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
 from medimg_baseline_cls.pipeline.steps.prevalence import describe_prevalence
 from medimg_baseline_cls.schema import ImageRecord, Predictions, Split, Task, format_findings
@@ -59,7 +64,8 @@ def split_of(labels: list[str], *, task: Task = "multiclass") -> Split:
 def describe(parts: Parts, split: Split, **changes: Any) -> Content:
     thresholds = choose_thresholds(parts[0], classes=NAMES, target_sensitivity=TARGET)
     config = Config(num_resamples=NUM_RESAMPLES, target_sensitivity=TARGET, **changes)
-    found = describe_prevalence(config, parts, split=split, thresholds=thresholds)
+    weights = draw_parts(parts, Resampling(config.num_resamples, config.seed))
+    found = describe_prevalence(config, parts, weights=weights, split=split, thresholds=thresholds)
     return found.to_json()
 
 

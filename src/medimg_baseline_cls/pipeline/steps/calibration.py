@@ -15,7 +15,7 @@ import numpy as np
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
 from medimg_baseline_cls.evaluation.recalibration import carry_thresholds, fit_on_val, warn_of_maps
-from medimg_baseline_cls.evaluation.resampling import Resampling, draw_part, weigh_known
+from medimg_baseline_cls.evaluation.resampling import weigh_known
 from medimg_baseline_cls.evaluation.split_summary import evaluated_classes
 from medimg_baseline_cls.pipeline.steps.prevalence import describe_prevalence
 from medimg_baseline_cls.pipeline.steps.session import Session
@@ -32,7 +32,11 @@ from medimg_baseline_cls.records.probabilities import (
 )
 from medimg_baseline_cls.schema import Predictions, Split
 from medimg_baseline_cls.statistics.bootstrap import Weights
-from medimg_baseline_cls.statistics.calibration import describe_calibration, reliability_bins
+from medimg_baseline_cls.statistics.calibration import (
+    describe_brief,
+    describe_calibration,
+    reliability_bins,
+)
 from medimg_baseline_cls.statistics.decision_curve import DecisionCurve, draw_decision_curve
 from medimg_baseline_cls.statistics.recalibration import METHODS, Recalibration
 from medimg_baseline_cls.utils.files import sha256_file, write_csv, write_json
@@ -56,6 +60,7 @@ def write_calibration(
     session: Session,
     parts: Sequence[Predictions],
     *,
+    weights: Mapping[str, Weights],
     split: Split,
     thresholds: Thresholds,
     positive_class: str | None,
@@ -65,13 +70,14 @@ def write_calibration(
     Args:
         session: the open run.
         parts: the predictions of VAL and of TEST.
+        weights: those of the metrics' intervals, from `draw_parts`.
         split: every image of the run, for the prevalence of TRAIN.
         thresholds: the operating points, from VAL.
         positive_class: of two classes; None judges each class against the rest.
     """
     run_dir, seed = session.run_dir, session.config.seed
     classes = evaluated_classes(parts[0].class_names, positive_class)
-    judged = list(_list_judged(session, parts, classes=classes))
+    judged = list(_list_judged(parts, classes=classes, weights=weights))
     splits: dict[str, dict[str, ClassCalibration]] = {part.split: {} for part in parts}
     for item in judged:
         splits[item.split][item.name] = describe_calibration(
@@ -87,7 +93,9 @@ def write_calibration(
             warnings=warn_of_classes(judged, maps, part=parts[0]),
             classes=_describe_maps(judged, maps, found=found, thresholds=thresholds, seed=seed),
         )
-        prevalence = describe_prevalence(session.config, parts, split=split, thresholds=thresholds)
+        prevalence = describe_prevalence(
+            session.config, parts, weights=weights, split=split, thresholds=thresholds
+        )
         write_json(run_dir / "recalibration.json", recalibration.to_json())
         write_json(run_dir / "prevalence.json", prevalence.to_json())
     curves = {
@@ -139,16 +147,13 @@ def warn_of_classes(
 
 
 def _list_judged(
-    session: Session, parts: Sequence[Predictions], *, classes: Sequence[str]
+    parts: Sequence[Predictions], *, classes: Sequence[str], weights: Mapping[str, Weights]
 ) -> Iterator[Judged]:
-    # The seed of the metrics' intervals, so that the resamples are the same.
-    resampling = Resampling(session.config.num_resamples, session.config.seed)
     for part in parts:
-        weights = draw_part(part, resampling)
         for name in classes:
             truth, scores = select_known(part, name)
             if len(truth):
-                own = weigh_known(part, name, weights=weights)
+                own = weigh_known(part, name, weights=weights[part.split])
                 # A resample of findings may miss every image where this one is known.
                 drawn = own[own.any(axis=1)] if part.has_findings else own
                 yield Judged(part.split, name, truth, scores, drawn)
@@ -189,7 +194,7 @@ def _describe_maps(
 
 def _judge_again(item: Judged, recalibration: Recalibration, *, seed: int) -> CalibrationBrief:
     scores = recalibration.apply(item.scores)
-    return describe_calibration(item.truth, scores, weights=item.weights, seed=seed).brief
+    return describe_brief(item.truth, scores, weights=item.weights, seed=seed)
 
 
 def _write_curve(path: Path, found: CalibrationSummary) -> None:

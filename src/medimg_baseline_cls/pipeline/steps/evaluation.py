@@ -11,6 +11,7 @@ from pathlib import Path
 from medimg_baseline_cls.evaluation.eval_summary import tabulate_summaries
 from medimg_baseline_cls.evaluation.evaluation_log import count_evaluations
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
+from medimg_baseline_cls.evaluation.resampling import Resampling, draw_parts
 from medimg_baseline_cls.evaluation.shortcut_baselines import describe_controls
 from medimg_baseline_cls.evaluation.split_summary import without_decisions
 from medimg_baseline_cls.evaluation.subgroup_columns import SubgroupColumn
@@ -57,17 +58,25 @@ def write_and_read(run_dir: Path, predictions: Predictions) -> Predictions:
 def write_metrics(session: Session, scored: Scored) -> dict[str, SplitSummary]:
     """Write the summary of each split and what its probabilities are worth; return the former."""
     thresholds, positive = scored.decision.thresholds, scored.decision.positive_class
+    config = session.config
+    weights = draw_parts(scored.parts, Resampling(config.num_resamples, config.seed))
     summaries = resample_summaries(
-        session.config,
+        config,
         summarize_parts(scored.parts, thresholds, positive_class=positive),
         parts=scored.parts,
+        weights=weights,
     )
     if "val" not in summaries:
         summaries["test"] = without_decisions(summaries["test"])
     for name, summary in summaries.items():
         write_json(session.run_dir / f"{name}_summary.json", summary.to_json())
     write_calibration(
-        session, scored.parts, split=scored.split, thresholds=thresholds, positive_class=positive
+        session,
+        scored.parts,
+        weights=weights,
+        split=scored.split,
+        thresholds=thresholds,
+        positive_class=positive,
     )
     return summaries
 

@@ -9,11 +9,16 @@ from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.summaries import SplitSummary
 from medimg_baseline_cls.schema import Predictions
+from medimg_baseline_cls.statistics.bootstrap import Weights
 from medimg_baseline_cls.utils.quantities import say_score
 
 
 def resample_summaries(
-    config: Config, summaries: Mapping[str, SplitSummary], *, parts: Sequence[Predictions]
+    config: Config,
+    summaries: Mapping[str, SplitSummary],
+    *,
+    parts: Sequence[Predictions],
+    weights: Mapping[str, Weights] | None = None,
 ) -> dict[str, SplitSummary]:
     """Return the summaries with an interval for each metric.
 
@@ -21,12 +26,14 @@ def resample_summaries(
         config: target sensitivity, number of resamples, seed.
         summaries: by split.
         parts: the predictions of VAL, then of TEST if there are any.
+        weights: from `draw_parts`, if they are drawn already.
     """
     return add_intervals(
         summaries,
         parts,
         target_sensitivity=config.target_sensitivity,
         resampling=Resampling(config.num_resamples, config.seed),
+        weights=weights,
     )
 
 

@@ -8,12 +8,7 @@ import numpy as np
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.evaluation.operating_points import Thresholds
 from medimg_baseline_cls.evaluation.prediction_files import select_known
-from medimg_baseline_cls.evaluation.resampling import (
-    Resampling,
-    choose_cuts,
-    draw_part,
-    weigh_known,
-)
+from medimg_baseline_cls.evaluation.resampling import choose_cuts, weigh_known
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.probabilities import PrevalenceMetrics, PrevalenceSummary
 from medimg_baseline_cls.records.summaries import OperatingPoint
@@ -23,7 +18,8 @@ from medimg_baseline_cls.statistics.bootstrap import (
     Values,
     Weights,
     describe_values,
-    weighted_points,
+    point_metrics,
+    weighted_calls,
 )
 from medimg_baseline_cls.statistics.intervals import clopper_pearson_interval
 from medimg_baseline_cls.statistics.metrics import (
@@ -45,21 +41,25 @@ _UNDEFINED = "all images are of one class, or nothing is called so"
 
 
 def describe_prevalence(
-    config: Config, parts: Sequence[Predictions], *, split: Split, thresholds: Thresholds
+    config: Config,
+    parts: Sequence[Predictions],
+    *,
+    weights: Mapping[str, Weights],
+    split: Split,
+    thresholds: Thresholds,
 ) -> PrevalenceSummary:
     """Return the metrics of TEST by class, then by where a prevalence comes from.
 
     Args:
-        config: declared prevalence, target sensitivity, resamples and seed.
+        config: declared prevalence and target sensitivity.
         parts: the predictions of VAL and of TEST.
+        weights: those of the metrics' intervals, from `draw_parts`.
         split: every image of the run: the prevalence of TRAIN is the natural one.
         thresholds: the operating points by class.
 
     Returns:
         For each class those at each of "train", "val", "test" and, if declared, "target".
     """
-    resampling = Resampling(config.num_resamples, config.seed)
-    weights = [draw_part(part, resampling) for part in parts]
     classes: dict[str, dict[str, PrevalenceMetrics]] = {}
     for name, points in thresholds.items():
         shares = _list_prevalences(config, parts, split=split, name=name)
@@ -94,7 +94,7 @@ def _draw_points(
     parts: Sequence[Predictions],
     points: Sequence[Threshold],
     *,
-    weights: Sequence[Weights],
+    weights: Mapping[str, Weights],
     target: float,
 ) -> dict[str, dict[str, Values]]:
     """Return the metrics of TEST by rule in each resample, at thresholds chosen again on VAL."""
@@ -103,14 +103,11 @@ def _draw_points(
     if len(truth) == 0:
         return {}
     rules = [point.rule for point in points]
-    cuts = choose_cuts(parts[0], name, weights=weights[0], target=target, rules=rules)
-    own = weigh_known(parts[-1], name, weights=weights[-1])
-    return {
-        point.rule: weighted_points(
-            truth, scores, thresholds=cuts.get(point.rule, point.value), weights=own
-        )
-        for point in points
-    }
+    cuts = choose_cuts(parts[0], name, weights=weights[parts[0].split], target=target, rules=rules)
+    own = weigh_known(parts[-1], name, weights=weights[parts[-1].split])
+    chosen = {point.rule: cuts.get(point.rule, point.value) for point in points}
+    calls = weighted_calls(truth, scores, thresholds=chosen, weights=own)
+    return {rule: point_metrics(counts) for rule, counts in calls.items()}
 
 
 def _describe(
