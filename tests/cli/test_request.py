@@ -73,12 +73,15 @@ def test_every_switch_goes_on_and_off_and_the_last_word_wins(name: str):
         assert request.sources[name] == "flag"
 
 
-def test_the_last_of_a_repeated_flag_or_file_wins(file: Path, tmp_path: Path):
-    other = tmp_path / "other.toml"
-    other.write_text("seed = 4\n")
+def test_the_last_of_a_repeated_flag_wins():
     assert asked("--seed 1 --seed=2").config == Config(seed=2)
-    assert asked(f"--config {file} --config={other}").config == Config(seed=4)
-    assert asked(f"--config={other} --config {file}").config.seed == 3
+
+
+@pytest.mark.parametrize("command", ["train", "judge"])
+def test_two_settings_files_are_refused(file: Path, command: str):
+    for line in (f"--config {file} --config={file}", f"--config={file} --seed 1 --config {file}"):
+        with pytest.raises(ConfigError, match=r"--config is passed 2 times, but .* one file"):
+            asked(line, command=command)
 
 
 def test_a_list_of_names_ends_at_the_next_flag_and_negative_numbers_are_values():

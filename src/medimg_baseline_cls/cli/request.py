@@ -200,6 +200,12 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     check_flags(argv, known, command=command, suggest=partial(_suggest_flags, own=own_flags))
     if not {"-h", "--help", "--help-all"}.isdisjoint(argv):
         _print_help(argv, command=command, summary=summary)
+    num_files = flag_names(argv).count("--config")
+    if num_files > 1:
+        raise ConfigError(
+            f"--config is passed {num_files} times, but the settings come from one file: put them "
+            "into one, or pass what differs as flags."
+        )
     tokens = spell_switches_out(argv)
     _check_values(tokens, own=own)
     parsed, stray = parse_tokens(make_parser(own), tokens, command=command)

@@ -534,6 +534,34 @@ def test_a_table_that_is_refused_leaves_nothing_behind(
     assert {path.name for path in tmp_path.iterdir()} == {"val.csv", "test.csv"}
 
 
+@pytest.mark.parametrize("step", ["write_metrics", "write_images", "settle_points"])
+def test_a_run_that_fails_before_its_end_is_removed(
+    judged: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConfigError("the metric is broken.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"medimg_baseline_cls.pipeline.commands.judge.{step}", fail)
+        with pytest.raises(ConfigError, match="the metric is broken"):
+            judged(draw("test"), draw("val"))
+    assert not list((tmp_path / "out" / "runs").iterdir())
+    run = judged(draw("test"), draw("val"))
+    assert {path.name for path in run.parent.iterdir()} == {run.name, "latest"}
+
+
+def test_a_run_whose_report_fails_keeps_its_evaluation(
+    judged: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise ConfigError("no page.")
+
+    monkeypatch.setattr("medimg_baseline_cls.pipeline.commands.judge.report", fail)
+    with pytest.raises(ConfigError, match="no page"):
+        judged(draw("test"), draw("val"))
+    report(tmp_path / "out" / "runs" / "latest")
+
+
 def test_names_can_be_hidden(
     judged: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,11 +182,12 @@ def _find_pair(
     found = labels[0] if is_known else set[str]().union(*labels)
     names = rule.class_names or tuple(sort_classes(found))
     if len(names) != 2:
+        several = "name a column for each class by --probability-columns"
+        advice = several if len(found) > 2 else "a model cannot be judged without images of both"
         _, fullest = max(zip(map(len, labels), parts, strict=True), key=lambda pair: pair[0])
         raise DataError(
             f"{fullest.name}: one column of scores needs two classes, but the labels are "
-            f"{shorten_names(sorted(found))}; name a column for each class by "
-            "--probability-columns."
+            f"{shorten_names(sorted(found))}; {advice}."
         )
     guess, inference = infer_positive_class(names)
     chosen = find_spelling(positive, names) if positive else find_spelling(named, names) or guess

@@ -83,8 +83,8 @@ def read_table(path: Path) -> Table:
     table = _read_parquet(path) if suffix == ".parquet" else _read_text(path, start)
     if not table.columns or not table.lines:
         raise DataError(
-            f"the table {path} has no rows below its header: if a program wrote it, "
-            "look whether it searched for the suffix that your images have."
+            f"the table {path} has no rows below its header: if a program wrote it, check that it "
+            "found your images, such as by their suffix."
         )
     return table
 

@@ -4,8 +4,10 @@ The steps are those of `evaluate`: thresholds from VAL are on disk before TEST i
 read once; what follows works on the predictions as they are written.
 """
 
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -92,8 +94,9 @@ def judge(
     if config.anonymous_ids:
         load_pseudonyms()
     session = open_session(replace(config, device="cpu", precision="fp32"))
-    with hold_run(session.run_dir, command="judge", log=session.log):
-        write_split(session.run_dir / "split.csv", split)
+    run_dir = session.run_dir
+    with _removed_unless_done(run_dir), hold_run(run_dir, command="judge", log=session.log):
+        write_split(run_dir / "split.csv", split)
         hider = make_hider([r.path for r in split.records], is_anonymous=config.anonymous_ids)
         inferences = hide_inferences(inferences, hider)
         provenance = _describe_source(split, files, positive_class=positive, logits=logits)
@@ -107,8 +110,19 @@ def judge(
         session.log.table("Split", header=header, rows=[r for r in rows if r[0] != "train"])
         decision, parts = _lock(session, _collect(split, table), positive_class=positive)
         result = _evaluate(session, Scored(split, decision, parts, columns))
-        report(session.run_dir)
+        report(run_dir)
     return result
+
+
+@contextmanager
+def _removed_unless_done(run_dir: Path) -> Generator[None, None, None]:
+    """Remove a run that fails before its evaluation is complete: no command can resume it."""
+    try:
+        yield
+    except BaseException:
+        if not (run_dir / "eval_summary.json").is_file():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
 
 
 def _read(
