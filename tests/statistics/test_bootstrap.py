@@ -19,6 +19,8 @@ from medimg_baseline_cls.statistics.bootstrap import (
     describe_values,
     draw_weights,
     rank_scores,
+    weighted_calls,
+    weighted_class,
     weighted_points,
     weighted_scores,
 )
@@ -101,6 +103,36 @@ def test_scores_of_weights_are_those_of_repeated_images(seed: int) -> None:
         assert values["average_precision"][b] == pytest.approx(expected, abs=1e-12)
         assert values["brier_score"][b] == pytest.approx(oracle.brier_score_loss(t, s), abs=1e-12)
         assert values["log_loss"][b] == pytest.approx(oracle.log_loss(t, s), abs=1e-9)
+
+
+@pytest.mark.parametrize("decimals", [2, 4, 16], ids=["many ties", "some ties", "no tie"])
+def test_one_pass_over_many_images_counts_as_scikit_learn_does(decimals: int) -> None:
+    num = 12_000  # summed in other ways than fewer images
+    random = np.random.default_rng(decimals)
+    truth = random.random(num) < 0.3
+    scores = np.round(1 / (1 + np.exp(-random.normal(size=num) - truth)), decimals)
+    weights = weights_of((truth, scores, [f"p{i // 2}" for i in range(num)]), num_resamples=3)
+    cuts = {"each": np.array([scores[7], 2.0, np.nan]), "all": 0.5}
+    values, calls = weighted_class(truth, scores, thresholds=cuts, weights=weights)
+    for b, row in enumerate(weights):
+        assert values["auroc"][b] == pytest.approx(
+            oracle.roc_auc_score(truth, scores, sample_weight=row), abs=1e-12
+        )
+        assert values["average_precision"][b] == pytest.approx(
+            oracle.average_precision_score(truth, scores, sample_weight=row), abs=1e-12
+        )
+        for rule, cut in (("each", cuts["each"][b]), ("all", 0.5)):
+            found = [cells[b] for cells in calls[rule]]
+            if np.isnan(cut):
+                assert np.isnan(found).all()
+                continue
+            tn, fp, fn, tp = oracle.confusion_matrix(
+                truth, scores >= cut, sample_weight=row, labels=[False, True]
+            ).ravel()
+            assert found == [tp, fp, fn, tn]
+    apart = weighted_calls(truth, scores, thresholds=cuts, weights=weights)
+    for rule, counts in apart.items():
+        assert np.array_equal(counts, calls[rule], equal_nan=True)
 
 
 def test_weights_of_one_give_the_figures_themselves() -> None:
