@@ -35,6 +35,7 @@ LEAST_DEFINED = 0.5
 NO_VARIATION = "the resamples do not vary"
 _CHUNK_CELLS = 1_000_000
 _MANY_IMAGES = 10_000
+_BLOCK = 1000  # images whose weights, as floats, fit into the processor's cache
 _MANY_TIES = 8
 
 Weights = NDArray[np.uint16]
@@ -316,12 +317,23 @@ def choose_in_resamples(
 
 def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
     """Return the mean of a value of each image in each resample, shape (B,)."""
+    if len(values) >= _MANY_IMAGES:
+        sums = weighted_sums(np.stack([values, np.ones(len(values))], axis=1), weights)
+        return _ratio(sums[:, 0], sums[:, 1])
     means = np.empty(len(weights))
-    order = "F" if weights.shape[1] < _MANY_IMAGES else "C"  # the sums' last digits depend on it
     for rows in _chunks(len(weights), width=weights.shape[1]):
-        part = weights[rows].astype(np.float64, order=order)
+        part = weights[rows].astype(np.float64, order="F")  # the last digits depend on it
         means[rows] = _ratio(part @ values, part.sum(axis=1))
     return means
+
+
+def weighted_sums(table: Values, weights: NDArray[Any]) -> Values:
+    """Return the weighted sums of the columns of a table of (N, M), shape (B, M)."""
+    sums = np.zeros((len(weights), table.shape[1]))
+    for start in range(0, len(table), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        sums += weights[:, block].astype(np.float64) @ table[block]
+    return sums
 
 
 def describe_values(values: Values, *, level: float = LEVEL) -> Interval:

@@ -6,13 +6,15 @@ differ little from all of them: there the sigmoid is expanded around the answer 
 and only resamples that are farther away get Newton's steps (decision 0037).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from medimg_baseline_cls.statistics.bootstrap import weighted_sums
 
 CLIP = 1e-8  # float32 probabilities are not finer than this at 0 and 1
 # A step below 1e-6 leaves an error of about its square.
@@ -92,12 +94,6 @@ def _fit(
     return found
 
 
-def _chunks(length: int, *, width: int, cells: int) -> Iterator[slice]:
-    step = max(1, cells // width)
-    for first in range(0, length, step):
-        yield slice(first, first + step)
-
-
 def _expand(
     columns: Values, outcomes: Values, *, weights: NDArray[Any], offset: Values, start: Values
 ) -> Values:
@@ -111,9 +107,7 @@ def _expand(
     widths = [order * extra + extra + 1 for order in range(len(terms))]
     powers = [t * columns[-1] ** j for t, n in zip(terms, widths, strict=True) for j in range(n)]
     table = np.stack([*powers, *(outcomes * columns), np.ones_like(outcomes)], axis=1)  # (N, M)
-    sums = np.empty((len(weights), table.shape[1]))
-    for rows in _chunks(len(weights), width=len(outcomes), cells=20 * _CHUNK_CELLS):
-        sums[rows] = weights[rows].astype(np.float64) @ table
+    sums = weighted_sums(table, weights)
     sums /= np.maximum(sums[:, -1:], 1e-12)
     *moments, goal, _ = np.split(sums, np.cumsum([*widths, len(columns)]), axis=1)
     shift = np.zeros_like(goal)
@@ -153,7 +147,9 @@ def _climb_parts(
 ) -> Values:
     """Return what `_climb` does, of a few resamples at a time."""
     found = np.empty((len(weights), len(columns)))
-    for rows in _chunks(len(weights), width=len(outcomes), cells=_CHUNK_CELLS):
+    step = max(1, _CHUNK_CELLS // len(outcomes))
+    for first in range(0, len(weights), step):
+        rows = slice(first, first + step)
         part = weights[rows].astype(np.float64)
         found[rows] = _climb(columns, outcomes, weights=part, offset=offset, start=start)
     return found
