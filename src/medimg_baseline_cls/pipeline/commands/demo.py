@@ -28,6 +28,7 @@ from medimg_baseline_cls.pipeline.steps.session import (
 )
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
+from medimg_baseline_cls.utils.own_output import DATA, is_marked
 from medimg_baseline_cls.utils.quantities import say_score
 
 POSITIVE = "PNEUMONIA"
@@ -61,7 +62,8 @@ def demo(
         maps' mass is inside the lesions as a uniform map would put there.
     """
     data_dir = output_dir / "phantoms" / f"{num_train}_{num_test}_{image_size}_{seed}_{shortcut:d}"
-    if not (data_dir / "complete").is_file():
+    # The mark comes with the whole set; sets of earlier versions have a file of this name instead.
+    if not (is_marked(data_dir, DATA) or (data_dir / "complete").is_file()):
         write_phantoms(
             data_dir,
             num_train=num_train,
@@ -70,7 +72,6 @@ def demo(
             seed=seed,
             shortcut=shortcut,
         )
-        (data_dir / "complete").touch()
     config = Config(
         project="demo",
         data_dir=data_dir,
