@@ -89,3 +89,14 @@ def test_findings_that_are_not_mentioned_are_unknown():
         listing, "Fluid=Effusion", "Tumor=Mass", classes=("Effusion", "Mass", "Nodule")
     )
     assert found == ["Effusion|?Mass|?Nodule", "?Nodule", "Effusion|?Nodule"]
+
+
+def test_findings_of_which_none_is_known_are_refused():
+    listing = listing_of("?Fluid", names=("Fluid", "Mass"), task="multilabel")
+    with pytest.raises(DataError, match="no image has a known label of Effusion, Fluid"):
+        labels_after(listing, "Mass=", classes=("Effusion", "Fluid"))
+    known = listing_of("?Fluid", "", names=("Fluid", "Mass"), task="multilabel")
+    assert labels_after(known, "Mass=", classes=("Effusion", "Fluid")) == [
+        "?Effusion|?Fluid",
+        "?Effusion",
+    ]

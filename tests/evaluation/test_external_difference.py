@@ -200,7 +200,15 @@ def test_findings_are_compared_each_where_it_is_known(findings):  # type: ignore
     absent = gaps[MetricKey("Nodule", None, "auroc")]
     assert absent.value is None
     assert absent.internal is not None
-    assert gaps[MetricKey(Average.MACRO, None, "auroc")].value is not None
+    mean = gaps[MetricKey(Average.MACRO, None, "auroc")]
+    assert mean.value is None
+    assert (
+        mean.reason == "a mean of 3 findings on the internal images and of 2 on the external ones"
+    )
+    assert mean.external == pytest.approx(
+        np.mean([gaps[MetricKey(name, None, "auroc")].external for name in ("Effusion", "Mass")])
+    )
+    assert gaps[MetricKey("Mass", None, "auroc")].value is not None
 
 
 def test_the_interval_of_a_difference_contains_the_true_one():

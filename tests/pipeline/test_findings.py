@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 from sklearn import metrics as oracle
 
-from medimg_baseline_cls import evaluate, predict, run, train
+from medimg_baseline_cls import evaluate, external, predict, run, train
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.splitting.split import write_split
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.phantom.image_folder import make_phantom
 from medimg_baseline_cls.pipeline.commands import train as training
+from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, pixel_settings
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.schema import ImageRecord, Split, format_findings
@@ -315,6 +316,38 @@ def test_evaluated_again_the_figures_are_the_same(run_dir: Path) -> None:
     before = [(run_dir / name).read_bytes() for name in names]
     evaluate(run_dir)
     assert [(run_dir / name).read_bytes() for name in names] == before
+
+
+def test_another_data_set_without_a_positive_image_of_a_finding_is_scored(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    folder, draw, lines = tmp_path / "site", np.random.default_rng(8), list[str]()
+    for number in range(24):
+        effusion, nodule = draw.random(2) < 0.5
+        film = make_phantom(11, number, is_positive=False, image_size=SIZE).pixels
+        (folder / "films").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(film).save(folder / "films" / f"{number}.png")
+        lines.append(f"films/{number}.png,p{number // 2},{effusion:d},0,{nodule:d}")
+    header = ",".join(("path", "patient", *FINDINGS))
+    table = folder / "site.csv"
+    table.write_text("\n".join((header, *lines)) + "\n", encoding="utf-8")
+    flags = TableFlags(path_column="path", group_column="patient", label_columns=FINDINGS)
+    place = external(run_dir, table, table=flags, panels=False).run_dir
+    aurocs = {
+        name: block["metrics"]["auroc"]
+        for name, block in read_json(place / "test_summary.json")["classes"].items()
+    }
+    assert aurocs["Mass"]["value"] is None
+    assert aurocs["Mass"]["reason"] == "all images are of one class"
+    assert aurocs["Effusion"]["value"] is not None
+    gaps = read_json(place / "external.json")["differences"]
+    assert gaps["Mass"]["metrics"]["auroc"]["reason"].startswith("undefined on the external")
+    assert gaps["macro"]["metrics"]["auroc"]["reason"].startswith("a mean of 3 findings")
+    updating = read_json(place / "updating.json")["classes"]
+    assert updating["Mass"]["reason"].startswith("the number of patients with positive images is 0")
+    assert set(updating["Nodule"]["updates"]) == {"intercept", "intercept_and_slope", "threshold"}
+    page = (place / "report.html").read_text(encoding="utf-8")
+    assert "External less internal, Effusion" in page and "24 images of 12 patients" in page
 
 
 def test_a_label_that_is_no_finding_is_refused(run_dir: Path, tmp_path: Path) -> None:

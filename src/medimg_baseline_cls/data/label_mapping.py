@@ -72,6 +72,11 @@ def map_labels(
             text: _map_findings(text, found=found, class_names=class_names, meaning=meaning)
             for text in {file.label for file in listing.files}
         }
+        if all(set(parse_findings(text, class_names)) == {-1} for text in texts.values()):
+            raise DataError(
+                f"no image has a known label of {_shorten(class_names)}, the findings of this run: "
+                "check the label columns and --map."
+            )
         files = [replace(f, label=texts[f.label], folder="") for f in listing.files]
     else:
         files = [replace(f, label=meaning[f.label] or "", folder="") for f in listing.files]

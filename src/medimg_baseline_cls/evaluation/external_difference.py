@@ -108,6 +108,14 @@ def _subtract(
                 internal=own.value,
                 external=other.value,
             )
+        elif own.num_defined != other.num_defined:
+            gaps[key] = SetDifference(
+                value=None,
+                reason=f"a mean of {own.num_defined} findings on the internal images and of "
+                f"{other.num_defined} on the external ones",
+                internal=own.value,
+                external=other.value,
+            )
         elif key in internal[1] and key in external[1]:
             gaps[key] = SetDifference(
                 value=other.value - own.value,

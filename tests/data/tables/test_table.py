@@ -313,3 +313,22 @@ def test_a_patient_column_is_used_unasked_where_nothing_else_names_the_patient(
 def test_a_patient_column_with_a_value_for_each_image_is_not_used(tmp_path: Path) -> None:
     frame = FRAME.assign(patient=[f"image {i}" for i in range(len(FRAME))])
     assert listed(frame, tmp_path, finds_patients=True).group_column is None
+
+
+@pytest.mark.parametrize("cells", [["0", "0", "0", "0", "0", "0"], [""] * 6])
+def test_a_finding_that_no_image_has_is_refused_unless_none_is_required(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    frame = FRAME.assign(effusion=["1", "0", "0", "1", "", "1"], mass=cells)
+    columns = ("effusion", "mass")
+    with pytest.raises(DataError, match="no usable image of class mass"):
+        listed(frame, tmp_path, labels=rule(*columns))
+    listing = listed(frame, tmp_path, labels=rule(*columns, fewest_classes=1))
+    assert listing.class_names == columns
+    assert len(listing.files) == len(frame)
+
+
+def test_the_split_of_a_table_does_not_matter_where_no_class_is_required(tmp_path: Path) -> None:
+    frame = FRAME[FRAME["part"] == "test"]
+    more = {"split_column": "part", "labels": rule(fewest_classes=1)}
+    assert len(listed(frame, tmp_path, **more).files) == len(frame)

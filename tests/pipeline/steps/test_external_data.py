@@ -149,6 +149,21 @@ def test_one_class_alone_can_be_listed_where_that_is_meant(tmp_path: Path):
     assert list_data(config, cache_dir=tmp_path, fewest_classes=1).class_names == ("NORMAL",)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("test/A/1.png", "test/B/2.png"), ("train/A/1.png", "train/B/2.png"),
+     ("train/A/1.png", "test/B/2.png")],
+)  # fmt: skip
+def test_split_folders_are_listed_whatever_they_lack(tmp_path: Path, names: tuple[str, ...]):
+    config = Config(data_dir=write_images(tmp_path / "b", *names))
+    with pytest.raises(DataError):
+        list_data(config, cache_dir=tmp_path)
+    found = list_data(config, cache_dir=tmp_path, fewest_classes=1)
+    assert sorted(file.path for file in found.files) == sorted(names)
+    assert [file.label for file in found.files] == ["A", "B"] or names[0] == "train/A/1.png"
+    assert found.class_names == ("A", "B")
+
+
 def test_one_class_alone_in_a_table_can_be_listed(tmp_path: Path):
     table = write_table(tmp_path / "b.csv", "path,label", "1.png,NORMAL", "2.png,NORMAL")
     config = Config(manifest=table)

@@ -56,7 +56,8 @@ def choose_classes(
         DataError: there are fewer than `fewest`, one is named twice, or train/ lacks one.
     """
     found = sorted({label for _, label in counts})
-    trained = sort_classes({label for split, label in counts if split in ("train", "")})
+    in_any = fewest == 1  # all images are scored, whatever split they are in
+    trained = sort_classes({n for split, n in counts if in_any or split in ("train", "")})
     source = "train/" if any(split for split, _ in counts) else "the data"
     if class_names is None:
         unseen = [name for name in found if name not in trained]

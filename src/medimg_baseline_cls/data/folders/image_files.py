@@ -120,15 +120,18 @@ def list_images(
     Raises:
         DataError: The layout is not supported; the message says what to do.
     """
-    folders = find_split_folders(data_dir)
+    needs_split = fewest_classes > 1  # else all are scored, whatever split they are in
+    folders = find_split_folders(data_dir, needs_train=needs_split)
     walk = _Walk(data_dir)
     for name, folder in sorted((folders or {"": data_dir}).items()):
         walk.visit_split(name, folder)
     walk.set_companions_aside(depth=1 + bool(folders))
-    level = walk.level(folders.get("train", data_dir), split="train" if folders else "")
+    first = "train" if "train" in folders else next(iter(folders), "")
+    level = walk.level(folders.get(first, data_dir), split=first)
     level = replace(level, as_table=as_table)
     require_classes(level, class_names=class_names, fewest=fewest_classes)
-    require_test(data_dir, folders)
+    if needs_split:
+        require_test(data_dir, folders)
     classes, spellings = join_spellings(_count_labels(walk.files), class_names)
     listed = [
         f if classes[f.label] == f.label else replace(f, label=classes[f.label]) for f in walk.files
@@ -136,7 +139,8 @@ def list_images(
     counts = _count_labels(listed)
     names = choose_classes(counts, class_names, fewest=fewest_classes)
     files = [file for file in listed if file.label in names]
-    require_images(files, names, has_split=bool(folders))
+    if needs_split:
+        require_images(files, names, has_split=bool(folders))
     notes = [*note_folders(data_dir, folders), *walk.notes(), *note_classes(counts, names)]
     inferences = [infer_layout(data_dir, folders), *infer_inner_splits(level)]
     inferences += [*walk.inferences(), *spellings]

@@ -32,8 +32,12 @@ _NUM_SHOWN = 10
 _Family = Mapping[str, list[Path]]
 
 
-def find_split_folders(data_dir: Path) -> dict[str, Path]:
+def find_split_folders(data_dir: Path, *, needs_train: bool = True) -> dict[str, Path]:
     """Return the folder of each split: train, perhaps val, perhaps test; none without a split.
+
+    Args:
+        data_dir: contains them, or class folders.
+        needs_train: whether others alone are not enough.
 
     Raises:
         DataError: there is no such folder, two of its folders mean one split, or train is
@@ -54,7 +58,7 @@ def find_split_folders(data_dir: Path) -> dict[str, Path]:
             f"{data_dir} contains {entries[0].name}/ and {entries[1].name}/, which both mean "
             f"{name}: keep one."
         )
-    if family and "train" not in family:
+    if needs_train and family and "train" not in family:
         found = shorten_list([f"{f.name}/" for f in list_subfolders(data_dir)])
         hint = _hint_typo(data_dir, family, missing="train")
         raise DataError(f"{data_dir} has no train/ folder, found {found}{hint}; {EXPECTED}.")

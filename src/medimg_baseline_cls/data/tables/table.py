@@ -117,8 +117,9 @@ def list_table(
     if settings.split_files:
         files, more = apply_lists(files, settings.split_files)
         notes += more
-    has_split = any(file.folder for file in files)
-    require_images(files, labels.class_names, task=labels.task, has_split=has_split)
+    if settings.labels.fewest_classes > 1:
+        has_split = any(file.folder for file in files)
+        require_images(files, labels.class_names, task=labels.task, has_split=has_split)
     if limit is not None and limit < len(files):
         notes.append(f"limited to {limit} of {len(files)} images")
         files = sample_stratified(files, limit, task=labels.task)
