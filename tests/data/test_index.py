@@ -167,7 +167,7 @@ def test_byte_identical_files_are_one_group_and_said(tmp_path: Path) -> None:
     groups = {r.path: r.group for r in index.records}
     assert groups[twins[0]] == groups[twins[1]] == "IM-0115"
     assert groups["train/PNEUMONIA/person1_bacteria_2.tiff"] == "IM-0115"
-    assert "1 image is byte-identical copies of others" in index.notes
+    assert "1 image is a byte-identical copy of another" in index.notes
     assert f"byte-identical images with different classes: {', '.join(twins)}" in index.notes
 
 

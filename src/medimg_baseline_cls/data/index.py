@@ -227,8 +227,9 @@ def _note_records(records: Sequence[ImageRecord], rejected: Sequence[object]) ->
     for record in records:
         labels[record.sha256].add(record.label)
     if len(labels) < len(records):
-        copies = say_count(len(records) - len(labels), "images are")
-        yield f"{copies} byte-identical copies of others"
+        count = len(records) - len(labels)
+        copies = say_count(count, "images are byte-identical copies of others")
+        yield copies if count > 1 else "1 image is a byte-identical copy of another"
     disputed = [r.path for r in records if len(labels[r.sha256]) > 1]
     if disputed:
         yield f"byte-identical images with different classes: {shorten_list(disputed)}"
