@@ -19,6 +19,7 @@ from medimg_baseline_cls.reporting.anonymous import hide_content
 from medimg_baseline_cls.reporting.content import read_run, show_content
 from medimg_baseline_cls.utils.files import read_json, sha256_file
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
+from medimg_baseline_cls.utils.seals import require_sealed
 from medimg_baseline_cls.utils.visible import show_all
 
 SUMMARY_FILES = {
@@ -108,7 +109,12 @@ class SitesContent:
 
 
 def read_sites(folder: Path) -> SitesContent:
-    """Read what `medimg external` wrote for several data sets."""
+    """Read what `medimg external` wrote for several data sets.
+
+    Raises:
+        RunError: it was edited since.
+    """
+    require_sealed(folder)
     summary = SitesSummary.from_json(show_all(read_json(folder / SUMMARY_FILES["sites"])))
     lead = folder.resolve().name.removesuffix("sites")  # "", or the run's name and "-"
     places = {site.name: folder.resolve().with_name(lead + site.name) for site in summary.external}

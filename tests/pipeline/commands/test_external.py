@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimg_baseline_cls import external
+from medimg_baseline_cls import external, report
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
@@ -160,6 +160,24 @@ def test_what_was_fitted_can_be_computed_from_the_predictions_alone(
         "num_patients": len(groups),
         "num_positive": int(truth.sum()),
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["updating.json", "external.json", "test_summary.json", "patients/test_summary.json"]
+)
+def test_a_report_of_results_that_were_edited_is_refused(
+    scored: tuple[Path, dict[str, str]], tmp_path: Path, name: str
+) -> None:
+    place = Path(shutil.copytree(scored[0], tmp_path / "site-b"))
+    text = (place / name).read_text(encoding="utf-8")
+    assert "0." in text
+    (place / name).write_text(text.replace("0.", "0.9", 1), encoding="utf-8")
+    page = (place / "report.html").read_bytes()
+    with pytest.raises(RunError, match=f"{name} was edited after it was written: restore it"):
+        report(place)
+    assert (place / "report.html").read_bytes() == page
+    (place / name).write_text(text, encoding="utf-8")
+    report(place)
 
 
 def test_one_class_alone_is_not_updated(archived: tuple[RunResult, Path]) -> None:

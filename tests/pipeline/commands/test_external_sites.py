@@ -1,6 +1,7 @@
 """A locked run on three data sets: each as if alone, then compared."""
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,8 +12,8 @@ from scipy.special import expit, logit
 from tests.pipeline.commands.test_external import copy_run, hash_files
 from tests.records.site_samples import summary_of
 
-from medimg_baseline_cls import external_sites
-from medimg_baseline_cls.errors import ConfigError, DataError
+from medimg_baseline_cls import external_sites, report
+from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.commands import external_sites as command
@@ -126,6 +127,18 @@ def test_the_auroc_is_pooled_from_the_files_of_the_sites(
     )
     assert found.value == pytest.approx(expit(pooled.mean))
     assert found.prediction == pytest.approx(expit(pooled.prediction))
+
+
+def test_a_comparison_that_was_edited_is_refused(
+    compared: tuple[RunResult, Path, dict[str, str]], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(compared[0].run_dir, tmp_path / "external" / "sites"))
+    text = (folder / "sites.json").read_text(encoding="utf-8")
+    (folder / "sites.json").write_text(text.replace("0.", "0.9", 1), encoding="utf-8")
+    page = (folder / "report.html").read_bytes()
+    with pytest.raises(RunError, match=r"sites\.json was edited after it was written"):
+        report(folder)
+    assert (folder / "report.html").read_bytes() == page
 
 
 def test_the_exit_code_is_that_of_the_worst_site(

@@ -64,6 +64,14 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.runs import find_run, write_status
+from medimg_baseline_cls.utils.seals import seal_results
+
+_SUMMARIES = ("val_summary.json", "test_summary.json")
+_SEALED = (
+    *("external.json", "updating.json", "eval_summary.json", "thresholds.json", *_SUMMARIES),
+    *("calibration.json", "recalibration.json", "prevalence.json", "subgroups.json"),
+    *(f"patients/{name}" for name in _SUMMARIES),
+)
 
 
 class Reading(TypedDict, total=False):
@@ -181,6 +189,7 @@ def _evaluate(job: ExternalJob, *, has_panels: bool) -> RunResult:
     if has_panels:
         _draw_panels(job, model=model, mistakes=mistakes)
     write_json(place / "eval_summary.json", overview.to_json())
+    seal_results(place, _SEALED)
     write_status(place, "finished")
     title = "Results (VAL of the run; TEST is the other data set)"
     print_results(target, summaries, overview=overview, title=title)

@@ -29,6 +29,7 @@ from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.runs import find_run
+from medimg_baseline_cls.utils.seals import seal_results
 
 
 @ending_plainly(is_resumable=False)
@@ -74,6 +75,7 @@ def external_sites(
         summary = compare_sites(run_dir, folders)
         content = summary.to_json()
         write_json(place / FILE, content)
+        seal_results(place, (FILE,))
         draw_forest(summary, place / "forest.png")
     for warning in summary.warnings:
         log.warn(warning)

@@ -27,6 +27,7 @@ from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
 from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run
+from medimg_baseline_cls.utils.seals import require_sealed
 from medimg_baseline_cls.utils.visible import quote_words
 
 # The file with the results of several runs, and the command that makes it.
@@ -114,6 +115,7 @@ def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
     if pseudonyms is not None:
         write_anonymous(run_dir, pseudonyms)
     gaps = find_gaps(run_dir)
+    require_sealed(run_dir, known_bad=gaps)
     # Last of all: with the page the run is complete.
     with parsing(lambda _: _refuse_contents(run_dir)):
         page = write_report(run_dir, pseudonyms=pseudonyms, gaps=gaps)
