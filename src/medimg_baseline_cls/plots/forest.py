@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 
 from medimg_baseline_cls.catalogue import DECISIONS, SCORES, name_rule
 from medimg_baseline_cls.plots.style import (
@@ -22,6 +23,7 @@ from medimg_baseline_cls.plots.style import (
     SMALL,
     drawing,
     fit,
+    measure,
 )
 from medimg_baseline_cls.plots.subgroups import span_rows, write_instead
 from medimg_baseline_cls.records.sites import PooledMetric, Site, SitesSummary, list_pooled
@@ -30,6 +32,7 @@ from medimg_baseline_cls.records.summaries import MetricKey
 MAX_ROWS = 60
 _ROW_HEIGHT = 0.235  # inches
 _EDGES = 0.85
+_MAX_NAME, _NUMBERS = 2.1, 0.6  # inches
 _NAMES = {key: m.name for known in (SCORES, DECISIONS) for key, m in known.items()}
 
 
@@ -55,10 +58,14 @@ def draw_forest(summary: SitesSummary, path: Path) -> None:
         lines = [*lines[:MAX_ROWS], _Line(f"{left} more rows in sites.json")]
     height = _EDGES + _ROW_HEIGHT * len(lines)
     with drawing(path, width=PAGE, height=height) as figure:
-        names, *panels = figure.subplots(1, 4, sharey=True, width_ratios=(1.9, 1, 1, 1))
+        font = FontProperties(size=SMALL, weight="bold")
+        room = min(max(measure(line.text, font) for line in lines), _MAX_NAME)
+        side = room + _NUMBERS
+        rest = (PAGE - side) / 3
+        names, *panels = figure.subplots(1, 4, sharey=True, width_ratios=(side, rest, rest, rest))
         for number, axes in enumerate(panels):
             _draw_panel(axes, lines, summary=summary, number=number)
-        _write_names(names, lines)
+        _write_names(names, lines, room=room)
         point = name_rule(summary.rule, summary.target_sensitivity)
         of = f"{summary.classes[0]}, decisions" if len(summary.classes) == 1 else "Decisions"
         title = f"{of} at {point}; 95 % intervals; diamond: mean; thin line: prediction interval"
@@ -118,7 +125,7 @@ def _draw_pooled(axes: Axes, pooled: PooledMetric, *, row: int, top: float) -> l
     return [*pooled.prediction, low, high]
 
 
-def _write_names(axes: Axes, lines: Sequence[_Line]) -> None:
+def _write_names(axes: Axes, lines: Sequence[_Line], *, room: float) -> None:
     """Write the sites and their numbers of images, as a table next to the panels."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
@@ -131,7 +138,7 @@ def _write_names(axes: Axes, lines: Sequence[_Line]) -> None:
             "color": MUTED if is_muted else INK,
         }
         weight = "normal" if line.site else "bold"
-        text = fit(line.text, 2.1, size=SMALL, weight=weight, num_lines=1)
+        text = fit(line.text, room, size=SMALL, weight=weight, num_lines=1)
         axes.text(0.0, row, text, fontweight=weight, **style)
         if line.site is not None:
             axes.text(1.0, row, f"{line.site.num_images}", ha="right", **style)

@@ -11,7 +11,6 @@ from medimg_baseline_cls.records.estimates import Estimate, Json
 from medimg_baseline_cls.reporting.content import RunContent, as_mapping
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
-    UNDEFINED,
     count_of,
     format_difference,
     format_difference_interval,
@@ -26,9 +25,9 @@ _CALIBRATION = {
 }
 _NAMES = {k: m.name for known in (SCORES, DECISIONS, OVERALL) for k, m in known.items()}
 _NOTE = (
-    "Internal is TEST of the run, external the other data set, at the same locked thresholds. The "
-    "interval is that of the difference: both sets are resampled by patient, each on its own. One "
-    "that contains 0 does not show that nothing changed."
+    "Internal is TEST of the run, external the other data set, at the same locked thresholds. "
+    "Second lines: 95 % confidence intervals of the difference; both sets are resampled by "
+    "patient, each on its own. One that contains 0 does not show that nothing changed."
 )
 
 
@@ -58,7 +57,7 @@ def tabulate_external(content: RunContent) -> list[Table]:
     tables = [
         Table(
             title=f"External less internal, {name}",
-            header=("Metric", "Internal", "External", "Difference", "95 % interval"),
+            header=("Metric", "Internal", "External", "Difference"),
             rows=tuple(_list_rows(blocks[name])),
             notes=(_NOTE,) if name == shown[0] else (),
             about=name if len(shown) > 1 else "",
@@ -86,10 +85,11 @@ def _list_rows(block: Json) -> Iterator[Row]:
 def _show(name: str, entry: Any, *, style: str = "") -> Row:
     content = as_mapping(entry)
     gap = Estimate.from_json(content)
-    interval = format_difference_interval(gap.bounds) or UNDEFINED
+    change, interval = format_difference(gap.value), format_difference_interval(gap.bounds)
     internal, external = (format_score(content.get(side)) for side in ("internal", "external"))
     label = f"{name}\n{gap.reason}" if gap.reason else name
-    return Row((label, internal, external, format_difference(gap.value), interval), style)
+    shown = f"{change}\n{interval}" if interval else change
+    return Row((label, internal, external, shown), style)
 
 
 def _tabulate_shift(content: RunContent) -> Iterator[Table]:
