@@ -138,7 +138,7 @@ def test_the_page_shows_these_numbers(finished_run: Path) -> None:
             for row in rows[:3]:
                 own = table[table["split"] == row["Split"].lower()]
                 assert row["Images"] == str(len(own))
-                assert row["Groups"] == str(len(set(own["group"])))
+                assert row["Patients"] == str(len(set(own["group"])))
                 assert row[POSITIVE] == str((own["label"] == POSITIVE).sum())
         else:
             continue

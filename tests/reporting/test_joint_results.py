@@ -51,13 +51,13 @@ TITLES = {
     "sites": ["Bonn", "Köln & Umland", "<b>Trier"],
 }
 SENTENCES = {
-    "folds": "2-fold cross-validation of 40 images of 24 groups; 2 runs, each tested on the fold",
+    "folds": "2-fold cross-validation of 40 images of 24 patients; 2 runs, each tested on the fold",
     "repeats": (
-        "2-fold cross-validation of 40 images of 24 groups, the folds drawn 2 times; 4 runs, each "
-        "tested on the fold"
+        "2-fold cross-validation of 40 images of 24 patients, the folds drawn 2 times; 4 runs, "
+        "each tested on the fold"
     ),
     "sites": (
-        "leaving out one of 3 sites at a time of 60 images of 36 groups; 3 runs, each tested on "
+        "leaving out one of 3 sites at a time of 60 images of 36 patients; 3 runs, each tested on "
         "the site"
     ),
 }
@@ -136,7 +136,7 @@ def test_a_run_is_called_after_its_seed(tmp_path: Path) -> None:
 def test_the_table_of_folds_has_the_numbers_of_the_summary(tmp_path: Path) -> None:
     folder = write_kind(tmp_path / "cv", "folds")
     rows = Cells(read_page(folder, "cv")).rows
-    assert rows[0][:5] == ["Run", "Images", "Groups", "AUROC", "AP"]
+    assert rows[0][:5] == ["Run", "Images", "Patients", "AUROC", "AP"]
     assert rows[3][:5] == ["Mean", "", "", "0.840 | SD 0.037", "0.840 | SD 0.037"]
     assert rows[4:] == [
         ["Operating point", "Metric", "Mean", "SD", "Minimum", "Maximum", "Pooled", "Runs"],

@@ -123,6 +123,16 @@ class RunContent(TaskFacts):
         return {**self.config, **({"provenance": kept} if kept else {})}
 
     @property
+    def unit(self) -> str:
+        """Return what images are grouped by: "patient" where patients are known, else "group"."""
+        said = [item["found"] for item in self.inferences if item["topic"] == "patients"]
+        paths = {row["path"] for row in self.split}
+        is_known = any(row["group"] not in paths for row in self.split)
+        return (
+            "group" if not is_known or any(s.startswith("not known") for s in said) else "patient"
+        )
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Return the classes in their frozen order."""
         evaluated = self.evaluation.class_names if self.evaluation else ()

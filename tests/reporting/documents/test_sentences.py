@@ -17,7 +17,7 @@ def test_data_are_counted(make_run: Callable[..., Any]) -> None:
     run = make_run()
     content = read_run(run.folder)
     text = describe_data(content)
-    assert text.startswith("132 images of 66 groups")
+    assert text.startswith("132 images of 66 patients")
     assert "60 TRAIN, 24 VAL, 48 TEST" in text
     assert text.endswith("1 file was rejected.")
     assert describe_data(replace(content, rejected=())).endswith("0 files were rejected.")

@@ -55,7 +55,7 @@ def test_every_image_is_counted_where_it_went(
         title, images, groups, *classes = lines_in(flow, box_of(flow, split))
         assert title == (split.upper(), "")
         assert images == ("images", str(len(labels)))
-        assert groups == ("groups", str((len(labels) + 1) // 2))
+        assert groups == ("patients", str((len(labels) + 1) // 2))
         counts = {name: int((labels == k).sum()) for k, name in enumerate(class_names)}
         assert {name: int(number) for name, number in classes} == counts
     total = sum(map(len, run.labels.values()))
@@ -129,7 +129,7 @@ def test_diagram_is_on_the_page_once_there_is_a_split(make_run: Callable[..., An
     page = render_report(read_run(make_run().folder))
     diagram = re.search(r'<figure class="flow">.*?</figure>', page, re.DOTALL)
     assert diagram is not None
-    assert "132 images of 66 groups" in diagram[0]
+    assert "132 images of 66 patients" in diagram[0]
     assert "Undefined" not in diagram[0]
     without = render_report(read_run(make_run(stages=(), name="b").folder))
     assert 'class="flow"' not in without

@@ -28,7 +28,7 @@ def test_answer_of_two_classes(make_run: Callable[..., Any]) -> None:
     truth, scores = run.labels["test"] == 1, run.probabilities["test"][:, 1]
     assert answer.project == "chest_xray"
     assert answer.lede == "resnet18, trained to distinguish PNEUMONIA from NORMAL."
-    groups = [f"{n} images of {n // 2} groups" for n in (60, 48)]
+    groups = [f"{n} images of {n // 2} patients" for n in (60, 48)]
     assert answer.sentence == f"{answer.lede[:-1]} on {groups[0]}; tested on {groups[1]}."
     auroc, precision = answer.scores
     assert (auroc.label, precision.label) == ("TEST AUROC", "TEST average precision")
@@ -64,7 +64,7 @@ def test_images_of_other_data_follow_a_comma(make_run: Callable[..., Any]) -> No
     content = read_run(make_run().folder)
     other = replace(content, split=tuple(r for r in content.split if r["split"] == "test"))
     answer = summarize_run(other)
-    assert answer.sentence == f"{answer.lede[:-1]}, tested on 48 images of 24 groups."
+    assert answer.sentence == f"{answer.lede[:-1]}, tested on 48 images of 24 patients."
 
 
 def test_answer_of_three_classes(make_run: Callable[..., Any]) -> None:

@@ -164,7 +164,7 @@ def test_folds_have_spread_and_pooled_decisions_and_no_interval(
 ) -> None:
     page = read_page(make_sweep("cv"), "cv")
     text = words_of(page)
-    assert "3-fold cross-validation of 120 images of 90 groups; 3 runs" in text
+    assert "3-fold cross-validation of 120 images of 90 patients; 3 runs" in text
     assert "resnet18, trained to distinguish PNEUMONIA from NORMAL:" in text
     assert "SD 0.037; range 0.712–0.913" in text
     assert "pooled 0.762" in text

@@ -1,12 +1,16 @@
 """Tables of data and training, against counts made by hand."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from medimg_baseline_cls.reporting.content import read_run
+from medimg_baseline_cls.reporting.documents.sentences import describe_data
+from medimg_baseline_cls.reporting.page.report_page import write_report
 from medimg_baseline_cls.reporting.page.tables import (
     MAX_REJECTED,
     Table,
@@ -31,11 +35,35 @@ def test_split_table_counts_images_groups_and_prevalence(make_run: Callable[...,
     for row, split in zip(rows, ("train", "val", "test"), strict=False):
         labels = run.labels[split]
         assert row["Images"] == str(len(labels))
-        assert row["Groups"] == str(len(labels) // 2)
+        assert row["Patients"] == str(len(labels) // 2)
         assert row["NORMAL"] == str((labels == 0).sum())
         assert row["PNEUMONIA"] == str((labels == 1).sum())
         assert row["Prevalence"].replace("\xa0", " ") == f"{100 * labels.mean():.1f} %"
     assert rows[-1]["Images"] == "132"
+
+
+def test_images_of_unknown_patients_are_not_called_patients(make_run: Callable[..., Any]) -> None:
+    content = read_run(make_run().folder)
+    alone = replace(content, split=[row | {"group": row["path"]} for row in content.split])
+    assert (content.unit, alone.unit) == ("patient", "group")
+    assert cells(tabulate_split(alone))[0]["Groups"] == cells(tabulate_split(alone))[0]["Images"]
+    assert "of 66 patients" in describe_data(content)
+    assert "patients" not in describe_data(alone)
+    said = {"topic": "patients", "found": "not known: each image on its own"}
+    hidden = replace(content, config={"provenance": {"inferences": [said]}})
+    assert hidden.unit == "group"
+
+
+def test_cells_of_a_wide_table_name_their_column_for_narrow_screens(
+    make_run: Callable[..., Any],
+) -> None:
+    run = make_run()
+    page = write_report(run.folder).read_text(encoding="utf-8")
+    table = page.split('class="table stacked dense"', 1)[1].split("</table>", 1)[0]
+    names = re.findall(r'<th scope="col"[^>]*><bdi>(.*?)</bdi>', table)
+    row = table.split("<tbody>", 1)[1].split("</tr>", 1)[0]
+    assert re.findall(r'data-column="(.*?)"', row) == names[1:]
+    assert len(names) > 11
 
 
 def test_split_table_of_many_classes_shows_each_share(make_run: Callable[..., Any]) -> None:

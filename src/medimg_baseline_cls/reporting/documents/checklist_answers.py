@@ -174,7 +174,7 @@ def _say_uncertainty(content: RunContent, _: Set[str]) -> Words:
             more = (
                 ", thresholds re-selected in each; also Wilson and Clopper-Pearson for proportions"
             )
-        yield f"95% intervals: whole groups resampled {format_count(number)} times{more}."
+        yield f"95% intervals: whole {content.unit}s resampled {format_count(number)} times{more}."
 
 
 def _say_controls(content: RunContent, _: Set[str]) -> Words:

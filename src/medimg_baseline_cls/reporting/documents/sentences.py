@@ -6,14 +6,20 @@ from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.summaries import Average
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import class_block, list_rules, rule_name
-from medimg_baseline_cls.reporting.text.format import format_count
+from medimg_baseline_cls.reporting.text.format import count_of, format_count
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
 from medimg_baseline_cls.reporting.text.names import name_block, name_split
 from medimg_baseline_cls.reporting.text.publication_format import format_proportion
 
 
+def count_all(content: RunContent, images: int, *, groups: int) -> str:
+    """Return a number of images, and of their patients where these are known."""
+    of = f" of {count_of(groups, content.unit)}" if content.unit == "patient" else ""
+    return f"{count_of(images, 'image')}{of}"
+
+
 def describe_data(content: RunContent) -> str:
-    """Return how many images of how many groups there are in which split; "" before a split."""
+    """Return how many images of how many patients there are in which split; "" before a split."""
     if not content.split:
         return ""
     groups = len({row["group"] for row in content.split})
@@ -21,10 +27,7 @@ def describe_data(content: RunContent) -> str:
         f"{format_count(sum(row['split'] == split for row in content.split))} {name_split(split)}"
         for split in content.splits
     ]
-    lead = (
-        f"{format_count(len(content.split))} images of {format_count(groups)} groups (patients, "
-        f"where they are known): {', '.join(parts)}."
-    )
+    lead = f"{count_all(content, len(content.split), groups=groups)}: {', '.join(parts)}."
     if content.is_judged:
         return lead
     rejected = len(content.rejected)
@@ -60,11 +63,11 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
 
 def _describe_split(content: RunContent, split: str) -> str:
     summary = content.summaries[split]
-    images, groups = format_count(summary.num_images), format_count(summary.num_groups)
+    images = count_all(content, summary.num_images, groups=summary.num_groups)
     name = name_split(split)
     if content.external and split == "test":  # away from the page, TEST would be that of the run
         name = f"the external data set {content.external['name']}"
-    text = f"{name} ({images} images of {groups} groups"
+    text = f"{name} ({images}"
     if content.positive_class is None:
         return f"{text}; means over the classes)"
     block = class_block(content, split, class_name=content.positive_class)

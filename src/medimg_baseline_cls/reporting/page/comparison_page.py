@@ -28,8 +28,8 @@ _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
 _MAX_LARGE = 4
 _NOTES = (
     "Each difference is the value of a model minus that of the reference on the same images, each "
-    "at its own stored thresholds. Intervals resample whole groups, the same ones for all models; "
-    "those of AUROC are DeLong's.",
+    "at its own stored thresholds. Intervals resample whole patients, the same ones for all "
+    "models; those of AUROC are DeLong's.",
     "An interval that contains 0 does not show that the models are equally good.",
 )
 

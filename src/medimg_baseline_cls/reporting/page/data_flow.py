@@ -112,7 +112,7 @@ def draw_flow(content: RunContent) -> Flow | None:
         boxes=tuple(box for _, box in boxes),
         words=tuple(word for entries, box in boxes for word in _place(entries, box)),
         arrows=tuple(arrows),
-        description=describe_data(content),
+        description=f"{describe_data(content)} No {content.unit} is in more than one split.",
     )
 
 
@@ -148,7 +148,7 @@ def _describe_files(content: RunContent) -> tuple[list[_Entry], list[_Entry], li
     groups = format_count(len({row["group"] for row in content.split}))
     accepted = [
         _Entry("Images accepted", format_count(num_accepted), "title"),
-        _Entry("groups: patients, where they are known", groups),
+        _Entry(f"{content.unit}s", groups),
     ]
     return found, rejected, accepted
 
@@ -159,7 +159,7 @@ def _describe_split(content: RunContent, split: str) -> list[_Entry]:
     entries = [
         _Entry(name_split(split), style="title"),
         _Entry("images", format_count(len(records))),
-        _Entry("groups", format_count(len({row["group"] for row in records}))),
+        _Entry(f"{content.unit}s", format_count(len({row["group"] for row in records}))),
     ]
     named = list(zip(content.class_names, counts, strict=True))
     kept = len(named) if len(named) <= MAX_CLASSES else MAX_CLASSES - 1

@@ -9,6 +9,7 @@ from typing import Any, cast
 from medimg_baseline_cls.catalogue import DECISIONS, OVERALL, SCORES, name_rule
 from medimg_baseline_cls.records.estimates import Estimate, Json
 from medimg_baseline_cls.reporting.content import RunContent, as_mapping
+from medimg_baseline_cls.reporting.documents.sentences import count_all
 from medimg_baseline_cls.reporting.page.tables import Row, Table
 from medimg_baseline_cls.reporting.text.format import (
     count_of,
@@ -36,12 +37,11 @@ def describe_external(content: RunContent) -> str:
     found, own = content.external, as_mapping(content.external.get("internal"))
     if not found:
         return ""
-    images = count_of(int(found["num_images"]), "image")
+    images = count_all(content, found["num_images"], groups=found["num_patients"])
     internal = count_of(int(own.get("num_images", 0)), "image")
-    patients = count_of(int(found["num_patients"]), "patient")
     updates = " Updates have a section of their own." if content.updating else ""
     return (
-        f"External validation: TEST on this page is {found['name']}, {images} of {patients}. "
+        f"External validation: TEST on this page is {found['name']}, {images}. "
         f"Checkpoint, thresholds and recalibration are those of the run {found['run']}, as they "
         f"were for its own TEST ({internal}); nothing was fitted or chosen on {found['name']}."
         f"{updates}"

@@ -163,7 +163,7 @@ def _describe_images(content: RunContent) -> str:
         if not rows or (split == "test" and "test" not in content.summaries):
             continue
         groups = len({row["group"] for row in rows})
-        parts.append(f"{verb} {count_images(len(rows), groups)}")
+        parts.append(f"{verb} {count_images(len(rows), groups, unit=content.unit)}")
     lead = ";" if content.is_judged else ""
     if not lead and parts and parts[0].startswith("tested"):  # on other data than the run's
         lead = ","
@@ -290,7 +290,10 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
             for s in content.splits
         ]
         yield "Images", ", ".join(counts)
-        yield "Groups", format_count(len({r["group"] for r in content.split}))
+        yield (
+            f"{content.unit.capitalize()}s",
+            format_count(len({r["group"] for r in content.split})),
+        )
         if not content.is_judged:
             yield "Rejected files", format_count(len(content.rejected))
     if content.test_log:

@@ -135,10 +135,10 @@ def describe_intervals(content: RunContent) -> Iterator[str]:
             "TEST), or because "
         )
     yield (
-        "Second lines: 95 % confidence intervals; whole groups were resampled "
+        f"Second lines: 95 % confidence intervals; whole {content.unit}s were resampled "
         f"{format_count(number)} times{how}. "
-        "Where resamples do not vary: Clopper and Pearson's, with groups as trials. A dash: no "
-        f"interval, because {why}resamples do not vary or too few define the metric."
+        f"Where resamples do not vary: Clopper and Pearson's, with {content.unit}s as trials. "
+        f"A dash: no interval, because {why}resamples do not vary or too few define the metric."
     )
 
 

@@ -34,8 +34,8 @@ _NOTES = (
     "probability. It is wide where the sites are few, whatever they show.",
 )
 _TABLE_NOTES = (
-    "Second lines: 95 % confidence intervals; whole groups were resampled, with the thresholds as "
-    "they are. Those on the page of a site also contain the choice of the threshold on VAL.",
+    "Second lines: 95 % confidence intervals; whole patients were resampled, with the thresholds "
+    "as they are. Those on the page of a site also contain the choice of the threshold on VAL.",
     "Intervals are given the number of positive patients of each site: that of the calibration "
     "intercept does not include that another sample has another prevalence.",
     "Calibration intercept: calibration in the large, that at a slope of 1; it is 0 and the slope "

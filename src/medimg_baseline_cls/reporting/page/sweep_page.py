@@ -188,7 +188,7 @@ def _tabulate_runs(content: SweepContent, unit: str, *, target: Any) -> Table:
         rows.append(_row(ensemble, keys))
     return Table(
         title=f"TEST of each {unit}",
-        header=("Run", "Images", "Groups", *(capitalize(_name(key, target)) for key in keys)),
+        header=("Run", "Images", "Patients", *(capitalize(_name(key, target)) for key in keys)),
         rows=tuple(rows),
         notes=("Second lines of a run: its own 95 % confidence interval. Links: the reports.",),
     )

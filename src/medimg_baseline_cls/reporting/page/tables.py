@@ -119,10 +119,15 @@ def tabulate_split(content: RunContent) -> Table | None:
     )
     if content.has_findings:
         meaning = "Findings: images with each, and their share of the images where it is known."
-    groups = "A group is a patient where known, else a file; each group is in one split."
+    unit = content.unit
+    groups = (
+        "An image whose patient is unknown counts as one; each patient is in one split."
+        if unit == "patient"
+        else "No patient is known: a group is a file and its copies; each group is in one split."
+    )
     return Table(
         title="Images of each split",
-        header=("Split", "Images", "Groups", *names, *last),
+        header=("Split", "Images", f"{unit.capitalize()}s", *names, *last),
         rows=tuple(rows),
         notes=(f"{groups} {meaning}",),
     )

@@ -36,13 +36,13 @@ def count_of(number: int, word: str) -> str:
     return f"{format_count(number)} {word}{'' if number == 1 else 's'}"
 
 
-def count_images(images: int, groups: int, *, word: str = "image") -> str:
-    """Return a number of images, and of groups where these are fewer.
+def count_images(images: int, groups: int, *, word: str = "image", unit: str = "patient") -> str:
+    """Return a number of images, and of groups, which are patients, where these are fewer.
 
     >>> count_images(60, 45), count_images(60, 60, word="TEST image")
-    ('60 images of 45 groups', '60 TEST images')
+    ('60 images of 45 patients', '60 TEST images')
     """
-    of = f" of {count_of(groups, 'group')}" if groups < images else ""
+    of = f" of {count_of(groups, unit)}" if groups < images else ""
     return f"{count_of(images, word)}{of}"
 
 
