@@ -88,6 +88,9 @@ def draw_phantoms(folder: Path) -> None:
 def make_phantom_pairs(images: Images) -> list[Pair]:
     """Return the pairs of the images that `draw_phantoms` wrote."""
     sets = np.array([Path(path).name.split("-")[0] for path in images.paths])
+    # The chests of "kept" are those of "independent".
+    patients = np.array([path.replace("kept-", "independent-") for path in images.paths])
+    images = replace(images, patients=patients)
     pairs = [
         finish_pair(
             images,
