@@ -58,6 +58,15 @@ def test_shrinking_by_a_whole_number_is_the_mean_of_blocks() -> None:
     np.testing.assert_allclose(shrink(gray, 32), blocks, rtol=1e-5)
 
 
+def test_a_frame_does_not_change_the_sharpness_inside() -> None:
+    image = make_phantom(3, 0, is_positive=True, image_size=64).pixels
+    framed = np.full_like(image, 255)
+    framed[8:-8, 8:-8] = image[8:-8, 8:-8]
+    found = measure_pixels(np.stack([image, framed])[:, None]).inner_sharpness
+    expected = np.log1p(laplace(image.astype(np.float64))[9:-9, 9:-9].var())
+    assert found == pytest.approx([expected, expected], rel=1e-4)
+
+
 def test_gray_of_color_is_that_of_pillow() -> None:
     block = random_pixels(3, 20, channels=3)
     expected = [np.asarray(Image.fromarray(np.moveaxis(i, 0, 2)).convert("L")) for i in block]

@@ -47,6 +47,7 @@ class Measures:
         thumbs: gray, shape (M, 32, 32), uint8.
         small: gray, shape (M, 28, 28), uint8: what copies are confirmed on.
         statistics: the columns of STATISTICS, shape (M, 18), float32.
+        inner_sharpness: without the outer 12.5 %, which may have a frame, shape (M,), float32.
     """
 
     digests: NDArray[np.uint64]
@@ -54,6 +55,7 @@ class Measures:
     thumbs: NDArray[np.uint8]
     small: NDArray[np.uint8]
     statistics: NDArray[np.float32]
+    inner_sharpness: NDArray[np.float32]
 
     @property
     def is_constant(self) -> NDArray[np.bool_]:
@@ -82,7 +84,9 @@ def measure_pixels(
         thumbs=np.zeros((count, THUMB_SIDE, THUMB_SIDE), np.uint8),
         small=np.zeros((count, SMALL_SIDE, SMALL_SIDE), np.uint8),
         statistics=np.zeros((count, len(STATISTICS)), np.float32),
+        inner_sharpness=np.zeros(count, np.float32),
     )
+    edge = round(FRAME_SHARE * pixels.shape[-1])
     with progress("measuring images", count) as bar:
         for start in range(0, count, _BLOCK):
             block = np.asarray(pixels[wanted[start : start + _BLOCK]])
@@ -94,6 +98,8 @@ def measure_pixels(
             measures.thumbs[part] = np.rint(thumbs)
             measures.small[part] = np.rint(shrink(gray, SMALL_SIDE))
             measures.statistics[part] = [_statistics(image) for image in gray]
+            inner = gray[:, edge:-edge, edge:-edge]
+            measures.inner_sharpness[part] = [_sharpness(image) for image in inner]
             bar.advance(len(block))
     return measures
 

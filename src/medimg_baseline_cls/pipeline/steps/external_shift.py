@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.audit.images import class_truths
 from medimg_baseline_cls.audit.input_distance import MIN_TRAIN, measure_distances
-from medimg_baseline_cls.audit.pixel_measures import STATISTICS, frame_pixels
+from medimg_baseline_cls.audit.pixel_measures import frame_pixels
 from medimg_baseline_cls.audit.shortcut_classifiers import (
     CONTROLS,
     assign_folds,
@@ -118,14 +118,13 @@ def _list_properties(images: MeasuredImages) -> dict[tuple[str, str], NDArray[np
     thumbs, records = images.measures.thumbs, images.split.records
     border = frame_pixels(thumbs)
     inner = thumbs[:, _FRAME:-_FRAME, _FRAME:-_FRAME].reshape(len(thumbs), -1).astype(np.float32)
-    sharpness = images.measures.statistics[:, STATISTICS.index("sharpness")]
     return {
         ("intensity", "mean inside the border"): inner.mean(axis=1),
         ("intensity", "median inside the border"): np.median(inner, axis=1).astype(np.float32),
         ("intensity", "deviation inside the border"): inner.std(axis=1),
         ("border", "mean of the border"): border.mean(axis=1),
         ("border", "deviation of the border"): border.std(axis=1),
-        ("sharpness", "sharpness"): sharpness,
+        ("sharpness", "sharpness inside the border"): images.measures.inner_sharpness,
         ("size", "width"): np.array([r.width for r in records], np.float32),
         ("size", "height"): np.array([r.height for r in records], np.float32),
     }
