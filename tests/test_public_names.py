@@ -18,6 +18,7 @@ PUBLIC = [
     "explain",
     "external",
     "external_sites",
+    "external_sweep",
     "judge",
     "predict",
     "report",

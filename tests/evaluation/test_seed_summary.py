@@ -239,6 +239,8 @@ def test_the_table_has_seeds_and_ensemble_side_by_side() -> None:
     assert all(len(row) == len(header) for row in rows)
     auroc = summary.classes["PNEUMONIA"].metrics["auroc"].value
     assert rows[0][header.index("ensemble")] == f"{auroc:.3f}"
+    alone = tabulate_seeds(content, None)
+    assert alone == (header[:7], [row[:7] for row in rows])
 
 
 def test_seeds_of_other_images_are_refused() -> None:

@@ -261,18 +261,28 @@ def external(
 ) -> int | None:
     """Score a finished run, locked, on other labeled data sets; several are compared.
 
+    RUN may be the folder of a seed sweep or a cross-validation: all its runs are scored.
     Results go into RUN/external; if that is read-only, into OUTPUT_DIR/external.
 
     Exit code 3: an AUROC is below chance; the classes seem to be inverted.
     """
     from medimg_baseline_cls import external as score_external
-    from medimg_baseline_cls import external_sites
+    from medimg_baseline_cls import external_sites, external_sweep
     from medimg_baseline_cls.pipeline.commands.external import Reading
+    from medimg_baseline_cls.pipeline.commands.external_sweep import SWEEPS
+    from medimg_baseline_cls.pipeline.commands.report import find_joint
     from medimg_baseline_cls.pipeline.steps.external_data import TableFlags
 
     how = Reading(maps=map, panels=not no_panels, table=TableFlags(**asdict(table)))
+    is_sweep = find_joint(run, output_dir, kinds=SWEEPS) is not None
     if len(data) == 1:
-        return score_external(run, data[0], name=name, output_dir=output_dir, **how).status
+        score = external_sweep if is_sweep else score_external
+        return score(run, data[0], name=name, output_dir=output_dir, **how).status
+    if is_sweep:
+        raise ConfigError(
+            f"{run} has several runs, which are scored on one data set at a time, but "
+            f"{len(data)} were given: call medimg external once for each."
+        )
     if name is not None:
         raise ConfigError(
             f"--name is that of one data set, but {len(data)} were given: leave it out; each is "

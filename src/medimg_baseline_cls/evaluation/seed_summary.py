@@ -90,27 +90,30 @@ def summarize_seeds(
 
 
 def tabulate_seeds(
-    summary: SpreadSummary, ensemble: SplitSummary
+    summary: SpreadSummary, ensemble: SplitSummary | None
 ) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the end table: a metric of a class per row.
 
     Args:
         summary: from `summarize_seeds`.
-        ensemble: the ensemble's summary of TEST.
+        ensemble: the ensemble's summary of TEST; None where there is none.
     """
     header = ["class", "metric", "mean", "SD", "min", "max", "95 % interval"]
-    header += ["ensemble", "95 % interval"]
+    header += ["ensemble", "95 % interval"] if ensemble is not None else []
     rows: list[list[str]] = []
     for name, block in summary.classes.items():
         keys = [MetricKey(name, None, metric) for metric in HEADLINE_SCORES]
         for rule in block.operating_points:
             keys += [MetricKey(name, rule, metric) for metric in HEADLINE_DECISIONS]
         for key in keys:
-            seeds, joint = block.look_up(key), ensemble.classes[name].look_up(key)
+            seeds = block.look_up(key)
             assert seeds is not None
             interval = None if seeds.interval is None else seeds.interval.bounds
-            cells = [*spread_cells(seeds), _ends(interval), say_score(joint.value)]
-            rows.append([name, name_metric(key), *cells, _ends(joint.bounds)])
+            cells = [*spread_cells(seeds), _ends(interval)]
+            if ensemble is not None:
+                joint = ensemble.classes[name].look_up(key)
+                cells += [say_score(joint.value), _ends(joint.bounds)]
+            rows.append([name, name_metric(key), *cells])
     return header, rows
 
 

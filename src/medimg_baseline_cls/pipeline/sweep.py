@@ -124,9 +124,14 @@ def read_plan(
         facts: other entries that the file must have.
 
     Raises:
-        RunError: The file was changed.
+        RunError: The file was changed, or is of results on other data.
     """
     content = read_json(folder / kind.plan_file)
+    if "external" in content:
+        raise RunError(
+            f"{folder} has the results of a {kind.name} on other data, not its runs: name "
+            f"the folder of the {kind.name} itself."
+        )
     try:
         return SweepPlan(
             kind=kind,

@@ -82,6 +82,11 @@ class SweepContent:
     ensemble: SplitSummary | None
     figures: Mapping[str, Path]
 
+    @property
+    def external(self) -> Json:
+        """Return what the runs were scored on if that is not their own TEST; else nothing."""
+        return self.facts.get("external", {})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonContent:
@@ -148,13 +153,16 @@ def read_sweep(
         find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
             its settings; None for these names.
 
+    Raises:
+        RunError: results on other data were edited since.
     """
+    require_sealed(folder)
     content = show_all(read_json(folder / SUMMARY_FILES[kind]))
     plan = read_json(folder / f"{kind}.json")
     runs = tuple(
         _read_member(
             _name_entry(entry, num_repeats=int(content.get("repeats") or 1)),
-            [_beside(folder, entry["run"]), Path(entry["run"])],
+            [*list_beside(folder, entry["run"]), Path(entry["run"])],
             home=folder,
             find_pseudonyms=find_pseudonyms,
         )
@@ -188,7 +196,7 @@ def read_comparison(
     runs = tuple(
         _read_member(
             str(show_all(name)),
-            [Path(run), _beside(folder, run)],
+            [Path(run), *list_beside(folder, run)],
             home=folder,
             find_pseudonyms=find_pseudonyms,
         )
@@ -256,15 +264,28 @@ def _link(run: Path, home: Path) -> str:
     """Return where the report of a run is, unless that would name folders above the results."""
     if not (run / "report.html").is_file():
         return ""
+    if not run.resolve().is_relative_to(_find_root(home)):
+        return ""
     path = Path(os.path.relpath(run.resolve(), home.resolve()))
-    return "" if path.parts[:3] == ("..",) * 3 else (path / "report.html").as_posix()
+    return (path / "report.html").as_posix()
 
 
-def _beside(folder: Path, run: str) -> Path:
-    """Return where a run is if all results were moved together."""
-    parts = Path(run).parts
-    tail = parts[-3:] if parts[-1] == _ENSEMBLE else parts[-2:]
-    return folder.resolve().parent.parent.joinpath(*tail)
+def list_beside(folder: Path, run: str) -> list[Path]:
+    """Return where a run of a joint result may be if all results were moved together.
+
+    It is runs/RUN, external/RUN-NAME, seeds/SWEEP/ensemble, runs/RUN/external/NAME, or
+    seeds/SWEEP/external/NAME/ensemble.
+    """
+    return [_find_root(folder).joinpath(*Path(run).parts[-n:]) for n in (5, 4, 3, 2)]
+
+
+def _find_root(folder: Path) -> Path:
+    """Return the folder of all results: that of seeds/SWEEP, or of seeds/SWEEP/external/NAME."""
+    home = folder.resolve()
+    is_inside = home.parent.name == "external" and any(
+        (home.parents[1] / f"{kind}.json").is_file() for kind in ("cv", "seeds")
+    )
+    return home.parents[3 if is_inside else 1]
 
 
 def _name_entry(entry: Json, *, num_repeats: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sklearn.metrics import roc_auc_score
-from tests.pipeline.commands.conftest import Listener
+from tests.pipeline.commands.conftest import FOLDS, Told
 
 from medimg_baseline_cls import Callback, cross_validate, report, resume_cross_validation, train
 from medimg_baseline_cls.cli import main
@@ -34,7 +34,6 @@ from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.utils.runs import read_status
 
 ConfigMaker = Callable[..., Config]
-SMALL = {"head_epochs": 0, "finetune_epochs": 1, "num_hard_examples": 0, "num_folds": 2}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -57,22 +56,16 @@ def figures_of(folder: Path) -> tuple[Any, list[dict[str, str]]]:
 
 @pytest.fixture(scope="module")
 def small_config(phantoms: Path, make_config: ConfigMaker) -> Callable[..., Config]:
-    return lambda output_dir, **changes: make_config(phantoms, output_dir, **{**SMALL, **changes})
+    return lambda output_dir, **changes: make_config(phantoms, output_dir, **{**FOLDS, **changes})
 
 
-# Runs that are compared with these are trained without a callback.
 @pytest.fixture(scope="module")
-def finished(
-    small_config: Callable[..., Config],
-    tmp_path_factory: pytest.TempPathFactory,
-    listener: Listener,
-) -> RunResult:
-    return cross_validate(small_config(tmp_path_factory.mktemp("outputs")), callbacks=[listener])
+def finished(finished_folds: Told) -> RunResult:
+    return finished_folds[0]
 
 
-@pytest.mark.usefixtures("finished")
-def test_a_callback_is_told_of_every_run_in_turn(listener: Listener) -> None:
-    assert listener.told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
+def test_a_callback_is_told_of_every_run_in_turn(finished_folds: Told) -> None:
+    assert finished_folds[1].told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
 
 
 def test_each_fold_is_an_ordinary_run(finished: RunResult) -> None:

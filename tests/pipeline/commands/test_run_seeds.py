@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from tests.pipeline.commands.conftest import Listener
+from tests.pipeline.commands.conftest import Told
 
 from medimg_baseline_cls import compare, resume_seeds, run_seeds
 from medimg_baseline_cls.cli import main
@@ -24,7 +24,6 @@ from medimg_baseline_cls.utils.quantities import format_score
 from medimg_baseline_cls.utils.runs import read_status
 
 ConfigMaker = Callable[..., Config]
-SMALL = {"head_epochs": 0, "finetune_epochs": 1, "num_hard_examples": 1, "num_resamples": 60}
 
 
 def read_json(path: Path) -> Any:
@@ -35,21 +34,13 @@ def runs_of(folder: Path) -> list[Path]:
     return [Path(entry["run"]) for entry in read_json(folder / "seeds.json")["runs"]]
 
 
-# Runs that are compared with these are trained without a callback.
 @pytest.fixture(scope="module")
-def finished(
-    phantoms: Path,
-    make_config: ConfigMaker,
-    tmp_path_factory: pytest.TempPathFactory,
-    listener: Listener,
-) -> RunResult:
-    config = make_config(phantoms, tmp_path_factory.mktemp("outputs"), **SMALL)
-    return run_seeds(config, (3, 1), callbacks=[listener])
+def finished(finished_seeds: Told) -> RunResult:
+    return finished_seeds[0]
 
 
-@pytest.mark.usefixtures("finished")
-def test_a_callback_is_told_of_every_run_in_turn(listener: Listener) -> None:
-    assert listener.told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
+def test_a_callback_is_told_of_every_run_in_turn(finished_seeds: Told) -> None:
+    assert finished_seeds[1].told == ["1 of 2", "start", "end", "2 of 2", "start", "end"]
 
 
 def test_each_seed_is_an_ordinary_run_on_the_same_split(finished: RunResult) -> None:

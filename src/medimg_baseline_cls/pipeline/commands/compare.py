@@ -94,7 +94,8 @@ def find_evaluated(run: Path | str, output_dir: Path) -> Path:
     Raises:
         RunError: there is none, or it is not evaluated.
     """
-    for folder in (Path(run), output_dir / "seeds" / run):
+    own = Path(run).parent if Path(run).name == ENSEMBLE else Path(run)
+    for folder in (own, output_dir / "seeds" / run):
         if (folder / SWEEP_FILE).is_file():
             if not (folder / ENSEMBLE / "test_summary.json").is_file():
                 raise RunError(f"{folder} is not finished: medimg run --resume {folder}")

@@ -44,7 +44,7 @@ KIND = SweepKind(name="cross-validation", subfolder="cv", resume="medimg cv --re
 
 
 @dataclass(frozen=True, slots=True)
-class _Fold(SweepEntry):
+class Fold(SweepEntry):
     """One run of a cross-validation."""
 
     repeat: int
@@ -60,7 +60,7 @@ class _Fold(SweepEntry):
         )
 
 
-_Plan = SweepPlan[_Fold]
+_Plan = SweepPlan[Fold]
 
 
 @ending_plainly(is_resumable=True)
@@ -90,11 +90,11 @@ def cross_validate(
     _check_request(config, repeats=repeats, by_site=by_site)
     require_outside_data(config)
     if by_site:
-        folds = [_Fold(0, number, site) for number, site in enumerate(_find_sites(config))]
+        folds = [Fold(0, number, site) for number, site in enumerate(_find_sites(config))]
     else:
         config = replace(config, num_folds=config.num_folds or DEFAULT_FOLDS)
         numbers = range(config.num_folds or DEFAULT_FOLDS)
-        folds = [_Fold(repeat, number) for repeat in range(repeats) for number in numbers]
+        folds = [Fold(repeat, number) for repeat in range(repeats) for number in numbers]
     folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
     facts = {"repeats": repeats, "by_site": by_site}
     plan = SweepPlan(kind=KIND, folder=folder, config=config, entries=tuple(folds), facts=facts)
@@ -120,9 +120,13 @@ def resume_cross_validation(
         RunError: there is none, or its files were changed.
     """
     require_callbacks(callbacks)
-    folder = find_sweep(cv, output_dir, kind=KIND)
-    plan = read_plan(folder, _Fold, kind=KIND, facts=("repeats", "by_site"))
+    plan = read_folds(find_sweep(cv, output_dir, kind=KIND))
     return do_sweep(plan, configure=_fold_config, summarize=_summarize, callbacks=callbacks)
+
+
+def read_folds(folder: Path) -> SweepPlan[Fold]:
+    """Return the runs of a cross-validation."""
+    return read_plan(folder, Fold, kind=KIND, facts=("repeats", "by_site"))
 
 
 def _check_request(config: Config, *, repeats: int, by_site: bool) -> None:
@@ -196,7 +200,7 @@ def _try_site(split: Split, site_column: str, *, site: str) -> None:
     choose_test(Draw(split.records, settings, split.class_names, split.task, split.subgroup_names))
 
 
-def _fold_config(plan: _Plan, fold: _Fold) -> Config:
+def _fold_config(plan: _Plan, fold: Fold) -> Config:
     """Return the settings of a fold's run; its project names the sweep and the fold."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
     project = name_fold(plan.config.project, stamp=stamp, repeat=fold.repeat, fold=fold.fold)

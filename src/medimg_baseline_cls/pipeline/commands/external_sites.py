@@ -4,7 +4,7 @@ The joint result is the folder `sites` next to those of the data sets, and cover
 that were given.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Unpack
@@ -65,7 +65,8 @@ def external_sites(
     how["has_shared_maps"] = True
     results: dict[str, RunResult] = {}
     for name, place in sets.items():
-        with _naming(place, results):
+        kept = f"the results on {', '.join(results)} are kept, and nothing was compared."
+        with naming(place, kept=kept if results else ""):
             results[name] = external(run_dir, place, output_dir=output_dir, model=model, **how)
     folders = {name: result.run_dir for name, result in results.items()}
     first = next(iter(folders))
@@ -86,15 +87,14 @@ def external_sites(
 
 
 @contextmanager
-def _naming(data: Path, results: Mapping[str, RunResult]) -> Generator[None, None, None]:
-    """Say in a refusal which data set it is about, and what was written before."""
+def naming(what: object, *, kept: str) -> Generator[None, None, None]:
+    """Say in a refusal which data set, or run, it is about, and what was written before."""
     try:
         yield
     except MedimgError as error:
         first, *more = error.args
-        text = f"{data}: {first}"
-        if results:
-            kept = f"the results on {', '.join(results)} are kept, and nothing was compared."
+        text = f"{what}: {first}"
+        if kept:
             text = f"{text.rstrip('.')}; {kept}"
         error.args = (text, *more)
         raise

@@ -3,7 +3,7 @@
 The folder of a cross-validation, a sweep of seeds or a comparison gets its report.html alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def report(
     Raises:
         RunError: the folder is not a run, or another process writes to it.
     """
-    if (joint := _find_joint(run, output_dir)) is not None:
+    if (joint := find_joint(run, output_dir)) is not None:
         return report_joint(*joint, anonymous_ids=anonymous_ids)
     run_dir = find_run(run, output_dir)
     log = open_log(run_dir / "log.txt")
@@ -93,13 +93,16 @@ def report_joint(folder: Path, kind: str, *, anonymous_ids: bool = False) -> Run
     return RunResult(folder, {"report": str(page)})
 
 
-def _find_joint(run: Path | str, output_dir: Path) -> tuple[Path, str] | None:
+def find_joint(
+    run: Path | str, output_dir: Path, *, kinds: Sequence[str] = tuple(_JOINT)
+) -> tuple[Path, str] | None:
     """Return the folder of several runs that is meant, and its kind; None for a single run.
 
     Raises:
         RunError: it is not finished.
     """
-    for kind, (name, resume) in _JOINT.items():
+    for kind in kinds:
+        name, resume = _JOINT[kind]
         for folder in (Path(run), output_dir / kind / run) if str(run).strip() else ():
             if (folder / name).is_file():
                 return folder, kind

@@ -6,14 +6,21 @@ stopped sweep resumes run by run and ends with the same metrics.
 """
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.evaluation.aligned_models import AlignedModel, align_models
-from medimg_baseline_cls.evaluation.operating_points import choose_thresholds, write_thresholds
+from medimg_baseline_cls.evaluation.inverted import INVERTED, find_inverted
+from medimg_baseline_cls.evaluation.operating_points import (
+    choose_thresholds,
+    read_thresholds,
+    write_thresholds,
+)
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions, write_predictions
 from medimg_baseline_cls.evaluation.resampling import Resampling
 from medimg_baseline_cls.evaluation.seed_summary import (
@@ -45,12 +52,16 @@ from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import sha256_file, write_json
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.runs import create_run_folder, name_seed
+from medimg_baseline_cls.utils.seals import seal_results
 
+_OF_ENSEMBLE = tuple(
+    f"{ENSEMBLE}/{name}.json" for name in ("thresholds", "val_summary", "test_summary")
+)
 KIND = SweepKind(name="sweep of seeds", subfolder="seeds", resume="medimg run --resume")
 
 
 @dataclass(frozen=True, slots=True)
-class _SeedRun(SweepEntry):
+class SeedRun(SweepEntry):
     """One run of a sweep of seeds."""
 
     seed: int
@@ -62,7 +73,7 @@ class _SeedRun(SweepEntry):
         return f"seed {self.seed}"
 
 
-_Plan = SweepPlan[_SeedRun]
+_Plan = SweepPlan[SeedRun]
 
 
 @ending_plainly(is_resumable=True)
@@ -90,7 +101,7 @@ def run_seeds(
     if config.split_seed is None:
         config = replace(config, split_seed=seeds[0])
     folder = create_run_folder(config.output_dir, config.project, subfolder=KIND.subfolder)
-    entries = tuple(_SeedRun(seed) for seed in seeds)
+    entries = tuple(SeedRun(seed) for seed in seeds)
     plan = SweepPlan(kind=KIND, folder=folder, config=config, entries=entries)
     plan.write()
     return do_sweep(plan, configure=_seed_config, summarize=_finish, callbacks=callbacks)
@@ -114,8 +125,13 @@ def resume_seeds(
         RunError: there is none, or its files were changed.
     """
     require_callbacks(callbacks)
-    plan = read_plan(find_sweep(sweep, output_dir, kind=KIND), _SeedRun, kind=KIND)
+    plan = read_seeds(find_sweep(sweep, output_dir, kind=KIND))
     return do_sweep(plan, configure=_seed_config, summarize=_finish, callbacks=callbacks)
+
+
+def read_seeds(folder: Path) -> SweepPlan[SeedRun]:
+    """Return the runs of a sweep of seeds."""
+    return read_plan(folder, SeedRun, kind=KIND)
 
 
 def _check_request(config: Config, seeds: Sequence[int]) -> None:
@@ -137,67 +153,103 @@ def _finish(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
     """Explain and report each run, then summarize all."""
     for run in runs:
         finish(run)
-    return _summarize(plan, runs, log=log)
+    return summarize_models(plan, runs, log=log)
 
 
-def _seed_config(plan: _Plan, entry: _SeedRun) -> Config:
+def _seed_config(plan: _Plan, entry: SeedRun) -> Config:
     """Return the settings of a seed's run; its project names the sweep and the seed."""
     stamp = plan.folder.name.removeprefix(f"{plan.config.project}_")
     project = name_seed(plan.config.project, stamp=stamp, seed=entry.seed)
     return replace(plan.config, project=project, seed=entry.seed)
 
 
-def _summarize(plan: _Plan, runs: Sequence[Path], *, log: RunLog) -> RunResult:
-    """Write the ensemble and seeds_summary.json, and print the table."""
+def summarize_models(
+    plan: SweepPlan[Any], runs: Sequence[Path], *, log: RunLog, locked: Path | None = None
+) -> RunResult:
+    """Write the ensemble and the summary of models on the same images, and print the table.
+
+    Args:
+        plan: names the folders with the results of the models.
+        runs: these folders.
+        log: of the folder of the plan.
+        locked: the finished sweep, if these are results of its models on other data: the thresholds
+            of its ensemble are kept, and a cross-validation has none.
+    """
     models = [read_model(run, e.title) for run, e in zip(runs, plan.entries, strict=True)]
     resampling = Resampling(plan.config.num_resamples, plan.config.seed)
     summaries = [read_summary(run / "test_summary.json") for run in runs]
     spread = summarize_seeds(summaries, models, resampling=resampling)
-    ensemble = _write_ensemble(plan, runs, models=models)
-    content = spread.to_json() | {
-        "split_seed": plan.config.split_seed,
-        "ensemble": {"folder": ENSEMBLE, "headline": describe_headline(ensemble)},
-        "runs": [
-            asdict(entry) | {"headline": describe_headline(summary)}
-            for entry, summary in zip(plan.entries, summaries, strict=True)
-        ],
-    }
-    write_json(plan.folder / KIND.summary_file, content)
+    content, ensemble, status = spread.to_json() | dict(plan.facts), None, 0
+    title = f"{plan.folder.name}: models of {len(runs)} folds (thresholds from each VAL)"
+    if plan.kind == KIND:
+        test, ensemble = _write_ensemble(plan, runs, models=models, locked=locked)
+        content |= {
+            "split_seed": plan.config.split_seed,
+            "ensemble": {"folder": ENSEMBLE, "headline": describe_headline(ensemble)},
+        }
+        if locked is not None and (found := find_inverted(ensemble, test)):
+            status = INVERTED
+            content["external"] |= {"alarms": [f"Ensemble: {text}" for text in found]}
+        place = "TEST" if locked is None else plan.folder.name
+        title = f"{place} over {len(runs)} seeds, and their ensemble (thresholds from VAL)"
+    content["runs"] = [
+        asdict(entry) | {"headline": describe_headline(summary)}
+        for entry, summary in zip(plan.entries, summaries, strict=True)
+    ]
+    write_json(plan.folder / plan.kind.summary_file, content)
+    if locked is not None:
+        seal_results(plan.folder, (plan.kind.plan_file, plan.kind.summary_file, *_OF_ENSEMBLE))
     header, rows = tabulate_seeds(spread, ensemble)
-    title = f"TEST over {len(runs)} seeds, and their ensemble (thresholds from VAL)"
     log.table(title, header=header, rows=rows)
+    for alarm in content.get("external", {}).get("alarms", ()):
+        log.warn(alarm)
     log.info(f"results: {plan.folder}")
-    report_joint(plan.folder, KIND.subfolder)
-    return RunResult(plan.folder, content)
+    report_joint(plan.folder, plan.kind.subfolder)
+    return RunResult(plan.folder, content, status=status)
+
+
+def digest_checkpoints(runs: Sequence[Path]) -> str:
+    """Return the checkpoint of an ensemble: the sha256 of those of its runs, one line each."""
+    lines = "".join(f"{sha256_file(run / 'best.pt')}\n" for run in runs)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _write_ensemble(
-    plan: _Plan, runs: Sequence[Path], *, models: Sequence[AlignedModel]
-) -> SplitSummary:
-    """Write the mean of the networks as one more evaluated model; return its TEST summary.
+    plan: SweepPlan[Any],
+    runs: Sequence[Path],
+    *,
+    models: Sequence[AlignedModel],
+    locked: Path | None,
+) -> tuple[Predictions, SplitSummary]:
+    """Write the mean of the networks as one more evaluated model; return TEST and its summary.
 
-    The files are those of a run folder; the checkpoint in thresholds.json is the sha256 of the
-    runs' checkpoints, one line each.
+    The files are those of a run folder.
     """
-    folder = plan.folder / ENSEMBLE
+    folder, positive_class = plan.folder / ENSEMBLE, models[0].positive_class
     folder.mkdir(exist_ok=True)
-    val, test = (_write_mean(folder, runs, models=models, split=split) for split in ("val", "test"))
-    positive_class = models[0].positive_class
-    # Chosen again: a mean of networks is on another scale than each of them (decision 0015).
-    thresholds = choose_thresholds(
-        val,
-        classes=models[0].classes,
-        target_sensitivity=plan.config.target_sensitivity,
-        operating_point=plan.config.operating_point,
-    )
-    checkpoints = "".join(f"{sha256_file(run / 'best.pt')}\n" for run in runs)
-    write_thresholds(
-        folder / "thresholds.json",
-        thresholds,
-        positive_class=positive_class,
-        predictions_sha256=sha256_file(folder / "predictions_val.csv"),
-        checkpoint_sha256=hashlib.sha256(checkpoints.encode()).hexdigest(),
-    )
+    if locked is None:
+        val = _write_mean(folder, runs, models=models, split="val")
+        # Chosen again: a mean of networks is on another scale than each of them (decision 0015).
+        thresholds = choose_thresholds(
+            val,
+            classes=models[0].classes,
+            target_sensitivity=plan.config.target_sensitivity,
+            operating_point=plan.config.operating_point,
+        )
+        write_thresholds(
+            folder / "thresholds.json",
+            thresholds,
+            positive_class=positive_class,
+            predictions_sha256=sha256_file(folder / "predictions_val.csv"),
+            checkpoint_sha256=digest_checkpoints(runs),
+        )
+    else:
+        for name in ("predictions_val.csv", "thresholds.json"):
+            shutil.copyfile(locked / ENSEMBLE / name, folder / name)
+        task = models[0].test.task
+        val = read_predictions(folder / "predictions_val.csv", split="val", task=task)
+        thresholds = read_thresholds(folder / "thresholds.json")
+    test = _write_mean(folder, runs, models=models, split="test")
     summaries = {
         part.split: summarize_predictions(part, thresholds, positive_class=positive_class)
         for part in (val, test)
@@ -206,7 +258,7 @@ def _write_ensemble(
     for name, summary in summaries.items():
         write_json(folder / f"{name}_summary.json", summary.to_json())
     draw_evaluation((val, test), folder / "figures", summaries=summaries)
-    return summaries["test"]
+    return test, summaries["test"]
 
 
 def _write_mean(

@@ -32,9 +32,12 @@ def keeping_earlier(place: Path) -> Generator[None, None, None]:
         shutil.rmtree(_aside(place, "old"), ignore_errors=True)
 
 
-def set_aside(place: Path) -> None:
-    """Empty a folder but for its log: earlier results go to where `keeping_earlier` finds them."""
-    if not (place / "predictions_test.csv").is_file():
+def set_aside(place: Path, *, result: str = "predictions_test.csv") -> None:
+    """Empty a folder but for its log: earlier results go to where `keeping_earlier` finds them.
+
+    Without the file `result` there are none.
+    """
+    if not (place / result).is_file():
         _clear(place)
         return
     moving = _aside(place, "moving")

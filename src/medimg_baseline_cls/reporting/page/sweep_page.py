@@ -51,6 +51,11 @@ _NOTES = {
         "Thresholds were chosen on VAL, for each run and for the ensemble.",
     ),
 }
+_OF_FOLDS = (
+    "All models are tested on the same images, of which none was trained on any: no prediction is "
+    "out of fold. There is no ensemble: VAL of each run is in TRAIN of others.",
+    "The interval shown is that of the mean: models and patients are resampled together.",
+)
 
 
 def describe_sweep(content: SweepContent) -> dict[str, Any]:
@@ -61,14 +66,15 @@ def describe_sweep(content: SweepContent) -> dict[str, Any]:
     by_patient = [] if content.patients is None else _tabulate_blocks(content, content.patients)
     (spreads, patients), notes = arrange_tables(tables, by_patient)
     differing = tabulate_differences(content.runs, without=_OWN_SETTINGS)
+    is_of_folds = content.kind == "cv" and bool(content.external)
     return {
-        "kicker": _KICKERS[content.kind],
+        "kicker": "External validation" if content.external else _KICKERS[content.kind],
         "title": str(content.settings["project"]),
         "name": content.name,
         "lede": _describe(content),
-        "notes": _NOTES[content.kind],
+        "notes": (*_NOTES[content.kind], *(_OF_FOLDS if is_of_folds else ())),
         "groups": [("", list(draw_scales(tuple(_list_statistics(content, target)))))],
-        "warnings": list(list_warnings(content.runs)),
+        "warnings": [*content.external.get("alarms", ()), *list_warnings(content.runs)],
         "run_tables": [_tabulate_runs(content, unit, target=target)],
         "metric_tables": spreads,
         "patient_tables": patients,
@@ -86,6 +92,13 @@ def _describe(content: SweepContent) -> str:
     """Return what was trained on what, and how often, in one sentence."""
     task = describe_task(content.summary, arch=content.settings.get("arch"))
     number, first = len(content.runs), next((r.summary for r in content.runs if r.summary), None)
+    if other := content.external:
+        images = count_images(other["num_images"], other["num_patients"])
+        return (
+            f"{task}: models of {count_of(number, 'fold' if content.kind == 'cv' else 'seed')}. "
+            f"TEST on this page is {other['name']}, {images}, scored by each model as it is; "
+            "nothing was fitted or chosen on them."
+        )
     if content.kind == "seeds":
         tested = ""
         if first is not None:
@@ -224,7 +237,8 @@ def _tabulate_block(
     block: str | Average,
     ensemble: SplitSummary | None,
 ) -> dict[str, Any]:
-    has_interval, has_pooled = bool(content.summary.intervals), content.kind == "cv"
+    has_interval = bool(content.summary.intervals)
+    has_pooled = content.kind == "cv" and not content.external
     header = ["Operating point", "Metric", "Mean", "SD", "Minimum", "Maximum"]
     header += ["95 % CI of the mean"] * has_interval + ["Pooled"] * has_pooled
     header += ["Ensemble"] * (ensemble is not None) + ["Runs"]
