@@ -261,7 +261,8 @@ def external(
 ) -> int | None:
     """Score a finished run, locked, on other labeled data sets; several are compared.
 
-    RUN may be the folder of a seed sweep or a cross-validation: all its runs are scored.
+    Of a seed sweep or cross-validation, as RUN, all runs are scored.
+
     Results go into RUN/external; if that is read-only, into OUTPUT_DIR/external.
 
     Exit code 3: an AUROC is below chance; the classes seem to be inverted.
