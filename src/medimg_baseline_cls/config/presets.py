@@ -3,7 +3,17 @@
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "baseline": {"finetune_epochs": 3, "augment": "standard", "select": "val_ap"},
-    "robust": {"finetune_epochs": 6, "augment": "acquisition", "select": "stressed_val"},
+    "baseline": {
+        "finetune_epochs": 3,
+        "augment": "standard",
+        "select": "val_ap",
+        "frozen_stem": False,
+    },
+    "robust": {
+        "finetune_epochs": 6,
+        "augment": "acquisition",
+        "select": "stressed_val",
+        "frozen_stem": True,
+    },
 }
 """By name; docs/benchmarks/shift.md says what each reaches."""
