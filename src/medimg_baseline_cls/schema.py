@@ -215,7 +215,8 @@ class Stage:
     updates them with every batch (required from random weights); "frozen" keeps the pretrained
     ones, because an update would change the features that the head was fitted to; "sync" is
     "train" over the images of all processes. In stage "head" they are always frozen.
-    `frozen_stem` keeps the first layers as they are, see `find_stem`.
+    `frozen_stem` keeps the first layers as they are, see `find_stem`. `fit` of stage "head" may
+    be "logistic": solved in one epoch instead of learned, see `fit_logistic`.
     """
 
     name: Literal["head", "finetune"]
@@ -226,6 +227,7 @@ class Stage:
     augmented: bool = True
     batchnorm: Literal["train", "frozen", "sync"] = "train"
     frozen_stem: bool = False
+    fit: Literal["adamw", "logistic"] = "adamw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,10 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values.pop(name, None)
     if values.get("augment") == "none":
         values |= {"horizontal_flip": False, "head_augment": False}
+    if values.get("pretrained") is False:
+        values.pop("frozen_stem", None)
+    if values.get("head_fit") == "logistic":
+        values |= {"head_augment": False, "imbalance": "none", "head_epochs": 1}
     return values
 
 

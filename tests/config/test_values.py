@@ -201,6 +201,20 @@ def test_first_layers_of_random_weights_are_not_frozen():
     assert read(frozen_stem=True).frozen_stem
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"head_epochs": 0},
+        {"head_augment": True},
+        {"imbalance": "focal"},
+        {"imbalance": "balanced_sampler"},
+    ],
+)
+def test_a_solved_head_allows_nothing_that_it_ignores(other):
+    (sentence,) = mistakes_of(head_fit="logistic", **other)
+    assert f"{next(iter(other))}" in sentence and "head_fit = logistic" in sentence
+
+
 def test_classes_keep_their_order_and_may_be_numbers():
     config = read(class_names=[1, 0], positive_class=1)
     assert (config.class_names, config.positive_class) == (("1", "0"), "1")

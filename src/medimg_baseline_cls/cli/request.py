@@ -86,7 +86,7 @@ class TrainingFlags(SettingsFlags):
 
     preset: Annotated[
         str | None,
-        option("Training recipe: baseline or robust (slower).", "NAME"),
+        option("Training recipe: baseline, robust or frozen.", "NAME"),
     ] = None
 
 

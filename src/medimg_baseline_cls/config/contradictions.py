@@ -178,6 +178,16 @@ def _check_training(config: "Config") -> list[str]:
             "choose augment = light or standard.",
         ),
         (
+            config.head_fit == "logistic" and (config.head_augment or config.head_epochs == 0),
+            "head_fit = logistic solves the classifier once on the images as they are: leave out "
+            "head_augment, and head_epochs = 0.",
+        ),
+        (
+            config.head_fit == "logistic" and config.imbalance in ("balanced_sampler", "focal"),
+            f"imbalance = {config.imbalance} is not possible with head_fit = logistic: choose "
+            "imbalance = none or class_weights.",
+        ),
+        (
             config.head_augment and config.head_epochs == 0,
             "head_augment = true has no effect with head_epochs = 0: leave it out.",
         ),

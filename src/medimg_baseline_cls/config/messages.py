@@ -120,8 +120,10 @@ def describe_mistakes(
         elif item["type"] == "unexpected_positional_argument":
             sentences[name] = "settings are given by name, for example Config(image_size=224)."
         elif name == "preset":
-            shown = " or ".join(f"--preset {preset}" for preset in PRESETS)
-            sentences[name] = f"preset is a flag, not a setting: leave it out and pass {shown}."
+            shown = ", ".join(PRESETS)
+            sentences[name] = (
+                f"preset is a flag, not a setting: leave it out and pass --preset NAME ({shown})."
+            )
         else:
             near = suggest_fields(name, facts, aliases=aliases)
             hint = f"did you mean {' or '.join(near)}?" if near else "see medimg train --help."

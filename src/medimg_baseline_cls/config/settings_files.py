@@ -38,7 +38,7 @@ def build_config(file: Path | None = None, /, *, preset: str | None = None, **fl
         ConfigError: with every mistake of file and flags; there is no such preset.
     """
     if preset is not None and preset not in PRESETS:
-        raise ConfigError(f"preset is {show_value(preset)}; choose {' or '.join(PRESETS)}.")
+        raise ConfigError(f"preset is {show_value(preset)}; choose one of {', '.join(PRESETS)}.")
     values = {} if preset is None else PRESETS[preset]
     values = values | ({} if file is None else load_config_file(file))
     try:

@@ -66,6 +66,9 @@ class Snapshot:
     average: dict[str, Tensor] | None
 
 
+_LATER_SETTINGS = {"frozen_stem": False, "fit": "adamw"}
+
+
 def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
     """Return the settings that must be the same when a run is resumed, as plain values.
 
@@ -77,8 +80,9 @@ def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
     del plain["checkpoint_header"]
     plain["stages"] = list(plain["stages"])
     for stage in plain["stages"]:
-        if not stage["frozen_stem"]:  # as in checkpoints from before there was the setting
-            del stage["frozen_stem"]
+        for name, usual in _LATER_SETTINGS.items():
+            if stage[name] == usual:  # as in checkpoints from before there was the setting
+                del stage[name]
     plain["class_names"] = list(plain["class_names"])
     return {**plain, **facts}
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,9 @@ def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) 
         pace = Pace(context.log, stage=stage.name, sizes=sizes, num_left=stage.epochs - num_done)
         for epoch in range(num_done + 1, stage.epochs + 1):
             start = time.perf_counter()
-            train_loss = run_epoch(context, setup, epoch=epoch, pace=pace)
+            train_loss = (
+                setup.solve or partial(run_epoch, context, setup, epoch=epoch, pace=pace)
+            )()
             speed = setup.train.num_images / (time.perf_counter() - start)
             row, judged = _judge_epoch(run, setup, epoch=epoch, train_loss=train_loss)
             run.progress.rows.append(row)

@@ -129,18 +129,19 @@ def finding_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float) ->
     `cross_entropy_losses` with two classes.
 
     Args:
-        logits: shape (B, C); converted to float32.
+        logits: shape (B, C); converted to float32 unless float64.
         labels: 1, 0 or -1 (unknown), shape (B, C).
         label_smoothing: e, in [0, 1).
 
     Returns:
-        Shape (B, C), float32; 0, with gradient 0, where the label is unknown.
+        Shape (B, C); 0, with gradient 0, where the label is unknown.
 
     >>> finding_losses(torch.zeros(1, 2), torch.tensor([[1, -1]]), label_smoothing=0.0)
     tensor([[0.6931, 0.0000]])
     """
-    targets = (labels == 1).float() * (1 - label_smoothing) + label_smoothing / 2
-    losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    logits = _precise(logits)
+    targets = (labels == 1).to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return losses * (labels >= 0)
 
 
@@ -198,19 +199,23 @@ def cross_entropy_losses(logits: Tensor, labels: Tensor, *, label_smoothing: flo
     CVPR 2016).
 
     Args:
-        logits: shape (B, C); converted to float32.
+        logits: shape (B, C); converted to float32 unless float64.
         labels: index of the right class, shape (B,).
         label_smoothing: e, in [0, 1).
 
     Returns:
-        Shape (B,), float32.
+        Shape (B,).
 
     >>> cross_entropy_losses(torch.zeros(1, 2), torch.tensor([0]), label_smoothing=0.0)
     tensor([0.6931])
     """
     return F.cross_entropy(
-        logits.float(), labels, reduction="none", label_smoothing=label_smoothing
+        _precise(logits), labels, reduction="none", label_smoothing=label_smoothing
     )
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def focal_losses(

@@ -67,8 +67,10 @@ def set_learning_rates(optimizer: Optimizer, factor: float) -> None:
 def mean_rate(stage: Stage, *, epoch: int, num_batches: int) -> float:
     """Return the mean learning rate of an epoch (from 1): the `lr` of history.csv.
 
-    The head's rate in stage "head", the backbone's in stage "finetune".
+    The head's rate in stage "head", the backbone's in stage "finetune"; 0 if it is solved.
     """
+    if stage.fit == "logistic":
+        return 0.0
     num_steps = stage.epochs * num_batches
     num_warmup = count_warmup(stage, num_steps=num_steps)
     steps = range((epoch - 1) * num_batches, epoch * num_batches)

@@ -62,6 +62,7 @@ class TrainData:
         class_counts: training images per class or with each finding, in the frozen class order.
         negative_counts: training images known to be without each finding; empty for classes.
         image_ids: the name of each row, for messages; may be empty.
+        groups: the patient of each row; only a head that is solved needs them.
         callbacks: called in this order, only in the main process.
     """
 
@@ -73,6 +74,7 @@ class TrainData:
     class_counts: tuple[int, ...]
     negative_counts: tuple[int, ...] = ()
     image_ids: Sequence[str] = ()
+    groups: Sequence[str] = ()
     callbacks: Sequence[Callback] = ()
 
 
@@ -126,6 +128,10 @@ class FeatureSource:
     def num_batches(self) -> int:
         """Steps of an epoch, the same in every process."""
         return self._source.num_batches
+
+    def everything(self) -> FeatureBatch:
+        """Return the features of the images of all processes, in the order of rows."""
+        return FeatureBatch(self._features, self._labels, self._rows)
 
     def epoch(self, stage: str, epoch: int) -> Iterator[BatchLike]:
         """Yield the features of this process's part of each batch of an epoch."""

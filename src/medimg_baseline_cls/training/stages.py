@@ -24,9 +24,10 @@ from medimg_baseline_cls.training.features import (
     extract_features,
     pass_features,
 )
+from medimg_baseline_cls.training.logistic import solve_head
 from medimg_baseline_cls.training.losses import Criterion, make_criterion, make_finding_criterion
 from medimg_baseline_cls.training.optimizer import make_optimizer
-from medimg_baseline_cls.training.sources import BatchSource, TrainData
+from medimg_baseline_cls.training.sources import BatchSource, FeatureSource, TrainData
 from medimg_baseline_cls.training.steps import StageSetup, TrainingContext
 
 
@@ -65,6 +66,16 @@ def open_stage(
         set_modes = partial(_set_modes, model, stage, stem=stem)
         set_modes()
         view = (_view_features if is_head else _view_pixels)(context, model, stage=stage, data=data)
+        criterion, solve = _choose_criterion(data, settings), None
+        if stage.fit == "logistic" and isinstance(view.train, FeatureSource):
+            solve = partial(
+                solve_head,
+                context,
+                model,
+                train=view.train,
+                groups=data.groups,
+                criterion=criterion,
+            )
         yield StageSetup(
             stage=stage,
             task=settings.task,
@@ -77,8 +88,9 @@ def open_stage(
             set_modes=set_modes,
             optimizer=make_optimizer(model, stage, weight_decay=settings.weight_decay),
             parameters=[p for p in model.net.parameters() if p.requires_grad],
-            criterion=_choose_criterion(data, settings),
+            criterion=criterion,
             average=_start_average(model, stage, decay=settings.ema_decay),
+            solve=solve,
         )
 
 
@@ -172,7 +184,7 @@ def _set_modes(model: Classifier, stage: Stage, *, stem: Sequence[nn.Module]) ->
 
 
 def _start_average(model: Classifier, stage: Stage, *, decay: float) -> WeightAverage | None:
-    if decay == 0:
+    if decay == 0 or stage.fit == "logistic":
         return None
     moves_buffers = stage.name == "finetune" and stage.batchnorm != "frozen"
     return WeightAverage(model.net, decay=decay, with_buffers=moves_buffers)

@@ -94,6 +94,7 @@ class StageSetup(TaskFacts):
         parameters: those that are trained.
         criterion: losses and weights of the images of a step.
         average: moving average of the weights, or None.
+        solve: finds the parameters instead of an epoch of steps and returns the mean loss, or None.
     """
 
     stage: Stage
@@ -109,6 +110,7 @@ class StageSetup(TaskFacts):
     parameters: Sequence[nn.Parameter]
     criterion: Criterion
     average: WeightAverage | None
+    solve: Callable[[], float] | None = None
 
     @property
     def is_synced(self) -> bool:

@@ -39,6 +39,9 @@ class TrainingSettings:
     batch_size: Annotated[int, Field(ge=2, le=4096), Flag("-b", is_common=True)] = 32
     """Images per training step, over all processes (2 to 4096)."""
 
+    head_fit: Literal["adamw", "logistic"] = "adamw"
+    """Fit of the head alone: in epochs, or solved."""
+
     head_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Peak learning rate of the classifier, in both stages (above 0, at most 1)."""
 

@@ -55,6 +55,7 @@ def make_train_data(
         class_counts=tuple(counts.values()),
         negative_counts=tuple(negatives.tolist()),
         image_ids=[record.image_id for record in data.split.records],
+        groups=[record.group for record in data.split.records],
         callbacks=callbacks,
     )
 
@@ -63,9 +64,10 @@ def make_settings(config: Config, data: PreparedData) -> TrainSettings:
     """Return the two stages and the rest of what `fit` needs to know."""
     head = Stage(
         name="head",
-        epochs=config.head_epochs,
+        epochs=min(config.head_epochs, 1) if config.head_fit == "logistic" else config.head_epochs,
         head_lr=config.head_lr,
         augmented=config.head_augment,
+        fit=config.head_fit,
     )
     finetune = Stage(
         name="finetune",
@@ -126,6 +128,7 @@ def announce_training(session: Session, model: Classifier) -> None:
         f"{number} {'epoch' if number == 1 else 'epochs'}"
         for number in (config.head_epochs, config.finetune_epochs)
     )
+    head = "logistic regression" if config.head_fit == "logistic" else head
     stem = find_stem(model) if config.frozen_stem else []
     what = f"everything but the first {len(stem)} layers" if stem else "everything"
     log.info(

@@ -102,9 +102,11 @@ def _describe_stages(config: Json) -> Iterator[Fact]:
     for stage in ("head", "finetune"):
         if f"{stage}_epochs" in config:
             epochs, rate = config[f"{stage}_epochs"], config.get(f"{stage}_lr")
-            text = count_of(epochs, "epoch") + (
-                f", learning rate {rate:g}" if epochs and rate else ""
-            )
+            text = count_of(epochs, "epoch")
+            if epochs and config.get(f"{stage}_fit") == "logistic":
+                text = "logistic regression with an L2 penalty by cross-validation over patients"
+            elif epochs and rate:
+                text += f", learning rate {rate:g}"
             yield "Training", f"Stage {name_stage(stage).lower()}", text
 
 
