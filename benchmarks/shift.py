@@ -52,6 +52,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     **PRESETS,
     "6 epochs": _OLD | {"finetune_epochs": 6},
     "acquisition": _OLD | {"augment": "acquisition"},
+    "robust + logistic head": PRESETS["robust"] | {"head_fit": "logistic"},
+    "robust + slow": PRESETS["robust"] | {"finetune_lr": 3e-5},
     "robust, all layers": PRESETS["robust"] | {"frozen_stem": False},
     "6 epochs + acquisition": _OLD | {"finetune_epochs": 6, "augment": "acquisition"},
     "6 epochs + average of weights": _OLD | {"finetune_epochs": 6, "ema_decay": 0.99},

@@ -26,6 +26,14 @@ def test_settings_and_versions_are_those_of_the_run(make_run: Callable[..., Any]
     assert "resnet18.safetensors" in facts["Model", "Initial weights"]
 
 
+def test_a_head_that_was_solved_has_no_learning_rate(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    run.write_json("config.json", run.json("config.json") | {"head_fit": "logistic"})
+    facts = facts_of(run)
+    assert facts["Training", "Stage head only"].startswith("logistic regression with an L2 penalty")
+    assert facts["Training", "Stage fine-tuning"] == "3 epochs"
+
+
 def test_checkpoint_is_the_evaluated_one(make_run: Callable[..., Any]) -> None:
     run = make_run()
     facts = facts_of(run)

@@ -147,3 +147,9 @@ def test_no_gain_table_without_a_head_only_model(
     run = make_run()
     run.write_json("eval_summary.json", run.json("eval_summary.json") | {"head_only": head_only})
     assert tabulate_gain(read_run(run.folder)) is None
+
+
+def test_no_gain_table_where_nothing_was_fine_tuned(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    run.write_json("config.json", run.json("config.json") | {"finetune_epochs": 0})
+    assert tabulate_gain(read_run(run.folder)) is None

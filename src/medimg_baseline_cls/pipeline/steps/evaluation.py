@@ -146,7 +146,7 @@ def print_results(
     header, rows = tabulate_summaries(summaries.values())
     log.table(title, header=header, rows=rows)
     print_intervals(session, summaries["test"])
-    if overview.head_only is not None:
+    if overview.head_only is not None and session.config.finetune_epochs:
         log.info(_compare_with_head_only(overview, overview.head_only))
     if overview.controls:
         log.info(describe_controls(overview.controls))

@@ -128,12 +128,11 @@ def announce_training(session: Session, model: Classifier) -> None:
         f"{number} {'epoch' if number == 1 else 'epochs'}"
         for number in (config.head_epochs, config.finetune_epochs)
     )
-    head = "logistic regression" if config.head_fit == "logistic" else head
+    alone = "head by logistic regression" if config.head_fit == "logistic" else f"{head} head only"
     stem = find_stem(model) if config.frozen_stem else []
     what = f"everything but the first {len(stem)} layers" if stem else "everything"
     log.info(
-        f"training: {head} head only, {rest} {what}, batches of {config.batch_size}, "
-        f"seed {config.seed}"
+        f"training: {alone}, {rest} {what}, batches of {config.batch_size}, seed {config.seed}"
     )
     log.info(f"results: {session.run_dir}")
     if config.frozen_stem and not stem:

@@ -190,7 +190,8 @@ _NOT_KEPT = (
 
 def tabulate_gain(content: RunContent) -> Table | None:
     """Return the head-only model next to the final one; None where only one of them exists."""
-    if content.evaluation is None or content.evaluation.head_only is None:
+    is_alone = content.config.get("finetune_epochs") == 0
+    if is_alone or content.evaluation is None or content.evaluation.head_only is None:
         return None
     before, after = content.evaluation.head_only, content.evaluation.headline
     rows: list[Row] = []
