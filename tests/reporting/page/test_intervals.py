@@ -39,6 +39,26 @@ def test_the_first_screen_has_the_intervals_of_test(make_run: MakeRun) -> None:
     assert "95 %" not in specificity.detail
 
 
+def test_an_exact_interval_is_named_where_the_resamples_do_not_vary(make_run: MakeRun) -> None:
+    run = make_run()
+    summary = run.json("test_summary.json")
+    point = summary["classes"]["PNEUMONIA"]["operating_points"]["max_f1"]
+    point["specificity"] |= {
+        "value": 1.0,
+        "interval": [0.868, 1.0],
+        "method": "clopper_pearson",
+        "interval_reason": "the resamples do not vary",
+    }
+    run.write_json("test_summary.json", summary)
+    content = read_run(run.folder)
+    specificity = summarize_run(content).rates[1]
+    assert specificity.detail.startswith("95 % CI 0.868–1.000 (Clopper-Pearson); ")
+    points = tabulate_points(content, "PNEUMONIA")
+    assert points is not None
+    row = dict(zip(points.header, points.rows[1].cells, strict=True))
+    assert row["Spec."].endswith("\n0.868–1.000")
+
+
 def test_the_tables_have_them_on_second_lines(make_run: MakeRun) -> None:
     content = read_with_intervals(make_run)
     metrics, points = tabulate_metrics(content), tabulate_points(content, "PNEUMONIA")

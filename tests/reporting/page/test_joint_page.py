@@ -302,3 +302,15 @@ def test_classes_have_a_table_each(make_sweep: Callable[..., Path]) -> None:
     for title in (*names, "Macro mean"):
         assert f"<summary>{title}</summary>" in page
     assert "TEST macro AUROC, mean" in page
+
+
+def test_a_dash_of_a_comparison_is_explained(tmp_path: Path) -> None:
+    folder = make_comparison(tmp_path / "x", ("a", "b"), (tmp_path / "a", tmp_path / "b"))
+    why = "A dash: no interval, because the resamples do not vary"
+    assert why not in read_page(folder, "compare")
+    path = folder / "comparison.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    estimate = content["models"][0]["classes"]["PNEUMONIA"]["metrics"]["auroc"]
+    estimate |= {"interval": None, "interval_reason": "the resamples do not vary"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert why in read_page(folder, "compare")

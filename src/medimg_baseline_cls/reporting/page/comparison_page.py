@@ -26,10 +26,15 @@ from medimg_baseline_cls.utils.quantities import format_p
 
 _TEST_NAMES = {"delong": "DeLong", "mcnemar": "McNemar"}
 _MAX_LARGE = 4
+_DASH_NOTE = (
+    "A dash: no interval, because the resamples do not vary or too few define the metric. The "
+    "report of each run has Clopper and Pearson's of a proportion of 0 or 1."
+)
 _NOTES = (
     "Each difference is the value of a model minus that of the reference on the same images, each "
     "at its own stored thresholds. Intervals resample whole patients, the same ones for all "
-    "models; those of AUROC are DeLong's.",
+    "models; those of AUROC are DeLong's, with the images of a patient as a cluster. McNemar's "
+    "test takes images as independent.",
     "An interval that contains 0 does not show that the models are equally good.",
 )
 
@@ -147,14 +152,14 @@ def _tabulate(
 ) -> Table:
     """Return a table of metrics, which are given by name: a line for each model."""
     names = [model.name for model in content.comparison.models]
+    rows = [row for name, found in metrics.items() for row in _rows(name, found, names=names)]
+    has_dash = any(cell.endswith(f"\n{UNDEFINED}") for row in rows for cell in row.cells)
     return Table(
         title=title,
         header=("Metric", "Model", "Value", "Difference", "Test", "p", "p (Holm)"),
-        rows=tuple(
-            row for name, found in metrics.items() for row in _rows(name, found, names=names)
-        ),
+        rows=tuple(rows),
         num_text=2,
-        notes=("Second lines: 95 % confidence intervals.",),
+        notes=("Second lines: 95 % confidence intervals.", *([_DASH_NOTE] if has_dash else [])),
         about=about,
     )
 

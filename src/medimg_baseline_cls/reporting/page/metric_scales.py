@@ -238,8 +238,11 @@ def _statistic(
 ) -> Statistic:
     interval = format_interval(estimate.bounds)
     first = f"95 % CI {interval}" if interval else ""
-    if estimate.interval is not None and estimate.interval.reason:
-        first = f"no 95 % CI: {estimate.interval.reason}"
+    if estimate.interval is not None:
+        is_exact = bool(interval) and estimate.interval.method == "clopper_pearson"
+        first += " (Clopper-Pearson)" if is_exact else ""
+        if not interval and estimate.interval.reason:
+            first = f"no 95 % CI: {estimate.interval.reason}"
     detail = "; ".join(filter(None, (first, *details)))
     text = format_score(estimate.value)
     return Statistic(label=label, text=text, detail=detail, estimate=estimate, floor=floor)
