@@ -294,6 +294,8 @@ def test_what_may_explain_a_difference_is_listed(scored: tuple[Path, dict[str, s
     assert share == pytest.approx(26 / 44)
     mix = content["case_mix"]["etiology"]
     assert sum(sides["external"] for sides in mix.values()) == pytest.approx(1)  # type: ignore[attr-defined]
+    # The mapped folder is not one of the names that tell the etiology.
+    assert mix[""]["external"] == pytest.approx(18 / 44)  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,10 @@ def write_subgroups(folder: Path, columns: dict[str, dict[str, int]]) -> Path:
         "columns": [
             {
                 "column": column,
-                "subgroups": {name: {"num_images": count} for name, count in counts.items()},
+                "num_not_given": counts.get("", 0),
+                "subgroups": {
+                    name: {"num_images": count} for name, count in counts.items() if name
+                },
             }
             for column, counts in columns.items()
         ]
@@ -188,8 +191,22 @@ def test_the_case_mix_is_the_share_of_each_subgroup(tmp_path: Path):
             "F": {"internal": 0.75, "external": 0.5},
             "M": {"internal": 0.25, "external": 0.4},
             "X": {"internal": 0.0, "external": 0.1},
+            "": {"internal": 0.0, "external": 0.0},
         }
     }
+
+
+def test_images_without_a_value_count_in_the_shares_of_both_sides(tmp_path: Path):
+    # As where the name of a folder is a value of the subgroup, and is mapped in the other data.
+    own = write_subgroups(tmp_path / "a", {"kind": {"NORMAL": 28, "bacteria": 35, "virus": 9}})
+    other = write_subgroups(tmp_path / "b", {"kind": {"bacteria": 19, "virus": 12, "": 31}})
+    images = {
+        "internal": ["NORMAL"] * 28 + ["bacteria"] * 35 + ["virus"] * 9,
+        "external": ["bacteria"] * 19 + ["virus"] * 12 + [""] * 31,
+    }
+    for name, sides in compare_mix(own, other)["kind"].items():
+        for side, share in sides.items():
+            assert share == pytest.approx(np.mean([value == name for value in images[side]]))
 
 
 def test_without_subgroups_there_is_no_case_mix(tmp_path: Path):

@@ -187,17 +187,33 @@ SHIFT: dict[str, Any] = {
 
 
 def test_reasons_are_listed_with_both_sides(content: RunContent) -> None:
-    mix = {"sex": {"F": {"internal": 0.75, "external": 0.5}}}
+    mix = {
+        "sex": {
+            "F": {"internal": 0.75, "external": 0.5},
+            "": {"internal": 0.0, "external": 0.25},
+        },
+        "site": {"x": {"internal": 1.0, "external": 1.0}, "": {"internal": 0.0, "external": 0.0}},
+    }
     found = replace(content, external={**EXTERNAL, "shift": SHIFT, "case_mix": mix})
     rows = rows_of(found, 1)
     assert rows == {
         "Prevalence of PNEUMONIA": ("0.500", "0.250"),
         "Share of sex F": ("0.750", "0.500"),
+        "Share without sex": ("0.000", "0.250"),
+        "Share of site x": ("1.000", "1.000"),
         "AUROC of the border control, PNEUMONIA": ("0.800", "0.550"),
     }
+    assert "Shares are of all images, with and without a value." in tabulate_external(found)[1].notes
     domain = tabulate_external(found)[2]
     assert domain.rows[0].cells == ("NORMAL", "0.990", "0.480")
     assert "The images differ in: intensity, border" in domain.notes[0]
+
+
+def test_shares_of_an_earlier_version_are_said_to_be_of_known_images(content: RunContent) -> None:
+    mix = {"sex": {"F": {"internal": 0.75, "external": 0.5}}}
+    found = replace(content, external={**EXTERNAL, "shift": SHIFT, "case_mix": mix})
+    notes = " ".join(tabulate_external(found)[1].notes)
+    assert "of the images that have a value" in notes and "of all images" not in notes
 
 
 def test_images_unlike_every_training_image_have_a_table_and_their_share(

@@ -84,14 +84,19 @@ def _find_far(
 
 
 def compare_mix(run_dir: Path, place: Path) -> dict[str, dict[str, Content]]:
-    """Return the share of each subgroup in TEST and here, for the columns that both have."""
+    """Return the share of each subgroup in TEST and here, for the columns that both have.
+
+    All images count, so that both sides have the same denominator: the name of those without a
+    value is "". A value that is read from file names may be there on one side alone.
+    """
     sides: dict[str, dict[str, dict[str, int]]] = {}
     for side, folder in (("internal", run_dir), ("external", place)):
         path = folder / "subgroups.json"
         content = read_json(path) if path.is_file() else {"columns": []}
         sides[side] = {
             column["column"]: {
-                name: int(found["num_images"]) for name, found in column["subgroups"].items()
+                **{name: int(found["num_images"]) for name, found in column["subgroups"].items()},
+                "": int(column["num_not_given"]),
             }
             for column in content["columns"]
         }

@@ -30,6 +30,9 @@ _NOTE = (
     "Second lines: 95 % confidence intervals of the difference; both sets are resampled by "
     "patient, each on its own. One that contains 0 does not show that nothing changed."
 )
+_CONTROLS_NOTE = "The controls see no anatomy, and were fitted on TRAIN of the run."
+_OF_ALL = "Shares are of all images, with and without a value."
+_OF_KNOWN = "Shares are of the images that have a value, which may be different kinds on each side."
 
 
 def describe_external(content: RunContent) -> str:
@@ -98,8 +101,17 @@ def _tabulate_shift(content: RunContent) -> Iterator[Table]:
     names = list(content.class_names)
     shown = [content.positive_class] if content.positive_class else names
     pairs = [(f"Prevalence of {n}", as_mapping(shift.get("prevalence")).get(n)) for n in shown]
-    for column, subgroups in as_mapping(content.external.get("case_mix")).items():
-        pairs += [(f"Share of {column} {name}", found) for name, found in subgroups.items()]
+    mix, notes = as_mapping(content.external.get("case_mix")), [_CONTROLS_NOTE]
+    for column, subgroups in mix.items():
+        pairs += [
+            (f"Share of {column} {name}" if name else f"Share without {column}", found)
+            for name, found in subgroups.items()
+            if name or any(found.values())
+        ]
+    if mix:
+        # An evaluation of an earlier version has no share of the images without a value.
+        is_of_all = all("" in subgroups for subgroups in mix.values())
+        notes.append(_OF_ALL if is_of_all else _OF_KNOWN)
     for control, found in as_mapping(shift.get("controls")).items():
         pairs += [(f"AUROC of the {control} control, {n}", found.get(n)) for n in shown]
     if pairs and shift:
@@ -112,7 +124,7 @@ def _tabulate_shift(content: RunContent) -> Iterator[Table]:
                 for label, found in cells
             ),
             notes=(
-                "The controls see no anatomy, and were fitted on TRAIN of the run.",
+                *notes,
                 *([f"Not compared: {hide_paths(shift['reason'])}"] if "reason" in shift else ()),
             ),
         )
