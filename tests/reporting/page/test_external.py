@@ -203,8 +203,8 @@ def test_reasons_are_listed_with_both_sides(content: RunContent) -> None:
         "Share of site x": ("1.000", "1.000"),
         "AUROC of the border control, PNEUMONIA": ("0.800", "0.550"),
     }
-    assert "Shares are of all images, with and without a value." in tabulate_external(found)[1].notes
-    domain = tabulate_external(found)[2]
+    reasons, domain = tabulate_external(found)[1:3]
+    assert "Shares are of all images, with and without a value." in reasons.notes
     assert domain.rows[0].cells == ("NORMAL", "0.990", "0.480")
     assert "The images differ in: intensity, border" in domain.notes[0]
 
