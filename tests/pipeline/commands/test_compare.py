@@ -107,6 +107,34 @@ def test_any_folder_can_give_its_name(tmp_path: Path) -> None:
     assert name_comparison([sweep] * 5) == "films_vs_films_vs_films_vs_2_more"
 
 
+def test_results_on_other_data_are_named_by_their_run_and_the_data(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    folders: list[Path] = []
+    for run, place in {
+        "plain_20260101-120000": "plain_20260101-120000/external/hosp_b",
+        "still": "still/external/hosp_b",
+        "site": "external/site-hosp_b",
+    }.items():
+        folder = Path(shutil.copytree(finished_run, tmp_path / place, symlinks=True))
+        (folder / "external.json").write_text(json.dumps({"run": run, "name": folder.name}))
+        folders.append(folder)
+    result = compare(folders, output_dir=tmp_path)
+    assert [model["name"] for model in result.summary["models"]] == [
+        *("plain_20260101-120000 on hosp_b", "still on hosp_b", "site on hosp_b")
+    ]
+    assert result.run_dir.name.startswith("plain-on-hosp_b_vs_still-on-hosp_b_vs_site-on-hosp_b_")
+
+
+def test_an_ensemble_on_other_data_is_named_by_its_sweep_and_the_data(tmp_path: Path) -> None:
+    folders = [tmp_path / sweep / "external" / "hosp_b" / "ensemble" for sweep in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        plan = {"external": {"sweep": folder.parents[2].name, "name": "hosp_b"}}
+        (folder.parent / "seeds.json").write_text(json.dumps(plan))
+    assert name_comparison(folders) == "a-on-hosp_b_vs_b-on-hosp_b"
+
+
 def test_the_command_prints_one_table(
     finished_run: Path, worse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

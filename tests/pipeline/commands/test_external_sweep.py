@@ -183,6 +183,8 @@ def test_the_ensemble_is_compared_with_another_model_on_these_images(
     for ensemble in (result.run_dir, result.run_dir / "ensemble"):
         found = compare([other, ensemble], output_dir=tmp_path).summary
         assert found["num_images"] == 24
+        name = f"{result.run_dir.parents[1].name} (ensemble) on {NAME}"
+        assert found["models"][1]["name"] == name
         values = [m["classes"]["PNEUMONIA"]["metrics"]["auroc"]["value"] for m in found["models"]]
         assert values == pytest.approx(aurocs_of([other, result.run_dir / "ensemble"]))
 

@@ -144,13 +144,14 @@ def _read_model(folder: Path, name: str) -> AlignedModel:
 
 
 def name_comparison(folders: Sequence[Path]) -> str:
-    """Return the name of a comparison: the runs without their times.
+    """Return the name of a comparison: the runs without their times, and the other data.
 
     >>> name_comparison([Path("plain_20260101-120000"), Path("still_20260101-130000-2")])
     'plain_vs_still'
     """
-    homes = [folder.parent if folder.name == ENSEMBLE else folder for folder in folders]
-    stems = [_STAMP.sub("", home.resolve().name)[:_MAX_LETTERS] for home in homes]
+    named = [_read_names(folder.resolve()) for folder in folders]
+    labels = [f"{_STAMP.sub('', run)}{f' on {data}' if data else ''}" for run, data in named]
+    stems = [label[:_MAX_LETTERS] for label in labels]
     # A folder that was renamed may bear letters that our own folders do not.
     names = [re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run" for stem in stems]
     more = len(names) - _MAX_NAMED
@@ -172,7 +173,25 @@ def _home_of(folder: Path) -> Path:
 
 
 def _name_run(folder: Path) -> str:
-    return f"{folder.parent.name} (ensemble)" if folder.name == ENSEMBLE else folder.name
+    run, data = _read_names(folder)
+    what = f"{run} (ensemble)" if folder.name == ENSEMBLE else run
+    return f"{what} on {data}" if data else what
+
+
+def _read_names(folder: Path) -> tuple[str, str]:
+    """Return the name of a run or sweep, and of the other data that it was scored on, or ""."""
+    is_ensemble = folder.name == ENSEMBLE
+    home = folder.parent if is_ensemble else folder
+    path, run = home / (SWEEP_FILE if is_ensemble else "external.json"), None
+    if path.is_file():
+        with parsing(lambda _: RunError(f"{path} is not as it was written: restore it.")):
+            facts = read_json(path)
+            run = facts.get("external", {}).get("sweep") if is_ensemble else facts["run"]
+    if run is None:
+        return home.name, ""
+    # Results of a run that is read-only are not in its folder, and are named after it.
+    is_inside = len(home.parts) > 2 and home.parts[-3] == run
+    return str(run), home.name if is_inside else home.name.removeprefix(f"{run}-")
 
 
 def _name_apart(models: Sequence[AlignedModel]) -> list[AlignedModel]:
