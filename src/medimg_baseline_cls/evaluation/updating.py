@@ -137,8 +137,7 @@ def _describe_class(images: _Images, points: Sequence[Threshold], *, seed: int) 
     folds = assign_folds(images.groups, truth, seed=seed)
     locked = _judge(images, images.scores)
     updates = {
-        update: _update(images, points, update=update, folds=folds, locked=locked)
-        for update in UPDATES
+        update: _update(images, update=update, folds=folds, locked=locked) for update in UPDATES
     }
     return ClassUpdating(
         sizes=sizes,
@@ -157,14 +156,12 @@ def _count(images: _Images, chosen: NDArray[np.bool_]) -> Sizes:
 
 
 def _update(
-    images: _Images,
-    points: Sequence[Threshold],
-    *,
-    update: Update,
-    folds: NDArray[np.int64],
-    locked: Judged,
+    images: _Images, *, update: Update, folds: NDArray[np.int64], locked: Judged
 ) -> UpdatedModel:
-    """Update the probabilities; the thresholds stay."""
+    """Update the probabilities.
+
+    Thresholds are carried along by the same rising line, so that every decision stays the same.
+    """
     truth, scores = images.truth, images.scores
     crossed = cross_update(update, truth=truth, scores=scores, folds=folds)
     whole = fit_update(update, truth=truth, scores=scores)[0]
@@ -182,13 +179,6 @@ def _update(
             for k, name in enumerate(names)
         },
         metrics=_subtract(locked, _judge(images, crossed.scores)),
-        operating_points={
-            point.rule: _subtract(
-                _decide(images, scores >= point.value),
-                _decide(images, crossed.scores >= point.value),
-            )
-            for point in points
-        },
     )
 
 

@@ -71,7 +71,8 @@ class UpdatedModel:
         reason: why it is not available; "" where it is.
         fitted: "intercept" and "slope" of the logit, or thresholds by rule.
         metrics: of the probabilities; empty where only thresholds are chosen again.
-        operating_points: of the decisions, by rule.
+        operating_points: of the decisions, by rule, where thresholds are chosen again. A fitted
+            line changes none; files of earlier versions have them for a line, too.
     """
 
     reason: str = ""

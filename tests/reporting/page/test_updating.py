@@ -93,10 +93,49 @@ def test_a_change_is_between_locked_and_updated(content: RunContent) -> None:
     assert cells == [
         ("Intercept of the logit fitted", "", "", ""),
         ("Brier score", *shown),
-        ("Specificity, Max-F1", *shown),
         ("Threshold chosen again", "", "", ""),
         ("Sensitivity, Max-F1", *shown),
     ]
+
+
+def test_what_is_gained_by_which_update_is_said_and_that_decisions_stay(
+    content: RunContent,
+) -> None:
+    other = replace(GAIN, updated=Estimate(value=0.09))
+    chosen = {
+        "sensitivity": replace(GAIN, locked=Estimate(value=0.9), updated=Estimate(value=0.8)),
+        "specificity": replace(GAIN, locked=Estimate(value=0.5), updated=Estimate(value=0.7)),
+    }
+    updates = {
+        "intercept": BLOCK.updates["intercept"],
+        "intercept_and_slope": UpdatedModel(metrics={"brier_score": other}),
+        "threshold": UpdatedModel(operating_points={"max_f1": chosen}),
+    }
+    found = replace(content, updating=summary_of(PNEUMONIA=replace(BLOCK, updates=updates)))
+    assert (
+        "the Brier score is 0.120 locked, 0.100 with a new intercept, 0.090 with a new intercept "
+        "and slope" in describe_updating(found)
+    )
+    assert (
+        "with the threshold of Max-F1 chosen again sensitivity goes from 0.900 to 0.800 and "
+        "specificity goes from 0.500 to 0.700" in describe_updating(found)
+    )
+    assert "What is gained" not in describe_updating(
+        replace(found, updating=summary_of(PNEUMONIA=replace(BLOCK, updates={})))
+    )
+    assert "decisions change only where thresholds are chosen again" in render_report(found)
+
+
+def test_a_change_that_the_fit_itself_brings_about_has_no_interval(content: RunContent) -> None:
+    metrics = dict.fromkeys(("intercept_at_slope_1", "slope", "log_loss"), GAIN)
+    block = replace(BLOCK, updates={"intercept": UpdatedModel(metrics=metrics)})
+    rows = tabulate_updating(replace(content, updating=summary_of(PNEUMONIA=block)))[0].rows
+    changes = {row.cells[0]: row.cells[3] for row in rows[1:]}
+    assert changes == {
+        "Calibration in the large": "−0.020",
+        "Calibration slope": "−0.020",
+        "Log loss": "−0.020\n−0.030 to −0.010",
+    }
 
 
 def test_an_update_that_is_not_available_has_its_reason_below(content: RunContent) -> None:

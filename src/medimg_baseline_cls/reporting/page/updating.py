@@ -4,6 +4,7 @@ Everything is read from updating.json.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from medimg_baseline_cls.catalogue import DECISIONS, SCORES
 from medimg_baseline_cls.records.updating import (
@@ -18,6 +19,7 @@ from medimg_baseline_cls.records.updating import (
 from medimg_baseline_cls.reporting.content import RunContent
 from medimg_baseline_cls.reporting.page.performance import (
     about_class,
+    list_rules,
     rule_name,
     show_estimate,
     shown_classes,
@@ -40,6 +42,7 @@ _UPDATES = {
     "intercept_and_slope": "Intercept and slope of the logit fitted",
     "threshold": "Threshold chosen again",
 }
+_SAID = {"intercept": "a new intercept", "intercept_and_slope": "a new intercept and slope"}
 _METRICS = {
     "intercept_at_slope_1": "Calibration in the large",
     "slope": "Calibration slope",
@@ -48,9 +51,13 @@ _METRICS = {
 }
 _GAIN_NOTE = (
     "Each update is fitted on the other folds and applied to the patients of the held-out fold. "
-    "Thresholds are those of the run, except where they are chosen again by their own rules. "
-    "Second lines: 95 % intervals, patients resampled with the fits as they are."
+    "A fitted line leaves AUROC and all decisions as they are, because the thresholds are carried "
+    "along with the probabilities; decisions change only where thresholds are chosen again. The "
+    "fit itself brings calibration in the large to 0 and, where the slope is fitted, the slope to "
+    "1, so these changes have no interval. Second lines: 95 % intervals, patients resampled with "
+    "the fits as they are."
 )
+_BY_FIT = ("intercept_at_slope_1", "slope")
 _FIT_NOTE = (
     "Locked is the model of the run: intercept 0 and slope 1 leave a probability as it is. In the "
     "folds: the least and the greatest of the values that were applied."
@@ -75,7 +82,8 @@ def describe_updating(content: RunContent) -> str:
         f"updates, in {found.num_folds} folds of whole patients."
     )
     if len(names) == 1 and (parts := found.classes[names[0]].fitting_parts):
-        lead += f" {_say_sizes(parts, names[0])}"
+        sizes, gains = _say_sizes(parts, names[0]), _say_gains(content, found.classes[names[0]])
+        lead = " ".join(filter(None, (lead, sizes, gains)))
     return lead
 
 
@@ -114,6 +122,26 @@ def _say_sizes(parts: tuple[Sizes, ...], name: str) -> str:
     )
 
 
+def _say_gains(content: RunContent, found: ClassUpdating) -> str:
+    """Return what is gained by which update; "" where nothing is known of it."""
+    pairs = ((u, model.metrics.get("brier_score")) for u, model in found.updates.items())
+    said: list[str] = []
+    if gains := {update: gain for update, gain in pairs if gain is not None}:
+        sides = [f"{format_score(next(iter(gains.values())).locked.value)} locked"]
+        sides += [f"{format_score(g.updated.value)} with {_SAID[u]}" for u, g in gains.items()]
+        said.append(f"the Brier score is {', '.join(sides)} (lower is better; decisions stay)")
+    points = found.updates.get("threshold", UpdatedModel()).operating_points
+    for rule in [rule for rule in list_rules(content) if rule in points][:1]:
+        changes = [
+            f"{_METRICS[key].lower()} goes from {format_score(gain.locked.value)} to "
+            f"{format_score(gain.updated.value)}"
+            for key, gain in points[rule].items()
+        ]
+        where = f"with the threshold of {rule_name(content, rule)} chosen again"
+        said.append(f"{where} {' and '.join(changes)} (probabilities stay)")
+    return f"What is gained: {'; '.join(said)}." if said else ""
+
+
 def _span(counts: list[int]) -> str:
     low, high = format_count(min(counts)), format_count(max(counts))
     return low if low == high else f"{low} to {high}"
@@ -127,11 +155,13 @@ def _tabulate_gains(content: RunContent, name: str, *, found: ClassUpdating) -> 
             notes.append(f"{_UPDATES[update]}: not available, because {model.reason}.")
             continue
         rows.append(Row((_UPDATES[update], "", "", ""), "start"))
-        rows += _list_gains(content, model)
+        # In files of earlier versions a fitted line has decisions at thresholds left behind.
+        points = model.operating_points if update == "threshold" else {}
+        rows += _list_gains(content, replace(model, operating_points=points))
     if found.reason:
         notes = [f"{name}: not available, because {found.reason}."]
     elif about_class(content, name):
-        notes.append(_say_sizes(found.fitting_parts, name))
+        notes += filter(None, (_say_gains(content, found), _say_sizes(found.fitting_parts, name)))
     return Table(
         title=f"Updated less locked, {name}",
         header=("Metric", "Locked", "Updated", "Change"),
@@ -143,7 +173,7 @@ def _tabulate_gains(content: RunContent, name: str, *, found: ClassUpdating) -> 
 
 def _list_gains(content: RunContent, model: UpdatedModel) -> Iterator[Row]:
     for key, gain in model.metrics.items():
-        yield _show_gain(_METRICS[key], gain)
+        yield _show_gain(_METRICS[key], replace(gain, interval=None) if key in _BY_FIT else gain)
     for rule, gains in model.operating_points.items():
         for key, gain in gains.items():
             yield _show_gain(f"{_METRICS[key]}, {rule_name(content, rule)}", gain)
