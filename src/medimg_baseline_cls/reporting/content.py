@@ -108,6 +108,11 @@ class RunContent(TaskFacts):
         return cast(Rows, self.provenance.get("inferences", ()))
 
     @property
+    def listed_inferences(self) -> Rows:
+        """Return those about the data of this page: the data of the run are not external ones."""
+        return () if self.external else self.inferences
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Return the splits to list: all of them, or those that are of other data."""
         if not self.is_judged and not self.external:

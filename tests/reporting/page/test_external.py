@@ -10,6 +10,7 @@ import pytest
 
 from medimg_baseline_cls.reporting.content import RunContent, read_run
 from medimg_baseline_cls.reporting.documents.checklist_answers import answer_topics
+from medimg_baseline_cls.reporting.documents.model_card import format_model_card
 from medimg_baseline_cls.reporting.documents.sentences import describe_performance
 from medimg_baseline_cls.reporting.page.external import describe_external, tabulate_external
 from medimg_baseline_cls.reporting.page.report_page import render_report
@@ -261,6 +262,24 @@ def test_splits_without_an_image_are_not_listed(content: RunContent) -> None:
     other = tuple(row for row in content.split if row["split"] == "test")
     assert replace(content, split=other).splits == ("test",)
     assert replace(content, external={}, split=other).splits == ("train", "val", "test")
+
+
+def test_what_was_inferred_from_the_data_of_the_run_is_not_listed(content: RunContent) -> None:
+    said = {
+        "topic": "patients",
+        "found": "270 patients, 362 images",
+        "certainty": "certain",
+        "reason": "file names",
+        "flag": "--group-regex",
+        "warning": "",
+    }
+    config = {**content.config, "provenance": {**content.provenance, "inferences": [said]}}
+    found = replace(content, config=config)
+    for page in (render_report(found), format_model_card(found, {})):
+        assert "Inferred from the data" not in page and "270 patients" not in page
+    own = replace(found, external={})
+    assert "Inferred from the data" in render_report(own)
+    assert "270 patients" in format_model_card(own, {})
 
 
 def test_advice_is_not_that_for_a_run(content: RunContent) -> None:

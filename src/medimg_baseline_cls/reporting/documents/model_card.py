@@ -105,7 +105,7 @@ def _describe_data(content: RunContent) -> Iterator[str]:
     for export in list_exports(content):
         if export.name == "data":
             yield from format_markdown_table(export.header, export.rows)
-    for table in (tabulate_inferences(content.inferences), tabulate_rejected(content)):
+    for table in (tabulate_inferences(content.listed_inferences), tabulate_rejected(content)):
         if table is not None:
             yield ""
             yield from _print_table(table)

@@ -281,7 +281,7 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     if checkpoint:
         stage = name_stage(str(checkpoint.get("stage", "")))
         yield "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
-    for item in content.inferences:
+    for item in content.listed_inferences:
         if item["topic"] in _FIRST_SCREEN_TOPICS and item["found"] != "none":
             yield item["topic"].capitalize(), f"{item['found']} ({item['certainty']})"
     if content.split:

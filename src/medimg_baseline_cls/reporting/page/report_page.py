@@ -113,7 +113,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "flow": draw_flow(content),
         "data_tables": _present(
             tabulate_split(content),
-            tabulate_inferences(content.inferences),
+            tabulate_inferences(content.listed_inferences),
             tabulate_rejected(content),
         ),
         "data_figures": figures["data"],
