@@ -249,6 +249,29 @@ def test_what_decides_must_be_what_test_was_scored_with(
         external(run, site, maps=["No Finding=NORMAL"])
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after", "words"),
+    [
+        ("predictions_test.csv", ",NORMAL,", ",PNEUMONIA,", "edited since: restore it"),
+        ("split.csv", ",NORMAL,", ",PNEUMONIA,", "edited since: restore it"),
+        ("predictions_val.csv", ",PNEUMONIA,", ",NORMAL,", "thresholds.json was not made from"),
+        ("patients/predictions_val.csv", "PNEUMONIA,", "NORMAL,", "was not made from"),
+    ],
+)
+def test_labels_of_the_run_that_were_edited_are_refused(
+    finished_run: Path, tmp_path: Path, name: str, before: str, after: str, words: str
+) -> None:
+    run = copy_run(finished_run, tmp_path)
+    head, *rows = (run / name).read_text(encoding="utf-8").splitlines(keepends=True)
+    assert any(before in row for row in rows)
+    (run / name).write_text(head + "".join(row.replace(before, after) for row in rows))
+    (tmp_path / "data").mkdir()
+    with pytest.raises(RunError, match=words) as refused:
+        external(run, tmp_path / "data")
+    assert name in str(refused.value)
+    assert not (run / "external").exists()
+
+
 def test_a_folder_of_something_else_is_not_written_to(
     finished_run: Path, site: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.evaluation.evaluation_log import digest_thresholds, read_log
-from medimg_baseline_cls.evaluation.operating_points import Thresholds
+from medimg_baseline_cls.evaluation.operating_points import Thresholds, read_thresholds
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.pipeline.steps.earlier_results import set_aside
 from medimg_baseline_cls.pipeline.steps.patient_level import FOLDER, PatientLevel
@@ -83,17 +83,9 @@ def read_locked(session: Session) -> LockedRun:
         )
     provenance = read_provenance(run_dir)
     stored, positive = read_stored_points(run_dir)
-    entries, digest = read_log(run_dir), sha256_file(run_dir / "best.pt")
+    digest = sha256_file(run_dir / "best.pt")
     points = digest_thresholds(stored, positive_class=positive)
-    if entries and (entries[-1].checkpoint_sha256, entries[-1].thresholds_sha256) != (
-        digest,
-        points,
-    ):
-        what = "best.pt" if entries[-1].checkpoint_sha256 != digest else "thresholds.json"
-        raise RunError(
-            f"{run_dir / what} is not what TEST was scored with: restore it, or run `medimg "
-            f"evaluate {run_dir}` first; nothing was scored."
-        )
+    _require_unchanged(run_dir, checkpoint_sha256=digest, thresholds_sha256=points)
     task = provenance.get("task", "multiclass")
     val, test = (
         read_predictions(run_dir / f"predictions_{name}.csv", split=name, task=task)
@@ -109,6 +101,34 @@ def read_locked(session: Session) -> LockedRun:
         checkpoint_sha256=digest,
         thresholds_sha256=points,
     )
+
+
+def _require_unchanged(run_dir: Path, **found: str) -> None:
+    """Compare what decides, and the predictions, with the TEST log and with their thresholds.
+
+    Args:
+        run_dir: the run folder.
+        **found: checkpoint_sha256 and thresholds_sha256.
+
+    Raises:
+        RunError: a file was changed since.
+    """
+    files = {"checkpoint_sha256": "best.pt", "thresholds_sha256": "thresholds.json"}
+    for column, name in (
+        ("predictions_test_sha256", "predictions_test.csv"),
+        ("split_sha256", "split.csv"),
+    ):
+        files[column], found[column] = name, sha256_file(run_dir / name)
+    for last in read_log(run_dir)[-1:]:
+        changed = next((c for c in files if getattr(last, c) != found[c]), None)
+        if changed is not None:
+            raise RunError(
+                f"{run_dir / files[changed]} is not what TEST was scored with, or has been edited "
+                f"since: restore it, or run `medimg evaluate {run_dir}` first; nothing was scored."
+            )
+    for folder in (run_dir, run_dir / FOLDER):
+        if (path := folder / "thresholds.json").is_file():
+            read_thresholds(path, predictions_val=folder / "predictions_val.csv")
 
 
 @contextmanager
