@@ -232,7 +232,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings(TaskFacts):
-    """Everything the training loop needs to know, as plain values."""
+    """Everything the training loop needs to know, as plain values.
+
+    `inputs` are settings of what is passed to the loop, such as the augmentation: a run resumes
+    with the same ones.
+    """
 
     stages: tuple[Stage, ...]
     class_names: tuple[str, ...]
@@ -245,6 +249,7 @@ class TrainSettings(TaskFacts):
     ema_decay: float
     clip_norm: float
     patience: int
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     checkpoint_header: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

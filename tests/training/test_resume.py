@@ -2,11 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from medimg_baseline_cls.errors import TrainingError
+from medimg_baseline_cls.training.checkpoint import _check_settings
+from medimg_baseline_cls.training.fit import _identify
 
 POINTS = [
     *("head_first", "head_middle", "tune_first", "tune_middle", "last_of_head"),
@@ -120,13 +123,58 @@ def test_a_run_that_lost_its_last_checkpoint_is_no_fresh_start(toy, tmp_path):
     [
         ({"seed": 8}, "seed was 7 and is 8"),
         ({"weight_decay": 0.5}, "weight_decay was 0.01 and is 0.5"),
-        ({"finetune_epochs": 9}, "stages was"),
+        ({"finetune_epochs": 9}, "finetune_epochs was 3 and is 9"),
+        ({"head_epochs": 1}, "head_epochs was 3 and is 1"),
+        ({"stage": {"batchnorm": "frozen"}}, "batchnorm was 'train' and is 'frozen'"),
+        ({"stage": {"frozen_stem": True}}, "frozen_stem was False and is True"),
+        ({"stage": {"backbone_lr": 0.5}}, "finetune_lr was 0.01 and is 0.5"),
+        ({"inputs": {"augment": "light"}}, "augment was 'standard' and is 'light'"),
+        ({"inputs": {}}, "augment was 'standard' and is None"),
     ],
 )
-def test_other_settings_are_refused_by_name(toy, tmp_path, changes, named):
-    toy.train_toy(tmp_path)
-    with pytest.raises(TrainingError, match=named):
-        toy.train_toy(tmp_path, settings=toy.make_settings(**changes), resume=True)
+def test_other_settings_are_refused_by_the_name_that_users_know(toy, tmp_path, changes, named):
+    inputs = {"inputs": {"augment": "standard"}}
+    toy.train_toy(tmp_path, settings=toy.make_settings(**inputs))
+    settings = toy.make_settings(**(inputs | changes))
+    with pytest.raises(TrainingError) as caught:
+        toy.train_toy(tmp_path, settings=settings, resume=True)
+    assert f"may change), but {named}: restore" in str(caught.value)
+
+
+def test_a_head_that_is_to_be_solved_instead_of_learned_is_refused_by_that_name(toy, tmp_path):
+    settings = toy.make_settings()
+    toy.train_toy(tmp_path, settings=settings)
+    head = replace(settings.stages[0], fit="logistic", epochs=1)
+    solved = replace(settings, stages=(head, settings.stages[1]))
+    with pytest.raises(TrainingError, match=r"but head_fit was 'adamw' and is 'logistic': restore"):
+        toy.train_toy(tmp_path, settings=solved, resume=True)
+
+
+@pytest.mark.parametrize("is_stressed_first", [False, True])
+def test_another_choice_of_the_best_epoch_is_refused_by_name(toy, tmp_path, is_stressed_first):
+    plain, stressed = toy.make_data(), replace(toy.make_data(), stresses=(torch.flip,))
+    first, then = (stressed, plain) if is_stressed_first else (plain, stressed)
+    old, new = (_identify(data, toy.make_settings()) for data in (first, then))
+    words = ["stressed_val", "val_ap"] if is_stressed_first else ["val_ap", "stressed_val"]
+    with pytest.raises(TrainingError, match="but select was '{}' and is '{}': r".format(*words)):
+        _check_settings(old, new)
+
+
+def test_a_checkpoint_that_does_not_name_its_augmentation_can_be_resumed(toy, tmp_path):
+    result, _ = toy.train_toy(tmp_path)
+    content = load(tmp_path / "last.pt")
+    del content["settings"]["inputs"]  # as earlier versions wrote it
+    torch.save(content, tmp_path / "last.pt")
+    settings = toy.make_settings(inputs={"augment": "standard"})
+    again, _ = toy.train_toy(tmp_path, settings=settings, resume=True)
+    assert again == result
+
+
+def test_the_settings_of_a_checkpoint_may_be_of_something_else(toy):
+    new = _identify(toy.make_data(), toy.make_settings())
+    for old in ({}, {"stages": []}, {"stages": [{}]}):
+        with pytest.raises(TrainingError, match="seed was None and is 7"):
+            _check_settings(old, new)
 
 
 def test_other_images_are_refused(toy, tmp_path):

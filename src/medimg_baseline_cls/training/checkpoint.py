@@ -26,6 +26,19 @@ from medimg_baseline_cls.utils.tensor_files import UnreadableFileError, read_tor
 FORMAT = 1
 # May change when a run resumes: it has no effect on the finished epochs.
 _MAY_CHANGE = ("patience",)
+# Names of the settings that users know, of what has another one here.
+_USUAL_NAMES = {
+    "head.epochs": "head_epochs",
+    "head.augmented": "head_augment",
+    "head.fit": "head_fit",
+    "finetune.epochs": "finetune_epochs",
+    "finetune.backbone_lr": "finetune_lr",
+    "finetune.batchnorm": "batchnorm",
+    "finetune.frozen_stem": "frozen_stem",
+    "head.head_lr": "head_lr",
+    "finetune.head_lr": "head_lr",
+}
+_IMPLIED = {"head_fit": "head_epochs", "select": "num_stresses"}
 _Parts = Mapping[str, type | tuple[type, ...]]
 _NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
 _BEST: _Parts = {
@@ -260,17 +273,38 @@ def _name_epoch(row: EpochRow) -> str:
 
 
 def _check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    names = [name for name in {**old, **new} if name not in _MAY_CHANGE]
-    changed = [
-        f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
+    """Refuse a changed setting; an input that an old checkpoint does not name is not compared.
+
+    Raises:
+        TrainingError: with the old and the new value of each.
+    """
+    was, now = _flatten(old), _flatten(new)
+    unknown = new["inputs"].keys() - was.keys()
+    changed = {
+        _USUAL_NAMES.get(name, name): f"was {was.get(name)!r} and is {now.get(name)!r}"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name) and name not in (*_MAY_CHANGE, *unknown)
+    }
+    for name, implied in _IMPLIED.items():
+        if name in changed:
+            changed.pop(implied, None)
     if changed:
+        named = ", ".join(f"{name} {values}" for name, values in changed.items())
         raise TrainingError(
             f"A run resumes with the settings it began with (only {', '.join(_MAY_CHANGE)} may "
-            f"change), but {'; '.join(changed)}. Start a new run for other settings."
+            f"change), but {named}: restore config.json, or start a new run for other settings."
         )
+
+
+def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of `plain_settings` with one value for each name, and the usual ones."""
+    flat = {name: value for name, value in settings.items() if name not in ("stages", "inputs")}
+    flat |= settings.get("inputs", {})
+    flat["select"] = "stressed_val" if flat.get("num_stresses") else "val_ap"
+    for stage in settings.get("stages", ()):
+        values = {**_LATER_SETTINGS, **stage}
+        flat |= {f"{values.get('name')}.{name}": value for name, value in values.items()}
+    return flat
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

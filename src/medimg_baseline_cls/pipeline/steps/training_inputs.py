@@ -60,8 +60,9 @@ def make_train_data(
     )
 
 
-def make_settings(config: Config, data: PreparedData) -> TrainSettings:
+def make_settings(config: Config, data: PreparedData, *, transform: Any) -> TrainSettings:
     """Return the two stages and the rest of what `fit` needs to know."""
+    given = {} if transform is None else {"augment": "a transform that was passed"}
     head = Stage(
         name="head",
         epochs=min(config.head_epochs, 1) if config.head_fit == "logistic" else config.head_epochs,
@@ -90,6 +91,13 @@ def make_settings(config: Config, data: PreparedData) -> TrainSettings:
         ema_decay=config.ema_decay,
         clip_norm=config.clip_norm,
         patience=config.patience,
+        inputs={
+            "arch": config.arch,
+            "augment": config.augment,
+            "horizontal_flip": config.horizontal_flip,
+            **asdict(data.settings),
+            **given,
+        },
         checkpoint_header={
             "class_names": list(data.split.class_names),
             "positive_class": data.positive_class,
