@@ -6,14 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from medimg_baseline_cls.records.probabilities import CalibrationSummary
 from medimg_baseline_cls.reporting.content import RunContent, read_run
 from medimg_baseline_cls.reporting.documents.checklist_answers import answer_topics
 from medimg_baseline_cls.reporting.documents.model_card import format_model_card
 from medimg_baseline_cls.reporting.documents.sentences import describe_performance
 from medimg_baseline_cls.reporting.page.external import describe_external, tabulate_external
+from medimg_baseline_cls.reporting.page.external_cautions import list_cautions
 from medimg_baseline_cls.reporting.page.report_page import render_report
+from medimg_baseline_cls.statistics.calibration import describe_calibration
 
 
 def gap(internal: float | None, external: float | None, **more: Any) -> dict[str, Any]:
@@ -215,6 +219,78 @@ def test_shares_of_an_earlier_version_are_said_to_be_of_known_images(content: Ru
     found = replace(content, external={**EXTERNAL, "shift": SHIFT, "case_mix": mix})
     notes = " ".join(tabulate_external(found)[1].notes)
     assert "of the images that have a value" in notes and "of all images" not in notes
+
+
+@pytest.mark.parametrize(
+    ("internal", "external", "is_said"),
+    [(0.972, 0.616, True), (0.972, 0.9, False), (0.6, 0.9, False), (0.9, None, False)],
+)
+def test_a_control_that_falls_far_has_a_sentence(
+    content: RunContent, internal: float, external: float | None, is_said: bool
+) -> None:
+    sides = {"PNEUMONIA": {"internal": internal, "external": external}}
+    shift = {**SHIFT, "controls": {"border": sides}}
+    found = replace(content, external={**EXTERNAL, "shift": shift})
+    notes = " ".join(tabulate_external(found)[1].notes)
+    said = "falls from 0.972 to 0.616: what the outer frame told about PNEUMONIA"
+    assert (said in notes) == is_said
+    assert ("falls from" in notes) == is_said
+
+
+def worsen(content: RunContent, **metrics: Any) -> RunContent:
+    """Return the content with these differences, 3 of 10 positive and a mean probability of 0.6."""
+    truth = np.arange(10) < 3
+    scores = np.where(truth, 0.8, 0.6 + (0.6 - 0.8) * 3 / 7)
+    found = describe_calibration(truth, scores, weights=np.ones((2, 10), np.uint16), seed=0)
+    return replace(
+        content,
+        calibration=CalibrationSummary({"test": {"PNEUMONIA": found}}),
+        external={
+            **EXTERNAL,
+            "differences": {"PNEUMONIA": {"metrics": metrics, "operating_points": {}}},
+        },
+    )
+
+
+def test_probabilities_that_are_too_high_are_a_caution_on_the_first_screen(
+    content: RunContent,
+) -> None:
+    found = worsen(content, intercept_at_slope_1=gap(0.1, -1.5, interval=[-1.9, -1.3]))
+    (caution,) = list_cautions(found)
+    assert caution.startswith("Probabilities of PNEUMONIA are too high on these data")
+    assert "their mean is 0.600, the prevalence 0.300 (observed / expected 0.50)" in caution
+    page = render_report(found)
+    assert page.index("Probabilities of PNEUMONIA are too high") < page.index('id="external"')
+
+
+@pytest.mark.parametrize(
+    "offset",
+    [
+        gap(0.1, -0.3, interval=[-0.5, -0.3]),  # small
+        gap(-1.8, -1.5, interval=[0.1, 0.5]),  # not worse
+        gap(0.1, -1.5, interval=[-3.9, 0.3]),  # not clear
+        gap(None, -1.5, reason="undefined"),
+        gap(0.1, -1.5),
+    ],
+)
+def test_calibration_that_did_not_clearly_get_worse_is_no_caution(
+    content: RunContent, offset: dict[str, Any]
+) -> None:
+    assert list_cautions(worsen(content, intercept_at_slope_1=offset)) == []
+    assert list_cautions(replace(content, external={})) == []
+
+
+@pytest.mark.parametrize(
+    ("auroc", "is_said"),
+    [([-0.02, 0.02], True), ([-0.2, -0.1], False)],
+)
+def test_a_brier_score_that_rises_without_the_auroc_is_a_caution(
+    content: RunContent, auroc: list[float], is_said: bool
+) -> None:
+    brier = gap(0.05, 0.2, interval=[0.1, 0.2], method="bootstrap")
+    found = worsen(content, brier_score=brier, auroc=gap(0.9, 0.9, interval=auroc))
+    assert bool(list_cautions(found)) == is_said
+    assert all("0.200 on these data and 0.050 on TEST" in text for text in list_cautions(found))
 
 
 def test_images_unlike_every_training_image_have_a_table_and_their_share(

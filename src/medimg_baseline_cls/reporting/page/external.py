@@ -30,6 +30,8 @@ _NOTE = (
     "Second lines: 95 % confidence intervals of the difference; both sets are resampled by "
     "patient, each on its own. One that contains 0 does not show that nothing changed."
 )
+_FALL = 0.15  # of the AUROC of a control
+_CONTROLS = {"border": "the outer frame", "trivial": "size, brightness and sharpness"}
 _CONTROLS_NOTE = "The controls see no anatomy, and were fitted on TRAIN of the run."
 _OF_ALL = "Shares are of all images, with and without a value."
 _OF_KNOWN = "Shares are of the images that have a value, which may be different kinds on each side."
@@ -125,6 +127,7 @@ def _tabulate_shift(content: RunContent) -> Iterator[Table]:
             ),
             notes=(
                 *notes,
+                *_list_falls(as_mapping(shift.get("controls")), shown),
                 *([f"Not compared: {hide_paths(shift['reason'])}"] if "reason" in shift else ()),
             ),
         )
@@ -145,6 +148,22 @@ def _tabulate_shift(content: RunContent) -> Iterator[Table]:
 
     total = int(content.external["num_images"])
     yield from _tabulate_far(as_mapping(shift.get("far")), total=total)
+
+
+def _list_falls(controls: Json, names: list[str]) -> Iterator[str]:
+    """Yield a sentence for each control whose AUROC is far lower on the other data."""
+    for control, found in controls.items():
+        for name in names:
+            sides = as_mapping(as_mapping(found).get(name))
+            internal, external = sides.get("internal"), sides.get("external")
+            if internal is None or external is None or internal - external < _FALL:
+                continue
+            yield (
+                f"The AUROC of the {control} control for {name} falls from "
+                f"{format_score(internal)} to {format_score(external)}: what "
+                f"{_CONTROLS.get(control, control)} told about {name} in the data of the run does "
+                "not hold here. A network that used it is worse here."
+            )
 
 
 def _tabulate_far(far: Json, *, total: int) -> Iterator[Table]:

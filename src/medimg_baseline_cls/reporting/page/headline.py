@@ -12,6 +12,7 @@ from medimg_baseline_cls.records.sites import SitesSummary
 from medimg_baseline_cls.records.spreads import SpreadSummary
 from medimg_baseline_cls.records.summaries import OperatingPoint
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
+from medimg_baseline_cls.reporting.page.external_cautions import list_cautions
 from medimg_baseline_cls.reporting.page.metric_scales import (
     Statistic,
     describe_point,
@@ -114,7 +115,10 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
         mistakes=mistakes,
         heading=_name_mistakes(content, len(mistakes)),
         facts=tuple(_facts(content)),
-        warnings=tuple(hide_paths(format_setting(item)) for item in (*content.gaps, *listed)),
+        warnings=tuple(
+            hide_paths(format_setting(item))
+            for item in (*content.gaps, *list_cautions(content), *listed)
+        ),
         pending=tuple(_pending(content)),
     )
 
