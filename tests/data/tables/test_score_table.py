@@ -129,6 +129,31 @@ def test_scores_before_a_softmax_or_a_sigmoid_are_turned_into_probabilities(read
     assert one.probabilities[:, 1].tolist() == [pytest.approx(1 / (1 + np.exp(-3))), 0.0]
 
 
+def test_percentages_beside_a_val_of_probabilities_are_called_so(read: Read) -> None:
+    with pytest.raises(DataError, match=r"test.csv, row 2: a score is 43\.11.*like percentages"):
+        read(HEADER + "a,A,43.11,56.89\nb,B,.4,99.6\n", VAL)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,label,prob_A,prob_B\na,A,90,10\nb,B,30.5,69.4\n", "look like percentages: divide"),
+        ("id,label,score\na,1,90\nb,0,3\n", "look like percentages: divide"),
+        ("id,label,prob_A,prob_B\na,A,.9,.1\nb,B,.3,.7\n", r"all scores are in \[0, 1\]"),
+        ("id,label,score\na,1,1\nb,0,.25\n", r"all scores are in \[0, 1\]"),
+        ("id,Mass,Edema,p_Mass,p_Edema\na,1,1,.9,.9\nb,0,0,0,.5\n", r"are in \[0, 1\]"),
+    ],
+)
+def test_what_is_no_logits_is_not_taken_for_them(read: Read, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=f"^--logits is passed, but .*{message}"):
+        read(text, are_logits=True)
+
+
+def test_logits_may_all_be_above_zero(read: Read) -> None:
+    text = "id,label,logit_A,logit_B\na,A,2,60\nb,B,1,4\n"
+    assert read(text, are_logits=True).probabilities[0].tolist() == pytest.approx([0, 1])
+
+
 def test_scores_that_add_up_to_one_are_not_taken_for_findings(read: Read) -> None:
     text = "id,A_label,B_label,prob_A,prob_B\nx,1,0,.9,.1\ny,0,1,.2,.8\n"
     assert read(text).listing.task == "multiclass"
@@ -240,6 +265,10 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "percent of one class": (
         "id,label,score\na,1,90\nb,0,3\n",
         "look like percentages; divide them by 100",
+    ),
+    "small percentages of one class": (
+        "id,label,score\na,1,9\nb,0,3\n",
+        "score is 9, .*divide the scores by 100 if they are percentages, or pass --logits",
     ),
     "percent signs": (HEADER + "a,A,90%,10%\nb,B,30%,70%\n", "90%, a percentage: divide"),
     "NaN": (HEADER + "a,A,.9,.1\nb,B,nan,.7\n", r"row 3: prob_A is 'nan' \(1 of 2 rows"),

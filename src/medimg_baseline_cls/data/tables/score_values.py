@@ -60,12 +60,14 @@ def to_probabilities(
     Raises:
         DataError: They are not probabilities; the text says what they look like.
     """
-    if are_logits:
-        return _softmax(scores) if are_exclusive and scores.shape[1] > 1 else _sigmoid(scores)
+    add_up = are_exclusive and scores.shape[1] > 1
     outside = np.flatnonzero(((scores < 0) | (scores > 1)).any(axis=1))
+    if are_logits:
+        _require_logits(scores, outside, add_up=add_up)
+        return _softmax(scores) if add_up else _sigmoid(scores)
     if len(outside):
-        _refuse_outside(scores, int(outside[0]), are_exclusive=are_exclusive, where=where)
-    if are_exclusive and scores.shape[1] > 1:
+        _refuse_outside(scores, outside, add_up=add_up, where=where)
+    if add_up:
         sums = scores.sum(axis=1)
         odd = np.flatnonzero(abs(sums - 1) > SUM_TOLERANCE)
         if len(odd):
@@ -87,21 +89,55 @@ def _read_cell(cell: str) -> float:
     return float("nan") if number is None else number
 
 
+def _look_like_percentages(
+    scores: NDArray[np.float64], outside: NDArray[np.intp], *, add_up: bool
+) -> bool:
+    """Return whether the rows outside [0, 1] look so; those of another file may be inside."""
+    rows = scores[outside]
+    if len(rows) == 0 or scores.min() < 0 or rows.max() > 100:
+        return False
+    is_whole = abs(rows.sum(axis=1) - 100) <= _PERCENT_TOLERANCE
+    return bool(is_whole.all() if add_up else rows.max() > 20)
+
+
+def _require_logits(
+    scores: NDArray[np.float64], outside: NDArray[np.intp], *, add_up: bool
+) -> None:
+    """Refuse probabilities and percentages that are passed as logits.
+
+    Raises:
+        DataError: All scores are in [0, 1], or look like percentages.
+    """
+    if len(outside) == 0:
+        raise DataError(
+            "--logits is passed, but all scores are in [0, 1], as probabilities are: pass them "
+            "without --logits."
+        )
+    if _look_like_percentages(scores, outside, add_up=add_up):
+        raise DataError(
+            "--logits is passed, but the scores look like percentages: divide them by 100, and "
+            "pass them without --logits."
+        )
+
+
 def _refuse_outside(
-    scores: NDArray[np.float64], row: int, *, are_exclusive: bool, where: Where
+    scores: NDArray[np.float64], outside: NDArray[np.intp], *, add_up: bool, where: Where
 ) -> None:
     """Say what scores outside [0, 1] look like.
 
     Raises:
         DataError: Always.
     """
-    low, high = float(scores.min()), float(scores.max())
+    row = int(outside[0])
     odd = float(next(value for value in scores[row] if not 0 <= value <= 1))
     found = f"{where(row)}: a score is {odd:.6g}, which is not in [0, 1]"
-    is_whole = abs(scores.sum(axis=1) - 100) <= _PERCENT_TOLERANCE
-    is_percent = is_whole.all() if are_exclusive and scores.shape[1] > 1 else high > 20
-    if low >= 0 and high <= 100 and is_percent:
+    if _look_like_percentages(scores, outside, add_up=add_up):
         raise DataError(f"{found}: the scores look like percentages; divide them by 100.")
+    if not add_up and scores.min() >= 0 and scores.max() <= 100:
+        raise DataError(
+            f"{found}: divide the scores by 100 if they are percentages, or pass --logits if they "
+            "are logits, the input of a sigmoid."
+        )
     raise DataError(
         f"{found}: pass --logits if they are logits, the input of a softmax or sigmoid; else give "
         "probabilities."
