@@ -1,6 +1,7 @@
 """A result of several runs is found, named and linked wherever its folder is."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ from tests.reporting.page.test_joint_page import (
 
 from medimg_baseline_cls import report
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.reporting.joint_results import read_comparison, read_sweep
+from medimg_baseline_cls.reporting.joint_results import list_missing, read_comparison, read_sweep
+from medimg_baseline_cls.utils.seals import seal_results
 
 ENTRIES: dict[str, list[dict[str, Any]]] = {
     "folds": [
@@ -186,6 +188,31 @@ def test_runs_are_found_when_all_results_were_moved(
     runs = read_sweep(moved / "cv" / folder.name, "cv").runs
     assert [run.link for run in runs] == ["../../runs/0/report.html", ""]
     assert [run.summary is not None for run in runs] == [True, False]
+
+
+def test_values_of_a_run_that_was_scored_again_since_are_not_shown(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    runs = [make_run(name=name).folder for name in "01"]
+    folder = write_kind(runs[0].parent.parent / "cv" / "chest", "folds")
+    for run in runs:
+        (run / "predictions_test.csv").write_text("scored", encoding="utf-8")
+        seal_results(run, ("test_summary.json",))
+    plan = json.loads((folder / "cv.json").read_text(encoding="utf-8"))
+    digest = hashlib.sha256(b"scored").hexdigest()
+    plan["external"] = {"predictions_sha256": [digest, digest]}
+    (folder / "cv.json").write_text(json.dumps(plan), encoding="utf-8")
+    assert list_missing(read_sweep(folder, "cv").runs) == []
+    (runs[1] / "predictions_test.csv").write_text("scored again", encoding="utf-8")
+    members = read_sweep(folder, "cv").runs
+    assert [run.summary is not None for run in members] == [True, False]
+    (warning,) = list_missing(members)
+    assert warning.startswith("Fold 1: scored again since, so the values are not shown here")
+    assert warning in words_of(read_page(folder, "cv"))
+    with (runs[0] / "test_summary.json").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(RunError, match=r"test_summary.json was edited after it was written"):
+        read_sweep(folder, "cv")
 
 
 def test_a_run_far_away_is_read_and_not_linked(

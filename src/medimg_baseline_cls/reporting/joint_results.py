@@ -7,6 +7,7 @@ values of its own; the summary of all runs is whole without it.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ class MemberRun:
     Attributes:
         title: its name on the page.
         link: to its report, from the folder of the joint result; "" where that is not known.
-        summary: of TEST; None where the folder of the run is gone.
+        summary: of TEST; None where the folder of the run is gone, or has newer results.
         settings, environment: of the run; empty likewise.
         warnings: of its evaluation.
+        is_newer: it was scored again since, so that its values are not those of the joint result.
     """
 
     title: str
@@ -55,6 +57,7 @@ class MemberRun:
     settings: Json
     environment: Json
     warnings: tuple[str, ...] = ()
+    is_newer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +162,16 @@ def read_sweep(
     require_sealed(folder)
     content = show_all(read_json(folder / SUMMARY_FILES[kind]))
     plan = read_json(folder / f"{kind}.json")
+    digests = plan.get("external", {}).get("predictions_sha256", [])
     runs = tuple(
         _read_member(
             _name_entry(entry, num_repeats=int(content.get("repeats") or 1)),
             [*list_beside(folder, entry["run"]), Path(entry["run"])],
             home=folder,
             find_pseudonyms=find_pseudonyms,
+            digest=digest,
         )
-        for entry in plan["runs"]
+        for entry, digest in zip_longest(plan["runs"], digests)
     )
     patients, ensemble = content.get("patients"), folder / _ENSEMBLE
     return SweepContent(
@@ -211,10 +216,16 @@ def read_comparison(
 
 
 def list_missing(runs: Sequence[MemberRun]) -> list[str]:
-    """Return a warning that names the runs whose folders are gone, if there are any."""
-    gone = [run.title for run in runs if run.summary is None]
+    """Return warnings that name the runs whose folders are gone, or have newer results."""
+    gone = [run.title for run in runs if run.summary is None and not run.is_newer]
     what = "its run folder is" if len(gone) == 1 else "their run folders are"
-    return [f"{', '.join(gone)}: {what} not there."] if gone else []
+    warnings = [f"{', '.join(gone)}: {what} not there."] if gone else []
+    if newer := ", ".join(run.title for run in runs if run.is_newer):
+        warnings.append(
+            f"{newer}: scored again since, so the values are not shown here, and those of all runs "
+            "together are of the earlier results: run `medimg external` for all of them again."
+        )
+    return warnings
 
 
 def list_warnings(runs: Sequence[MemberRun]) -> Iterator[str]:
@@ -228,13 +239,27 @@ def list_warnings(runs: Sequence[MemberRun]) -> Iterator[str]:
 
 
 def _read_member(
-    title: str, places: Sequence[Path], *, home: Path, find_pseudonyms: PseudonymFinder
+    title: str,
+    places: Sequence[Path],
+    *,
+    home: Path,
+    find_pseudonyms: PseudonymFinder,
+    digest: str | None = None,
 ) -> MemberRun:
-    """Return a run from the first place where it is; an ensemble has the settings of its sweep."""
+    """Return a run from the first place where it is; an ensemble has the settings of its sweep.
+
+    Its values are left out where its predictions do not have the sha256 `digest`, if that is known.
+    """
     found = (p for p in places if (p / "test_summary.json").is_file())
     run = next(found, None)
     if run is None:
         return MemberRun(title=title, settings={}, environment={})
+    path = run / "predictions_test.csv"
+    if digest is not None and path.is_file() and sha256_file(path) != digest:
+        return MemberRun(
+            title=title, link=_link(run, home), settings={}, environment={}, is_newer=True
+        )
+    require_sealed(run)
     summary = _read_test_summary(run)
     if run.name == _ENSEMBLE:
         plan = read_json(run.parent / "seeds.json")

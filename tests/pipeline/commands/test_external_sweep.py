@@ -1,5 +1,6 @@
 """A locked sweep of seeds, or a cross-validation, on other data: each run, then all together."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -125,6 +126,9 @@ def test_the_summary_is_that_of_the_scored_models(seeds: Scored, folds: Scored) 
         assert "pooled" not in found["operating_points"]["max_f1"]
         about = content["external"]
         assert (about["name"], about["sweep"], about["num_images"]) == (NAME, folder.name, 24)
+        files = [run / "predictions_test.csv" for run in runs_of(result.run_dir)]
+        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        assert about["predictions_sha256"] == hashes
 
 
 def test_the_ensemble_decides_at_its_locked_thresholds(seeds: Scored) -> None:

@@ -147,4 +147,7 @@ def _name_scored(
     first = results[0].summary
     about = {key: first[key] for key in ("name", "num_images", "num_patients")}
     about["sweep"] = plan.folder.resolve().name
+    about["predictions_sha256"] = [
+        sha256_file(result.run_dir / "predictions_test.csv") for result in results
+    ]
     return replace(plan, folder=place, entries=entries, facts={**plan.facts, "external": about})
