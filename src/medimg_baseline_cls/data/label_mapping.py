@@ -63,7 +63,7 @@ def map_labels(
         DataError: A label is not a class and is not mapped; or no image is left.
     """
     found = listing.class_names
-    meaning = _settle(found, class_names, maps=maps, may_lack=may_lack)
+    meaning = settle_labels(found, class_names, maps=maps, may_lack=may_lack)
     unknown = [name for name in found if meaning[name] is None]
     if unknown:
         raise DataError(_refuse(listing, unknown, class_names=class_names))
@@ -94,10 +94,27 @@ def map_labels(
     )
 
 
-def _settle(
-    found: Sequence[str], class_names: Sequence[str], *, maps: Mapping[str, str], may_lack: bool
+def settle_labels(
+    found: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    maps: Mapping[str, str],
+    may_lack: bool = True,
 ) -> dict[str, str | None]:
-    """Return the class of each label: "" is left out, None is not known."""
+    """Return the class of each label: "" is left out, None is not known.
+
+    Args:
+        found: the labels of the other data set.
+        class_names: of the network.
+        maps: from `parse_maps`.
+        may_lack: as for `map_labels`.
+
+    Raises:
+        ConfigError: a mapping is not possible.
+
+    >>> settle_labels(["NORMAL", "Mass"], ["NORMAL", "PNEUMONIA"], maps={"healthy": "NORMAL"})
+    {'NORMAL': 'NORMAL', 'Mass': None}
+    """
     meaning: dict[str, str | None] = {n: find_spelling(n, class_names) for n in found}
     for label, name in maps.items():
         known = find_spelling(label, found)

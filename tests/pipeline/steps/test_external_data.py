@@ -1,6 +1,7 @@
 """Another data set in the place of a run's own: which settings stay, and what is listed."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from medimg_baseline_cls.pipeline.steps.external_data import (
     keep_bins,
     name_data,
     require_name,
+    require_same_maps,
     require_same_source,
     settings_of,
 )
@@ -52,32 +54,39 @@ def test_results_of_other_data_are_not_replaced(tmp_path: Path, kind: str):
     run, name = tmp_path / "run", "site.csv" if kind == "manifest" else "site"
     place = run / "external" / "site"
     place.mkdir(parents=True)
-    assert not require_same_source(
-        place, run, data=tmp_path / name, maps={}
-    )  # nothing is there yet
+    assert not require_same_source(place, run, data=tmp_path / name)  # nothing is there yet
     stored = {"data_dir": None, "manifest": None, kind: name}
     stored["provenance"] = {"started_in": str(tmp_path)}
     (place / "config.json").write_text(json.dumps(stored), encoding="utf-8")
     for folder, content in ((place, "before"), (run, "chosen again")):
         (folder / "thresholds.json").write_text(content, encoding="utf-8")
     (place / "predictions_test.csv").touch()
-    assert require_same_source(place, run, data=run / ".." / name, maps={})
+    assert require_same_source(place, run, data=run / ".." / name)
     with pytest.raises(ConfigError, match=f"{name}: pass another --name for .*other"):
-        require_same_source(place, run, data=tmp_path / "other" / name, maps={})
+        require_same_source(place, run, data=tmp_path / "other" / name)
 
 
 def test_results_with_other_labels_are_not_replaced(tmp_path: Path):
-    run, data = tmp_path / "run", tmp_path / "site"
-    place = run / "external" / "site"
-    place.mkdir(parents=True)
-    (place / "predictions_test.csv").touch()
-    (place / "config.json").write_text(json.dumps({"data_dir": str(data)}), encoding="utf-8")
+    labels, class_names = ["No Finding", "Pneumonia"], ("NORMAL", "PNEUMONIA")
+    check = partial(require_same_maps, tmp_path, labels, class_names=class_names)
+    check(maps={})  # nothing is there yet
     written = json.dumps({"maps": {"No Finding": "NORMAL"}})
-    (place / "external.json").write_text(written, encoding="utf-8")
-    assert require_same_source(place, run, data=data, maps={"No Finding": "NORMAL"})
-    for maps in ({}, {"No Finding": "PNEUMONIA"}):
-        with pytest.raises(ConfigError, match="another --map: pass another --name"):
-            require_same_source(place, run, data=data, maps=maps)
+    (tmp_path / "external.json").write_text(written, encoding="utf-8")
+    check(maps={"No Finding": "NORMAL"})
+    for maps in ({}, {"No Finding": "PNEUMONIA"}, {"No Finding": "NORMAL", "Pneumonia": ""}):
+        with pytest.raises(ConfigError, match="another --map: pass another --name with this data"):
+            check(maps=maps)
+
+
+def test_a_map_of_no_label_of_the_data_is_not_another_one(tmp_path: Path):
+    check = partial(
+        require_same_maps, tmp_path, ["normal", "PNEUMONIA"], class_names=("NORMAL", "PNEUMONIA")
+    )
+    (tmp_path / "external.json").write_text(json.dumps({"maps": {}}), encoding="utf-8")
+    check(maps={"healthy": "NORMAL"})
+    check(maps={"healthy": "NORMAL", "PNEUMONIA": "pneumonia"})
+    with pytest.raises(ConfigError, match="another --map"):
+        check(maps={"healthy": "NORMAL", "normal": "PNEUMONIA"})
 
 
 def test_results_of_another_run_with_the_same_name_are_not_replaced(tmp_path: Path):
@@ -88,9 +97,9 @@ def test_results_of_another_run_with_the_same_name_are_not_replaced(tmp_path: Pa
         (folder / "thresholds.json").write_text(content, encoding="utf-8")
     (place / "predictions_test.csv").touch()
     (place / "config.json").write_text(json.dumps({"data_dir": str(data)}), encoding="utf-8")
-    assert require_same_source(place, runs[0], data=data, maps={})
+    assert require_same_source(place, runs[0], data=data)
     with pytest.raises(ConfigError, match="the results of another run.*pass another --name"):
-        require_same_source(place, runs[1], data=data, maps={})
+        require_same_source(place, runs[1], data=data)
 
 
 def test_a_folder_resets_what_belongs_to_a_table_and_a_split(tmp_path: Path):

@@ -129,7 +129,7 @@ def external(
             hold_folder(place.parent, command="medimg external", log=session.log),
             keeping_earlier(place),
         ):
-            is_repeated = require_same_source(place, run_dir, data=Path(data), maps=maps)
+            is_repeated = require_same_source(place, run_dir, data=Path(data))
             job = _prepare(session, Path(data), place=place, maps=maps, how=how)
             if is_repeated:
                 session.log.info(f"the earlier results of these data in {place} are replaced")

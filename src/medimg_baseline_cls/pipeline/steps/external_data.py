@@ -5,14 +5,14 @@ files are decoded as the run's images were. All images are scored, whatever spli
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
 from medimg_baseline_cls.data.index import index_images
-from medimg_baseline_cls.data.label_mapping import map_labels
+from medimg_baseline_cls.data.label_mapping import map_labels, settle_labels
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.tables.table import find_table
@@ -105,14 +105,14 @@ def require_name(name: str) -> str:
     return name
 
 
-def require_same_source(place: Path, run_dir: Path, *, data: Path, maps: Mapping[str, str]) -> bool:
-    """Return whether a folder has earlier results, which are of the same run, data and labels.
+def require_same_source(place: Path, run_dir: Path, *, data: Path) -> bool:
+    """Return whether a folder has earlier results, which are of the same run and data.
 
     In the run's own folder they are of the run. Elsewhere the name of a run does not identify it,
     but what decides does.
 
     Raises:
-        ConfigError: they are of other data, of another run, or labels were mapped otherwise.
+        ConfigError: they are of other data or of another run.
     """
     if not (place / "predictions_test.csv").is_file():
         return False
@@ -123,9 +123,6 @@ def require_same_source(place: Path, run_dir: Path, *, data: Path, maps: Mapping
         raise ConfigError(
             f"{place} has the results of other data, {earlier}: pass another --name for {data}."
         )
-    written = place / "external.json"
-    if written.is_file() and read_json(written).get("maps", maps) != maps:
-        raise ConfigError(f"{place} has results with another --map: pass another --name.")
     here, own = place / "thresholds.json", run_dir / "thresholds.json"
     if place.is_relative_to(run_dir) or not own.is_file():
         return True
@@ -135,6 +132,24 @@ def require_same_source(place: Path, run_dir: Path, *, data: Path, maps: Mapping
             f"chosen again: pass another --name for {run_dir}."
         )
     return True
+
+
+def require_same_maps(
+    place: Path, labels: Sequence[str], *, class_names: Sequence[str], maps: Mapping[str, str]
+) -> None:
+    """Refuse to replace results for which these labels had another meaning.
+
+    Raises:
+        ConfigError: they had.
+    """
+    written = place / "external.json"
+    earlier = read_json(written).get("maps", maps) if written.is_file() else maps
+    meanings = [settle_labels(labels, class_names, maps=found) for found in (earlier, maps)]
+    if meanings[0] != meanings[1]:
+        raise ConfigError(
+            f"{place} has results with another --map: pass another --name with this data set "
+            "alone, or the same --map."
+        )
 
 
 def settings_of(config: Config, data: Path, *, task: Task, flags: TableFlags) -> Config:
@@ -169,20 +184,21 @@ def read_other(
     """List, map and decode the images of another data set.
 
     Args:
-        session: with the settings of `settings_of`.
+        session: with the settings of `settings_of`, and the folder of the results.
         provenance: of the run: classes, task, color.
         maps: which label becomes which class.
         may_lack: whether a label of `maps` need not be there.
 
     Raises:
         DataError: the data set, a label or a file is not as it must be.
-        ConfigError: a mapping or a setting does not fit.
+        ConfigError: a mapping or a setting does not fit, or is not that of earlier results.
     """
     config, log = session.config, session.log
     root, class_names = find_root(config), tuple(provenance["class_names"])
     task: Task = provenance.get("task", "multiclass")
     found = list_data(config, cache_dir=session.cache_dir, fewest_classes=1, as_table="{} as DATA")
     listing = map_labels(found, class_names=class_names, task=task, maps=maps, may_lack=may_lack)
+    require_same_maps(session.run_dir, found.class_names, class_names=class_names, maps=maps)
     rule = choose_patient_rule(config, listing)
     settings = pixel_settings(config, provenance["color"])
     with open_cache_dir(session) as cache_dir:
