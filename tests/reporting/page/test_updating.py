@@ -156,8 +156,45 @@ def test_what_was_fitted_has_the_values_of_the_folds(content: RunContent) -> Non
 
 def test_the_images_that_are_needed_are_next_to_those_here(content: RunContent) -> None:
     table = tabulate_updating(content)[2]
-    assert [row.cells for row in table.rows] == [("AUROC", "0.800", "0.100", "77", "4,252")]
+    # One image in 15 is positive here: 100 of them are in 1,500.
+    assert [row.cells for row in table.rows] == [
+        ("AUROC", "0.800", "0.100", "77", "4,252"),
+        ("At least 100 PNEUMONIA and 100 others", "", "", "100", "1,500"),
+    ]
     assert "1,200 images of 900 patients, 80 of them PNEUMONIA" in table.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("needed", "num_images", "said"),
+    [
+        (4252, 1200, "AUROC with an interval of width 0.100: 4,252, which is not reached here."),
+        (4252, 4252, "AUROC with an interval of width 0.100: 4,252, which is reached here."),
+        (24, 150, "the recommendation of 100 on each side: 200, which is not reached here."),
+        (24, 200, "the recommendation of 100 on each side: 200, which is reached here."),
+    ],
+)
+def test_what_needs_the_most_images_is_said_with_whether_they_are_here(
+    content: RunContent, needed: int, num_images: int, said: str
+) -> None:
+    block = replace(
+        BLOCK,
+        sizes=Sizes(num_images=num_images, num_patients=90, num_positive=num_images // 2),
+        needed=(replace(BLOCK.needed[0], num_images=needed),),
+    )
+    table = tabulate_updating(replace(content, updating=summary_of(PNEUMONIA=block)))[2]
+    assert table.notes[1].endswith(f"The most images are needed for {said}")
+
+
+@pytest.mark.parametrize(
+    ("num_positive", "least"), [(1150, ("2,300", "2,400")), (400, ("100", "300"))]
+)
+def test_the_least_number_is_that_of_the_rarer_side(
+    content: RunContent, num_positive: int, least: tuple[str, str]
+) -> None:
+    sizes = Sizes(num_images=1200, num_patients=900, num_positive=num_positive)
+    found = summary_of(PNEUMONIA=replace(BLOCK, sizes=sizes))
+    table = tabulate_updating(replace(content, updating=found))[2]
+    assert table.rows[-1].cells[3:] == least
 
 
 def test_sizes_that_nobody_can_plan_with_have_the_reason(content: RunContent) -> None:

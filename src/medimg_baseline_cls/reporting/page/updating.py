@@ -65,8 +65,11 @@ _FIT_NOTE = (
 _NEEDED_NOTE = (
     "For a 95 % interval of this width, if the model is as it is on these images (Riley et al., "
     "Statistics in Medicine 2021;40:4230). Images count as independent: more are needed where "
-    "patients have several."
+    "patients have several. Whatever a formula gives, at least 100 positive and 100 negative "
+    "images are recommended (Vergouwe et al., J Clin Epidemiol 2005;58:475; Collins et al., "
+    "Statistics in Medicine 2016;35:214)."
 )
+_LEAST = 100
 
 
 def describe_updating(content: RunContent) -> str:
@@ -217,12 +220,45 @@ def _tabulate_needed(content: RunContent, name: str, *, found: ClassUpdating) ->
     )
     (first, *_), reasons = found.needed, {entry.reason for entry in found.needed}
     is_none = bool(first.reason) and len(reasons) == 1
+    rows = [*map(_show_needed, found.needed), _show_least(own, name)]
+    notes = (_NEEDED_NOTE, f"{here} {_say_most(found)}")
     return Table(
         title=f"How many {name} images an external validation needs",
         header=("Metric", "Expected", "Width of its interval", f"{name} images", "Images"),
-        rows=() if is_none else tuple(map(_show_needed, found.needed)),
-        notes=(f"Not available, because {first.reason}.",) if is_none else (_NEEDED_NOTE, here),
+        rows=() if is_none else tuple(rows),
+        notes=(f"Not available, because {first.reason}.",) if is_none else notes,
         about=about_class(content, name),
+    )
+
+
+def _show_least(own: Sizes, name: str) -> Row:
+    label = f"At least {_LEAST} {name} and {_LEAST} others"
+    return Row((label, "", "", *map(format_count, _find_least(own))), "start")
+
+
+def _find_least(own: Sizes) -> tuple[int, int]:
+    """Return the positive images and all images with which both sides have enough."""
+    total, positive = own.num_images, own.num_positive
+    count = -(-_LEAST * total // min(positive, total - positive))  # rounded up
+    return -(-count * positive // total), count
+
+
+def _say_most(found: ClassUpdating) -> str:
+    """Return what needs the most images, and whether there are as many here."""
+    own = found.sizes
+    sizes = {
+        f"{_METRICS[entry.metric]} with an interval of width {format_score(entry.width)}": (
+            entry.num_images
+        )
+        for entry in found.needed
+        if entry.num_images is not None
+    }
+    sizes[f"the recommendation of {_LEAST} on each side"] = _find_least(own)[1]
+    most = max(sizes, key=sizes.__getitem__)
+    is_enough = own.num_images >= sizes[most]
+    return (
+        f"The most images are needed for {most}: {format_count(sizes[most])}, which is "
+        f"{'not ' * (not is_enough)}reached here."
     )
 
 
