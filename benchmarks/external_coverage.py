@@ -1,4 +1,4 @@
-"""How often the interval of external less internal contains the true difference.
+"""How often the interval of external minus internal contains the true difference.
 
 Pairs of data sets are drawn: patients with one to three images each, a model that separates the
 classes worse in the external one, another prevalence there. The truth is that of 400,000 patients.

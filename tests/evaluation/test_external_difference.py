@@ -1,4 +1,4 @@
-"""External less internal: values by scikit-learn, intervals by a loop, undefined by name."""
+"""External minus internal: values by scikit-learn, intervals by a loop, undefined by name."""
 
 from dataclasses import replace
 from functools import cache

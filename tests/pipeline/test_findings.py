@@ -347,7 +347,7 @@ def test_another_data_set_without_a_positive_image_of_a_finding_is_scored(
     assert updating["Mass"]["reason"].startswith("the number of patients with positive images is 0")
     assert set(updating["Nodule"]["updates"]) == {"intercept", "intercept_and_slope", "threshold"}
     page = (place / "report.html").read_text(encoding="utf-8")
-    assert "External less internal, Effusion" in page and "24 images of 12 patients" in page
+    assert "External minus internal, Effusion" in page and "24 images of 12 patients" in page
 
 
 def test_a_label_that_is_no_finding_is_refused(run_dir: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def subtract_internal(
     positive_class: str | None,
     resampling: Resampling,
 ) -> dict[MetricKey, SetDifference]:
-    """Return external less internal for every metric that has an interval.
+    """Return external minus internal for every metric that has an interval.
 
     Args:
         internal: predictions of TEST.

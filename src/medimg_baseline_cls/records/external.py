@@ -1,4 +1,4 @@
-"""A metric of a locked model on another data set, less what it is on TEST."""
+"""A metric of a locked model on another data set, minus what it is on TEST."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from medimg_baseline_cls.records.estimates import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetDifference(Estimate):
-    """External less internal, with the interval of the difference.
+    """External minus internal, with the interval of the difference.
 
     Attributes:
         internal: the metric on TEST of the run; None where it is undefined there.

@@ -11,7 +11,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain(Estimate):
-    """A metric of the updated model less that of the locked one, on the same images.
+    """A metric of the updated model minus that of the locked one, on the same images.
 
     Attributes:
         locked, updated: the metric before and after.

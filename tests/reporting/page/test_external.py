@@ -110,7 +110,7 @@ def test_what_is_undefined_says_why(content: RunContent) -> None:
 def test_averages_are_not_shown_for_two_classes(content: RunContent) -> None:
     titles = [table.title for table in tabulate_external(content)]
     assert titles == [
-        "External less internal, PNEUMONIA",
+        "External minus internal, PNEUMONIA",
         "Left out as copies of images of the run: 2",
     ]
 

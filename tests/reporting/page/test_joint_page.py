@@ -222,6 +222,16 @@ def test_settings_and_environments_that_differ_are_listed(
     assert "Environments that differ Name Seed 0 Seed 1 Seed 2 host – other –" in text
 
 
+def test_a_small_p_value_has_one_sign(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    runs = tuple(make_run(name=name).folder for name in ("plain", "still"))
+    folder = make_comparison(tmp_path / "outputs" / "compare" / "x", ("plain", "still"), runs)
+    path = folder / "comparison.json"
+    text = path.read_text(encoding="utf-8")
+    assert "0.0421" in text
+    path.write_text(text.replace("0.0421", "0.00004"), encoding="utf-8")
+    assert "; p < 0.001 (DeLong), 0.126 after Holm" in words_of(read_page(folder, "compare"))
+
+
 def test_a_difference_is_drawn_around_zero_with_its_p_values(
     make_run: Callable[..., Any], tmp_path: Path
 ) -> None:

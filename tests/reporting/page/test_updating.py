@@ -87,7 +87,7 @@ def test_the_lead_says_that_the_locked_result_comes_first_and_what_was_fitted_on
 
 def test_a_change_is_between_locked_and_updated(content: RunContent) -> None:
     gains = tabulate_updating(content)[0]
-    assert gains.title == "Updated less locked, PNEUMONIA"
+    assert gains.title == "Updated minus locked, PNEUMONIA"
     cells = [row.cells for row in gains.rows]
     shown = ("0.120\n0.100–0.200", "0.100\n0.050–0.150", "−0.020\n−0.030 to −0.010")
     assert cells == [
@@ -262,7 +262,7 @@ def test_a_class_with_too_few_patients_has_the_reason(content: RunContent) -> No
     assert tabulate_updating(found) == []
     page = render_report(found)
     assert page.count("only 3 patients are ill") == 1
-    assert "Updated less locked" not in page and "update is fitted" not in page
+    assert "Updated minus locked" not in page and "update is fitted" not in page
 
 
 @pytest.fixture

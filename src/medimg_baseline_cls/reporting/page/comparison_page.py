@@ -131,8 +131,9 @@ def _name(compared: ComparedMetric, target: Any, *, has_class: bool) -> str:
 def _describe_test(gap: PairedDifference) -> str:
     if not gap.test:
         return ""
-    corrected = f"{format_p(gap.p_holm)} after Holm"
-    return f"p = {format_p(gap.p_value)} ({_TEST_NAMES.get(gap.test, gap.test)}), {corrected}"
+    value, corrected = format_p(gap.p_value), f"{format_p(gap.p_holm)} after Holm"
+    sign = f"< {value[1:]}" if value.startswith("<") else f"= {value}"
+    return f"p {sign} ({_TEST_NAMES.get(gap.test, gap.test)}), {corrected}"
 
 
 def _tabulate_models(content: ComparisonContent) -> Table:

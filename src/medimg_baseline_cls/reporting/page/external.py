@@ -28,7 +28,7 @@ _NAMES = {k: m.name for known in (SCORES, DECISIONS, OVERALL) for k, m in known.
 _NOTE = (
     "Internal is TEST of the run, external the other data set, at the same locked thresholds. "
     "Second lines: 95 % confidence intervals of the difference; both sets are resampled by "
-    "patient, each on its own. One that contains 0 does not show that nothing changed."
+    "patient, each on its own. An interval that includes 0 leaves open whether anything changed."
 )
 _FALL = 0.15  # of the AUROC of a control
 _CONTROLS = {"border": "the outer frame", "trivial": "size, brightness and sharpness"}
@@ -61,7 +61,7 @@ def tabulate_external(content: RunContent) -> list[Table]:
     shown = [name for name in blocks if name in content.class_names]
     tables = [
         Table(
-            title=f"External less internal, {name}",
+            title=f"External minus internal, {name}",
             header=("Metric", "Internal", "External", "Difference"),
             rows=tuple(_list_rows(blocks[name])),
             notes=(_NOTE,) if name == shown[0] else (),

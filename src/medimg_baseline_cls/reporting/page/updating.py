@@ -166,7 +166,7 @@ def _tabulate_gains(content: RunContent, name: str, *, found: ClassUpdating) -> 
     elif about_class(content, name):
         notes += filter(None, (_say_gains(content, found), _say_sizes(found.fitting_parts, name)))
     return Table(
-        title=f"Updated less locked, {name}",
+        title=f"Updated minus locked, {name}",
         header=("Metric", "Locked", "Updated", "Change"),
         rows=tuple(rows),
         notes=tuple(notes),
