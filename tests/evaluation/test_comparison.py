@@ -217,6 +217,31 @@ def other_image(test: Predictions) -> Predictions:
     return replace(test, image_ids=("x", *test.image_ids[1:]))
 
 
+def test_names_without_a_match_are_shown() -> None:
+    one, other = make_test(1), make_test(2)
+    other = replace(other, image_ids=tuple(f"ward/{n}" for n in other.image_ids))
+    words = "60 of 60 only in a, such as ward/test/000.png and test/000.png"
+    with pytest.raises(RunError, match=words):
+        compare_models([make_model("a", one), make_model("b", other)], resampling=FEW)
+
+
+@pytest.mark.parametrize(
+    ("names", "flags"),
+    [(("0", "1"), "--map 0=NORMAL"), (BINARY[::-1], "--class-names NORMAL PNEUMONIA")],
+)
+def test_other_names_of_the_classes_are_refused_with_what_to_do(
+    names: tuple[str, ...], flags: str
+) -> None:
+    run = replace(make_model("run", make_test(1)), digests={"test/000.png": "a"})
+    judged = replace(run, name="judged", test=replace(run.test, class_names=names), digests={})
+    for models in ([run, judged], [judged, run]):
+        with pytest.raises(RunError, match=f"judge judged again with, for example, {flags}"):
+            compare_models(models, resampling=FEW)
+    with pytest.raises(RunError) as caught:
+        compare_models([run, replace(judged, digests=run.digests)], resampling=FEW)
+    assert "again" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [

@@ -121,6 +121,7 @@ def judge(argv: Sequence[str]) -> int | None:
         config=request.config,
         probability_columns=own.probability_columns,
         logits=own.logits,
+        maps=own.map,
     ).status
 
 

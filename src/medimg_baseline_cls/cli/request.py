@@ -156,6 +156,14 @@ class JudgeFlags(SettingsFlags):
         tuple[str, ...], option("Columns of probabilities, one per class (none: found).", "NAME...")
     ] = ()
     logits: Annotated[bool, option("The scores are logits: apply softmax or sigmoid.")] = False
+    map: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        option(
+            "Which class a label means, such as 0=NORMAL; LABEL= leaves its images out. "
+            "May be repeated.",
+            "LABEL=CLASS",
+        ),
+    ] = ()
 
 
 _OWN: dict[str, type[SettingsFlags]] = {

@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from medimg_baseline_cls.data.folders.image_files import Listing
 from medimg_baseline_cls.data.spellings import find_spelling
+from medimg_baseline_cls.data.tables.labels import plain_number
 from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.schema import Task, format_findings, parse_findings
+from medimg_baseline_cls.utils.texts import clean_text
 from medimg_baseline_cls.utils.visible import quote_words
 
 _NUM_SHOWN = 5
@@ -39,6 +41,18 @@ def parse_maps(texts: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--map names the label {label} twice: keep one of them.")
         maps[label] = name
     return maps
+
+
+def map_label(label: str, maps: Mapping[str, str]) -> str | None:
+    """Return the class that a label is mapped to, or itself; None if it is to be left out.
+
+    >>> maps = parse_maps(["0=NORMAL", "Mass="])
+    >>> [map_label(label, maps) for label in ("0", "0.0", "mass", "1")]
+    ['NORMAL', 'NORMAL', None, '1']
+    """
+    text = clean_text(label)
+    known = find_spelling(text, maps) or find_spelling(plain_number(text), maps)
+    return label if known is None else maps[known] or None
 
 
 def map_labels(

@@ -17,6 +17,7 @@ from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.summaries import Average, MetricKey
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.bootstrap import Values, Weights
+from medimg_baseline_cls.utils.visible import quote_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +123,37 @@ def _compare_labels(labels: NDArray[np.int64], first: Predictions) -> str | None
     return f"{count} have another reference standard, such as {image}"
 
 
+def _advise_judging(model: AlignedModel, first: AlignedModel) -> str:
+    """Return how predictions of another program get the classes of the other model, or ""."""
+    judged, other = (first, model) if model.digests else (model, first)
+    names, wanted = judged.test.class_names, other.test.class_names
+    if judged.digests or judged.test.task != other.test.task or len(names) != len(wanted):
+        return ""
+    if set(names) == set(wanted):
+        flags = quote_words("--class-names", *wanted)
+    else:
+        pairs = (pair for pair in zip(names, wanted, strict=True) if pair[0] not in wanted)
+        flags = quote_words("--map", "=".join(next(pairs)))
+    return f"; if they mean the same, judge {judged.name} again with, for example, {flags}"
+
+
 def _find_difference(model: AlignedModel, first: AlignedModel) -> str | None:
     """Return how classes or images differ, in words."""
     one, other = first.test, model.test
     if (one.class_names, one.task) != (other.class_names, other.task):
         return (
             f"the classes are {', '.join(other.class_names)} ({other.task}) and "
-            f"{', '.join(one.class_names)} ({one.task})"
+            f"{', '.join(one.class_names)} ({one.task}){_advise_judging(model, first)}"
         )
     if first.positive_class != model.positive_class:
         return f"the positive class is {model.positive_class} and {first.positive_class}"
     theirs, own = set(one.image_ids), set(other.image_ids)
     if own != theirs:
         images = f"{len(own)} {one.split.upper()} images"
+        shown = "" if own & theirs else f", such as {min(own)[:80]} and {min(theirs)[:80]}"
         return (
             f"{len(own - theirs)} of {images} are only in {model.name}, "
-            f"{len(theirs - own)} of {len(theirs)} only in {first.name}"
+            f"{len(theirs - own)} of {len(theirs)} only in {first.name}{shown}"
         )
     both = own & set(first.digests) & set(model.digests)
     changed = sum(first.digests[image] != model.digests[image] for image in both)

@@ -366,3 +366,42 @@ def test_rounded_probabilities_are_kept_as_they_are(read: Read, digits: int) -> 
     table = read("id,label,prob_A,prob_B,prob_C\n" + "\n".join(rows))
     order = [int(name[1:]) for name in table.image_ids]
     assert table.probabilities == pytest.approx(scores[order], abs=0.6 * 10**-digits)
+
+
+@pytest.mark.parametrize(
+    ("header", "scores"),
+    [
+        ("id,label,score", ("0.2", "0.7", "0.5")),
+        ("id,label,prob_0,prob_1", (".8,.2", ".3,.7", ".5,.5")),
+        ("id,label,prob_NORMAL,prob_PNEUMONIA", (".8,.2", ".3,.7", ".5,.5")),
+    ],
+)
+def test_labels_are_mapped_to_classes(read: Read, header: str, scores: Sequence[str]) -> None:
+    rows = [f"t{n},{label},{s}" for n, (label, s) in enumerate(zip("012", scores, strict=True))]
+    text = "\n".join([header, *rows])
+    table = read(text, maps={"0": "NORMAL", "1.0": "PNEUMONIA", "2": ""})
+    assert labels_of(table) == ["NORMAL", "PNEUMONIA"]
+    assert table.image_ids == ("t0", "t1")
+    assert table.listing.class_names == ("NORMAL", "PNEUMONIA")
+    np.testing.assert_allclose(table.probabilities, [[0.8, 0.2], [0.3, 0.7]])
+    assert table.listing.notes[0].endswith("2 rows of test.csv, 1 left out by --map")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"maps": {"C": "A"}}, "--map C=A: the tables have no label C, but A, B"),
+        ({"maps": {"A": "", "B": ""}}, "--map leaves out every image"),
+        ({"maps": {"A": "X"}, "labels": rule(task="multilabel")}, "rename them in the table"),
+    ],
+)
+def test_a_mapping_that_is_not_possible_is_refused(
+    read: Read, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MedimgError, match=words):
+        read(TEST, VAL, **settings)
+
+
+def test_a_blank_label_is_refused_next_to_a_mapping(read: Read) -> None:
+    with pytest.raises(DataError, match="row 3: the label is blank"):
+        read(TEST.replace("t2,p4,B", "t2,p4,"), VAL, maps={"A": "X"})

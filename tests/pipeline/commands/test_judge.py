@@ -506,6 +506,21 @@ def test_a_judged_model_is_compared_with_another_one(
         compare([plain_run, other], output_dir=tmp_path)
 
 
+def test_labels_are_mapped_to_the_classes_of_another_run(
+    plain_run: Path, judged: Judge, tmp_path: Path
+) -> None:
+    numbers = {"healthy": "0", "sick": "1"}
+    parts = [draw(split) for split in ("test", "val")]
+    rows = [[{**row, "label": numbers[row["label"]]} for row in part] for part in parts]
+    with pytest.raises(RunError, match="judge .* again with, for example, --map 0=healthy"):
+        compare([plain_run, judged(*rows)], output_dir=tmp_path)
+    run = judged(*rows, maps=["0=healthy", "1=sick"])
+    assert compare([plain_run, run], output_dir=tmp_path).summary["differences"][0]["is_identical"]
+    judgment = read_json(run / "config.json")["provenance"]["judged"]
+    assert judgment["maps"] == {"0": "healthy", "1": "sick"}
+    assert "maps" not in read_json(plain_run / "config.json")["provenance"]["judged"]
+
+
 def test_a_judged_run_is_never_the_one_to_resume(judged: Judge, tmp_path: Path) -> None:
     run = judged(draw("test"))
     (run / "eval_summary.json").unlink()

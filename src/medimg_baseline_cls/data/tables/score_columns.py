@@ -53,6 +53,7 @@ class ScoreSettings:
         subgroup_columns: kept with each image.
         positive_class: of two; None: by the names.
         are_logits: the scores are what a softmax or a sigmoid is still to be applied to.
+        maps: which label means which class, "" for none, from `parse_maps`.
     """
 
     path_column: str | None = None
@@ -63,6 +64,7 @@ class ScoreSettings:
     subgroup_columns: tuple[str, ...] = ()
     positive_class: str | None = None
     are_logits: bool = False
+    maps: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

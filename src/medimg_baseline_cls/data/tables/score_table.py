@@ -6,7 +6,7 @@ other classes in one file than in the other.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.classes import shorten_names
 from medimg_baseline_cls.data.folders.image_files import ListedFile, Listing
+from medimg_baseline_cls.data.label_mapping import map_label
+from medimg_baseline_cls.data.spellings import find_spelling
+from medimg_baseline_cls.data.tables.labels import plain_number
 from medimg_baseline_cls.data.tables.score_columns import (
     ScoreColumns,
     ScoreSettings,
@@ -28,11 +31,11 @@ from medimg_baseline_cls.data.tables.score_labels import (
 from medimg_baseline_cls.data.tables.score_values import read_numbers, to_probabilities
 from medimg_baseline_cls.data.tables.split_column import read_split_column
 from medimg_baseline_cls.data.tables.table_file import Table, read_table
-from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.schema import Certainty, Inference, Task
 from medimg_baseline_cls.utils.garbage_collection import collector_paused
 from medimg_baseline_cls.utils.quantities import say_count
-from medimg_baseline_cls.utils.texts import is_missing
+from medimg_baseline_cls.utils.texts import clean_text, is_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,18 @@ class ScoreTable:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One file: its table and columns, and the rows that are used with the split of each."""
+    """One file: its table and columns, and the rows that are used with the split of each.
+
+    `maps` are of its labels; `num_unmapped` rows are left out by them.
+    """
 
     path: Path
     table: Table
     columns: ScoreColumns
     rows: Sequence[int]
     splits: Sequence[str]
+    maps: Mapping[str, str] = field(default_factory=dict[str, str])
+    num_unmapped: int = 0
 
     def cells(self, column: str) -> list[str]:
         """Return the cells of a column in the rows that are used, without blanks around them."""
@@ -79,8 +87,10 @@ class _Part:
         """Return the label cells."""
         columns = self.columns
         names = columns.classes if len(columns.labels) > 1 else ("",)
-        pairs = zip(names, columns.labels, strict=True)
-        return LabelCells({n: self.cells(c) for n, c in pairs}, self.lines, str(self.path))
+        cells = {n: self.cells(c) for n, c in zip(names, columns.labels, strict=True)}
+        if self.maps:
+            cells = {n: [map_label(c, self.maps) or c for c in own] for n, own in cells.items()}
+        return LabelCells(cells, self.lines, str(self.path))
 
     def scores(self) -> NDArray[np.float64]:
         """Return the numbers in the columns of scores, shape (n, C)."""
@@ -103,7 +113,7 @@ def read_scores(test: Path, val: Path | None = None, *, settings: ScoreSettings)
 
     Raises:
         DataError: A table cannot be used; the text names the file and the first such row.
-        ConfigError: The positive class has to be named.
+        ConfigError: The positive class has to be named, or a mapping is not possible.
     """
     files = {"val": val, "test": test}
     parts = [
@@ -112,6 +122,8 @@ def read_scores(test: Path, val: Path | None = None, *, settings: ScoreSettings)
         if path is not None
     ]
     _require_alike(parts)
+    if settings.maps:
+        parts = _map_parts(parts, settings)
     places = [f"{part.path}, row {line}" for part in parts for line in part.lines]
     image_ids = [cell for part in parts for cell in part.cells(part.columns.image)]
     _require_images(image_ids, places, column=parts[-1].columns.image)
@@ -131,6 +143,8 @@ def read_scores(test: Path, val: Path | None = None, *, settings: ScoreSettings)
     _require_both_classes(files_of, task=task)
     order = sorted(range(len(files_of)), key=lambda i: (files_of[i].path, image_ids[i]))
     notes = [note for part in parts for note in _note_part(part)]
+    if settings.maps:
+        notes.append(f"labels by --map: {', '.join('='.join(p) for p in settings.maps.items())}")
     listing = Listing(
         tuple(files_of[i] for i in order),
         classes.names,
@@ -185,6 +199,48 @@ def _require_alike(parts: Sequence[_Part]) -> None:
             f"{first.path} has scores of {_show_classes(first)}, but {last.path} of "
             f"{_show_classes(last)}: give both files the same columns of scores in the same order."
         )
+
+
+def _map_parts(parts: Sequence[_Part], settings: ScoreSettings) -> list[_Part]:
+    """Return the files with the classes that labels are mapped to, without rows of none.
+
+    Raises:
+        ConfigError: There are several labels for each image, or no such label.
+        DataError: No row is left.
+    """
+    rule = settings.labels
+    maps = {plain_number(label): name for label, name in settings.maps.items()}
+    is_single = all(len(part.columns.labels) == 1 for part in parts)
+    if not is_single or rule.separator is not None or rule.task == "multilabel":
+        raise ConfigError(
+            "--map is for a column with one label for each image, but here are several findings: "
+            "rename them in the table."
+        )
+    cells = [part.cells(part.columns.labels[0]) for part in parts]
+    found = {plain_number(clean_text(c)) for own in (*cells, parts[0].columns.classes) for c in own}
+    for label, name in maps.items():
+        if find_spelling(label, found) is None:
+            raise ConfigError(
+                f"--map {label}={name}: the tables have no label {label}, but "
+                f"{shorten_names(sorted(found - {''}))}."
+            )
+    mapped: list[_Part] = []
+    for part, own in zip(parts, cells, strict=True):
+        kept = [row for row, cell in enumerate(own) if map_label(cell, maps) is not None]
+        if not kept:
+            raise DataError(f"{part.path}: --map leaves out every image, so nothing can be judged.")
+        classes = tuple(map_label(name, maps) or name for name in part.columns.classes)
+        mapped.append(
+            replace(
+                part,
+                columns=replace(part.columns, classes=classes),
+                rows=[part.rows[row] for row in kept],
+                splits=[part.splits[row] for row in kept],
+                maps=maps,
+                num_unmapped=len(own) - len(kept),
+            )
+        )
+    return mapped
 
 
 def _show_classes(part: _Part) -> str:
@@ -247,8 +303,10 @@ def _require_both_classes(files: Sequence[ListedFile], *, task: Task) -> None:
 
 
 def _note_part(part: _Part) -> Iterator[str]:
-    left_out = len(part.table.lines) - len(part.rows)
+    left_out = len(part.table.lines) - len(part.rows) - part.num_unmapped
     more = f", {left_out} of another split left out" if left_out else ""
+    if part.num_unmapped:
+        more += f", {part.num_unmapped} left out by --map"
     yield f"{say_count(len(part.rows), f'rows of {part.path.name}')}{more}"
     yield from part.table.notes
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from medimg_baseline_cls.config import JUDGE_SETTINGS, Config, config_to_dict
 from medimg_baseline_cls.data.index import find_groups
+from medimg_baseline_cls.data.label_mapping import parse_maps
 from medimg_baseline_cls.data.patients import infer_patients
 from medimg_baseline_cls.data.splitting.split import check_leakage, summarize_split, write_split
 from medimg_baseline_cls.data.tables.labels import LabelRule
@@ -68,6 +69,7 @@ def judge(
     config: Config = _DEFAULT,
     probability_columns: Sequence[str] = (),
     logits: bool = False,
+    maps: Sequence[str] = (),
 ) -> RunResult:
     """Evaluate the predictions of any model: thresholds from VAL, then TEST with them.
 
@@ -78,6 +80,7 @@ def judge(
         config: columns, classes and statistics; settings of training have no effect.
         probability_columns: one for each class, or one for the positive class; empty: found.
         logits: the scores are logits, to which softmax or sigmoid is applied.
+        maps: which label means which class, such as "0=NORMAL"; "2=" leaves its images out.
 
     Returns:
         The run folder and the content of eval_summary.json; `status` is 3 if an AUROC is surely
@@ -85,10 +88,12 @@ def judge(
 
     Raises:
         DataError: a table cannot be used; nothing is written.
-        ConfigError: a setting does not fit, or the positive class has to be named.
+        ConfigError: a setting or a mapping does not fit, or the positive class has to be named.
     """
     files = {"val": None if val is None else Path(val), "test": Path(test)}
-    table = _read(files, config, probability_columns=probability_columns, logits=logits)
+    how = _set_columns(config, probability_columns=probability_columns, logits=logits)
+    how = replace(how, maps=parse_maps(maps))
+    table = read_scores(Path(test), files["val"], settings=how)
     split, positive, inferences = _describe_images(table, config)
     columns = require_evaluable(config, split)
     if config.anonymous_ids:
@@ -99,7 +104,7 @@ def judge(
         write_split(run_dir / "split.csv", split)
         hider = make_hider([r.path for r in split.records], is_anonymous=config.anonymous_ids)
         inferences = hide_inferences(inferences, hider)
-        provenance = _describe_source(split, files, positive_class=positive, logits=logits)
+        provenance = _describe_source(split, files, positive_class=positive, how=how)
         provenance["inferences"] = [asdict(item) for item in inferences]
         provenance["patients_by"] = inferences[-1].reason
         _begin(session, provenance)
@@ -125,18 +130,12 @@ def _removed_unless_done(run_dir: Path) -> Generator[None, None, None]:
         raise
 
 
-def _read(
-    files: dict[str, Path | None],
-    config: Config,
-    *,
-    probability_columns: Sequence[str],
-    logits: bool,
-) -> ScoreTable:
-    """Read the tables; columns that are as by default in the settings are looked for."""
-    test = files["test"]
-    assert test is not None
+def _set_columns(
+    config: Config, *, probability_columns: Sequence[str], logits: bool
+) -> ScoreSettings:
+    """Return what columns are set; those that are as by default in the settings are looked for."""
     is_found = config.label_columns == _DEFAULT.label_columns
-    settings = ScoreSettings(
+    return ScoreSettings(
         path_column=None if config.path_column == _DEFAULT.path_column else config.path_column,
         labels=LabelRule(
             columns=() if is_found else config.label_columns,
@@ -153,7 +152,6 @@ def _read(
         positive_class=config.positive_class,
         are_logits=logits,
     )
-    return read_scores(test, files["val"], settings=settings)
 
 
 def _describe_images(
@@ -200,7 +198,7 @@ def _describe_images(
 
 
 def _describe_source(
-    split: Split, files: dict[str, Path | None], *, positive_class: str | None, logits: bool
+    split: Split, files: dict[str, Path | None], *, positive_class: str | None, how: ScoreSettings
 ) -> dict[str, Any]:
     """Return what config.json says of the predictions."""
     return {
@@ -213,7 +211,8 @@ def _describe_source(
                 name: None if path is None else {"file": path.name, "sha256": sha256_file(path)}
                 for name, path in files.items()
             },
-            "are_logits": logits,
+            "are_logits": how.are_logits,
+            **({"maps": dict(how.maps)} if how.maps else {}),
         },
     }
 
