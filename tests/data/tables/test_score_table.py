@@ -340,6 +340,33 @@ def test_a_file_of_both_splits_is_not_taken_for_one(read: Read) -> None:
         ({"group_column": "person"}, r"lacks the column\(s\) person \(--group-column\)"),
         ({"probability_columns": ("prob_A", "prob_Z")}, r"prob_Z \(--probability-columns\)"),
         ({"subgroup_columns": ("sex",)}, r"sex \(--subgroup-columns\)"),
+        *(
+            (columns, f"test.csv: --{flag} {message}: name")
+            for columns, flag, message in (
+                (
+                    {"probability_columns": ("prob_A", "prob_B", "prob_A")},
+                    "probability-columns",
+                    "names prob_A twice",
+                ),
+                (
+                    {"subgroup_columns": ("prob_B",)},
+                    "subgroup-columns",
+                    "names prob_B, which has the probabilities",
+                ),
+                (
+                    {"subgroup_columns": ("id", "label")},
+                    "subgroup-columns",
+                    "names label, which has the labels",
+                ),
+                ({"subgroup_columns": ("id", "id")}, "subgroup-columns", "names id twice"),
+                (
+                    {"labels": rule(columns=("prob_A",)), "probability_columns": ("prob_A",)},
+                    "label-columns",
+                    "names prob_A, which has the probabilities",
+                ),
+                ({"group_column": "label"}, "group-column", "names label, which has the labels"),
+            )
+        ),
         ({"labels": rule(class_names=("A", "B", "C"))}, "3 classes, but there are 2 columns"),
     ],
 )

@@ -6,6 +6,7 @@ column such as y_score, or columns named like the classes.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def find_score_columns(table: Table, settings: ScoreSettings, *, path: Path) -> 
     """Return which column of a table of predictions is what.
 
     Raises:
-        DataError: A column is missing, or the first row is not a header.
+        DataError: A column is missing or named twice, or the first row is not a header.
     """
     _require_header(table, path)
     settings = _match_settings(table, settings, path=path)
@@ -115,6 +116,7 @@ def find_score_columns(table: Table, settings: ScoreSettings, *, path: Path) -> 
         raise _lack(table, path, what="the label", flag="--label-columns")
     if not scores:
         raise _lack(table, path, what="probabilities", flag="--probability-columns")
+    _require_other_columns(settings, scores=tuple(scores), labels=labels, path=path)
     used = {*scores, *labels}
     group = settings.group_column or _find_group(table, used)
     image, file = _find_image(table, settings, used={*used, group or ""})
@@ -178,6 +180,33 @@ def _match_settings(table: Table, settings: ScoreSettings, *, path: Path) -> Sco
     )
     require_columns(table.columns, wanted, manifest=path)
     return found
+
+
+def _require_other_columns(
+    settings: ScoreSettings, *, scores: tuple[str, ...], labels: tuple[str, ...], path: Path
+) -> None:
+    """Refuse a column that is named twice, or has scores or labels and is named for another use.
+
+    Raises:
+        DataError: with the column and the flag.
+    """
+    roles: dict[str, str] = {}
+    for flag, names, role in (
+        ("--probability-columns", settings.probability_columns or scores, "the probabilities"),
+        ("--label-columns", labels, "the labels"),
+        ("--subgroup-columns", settings.subgroup_columns, ""),
+        ("--group-column", (settings.group_column,), ""),
+        ("--path-column", (settings.path_column,), ""),
+    ):
+        for name, count in Counter(filter(None, names)).items():
+            if count > 1:
+                raise DataError(f"{path}: {flag} names {name} twice: name each column once.")
+            if name in roles:
+                raise DataError(
+                    f"{path}: {flag} names {name}, which has {roles[name]}: name another column."
+                )
+            if role:
+                roles[name] = role
 
 
 def name_class(column: str) -> tuple[str, str] | None:
