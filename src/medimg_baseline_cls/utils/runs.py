@@ -32,6 +32,7 @@ RunState = Literal["training", "interrupted", "trained", "finished"]
 
 LATEST = "latest"
 NOTHING_BEGUN = "interrupted before training: nothing was begun; start the command again."
+REPEAT_EXTERNAL = "run `medimg external RUN DATA` again"
 _STATUS_FILE = "status.json"
 _MAX_NAME = 200  # letters of the name in `latest`; a longer name is not ours
 # The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
@@ -39,6 +40,8 @@ _OF_SWEEP = re.compile(r"_(cv|seeds)\d{8}-\d{6}(-\d+)?_(r\d+f\d+|s\d+)(?=[_-]|$)
 _SWEEP_FILES = ("seeds.json", "cv.json")
 _SETTINGS_FILE = "config.json"
 _RUN_FILES = (_STATUS_FILE, _SETTINGS_FILE)
+# Of these, `medimg external` writes the first before config.json.
+_EXTERNAL_FILES = ("duplicates.csv", "external.json")
 # A folder with one of these was trained; where its settings are missing, they were lost.
 _TRAINED_FILES = ("last.pt", "best.pt", "history.csv", "test_log.csv", "eval_summary.json")
 
@@ -129,8 +132,13 @@ def is_judged(run: Path) -> bool:
     return isinstance(provenance, dict) and "judged" in provenance
 
 
+def is_external(run: Path) -> bool:
+    """Return whether a folder is for results of `medimg external`, finished or not."""
+    return any((run / name).is_file() for name in _EXTERNAL_FILES)
+
+
 def require_network(run: Path) -> None:
-    """Refuse a run of judged predictions where a network is needed.
+    """Refuse a run of judged predictions, and results on other data, where a network is needed.
 
     Raises:
         RunError: with the commands that work on it.
@@ -140,6 +148,11 @@ def require_network(run: Path) -> None:
             f"{run} was made by medimg judge from predictions, so it has no network for this "
             "command: medimg report and medimg compare work on it, and medimg judge on new "
             "predictions."
+        )
+    if is_external(run):
+        raise RunError(
+            f"{run} has results on other data, so it has no network for this command: name the "
+            f"folder of the run, or {REPEAT_EXTERNAL}."
         )
 
 
@@ -293,7 +306,7 @@ def require_newest_begun(output_dir: Path, chosen: Path | None, *, command: str)
 
 
 def _describe_stop(run: Path) -> str:
-    if is_judged(run):
+    if is_judged(run) or is_external(run):
         return "interrupted: start the command again."
     if _is_run(run):
         return f"interrupted; the rest is done by: medimg run --resume {quote_words(str(run))}"

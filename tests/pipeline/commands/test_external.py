@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimg_baseline_cls import external, report
+from medimg_baseline_cls import evaluate, explain, external, predict, report, resume_run
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
@@ -160,6 +160,30 @@ def test_what_was_fitted_can_be_computed_from_the_predictions_alone(
         "num_patients": len(groups),
         "num_positive": int(truth.sum()),
     }
+
+
+@pytest.mark.parametrize("command", [evaluate, explain, resume_run, predict, external])
+def test_a_command_for_runs_refuses_external_results_in_one_sentence(
+    scored: tuple[Path, dict[str, str]], site: Path, tmp_path: Path, command: Callable[..., object]
+) -> None:
+    place = Path(shutil.copytree(scored[0], tmp_path / "site-b"))
+    before = hash_files(place)
+    more = {predict: [[site]], external: [site]}.get(command, [])
+    with pytest.raises(RunError, match=r"has results on other data.* `medimg external RUN DATA`"):
+        command(place, *more)
+    assert hash_files(place) == before
+
+
+@pytest.mark.parametrize("lost", [("external.json", "status.json"), ("status.json",)])
+def test_no_report_is_made_of_results_whose_command_was_killed(
+    scored: tuple[Path, dict[str, str]], tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    place = Path(shutil.copytree(scored[0], tmp_path / "site-b"))
+    for name in (*lost, "report.html"):
+        (place / name).unlink()
+    with pytest.raises(RunError, match="has unfinished results on other data: run `medimg ext"):
+        report(place)
+    assert not (place / "report.html").exists()
 
 
 @pytest.mark.parametrize(

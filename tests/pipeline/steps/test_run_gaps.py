@@ -33,6 +33,10 @@ def test_external_results_do_not_lack_what_their_run_has(run: Path) -> None:
     assert len(find_gaps(run)) == 3
     (run / "external.json").write_text("{}", encoding="utf-8")
     assert find_gaps(run) == {}
+    (run / "prevalence.json").unlink()
+    (run / "split.csv").unlink()
+    for name, warning in find_gaps(run).items():
+        assert warning == f"{name} is missing: run `medimg external RUN DATA` again"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,7 +26,7 @@ from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
 from medimg_baseline_cls.utils.parsing import parsing
 from medimg_baseline_cls.utils.pseudonyms import Pseudonyms
-from medimg_baseline_cls.utils.runs import LATEST, find_run, hold_run
+from medimg_baseline_cls.utils.runs import LATEST, REPEAT_EXTERNAL, find_run, hold_run, is_external
 from medimg_baseline_cls.utils.seals import require_sealed
 from medimg_baseline_cls.utils.visible import quote_words
 
@@ -113,6 +113,9 @@ def find_joint(
 
 
 def _report(run_dir: Path, log: RunLog, *, anonymous_ids: bool) -> RunResult:
+    ends = ("external.json", "status.json")
+    if is_external(run_dir) and not all((run_dir / name).is_file() for name in ends):
+        raise RunError(f"{run_dir} has unfinished results on other data: {REPEAT_EXTERNAL}.")
     stays_anonymous = _is_anonymous(run_dir)
     pseudonyms = load_pseudonyms() if anonymous_ids or stays_anonymous else None
     if pseudonyms is not None:

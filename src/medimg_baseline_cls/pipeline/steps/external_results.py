@@ -54,10 +54,10 @@ def score_other(job: ExternalJob, model: Classifier) -> Predictions:
     """Score the images, log it, and only then let the predictions be seen."""
     split, place = job.other.data.split, job.target.run_dir
     copy_locked(job.run, place)
+    write_copies(place, job.copies)  # before config.json: the folder never looks like a run
     write_settings(job.target, job.run.provenance)
     write_split(place / "split.csv", split)
     write_csv(place / "rejected.csv", ("path", "reason"), rows=job.other.rejected)
-    write_copies(place, job.copies)
     images = job.other.data.image_set("test")
     rows, probabilities = score_images(job.target, model, images=images, task=split.task)
     test = collect_predictions(split, "test", rows=rows, probabilities=probabilities)

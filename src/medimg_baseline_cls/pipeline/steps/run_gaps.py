@@ -11,7 +11,7 @@ from pathlib import Path
 from medimg_baseline_cls.errors import MedimgError
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
 from medimg_baseline_cls.utils.files import read_csv, read_json
-from medimg_baseline_cls.utils.runs import is_judged, read_status
+from medimg_baseline_cls.utils.runs import REPEAT_EXTERNAL, is_external, is_judged, read_status
 from medimg_baseline_cls.utils.visible import quote_words
 
 RESULTS = (
@@ -55,7 +55,7 @@ def find_gaps(run_dir: Path) -> dict[str, str]:
     expected = _PREPARED
     expected += _TRAINED if state in ("trained", "finished") else ()
     expected += _EVALUATED if state == "finished" else ()
-    if (run_dir / "external.json").is_file():  # these are in the run that was scored
+    if is_external(run_dir):  # these are in the run that was scored
         expected = tuple(name for name in expected if name not in _OF_RUN)
     if is_judged(run_dir):  # of predictions, and perhaps without VAL
         has_val = (run_dir / "predictions_val.csv").is_file()
@@ -123,6 +123,8 @@ def _find_json_fault(path: Path) -> str | None:
 
 
 def _advise(run_dir: Path, name: str) -> str:
+    if is_external(run_dir):
+        return REPEAT_EXTERNAL
     command = quote_words("medimg", "run", "--resume", str(run_dir))
     if name == _LOG:
         return "restore it; without it, nothing tells how often TEST has been scored"
