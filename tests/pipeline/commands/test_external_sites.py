@@ -189,6 +189,17 @@ def test_a_refusal_names_its_data_set_and_what_was_written_before(
     assert not (finished_run / "external" / "sites").exists()
 
 
+def test_what_is_kept_comes_after_a_list() -> None:
+    fault = DataError("2 files cannot be read: pass --on-bad-image skip:", "a.png", "b.png")
+    kept = "the results on north are kept."
+    with pytest.raises(DataError) as refused, command.naming("south", kept=kept):
+        raise fault
+    assert refused.value.args == (
+        "south: 2 files cannot be read: pass --on-bad-image skip:",
+        *("a.png", "b.png", "The results on north are kept."),
+    )
+
+
 def test_nothing_is_scored_where_two_have_the_same_name(
     finished_run: Path, sites: list[Path], tmp_path: Path
 ) -> None:

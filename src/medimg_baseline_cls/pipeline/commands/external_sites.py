@@ -94,7 +94,9 @@ def naming(what: object, *, kept: str) -> Generator[None, None, None]:
     except MedimgError as error:
         first, *more = error.args
         text = f"{what}: {first}"
-        if kept:
+        if kept and text.endswith(":"):  # a list follows
+            more.append(kept[0].upper() + kept[1:])
+        elif kept:
             text = f"{text.rstrip('.')}; {kept}"
         error.args = (text, *more)
         raise
