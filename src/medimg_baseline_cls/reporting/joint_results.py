@@ -301,7 +301,8 @@ def list_beside(folder: Path, run: str) -> list[Path]:
     It is runs/RUN, external/RUN-NAME, seeds/SWEEP/ensemble, runs/RUN/external/NAME, or
     seeds/SWEEP/external/NAME/ensemble.
     """
-    return [_find_root(folder).joinpath(*Path(run).parts[-n:]) for n in (5, 4, 3, 2)]
+    root, parts = _find_root(folder), Path(run).relative_to(Path(run).anchor).parts
+    return [root.joinpath(*parts[-n:]) for n in (5, 4, 3, 2)]
 
 
 def _find_root(folder: Path) -> Path:

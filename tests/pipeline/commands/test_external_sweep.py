@@ -354,6 +354,27 @@ def test_a_run_that_is_gone_is_named(again: SimpleNamespace) -> None:
     assert again.called == []
 
 
+def test_runs_of_a_copied_sweep_are_not_taken_from_two_places(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, copied = tmp_path / "made", tmp_path / "copied"
+    named = [str(made / "runs" / name) for name in "ab"]
+    for place in (*map(Path, named), copied / "runs" / "a"):
+        place.mkdir(parents=True)
+        (place / "config.json").touch()
+    sweep = copied / "seeds" / "chest"
+    with pytest.raises(RunError, match=f"{named[1]}, a run of {sweep}, is not there: restore it"):
+        command._find_members(sweep, named)
+    (copied / "runs" / "b").mkdir()
+    (copied / "runs" / "b" / "config.json").touch()
+    assert command._find_members(sweep, named) == [copied / "runs" / name for name in "ab"]
+    assert capsys.readouterr().out == ""
+    shutil.rmtree(copied / "runs")  # the sweep alone was copied: its runs are where they were made
+    assert command._find_members(sweep, named) == [Path(name) for name in named]
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"are in {made / 'runs'}: their results are written there" in said
+
+
 def test_what_is_not_a_finished_sweep_is_refused(
     again: SimpleNamespace, finished_run: Path, tmp_path: Path
 ) -> None:

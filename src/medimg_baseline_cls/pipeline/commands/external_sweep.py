@@ -70,7 +70,7 @@ def external_sweep(
     folder, is_of_seeds = found[0], found[1] == run_seeds.KIND.subfolder
     read = run_seeds.read_seeds if is_of_seeds else cross_validate.read_folds
     plan: SweepPlan[Any] = read(folder)
-    runs = [_find_member(folder, entry.run) for entry in plan.entries]
+    runs = _find_members(folder, [entry.run for entry in plan.entries])
     if is_of_seeds:
         _require_locked(folder, runs)
     place_name = require_name(name_data(Path(data)) if name is None else name)
@@ -99,17 +99,29 @@ def external_sweep(
     return replace(joined, status=INVERTED if is_inverted else 0)
 
 
-def _find_member(folder: Path, run: str) -> Path:
-    """Return the folder of a run, also where all results were moved together.
+def _find_members(folder: Path, runs: Sequence[str]) -> list[Path]:
+    """Return the folders of the runs: all beside the sweep, else all where they were made.
+
+    Where a sweep was copied, its runs are never taken from both places.
 
     Raises:
-        RunError: it is gone.
+        RunError: one is gone.
     """
-    places = (*list_beside(folder, run), Path(run))
-    found = next((place for place in places if (place / "config.json").is_file()), None)
-    if found is None:
-        raise RunError(f"{run}, a run of {folder}, is not there: restore it; nothing was scored.")
-    return found
+
+    def find(places: Sequence[Path]) -> Path | None:
+        return next((place for place in places if (place / "config.json").is_file()), None)
+
+    found = {run: find(list_beside(folder, run)) for run in runs}
+    is_elsewhere = not any(found.values())
+    if is_elsewhere:
+        found = {run: find([Path(run)]) for run in runs}
+    gone = next((run for run in runs if found[run] is None), None)
+    if gone is not None:
+        raise RunError(f"{gone}, a run of {folder}, is not there: restore it; nothing was scored.")
+    if is_elsewhere:
+        home = Path(runs[0]).parent
+        open_log(None).warn(f"the runs of {folder} are in {home}: their results are written there")
+    return [place for place in found.values() if place is not None]
 
 
 def _require_locked(folder: Path, runs: Sequence[Path]) -> None:
