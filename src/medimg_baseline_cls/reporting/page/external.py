@@ -161,8 +161,8 @@ def _list_falls(controls: Json, names: list[str]) -> Iterator[str]:
             yield (
                 f"The AUROC of the {control} control for {name} falls from "
                 f"{format_score(internal)} to {format_score(external)}: what "
-                f"{_CONTROLS.get(control, control)} told about {name} in the data of the run does "
-                "not hold here. A network that used it is worse here."
+                f"{_CONTROLS.get(control, control)} told about {name} in the data of the run is "
+                "not true here. A network that used it is worse here."
             )
 
 
