@@ -155,3 +155,18 @@ def test_a_head_without_bias_is_refused(toy, solved, tmp_path):
     model.net.fc.bias = None
     with pytest.raises(TrainingError, match="has no bias"):
         toy.train_toy(tmp_path, model=model, data=data, settings=settings)
+
+
+def test_features_that_are_not_finite_are_refused_with_their_images(toy, solved, tmp_path):
+    settings, data = solved()
+    model = toy.build_toy()
+    nn.init.constant_(model.net.conv2.bias, torch.inf)
+    with pytest.raises(TrainingError, match="features of 40 training images are not finite"):
+        toy.train_toy(tmp_path, model=model, data=data, settings=settings)
+
+
+def test_a_feature_that_varies_less_than_float32_resolves_has_no_weight():
+    features, labels = draw(2)
+    features[:, 4] = np.float32(100) + np.float32(1e-5) * features[:, 0]
+    plain = make_criterion("none", [1, 1], label_smoothing=0.0)
+    assert fit(features, labels, criterion=plain).weight[:, 4].abs().max() == 0

@@ -22,6 +22,7 @@ from medimg_baseline_cls.training.losses import Criterion
 from medimg_baseline_cls.training.sources import FeatureSource
 from medimg_baseline_cls.training.steps import TrainingContext
 from medimg_baseline_cls.utils.distributed import share_weights
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.seed import permutation
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -29,6 +30,7 @@ PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 
 _NUM_FOLDS = 5
 _MOST_CHOOSING = 20_000  # more images than this do not change the choice of the penalty
+_RESOLUTION = 1e-6
 _LEAST_WEIGHT = 1e-30
 _EXACT = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000, "maxcor": 20}
 _ROUGH = {"gtol": 1e-5, "ftol": 1e-9, "maxiter": 200, "maxcor": 20}
@@ -76,6 +78,15 @@ def solve_head(
         )
     features, labels, positions = train.everything()
     rows: list[int] = positions.tolist()
+    is_whole: list[bool] = features.isfinite().all(dim=1).tolist()
+    broken = [row for row, whole in zip(rows, is_whole, strict=True) if not whole]
+    if broken:
+        names = [context.image_ids[row] if context.image_ids else str(row) for row in broken[:5]]
+        raise TrainingError(
+            f"The features of {say_count(len(broken), 'training images')} are not finite, such as "
+            f"those of {', '.join(names)}: try precision=fp32, or look at the images and the file "
+            "of weights."
+        )
     fitted = fit_logistic(
         features.cpu(),
         labels.cpu(),
@@ -118,7 +129,8 @@ def fit_logistic(
     """
     inputs = features.double()
     center, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
-    scale = torch.where(scale > 0, scale, 1.0)
+    # What varies less than float32 resolves is constant: without weight, as inputs / inf is 0.
+    scale = torch.where(scale > _RESOLUTION * center.abs(), scale, torch.inf)
     standardized = (inputs - center) / scale
     # Along the principal axes, scaled by the curvature there, L-BFGS needs few steps.
     variances, axes = torch.linalg.eigh(standardized.T @ standardized / len(inputs))

@@ -32,6 +32,9 @@ def test_a_head_that_was_solved_has_no_learning_rate(make_run: Callable[..., Any
     facts = facts_of(run)
     assert facts["Training", "Stage head only"].startswith("logistic regression with an L2 penalty")
     assert facts["Training", "Stage fine-tuning"] == "3 epochs"
+    assert ("Training", "Batch size") in facts
+    run.write_json("config.json", run.json("config.json") | {"finetune_epochs": 0})
+    assert ("Training", "Batch size") not in facts_of(run)
 
 
 def test_checkpoint_is_the_evaluated_one(make_run: Callable[..., Any]) -> None:

@@ -276,7 +276,8 @@ def _training(
     callbacks = (CurveDrawer(run_dir), *callbacks)
     if session.is_main:
         write_status(run_dir, "training")
-        draw_first_batch(session, data, augment=augment)
+        is_changed = session.config.finetune_epochs or session.config.head_augment
+        draw_first_batch(session, data, augment=augment if is_changed else None)
     try:
         with detecting_lost_ranks(session.accelerator, run_dir):
             yield make_train_data(session, data, augment=augment, callbacks=callbacks)

@@ -36,6 +36,11 @@ _SETTINGS = {
 }
 # Settings that "auto" leaves to training, which writes what it chose.
 _CHOSEN = ("precision", "batchnorm")
+# Settings without effect where nothing is learned in epochs.
+_OF_EPOCHS = (
+    *("batch_size", "weight_decay", "augment", "horizontal_flip", "ema_decay", "clip_norm"),
+    *("batchnorm", "frozen_stem", "patience"),
+)
 _PACKAGES = ("medimg-baseline-cls", "torch", "timm", "monai", "scikit-learn", "numpy")
 
 Fact = tuple[str, str, str]
@@ -47,6 +52,9 @@ def list_methods(content: RunContent) -> list[Fact]:
     target = content.target_sensitivity
     config = dict(content.config) | ({} if target is None else {"target_sensitivity": target})
     config |= {k: content.provenance[k] for k in _CHOSEN if k in content.provenance}
+    if config.get("finetune_epochs") == 0 and config.get("head_fit") == "logistic":
+        for name in _OF_EPOCHS:
+            config.pop(name, None)
     facts = [*_describe_model(content), *_describe_split(content)]
     for part, names in _SETTINGS.items():
         if part == "Training" and content.is_judged:  # the seed is that of the resamples

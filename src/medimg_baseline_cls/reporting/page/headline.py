@@ -311,6 +311,8 @@ def _count_epochs(content: RunContent) -> Iterator[str]:
         planned = content.config.get(f"{stage}_epochs")
         if planned is None:
             continue
+        if planned and content.config.get(f"{stage}_fit") == "logistic":
+            planned = 1  # it is solved
         done = sum(row["stage"] == stage for row in content.history)
         is_whole = done == planned or not content.history
         count = f"{planned}" if is_whole else f"{done} of {planned}"

@@ -32,7 +32,7 @@ FIGURES = (
         re.compile(r"train_batch"),
         "data",
         "First training batch",
-        "The first images that the network saw, preprocessed and augmented. Look for cropped "
+        "The first images as the network saw them, with any augmentation. Look for cropped "
         "anatomy, inverted gray values and burned-in text.",
     ),
     KnownFigure(
