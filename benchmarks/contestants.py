@@ -115,6 +115,8 @@ def _run_ours(job: dict[str, Any]) -> Outcome:
             "head_epochs": job.get("head_epochs", 0),
             "finetune_epochs": job.get("finetune_epochs", 3),
             "augment": "light",
+            "select": "val_ap",
+            "frozen_stem": False,
             **({"weights": job["weights"]} if job.get("weights") else {"pretrained": False}),
         }
         (folder / "job.json").write_text(json.dumps(chosen, default=str))

@@ -18,6 +18,7 @@ from harness import Answer, spread, tell, workplace, write_answer
 from scipy import stats
 
 from medimg_baseline_cls import Config, train
+from medimg_baseline_cls.config import PRESETS
 
 COUNTS = Counts(320, 120, 8)
 SIDE, EPOCHS = 128, 4
@@ -25,7 +26,7 @@ SIDE, EPOCHS = 128, 4
 
 def best_ap(films: Path, outputs: Path, *, precision: str, seed: int) -> tuple[float, float]:
     """Return the AP of the best epoch, and the seconds of all epochs."""
-    settings = {
+    settings = PRESETS["baseline"] | {
         "data_dir": films,
         "output_dir": outputs,
         "arch": "resnet18",

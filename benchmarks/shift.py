@@ -50,6 +50,7 @@ PAGE = ROOT / "docs/benchmarks/shift.md"
 _OLD = PRESETS["baseline"]
 RECIPES: dict[str, dict[str, Any]] = {
     **PRESETS,
+    "default": {},
     "6 epochs": _OLD | {"finetune_epochs": 6},
     "acquisition": _OLD | {"augment": "acquisition"},
     "robust + logistic head": PRESETS["robust"] | {"head_fit": "logistic"},

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from medimg_baseline_cls import Config, train
+from medimg_baseline_cls.config import PRESETS
 
 CHOICES = {
     "imbalance": ("none", "class_weights", "balanced_sampler", "focal"),
@@ -50,10 +51,9 @@ def main() -> None:
                             image_size=96,
                             val_strategy="stratified",
                             val_fraction=0.2,
-                            finetune_epochs=2,
                             limit=1300,
                             seed=seed,
-                            **{name: value},
+                            **(PRESETS["baseline"] | {"finetune_epochs": 2, name: value}),
                         )
                     ).run_dir
                 )

@@ -1,16 +1,30 @@
 """Presets: below settings file and flags, and named as the source of their settings."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from medimg_baseline_cls.cli.request import format_settings, read_request
-from medimg_baseline_cls.config import PRESETS, Config, build_config
+from medimg_baseline_cls.config import PRESETS, Config, build_config, config_to_dict
 from medimg_baseline_cls.errors import ConfigError
 
 
-def test_the_baseline_is_what_trains_without_a_preset() -> None:
-    assert build_config(preset="baseline") == Config()
+def test_robust_is_what_trains_without_a_preset_chosen_by_stressed_validation() -> None:
+    assert build_config(preset="robust", select="val_ap") == Config()
+
+
+@pytest.mark.parametrize("missing", [("frozen_stem", "head_fit"), ("select", "frozen_stem")])
+def test_a_run_from_before_a_setting_is_read_as_it_was_trained(
+    tmp_path: Path, missing: tuple[str, ...]
+) -> None:
+    settings = config_to_dict(build_config(preset="baseline", finetune_epochs=4))
+    kept = {name: value for name, value in settings.items() if name not in missing}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(kept | {"provenance": {}}))
+    assert build_config(file) == build_config(preset="baseline", finetune_epochs=4)
+    file.write_text(json.dumps(kept))  # a user's own file: what it leaves out is the default
+    assert all(getattr(build_config(file), name) == getattr(Config(), name) for name in missing)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -195,12 +195,6 @@ def test_a_quarrel_of_sound_settings_is_told_next_to_a_broken_one():
     assert "weights = w.pth and pretrained = false" in quarrel
 
 
-def test_first_layers_of_random_weights_are_not_frozen():
-    (sentence,) = mistakes_of(frozen_stem=True, pretrained=False)
-    assert sentence.startswith("frozen_stem = true would keep random weights")
-    assert read(frozen_stem=True).frozen_stem
-
-
 @pytest.mark.parametrize(
     "other",
     [

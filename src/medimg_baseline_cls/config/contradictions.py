@@ -159,11 +159,6 @@ def _check_training(config: "Config") -> list[str]:
             "leave one of them out.",
         ),
         (
-            config.frozen_stem and not config.pretrained,
-            "frozen_stem = true would keep random weights with pretrained = false: leave one of "
-            "them out.",
-        ),
-        (
             config.head_epochs + config.finetune_epochs == 0,
             "head_epochs = 0 and finetune_epochs = 0 leave nothing to train: increase one of them.",
         ),

@@ -69,9 +69,12 @@ def load_config_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected settings such as image_size: 224, one per line.")
     named = {shorten_value(name): values[name] for name in values if name not in _NOT_SETTINGS}
     try:
-        return flatten_sections(named)
+        settings = flatten_sections(named)
     except SettingsError as error:
         raise SettingsError(error.mistakes, file=path) from None
+    # A run's own file has every setting of its time: one that came later was as in `baseline`.
+    is_complete = len(named) < len(values) and PRESETS["baseline"].keys() & settings.keys()
+    return PRESETS["baseline"] | settings if is_complete else settings
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from medimg_baseline_cls.config import Config, config_to_dict
+from medimg_baseline_cls.config import PRESETS, Config, config_to_dict
 from medimg_baseline_cls.errors import MedimgError, ResourceError, RunError, RunInterrupted
 from medimg_baseline_cls.pipeline.commands.evaluate import evaluate
 from medimg_baseline_cls.pipeline.commands.run import is_evaluated
@@ -136,7 +136,7 @@ def read_plan(
         return SweepPlan(
             kind=kind,
             folder=folder,
-            config=Config(**content["settings"]),
+            config=Config(**(PRESETS["baseline"] | content["settings"])),
             entries=tuple(entry(**values) for values in content["runs"]),
             facts={name: content[name] for name in facts},
         )

@@ -33,7 +33,7 @@ class TrainingSettings:
     head_epochs: Annotated[int, Field(ge=0, le=10_000), COMMON] = 10
     """Epochs for the classifier alone, the backbone frozen (0 to 10000)."""
 
-    finetune_epochs: Annotated[int, Field(ge=0, le=10_000), Flag("--epochs", is_common=True)] = 3
+    finetune_epochs: Annotated[int, Field(ge=0, le=10_000), Flag("--epochs", is_common=True)] = 6
     """Epochs for the whole network (0 to 10000)."""
 
     batch_size: Annotated[int, Field(ge=2, le=4096), Flag("-b", is_common=True)] = 32
@@ -67,8 +67,8 @@ class TrainingSettings:
     """BatchNorm statistics in fine-tuning: per batch, kept, or over all processes (auto: frozen if
     pretrained)."""
 
-    frozen_stem: bool = False
-    """Keep the first layers as they are in fine-tuning; faster."""
+    frozen_stem: bool = True
+    """Keep the first pretrained layers; --no-frozen-stem: train the first layers too."""
 
     select: Literal["val_ap", "stressed_val"] = "val_ap"
     """Choice of best.pt: by AP on VAL as it is, or under fixed changes of its images."""
@@ -88,7 +88,7 @@ class AugmentationSettings:
             title="none, light, standard, acquisition or plugin:NAME",
             examples=["light"],
         ),
-    ] = "standard"
+    ] = "acquisition"
     """Random changes of training images: none, light, standard, acquisition or plugin:NAME."""
 
     horizontal_flip: bool = False

@@ -77,7 +77,7 @@ def make_settings(config: Config, data: PreparedData, *, transform: Any) -> Trai
         backbone_lr=config.finetune_lr,
         augmented=True,
         batchnorm=choose_batchnorm(config),
-        frozen_stem=config.frozen_stem,
+        frozen_stem=config.frozen_stem and config.pretrained,
     )
     return TrainSettings(
         stages=(head, finetune),
@@ -137,21 +137,17 @@ def announce_training(session: Session, model: Classifier) -> None:
         for number in (config.head_epochs, config.finetune_epochs)
     )
     alone = "head by logistic regression" if config.head_fit == "logistic" else f"{head} head only"
-    stem = find_stem(model) if config.frozen_stem else []
+    stem = find_stem(model) if config.frozen_stem and config.pretrained else []
     what = f"everything but the first {len(stem)} layers" if stem else "everything"
     log.info(
         f"training: {alone}, {rest} {what}, batches of {config.batch_size}, seed {config.seed}"
     )
     log.info(f"results: {session.run_dir}")
-    if config.frozen_stem and not stem:
-        log.warn(
-            f"frozen_stem has no effect: {config.arch} has no layers whose maps have a quarter of "
-            "the image's side or more"
-        )
     if report.kind == "random" and config.head_epochs:
         log.hint(
             "the head-only stage learns on random features",
-            fix="use pretrained weights, or add --head-epochs 0",
+            fix="use pretrained weights"
+            + (", or add --head-epochs 0" if config.head_fit == "adamw" else ""),
         )
 
 
