@@ -125,7 +125,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--recipes", default="baseline,robust")
+    parser.add_argument("--recipes", default="baseline,default,robust")
     parser.add_argument("--pairs", default="")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, default=64)
