@@ -69,13 +69,17 @@ def test_head_stage_leaves_the_backbone_as_the_file_has_it(
     head_only = read_model(run_dir, "best_head.pt")
     assert all(torch.equal(head_only[key], value) for key, value in backbone.items())
     final = read_model(run_dir, "last.pt")
-    assert not torch.equal(final["conv1.0.weight"], backbone["conv1.0.weight"])
+    changed = {key for key, value in backbone.items() if not torch.equal(final[key], value)}
+    assert "layer4.0.conv1.weight" in changed
+    # The first pretrained layers stay as they are in fine-tuning too.
+    assert not {key for key in changed if key.startswith(("conv1", "bn1", "layer1"))}
 
 
 def test_pretrained_batchnorm_statistics_are_kept_unless_told(
     weights: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
     changes = {"pretrained": True, "weights": weights, "head_epochs": 0, "finetune_epochs": 1}
+    changes["frozen_stem"] = False
     kept = train(make_config(phantoms, tmp_path, **changes)).run_dir
     moved = train(make_config(phantoms, tmp_path, **changes, batchnorm="train")).run_dir
     network = timm.create_model("test_resnet").state_dict()

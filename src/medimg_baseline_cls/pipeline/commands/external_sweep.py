@@ -100,7 +100,7 @@ def external_sweep(
 
 
 def _find_members(folder: Path, runs: Sequence[str]) -> list[Path]:
-    """Return the folders of the runs: all beside the sweep, else all where they were made.
+    """Return the folders of the runs: all next to the sweep, else all where they were made.
 
     Where a sweep was copied, its runs are never taken from both places.
 
