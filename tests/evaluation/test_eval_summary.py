@@ -187,6 +187,12 @@ def test_a_small_or_one_sided_val_is_told(binary: MakePredictions) -> None:
     assert any("no PNEUMONIA image" in w for w in find_warnings(summarize_both(empty, empty)[0]))
 
 
+def test_a_class_that_is_a_number_is_not_read_as_a_count(draw: MakePredictions) -> None:
+    few = draw("val", class_names=("0", "1"), num_images=9)
+    told = " ".join(find_warnings(summarize_both(few, few, "1")[0]))
+    assert "of class 1" in told and "of other classes than 1" in told
+
+
 @pytest.mark.parametrize("positive", ["PNEUMONIA", None])
 def test_evaluation_holds_both_splits_and_the_head(
     tmp_path: Path, draw: MakePredictions, positive: str | None

@@ -155,6 +155,8 @@ def _warn_of_counts(blocks: Blocks, *, is_finding: bool) -> Iterator[str]:
     few: list[str] = []
     for name, block in blocks.items():
         words = ((f"{name} ", ""), (f"non-{name} ", ""))
+        if name[:1].isdigit():
+            words = (("", f" of class {name}"), ("", f" of other classes than {name}"))
         if is_finding:
             words = (("", f" with {name}"), ("", f" known to be without {name}"))
         counts = (block.num_positive or 0, block.num_negative or 0)

@@ -44,8 +44,11 @@ def count_images(split: str, number: int) -> str:
 
     >>> count_images("test", 40)
     'TEST (40 images)'
+    >>> count_images("test", 100_000)  # as short as a legend allows
+    'TEST (n = 100,000)'
     """
-    return f"{split.upper()} ({number} image{'s' * (number != 1)})"
+    counted = f"n = {number:,}" if number >= 10_000 else f"{number} image{'s' * (number != 1)}"
+    return f"{split.upper()} ({counted})"
 
 
 @contextmanager

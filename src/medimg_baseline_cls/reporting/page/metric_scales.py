@@ -117,7 +117,9 @@ def list_rates(content: RunContent, split: str) -> Iterator[Statistic]:
     of = {"sensitivity": positive, "specificity": others[0] if len(others) == 1 else "other"}
     for metric in HEADLINE_DECISIONS:
         hits, total = (format_count(chosen.counts(names)) for names in PROPORTIONS[metric])
-        counted = f"{hits} of {total} {of[metric]} images"
+        name = of[metric]
+        images = f"images of class {name}" if name[:1].isdigit() else f"{name} images"
+        counted = f"{hits} of {total} {images}"
         details = [counted if chosen.tp is not None else ""]
         if val is not None and split == "test":
             details.append(f"VAL {format_score(val.metrics.get(metric, UNKNOWN).value)}")
