@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,9 +217,10 @@ def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) 
         pace = Pace(context.log, stage=stage.name, sizes=sizes, num_left=stage.epochs - num_done)
         for epoch in range(num_done + 1, stage.epochs + 1):
             start = time.perf_counter()
-            train_loss = (
-                setup.solve or partial(run_epoch, context, setup, epoch=epoch, pace=pace)
-            )()
+            if setup.solve is None:
+                train_loss = run_epoch(context, setup, epoch=epoch, pace=pace)
+            else:
+                train_loss = setup.solve()
             speed = setup.train.num_images / (time.perf_counter() - start)
             row, judged = _judge_epoch(run, setup, epoch=epoch, train_loss=train_loss)
             run.progress.rows.append(row)
