@@ -57,6 +57,15 @@ def test_the_run_records_the_class_and_completes(own_run: Path) -> None:
     assert (own_run / "report.html").is_file() and (own_run / "test_summary.json").is_file()
 
 
+def test_all_layers_are_trained_as_some_may_be_random(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    config = make_config(phantoms, tmp_path, **SHORT, pretrained=True, batchnorm="train")
+    run_dir = train(config, model=OwnNet()).run_dir
+    found = torch.load(run_dir / "last.pt", weights_only=True)["model"]
+    assert not torch.equal(found["stem.weight"], OwnNet().stem.weight)
+
+
 def test_best_weights_load_into_the_plain_module(own_run: Path) -> None:
     module = OwnNet(seed=1)
     module.load_state_dict(torch.load(own_run / "best.pt", weights_only=True)["model"])

@@ -116,7 +116,7 @@ def train(
             result = fit(
                 network,
                 train_data,
-                settings=make_settings(config, data, transform=transform),
+                settings=make_settings(session, data, transform=transform),
                 run_dir=session.run_dir,
                 accelerator=session.accelerator,
                 log=session.log,
@@ -182,7 +182,7 @@ def resume(
             result = fit(
                 network,
                 train_data,
-                settings=make_settings(session.config, data, transform=transform),
+                settings=make_settings(session, data, transform=transform),
                 run_dir=session.run_dir,
                 accelerator=session.accelerator,
                 log=session.log,

@@ -60,8 +60,9 @@ def make_train_data(
     )
 
 
-def make_settings(config: Config, data: PreparedData, *, transform: Any) -> TrainSettings:
+def make_settings(session: Session, data: PreparedData, *, transform: Any) -> TrainSettings:
     """Return the two stages and the rest of what `fit` needs to know."""
+    config = session.config
     given = {} if transform is None else {"augment": "a transform that was passed"}
     head = Stage(
         name="head",
@@ -77,7 +78,7 @@ def make_settings(config: Config, data: PreparedData, *, transform: Any) -> Trai
         backbone_lr=config.finetune_lr,
         augmented=True,
         batchnorm=choose_batchnorm(config),
-        frozen_stem=config.frozen_stem and config.pretrained,
+        frozen_stem=keeps_stem(session),
     )
     return TrainSettings(
         stages=(head, finetune),
@@ -116,6 +117,13 @@ def choose_batchnorm(config: Config) -> Literal["train", "frozen", "sync"]:
     return config.batchnorm
 
 
+def keeps_stem(session: Session) -> bool:
+    """Return whether the first layers stay as they are: those that are known to be pretrained."""
+    # A network that was passed may be random in part; what it may keep, its user can freeze.
+    config = session.config
+    return config.frozen_stem and config.pretrained and session.module is None
+
+
 def choose_augmenter(config: Config, transform: Any) -> Augmenter | None:
     """Return the augmentation of the settings, or the transform that is given instead."""
     if transform is not None:
@@ -137,7 +145,7 @@ def announce_training(session: Session, model: Classifier) -> None:
         for number in (config.head_epochs, config.finetune_epochs)
     )
     alone = "head by logistic regression" if config.head_fit == "logistic" else f"{head} head only"
-    stem = find_stem(model) if config.frozen_stem and config.pretrained else []
+    stem = find_stem(model) if keeps_stem(session) else []
     what = f"everything but the first {len(stem)} layers" if stem else "everything"
     log.info(
         f"training: {alone}, {rest} {what}, batches of {config.batch_size}, seed {config.seed}"
