@@ -8,7 +8,7 @@ from torch import nn
 
 from medimg_baseline_cls.errors import TrainingError
 from medimg_baseline_cls.training.history import read_history
-from medimg_baseline_cls.training.logistic import PENALTIES, fit_logistic
+from medimg_baseline_cls.training.logistic_head import PENALTIES, fit_logistic
 from medimg_baseline_cls.training.losses import make_criterion, make_finding_criterion
 
 NUM_IMAGES, NUM_FEATURES = 300, 12

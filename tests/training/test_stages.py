@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from medimg_baseline_cls.training.checkpoint import plain_settings
 from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.training.stages import open_stage
 from medimg_baseline_cls.training.steps import TrainingContext, run_epoch
@@ -97,15 +96,6 @@ def test_a_frozen_stem_keeps_weights_and_statistics(toy, context, batchnorm):
     # All convolutions of the toy work on the full side.
     assert changed_names(model, before) == {"fc.weight", "fc.bias"}
     assert all(parameter.requires_grad for parameter in model.parameters())
-
-
-def test_a_checkpoint_names_the_frozen_stem_only_where_there_is_one(toy):
-    plain, frozen = (
-        plain_settings(toy.make_settings(stage={"frozen_stem": is_frozen}))["stages"][1]
-        for is_frozen in (False, True)
-    )
-    assert frozen == plain | {"frozen_stem": True}
-    assert "frozen_stem" not in plain
 
 
 def test_frozen_statistics_survive_validation_between_epochs(toy, tmp_path):

@@ -38,6 +38,8 @@ _USUAL_NAMES = {
     "head.head_lr": "head_lr",
     "finetune.head_lr": "head_lr",
 }
+# Of a stage, as it was before there were these settings.
+_EARLIER_STAGE = {"frozen_stem": False, "fit": "adamw"}
 _IMPLIED = {"head_fit": "head_epochs", "select": "num_stresses"}
 _Parts = Mapping[str, type | tuple[type, ...]]
 _NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
@@ -79,9 +81,6 @@ class Snapshot:
     average: dict[str, Tensor] | None
 
 
-_LATER_SETTINGS = {"frozen_stem": False, "fit": "adamw"}
-
-
 def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
     """Return the settings that must be the same when a run is resumed, as plain values.
 
@@ -92,10 +91,6 @@ def plain_settings(settings: TrainSettings, **facts: int) -> dict[str, Any]:
     plain = asdict(settings)
     del plain["checkpoint_header"]
     plain["stages"] = list(plain["stages"])
-    for stage in plain["stages"]:
-        for name, usual in _LATER_SETTINGS.items():
-            if stage[name] == usual:  # as in checkpoints from before there was the setting
-                del stage[name]
     plain["class_names"] = list(plain["class_names"])
     return {**plain, **facts}
 
@@ -302,7 +297,7 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
     flat |= settings.get("inputs", {})
     flat["select"] = "stressed_val" if flat.get("num_stresses") else "val_ap"
     for stage in settings.get("stages", ()):
-        values = {**_LATER_SETTINGS, **stage}
+        values = {**_EARLIER_STAGE, **stage}
         flat |= {f"{values.get('name')}.{name}": value for name, value in values.items()}
     return flat
 

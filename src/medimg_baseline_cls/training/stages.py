@@ -24,7 +24,7 @@ from medimg_baseline_cls.training.features import (
     extract_features,
     pass_features,
 )
-from medimg_baseline_cls.training.logistic import solve_head
+from medimg_baseline_cls.training.logistic_head import solve_head
 from medimg_baseline_cls.training.losses import Criterion, make_criterion, make_finding_criterion
 from medimg_baseline_cls.training.optimizer import make_optimizer
 from medimg_baseline_cls.training.sources import BatchSource, FeatureSource, TrainData
