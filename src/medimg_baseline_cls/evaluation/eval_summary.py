@@ -13,7 +13,7 @@ from medimg_baseline_cls.evaluation.shortcut_baselines import warn_of_controls
 from medimg_baseline_cls.records.evaluations import EvaluationSummary, ShortcutBaseline
 from medimg_baseline_cls.records.summaries import ClassMetrics, SplitSummary
 from medimg_baseline_cls.schema import Mistake
-from medimg_baseline_cls.utils.quantities import format_threshold, say_score
+from medimg_baseline_cls.utils.quantities import format_threshold, frame_class, say_score
 
 FEW_IMAGES = 20
 LARGE_SHIFT = 0.1
@@ -154,9 +154,9 @@ def _warn_of_counts(blocks: Blocks, *, is_finding: bool) -> Iterator[str]:
     missing: list[str] = []
     few: list[str] = []
     for name, block in blocks.items():
-        words = ((f"{name} ", ""), (f"non-{name} ", ""))
-        if name[:1].isdigit():
-            words = (("", f" of class {name}"), ("", f" of other classes than {name}"))
+        of_class = frame_class(name)
+        others = (f"non-{name} ", "") if of_class[0] else ("", f" of other classes than {name}")
+        words = (of_class, others)
         if is_finding:
             words = (("", f" with {name}"), ("", f" known to be without {name}"))
         counts = (block.num_positive or 0, block.num_negative or 0)

@@ -16,6 +16,15 @@ _VERBS = {"are": "is", "have": "has", "tell": "tells", "begin": "begins", "were"
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
+def frame_class(name: str) -> tuple[str, str]:
+    """Return what is said of a class before and after "image": a number would read as a count.
+
+    >>> frame_class("NORMAL"), frame_class("1")
+    (('NORMAL ', ''), ('', ' of class 1'))
+    """
+    return ("", f" of class {name}") if name[:1].isdigit() else (f"{name} ", "")
+
+
 def format_duration(seconds: float) -> str:
     r"""Return a duration in the two largest units.
 

@@ -19,7 +19,7 @@ from medimg_baseline_cls.reporting.page.performance import (
 )
 from medimg_baseline_cls.reporting.text.format import format_count, format_interval, format_score
 from medimg_baseline_cls.reporting.text.names import name_split
-from medimg_baseline_cls.utils.quantities import format_threshold
+from medimg_baseline_cls.utils.quantities import format_threshold, frame_class
 
 _MARGIN = 24.0  # percent of a scale that the words at its ends need
 _DOT_WIDTH, _MAX_LEVEL = 3.5, 5  # percent of a scale; more dots than this hide each other
@@ -117,9 +117,8 @@ def list_rates(content: RunContent, split: str) -> Iterator[Statistic]:
     of = {"sensitivity": positive, "specificity": others[0] if len(others) == 1 else "other"}
     for metric in HEADLINE_DECISIONS:
         hits, total = (format_count(chosen.counts(names)) for names in PROPORTIONS[metric])
-        name = of[metric]
-        images = f"images of class {name}" if name[:1].isdigit() else f"{name} images"
-        counted = f"{hits} of {total} {images}"
+        before, after = frame_class(of[metric])
+        counted = f"{hits} of {total} {before}images{after}"
         details = [counted if chosen.tp is not None else ""]
         if val is not None and split == "test":
             details.append(f"VAL {format_score(val.metrics.get(metric, UNKNOWN).value)}")
