@@ -48,11 +48,7 @@ def external_sweep(
 
     Args:
         sweep: the folder of a finished one.
-        data: a folder of class folders, or a table of images.
-        name: of the data set and of the folders of results; None takes that of `data`.
-        output_dir: where sweeps are looked for; results go there if a folder is read-only.
-        model: a network of the class that the runs were trained with, if that was passed.
-        **how: maps, table, panels and has_shared_maps, see `Reading`.
+        data, name, output_dir, model, **how: as in `external`, for each run.
 
     Returns:
         The folder of the joint results and the content of its summary; `status` is 3 where the
