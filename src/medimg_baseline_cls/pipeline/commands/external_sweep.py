@@ -48,7 +48,8 @@ def external_sweep(
 
     Args:
         sweep: the folder of a finished one.
-        data, name, output_dir, model, **how: as in `external`, for each run.
+        data, name, output_dir, model: as in `external`, for each run.
+        **how: maps, table and panels, see `Reading`, for each run.
 
     Returns:
         The folder of the joint results and the content of its summary; `status` is 3 where the
