@@ -120,14 +120,13 @@ def parse_medimg(words: Sequence[str]) -> None:
     Raises:
         MedimgError: it refuses the command.
     """
-    command, *arguments = words
+    command, *arguments = [word for word in words if word not in ("--quiet", "--json")]
     if command in ("--help", "--version") or "--help" in arguments:
         return
-    function = cli_commands.TABLE[command]
     if command in ("check", "judge", "run", "train", "cv"):
         read_request(arguments, command=command, summary="")
         return
-    function = getattr(cli_commands, command)
+    function = cli_commands.CALLED[command]
 
     @functools.wraps(function)
     def nothing(*_: object, **__: object) -> None:

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medimg_baseline_cls import __version__
 from medimg_baseline_cls.errors import ConfigError, MedimgError, RunInterrupted
 from medimg_baseline_cls.utils.faults import plain_faults
 from medimg_baseline_cls.utils.rank import is_main_process
+from medimg_baseline_cls.utils.screen import Screen, current_screen, printing_on
 from medimg_baseline_cls.utils.threads import calm_threads
 from medimg_baseline_cls.utils.visible import show_hidden
 
@@ -33,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "external": ("external RUN DATA...", "score a run, locked, on other labeled data sets"),
     "predict": ("predict RUN PATH...", "decide on new images"),
 }
+_FOR_ALL = ("--quiet", "--json")
 _HELP = frozenset({"-h", "--help", "--help-all"})
 EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -45,22 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     calm_threads()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    screen = Screen(is_quiet="--quiet" in arguments, is_for_machines="--json" in arguments)
+    arguments = [token for token in arguments if token not in _FOR_ALL]
     try:
-        with plain_faults(), _stopping_on_signals():
+        with printing_on(screen), plain_faults(), _stopping_on_signals():
             code = _dispatch(arguments)
             sys.stdout.flush()
         return code
     except MedimgError as error:
-        _complain(*map(str, error.args))
-        _drop_unwritten()
-        return EXIT_MISTAKE
+        return _fail(EXIT_MISTAKE, *map(str, error.args), arguments=arguments, screen=screen)
     except RunInterrupted as stop:
-        _complain(str(stop))
-        return EXIT_INTERRUPTED
+        return _fail(EXIT_INTERRUPTED, str(stop), arguments=arguments, screen=screen)
     except KeyboardInterrupt as stop:
-        if is_main_process():
-            _complain(str(stop) or "interrupted: start the command again.")
-        return EXIT_INTERRUPTED
+        why = str(stop) or "interrupted: start the command again."
+        return _fail(EXIT_INTERRUPTED, why, arguments=arguments, screen=screen)
     except BrokenPipeError:  # as in `medimg train --help | head`: the reader has closed the pipe
         _drop_unwritten()
         return EXIT_UNREAD
@@ -91,6 +91,20 @@ def _stopping_on_signals() -> Generator[None, None, None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _fail(code: int, *lines: str, arguments: Sequence[str], screen: Screen) -> int:
+    """Write why a command failed: to standard error, and as its JSON if that is asked for."""
+    if code == EXIT_MISTAKE or is_main_process():
+        _complain(*lines)
+    if screen.is_for_machines:
+        from medimg_baseline_cls.cli.endings import write_end
+
+        with suppress(BrokenPipeError):
+            write_end(" ".join(arguments[:1]), code=code, error=lines)
+    if code == EXIT_MISTAKE:
+        _drop_unwritten()
+    return code
+
+
 def _complain(*lines: str) -> None:
     """Write a message to the standard error with control characters escaped."""
     text = "\n  ".join(map(show_hidden, lines))
@@ -111,7 +125,13 @@ def _dispatch(arguments: list[str]) -> int:
     else:
         if _HELP.isdisjoint(rest):
             _require_current_folder()
-        return _find_command(word)(rest) or EXIT_OK
+        result = _find_command(word)(rest)
+        code: int = getattr(result, "status", EXIT_OK)
+        if current_screen().is_for_machines:
+            from medimg_baseline_cls.cli.endings import write_end
+
+            write_end(word, code=code, result=result)
+        return code
     return EXIT_OK
 
 
@@ -153,13 +173,15 @@ def describe_commands() -> str:
             "then flags; later ones win.",
             "",
             "  medimg COMMAND --help   the flags of a command (--help-all: every one)",
+            "  medimg COMMAND --quiet  prints warnings only; log.txt has the rest",
+            "  medimg COMMAND --json   prints its end as JSON, and the rest to standard error",
             "  medimg --version        the version",
             "",
         ]
     )
 
 
-def _find_command(word: str) -> Callable[[Sequence[str]], int | None]:
+def _find_command(word: str) -> Callable[[Sequence[str]], object]:
     if word.startswith("-"):
         raise ConfigError(f"put a command before {word}, such as medimg run {word} ...")
     if word not in COMMANDS:

@@ -45,6 +45,7 @@ from medimg_baseline_cls.config import (
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.rank import is_main_process
+from medimg_baseline_cls.utils.screen import current_screen
 from medimg_baseline_cls.utils.visible import quote_words, show_hidden
 
 _PRECEDENCE = (
@@ -234,9 +235,19 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     )
 
 
-def print_settings(request: Request) -> None:
+@dataclass(frozen=True)
+class ShownSettings:
+    """What --print-config shows: each setting with its source."""
+
+    settings: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+
+def print_settings(request: Request) -> ShownSettings:
     """Write the settings to standard output, as a YAML file that --config takes."""
-    sys.stdout.write(format_settings(request.config, request.sources))
+    if not current_screen().is_for_machines:
+        sys.stdout.write(format_settings(request.config, request.sources))
+    return ShownSettings(config_to_dict(request.config), request.sources)
 
 
 def format_settings(config: Config, sources: Mapping[str, str]) -> str:

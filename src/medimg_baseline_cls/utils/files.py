@@ -95,8 +95,13 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ValueError: A number is NaN or infinite: JSON has no word for it, write null and a reason.
     """
+    write_text_atomic(path, format_json(content))
+
+
+def format_json(content: Any) -> str:
+    """Return plain values as the text that `write_json` writes."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
-    write_text_atomic(path, escape_json(text) + "\n")
+    return escape_json(text) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from medimg_baseline_cls.utils.screen import current_screen
 from medimg_baseline_cls.utils.visible import show_hidden
 
 if TYPE_CHECKING:
@@ -60,11 +61,15 @@ class RunLog:
     Args:
         console: the screen, or None for no output.
         path: log.txt, appended to line by line, or None.
+        is_quiet: only warnings are written to the screen.
     """
 
-    def __init__(self, console: Console | None, path: Path | None) -> None:
+    def __init__(
+        self, console: Console | None, path: Path | None, *, is_quiet: bool = False
+    ) -> None:
         self._console = console
         self._path = path
+        self._is_quiet = is_quiet
         self._bar: Progress | None = None
         self._hinted: set[str] = set()
         self._has_lost_lines = False
@@ -87,7 +92,7 @@ class RunLog:
 
     def warn(self, text: str) -> None:
         """Log what may invalidate the result."""
-        self.write(f"warning: {text}", "yellow")
+        self.write(f"warning: {text}", "yellow", is_warning=True)
 
     def table(self, title: str, *, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a whole table, columns aligned, numbers to the right."""
@@ -110,7 +115,7 @@ class RunLog:
             description: what is being done, in two or three words.
             total: units of work, or None where unknown.
         """
-        if self._console is None or not self._console.is_terminal:
+        if self._console is None or self._is_quiet or not self._console.is_terminal:
             yield ProgressBar()
             return
         with self._shown_bar(self._console) as bar:
@@ -120,10 +125,10 @@ class RunLog:
             finally:
                 bar.remove_task(task)
 
-    def write(self, line: str, style: str = "") -> None:
+    def write(self, line: str, style: str = "", *, is_warning: bool = False) -> None:
         """Write one line everywhere; a log that cannot be written stops nothing."""
         line = show_hidden(line)
-        if self._console is not None:
+        if self._console is not None and (is_warning or not self._is_quiet):
             self._print(self._console, line, style=style)
         if self._path is None:
             return
@@ -161,7 +166,7 @@ SILENT = RunLog(None, None)
 
 
 def open_log(path: Path | None) -> RunLog:
-    """Return a log that prints to the standard output and, if given, appends to a file.
+    """Return a log that prints to the screen of the command and, if given, appends to a file.
 
     Args:
         path: log.txt of a run; its folder is made if it is missing.
@@ -169,8 +174,12 @@ def open_log(path: Path | None) -> RunLog:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     # A notebook is not a terminal, whatever the value of FORCE_COLOR: plain lines there.
-    is_terminal = sys.stdout.isatty()
-    return RunLog(Console(force_terminal=is_terminal, force_jupyter=False), path)
+    screen = current_screen()
+    is_terminal = (sys.stderr if screen.is_for_machines else sys.stdout).isatty()
+    console = Console(
+        stderr=screen.is_for_machines, force_terminal=is_terminal, force_jupyter=False
+    )
+    return RunLog(console, path, is_quiet=screen.is_quiet)
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
