@@ -107,8 +107,8 @@ def commands(text: str) -> list[str]:
 
 
 def without_environment(line: str) -> list[str]:
-    """Return the words of a command after variables that are set for it."""
-    words = shlex.split(line)
+    """Return the words of a command after variables that are set for it, up to a redirection."""
+    words = shlex.split(line.partition(" > ")[0])
     while re.match(r"[A-Z_]+=", words[0]):
         del words[0]
     return words
