@@ -7,6 +7,7 @@ A command returns what the Python function returns; its `status` is the exit cod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medimg_baseline_cls.cli.completion import completion
 from medimg_baseline_cls.cli.endings import say_next
 from medimg_baseline_cls.cli.flags import parse_call
 from medimg_baseline_cls.cli.request import ShownSettings, print_settings, read_request
@@ -121,7 +122,7 @@ def _caller(function: Callable[..., Any]) -> Command:
     return call
 
 
-_CALLED = (demo, evaluate, explain, report, compare, external, predict)
+_CALLED = (demo, evaluate, explain, report, compare, external, predict, completion)
 CALLED: dict[str, Callable[..., Any]] = {function.__name__: function for function in _CALLED}
 """The commands whose flags are the arguments of a function."""
 TABLE: dict[str, Command] = {

@@ -167,7 +167,7 @@ class JudgeFlags(SettingsFlags):
     ] = ()
 
 
-_OWN: dict[str, type[SettingsFlags]] = {
+OWN_FLAGS: dict[str, type[SettingsFlags]] = {
     "train": TrainFlags,
     "run": RunFlags,
     "cv": CvFlags,
@@ -201,7 +201,7 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     Raises:
         ConfigError: with every unknown flag or every invalid value.
     """
-    own = _OWN[command]
+    own = OWN_FLAGS[command]
     own_flags = ["--help-all", *_name_flags(f for f in fields(own) if f.name != "folder")]
     aliases = [flag for name in own.settings for flag in FLAG_ALIASES.get(name, ())]
     flags_of_settings = [flag for name in own.settings for flag in spellings(name)]
@@ -276,7 +276,7 @@ def _print_help(argv: Sequence[str], *, command: str, summary: str) -> None:
     tokens = [part for token in argv for part in token.split("=", 1)]
     named = [value for flag, value in pairwise(tokens) if flag == "--config"]
     file = Path(named[-1]) if named else None
-    own = _OWN[command]
+    own = OWN_FLAGS[command]
     shown = own.settings if "--help-all" in argv else own.common
     values = {} if file is None else load_config_file(file)
     kind = make_help(own, shown=shown, file=file, file_values=values)

@@ -6,7 +6,7 @@ tyro returns texts; `Config` parses them, so that flags and files are checked by
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from medimg_baseline_cls.cli.flags import option, to_dashes
 from medimg_baseline_cls.config import FIELD_GROUPS, field_facts, show_value
@@ -46,6 +46,32 @@ def make_help(
         if name in shown
     }
     return _add_sections(own, described)
+
+
+def make_typed(own: type[Any], *, choices: Mapping[str, Sequence[str]]) -> type[Any]:
+    """Return a dataclass for completion alone: the type of each flag has its choices.
+
+    Args:
+        own: the command's own flags.
+        choices: those of flags of the command.
+    """
+    facts = field_facts()
+    described: dict[str, tuple[str, Any, Any]] = {}
+    kind: Any
+    default: Any
+    for name, known in facts.items():
+        kind, default = known.kind | None, None
+        if known.choices:
+            kind, default = Literal[known.choices], known.choices[0]
+        elif known.kind is bool:
+            kind, default = bool, False
+        described[name] = name, Annotated[kind, _describe(name, {}, file=None)], default
+    declared = [
+        (name, Annotated[Literal[tuple(words)], option("")], words[0])
+        for name, words in choices.items()
+    ]
+    typed = make_dataclass("Own", declared, bases=(own,), frozen=True, kw_only=True)
+    return _add_sections(typed, described)
 
 
 def given_settings(parsed: Any) -> dict[str, Any]:
