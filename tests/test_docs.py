@@ -56,7 +56,7 @@ OTHER_WORDS = {
 OTHER_FLAGS = {
     *("resume", "seeds", "repeats", "by-site", "label-noise", "config", "print-config", "help"),
     *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
-    *("method", "map", "name", "no-panels", "preset", "quiet", "json"),
+    *("method", "map", "name", "no-panels", "preset", "quiet", "json", "time-limit"),
     *("method", "test", "val", "probability-columns", "logits"),
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)

@@ -36,7 +36,7 @@ def configured(calls: Calls, line: str) -> Config:
     """Return the Config that `medimg train LINE` trains with."""
     assert main(["train", *shlex.split(line)]) == 0
     ((name, (config,), keywords),) = calls
-    assert (name, keywords) == ("train", {})
+    assert (name, keywords) == ("train", {"time_limit": None})
     assert isinstance(config, Config)
     return config
 
@@ -193,7 +193,11 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
         ),
         ("run --resume s", ("resume_run", ("s",), {"output_dir": Path("outputs")})),
         ("run --resume", ("resume_run", (None,), {"output_dir": Path("outputs")})),
-        ("run --data d", ("run", (Config(data_dir=Path("d")),), {})),
+        ("run --data d", ("run", (Config(data_dir=Path("d")),), {"time_limit": None})),
+        (
+            "train --data d --time-limit 30",
+            ("train", (Config(data_dir=Path("d")),), {"time_limit": 30.0}),
+        ),
         (
             "cv --data d --folds 3 --repeats 2",
             (

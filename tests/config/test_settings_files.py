@@ -202,7 +202,7 @@ def test_a_preset_in_a_file_is_told_that_it_is_a_flag(tmp_path: Path, text: str)
     with pytest.raises(ConfigError, match="preset is a flag, not a setting") as caught:
         build_config(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).endswith("pass --preset NAME (baseline, robust, frozen).")
+    assert str(caught.value).endswith("pass --preset NAME (baseline, robust, frozen, smoke).")
 
 
 def test_the_mistakes_of_a_section_name_the_file(tmp_path: Path) -> None:

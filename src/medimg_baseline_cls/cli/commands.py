@@ -39,7 +39,10 @@ def train(argv: Sequence[str]) -> "RunResult | ShownSettings":
         return say_next(result, "evaluate", "explain", "report")
     from medimg_baseline_cls import train as train_network
 
-    return say_next(train_network(request.config), "evaluate", "explain", "report")
+    limit = request.own.time_limit
+    return say_next(
+        train_network(request.config, time_limit=limit), "evaluate", "explain", "report"
+    )
 
 
 def run(argv: Sequence[str]) -> "RunResult | ShownSettings":
@@ -54,10 +57,15 @@ def run(argv: Sequence[str]) -> "RunResult | ShownSettings":
     if request.own.seeds:
         from medimg_baseline_cls import run_seeds
 
+        if request.own.time_limit is not None:
+            raise ConfigError(
+                "--time-limit is for a single run, since all seeds train alike: pass --epochs."
+            )
         return run_seeds(request.config, request.own.seeds)
     from medimg_baseline_cls import run as run_all
 
-    return say_next(run_all(request.config), "predict", more=" PATH...")
+    result = run_all(request.config, time_limit=request.own.time_limit)
+    return say_next(result, "predict", more=" PATH...")
 
 
 def cv(argv: Sequence[str]) -> "RunResult | ShownSettings":

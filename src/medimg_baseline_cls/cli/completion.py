@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from medimg_baseline_cls.cli.flags import TYRO_MARKERS
-from medimg_baseline_cls.cli.request import OWN_FLAGS
+from medimg_baseline_cls.cli.own_flags import OWN_FLAGS
 from medimg_baseline_cls.cli.settings_flags import make_typed
 from medimg_baseline_cls.config import PRESETS
 from medimg_baseline_cls.errors import ConfigError

@@ -1,14 +1,13 @@
 """Read the flags that are settings, each with its source: of train, run, cv, check and judge."""
 
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-import tyro
 import yaml
 
 from medimg_baseline_cls.cli.flags import (
@@ -16,10 +15,10 @@ from medimg_baseline_cls.cli.flags import (
     check_flags,
     flag_names,
     is_flag,
-    option,
     parse_tokens,
     to_dashes,
 )
+from medimg_baseline_cls.cli.own_flags import OWN_FLAGS, SettingsFlags
 from medimg_baseline_cls.cli.settings_flags import (
     NO_NAMES,
     given_settings,
@@ -30,14 +29,13 @@ from medimg_baseline_cls.cli.settings_flags import (
 )
 from medimg_baseline_cls.config import (
     FIELD_GROUPS,
-    FIRST_SETTINGS,
     FLAG_ALIASES,
-    JUDGE_SETTINGS,
     PRESETS,
     Config,
     build_config,
     config_to_dict,
     field_facts,
+    find_useless,
     load_config_file,
     show_value,
     suggest_fields,
@@ -55,125 +53,6 @@ _PRECEDENCE = (
 _MORE = "\n\nThese are the most common settings; --help-all shows all of them."
 # Each training stage has its own value; the short aliases set only one of them.
 _TWINS = {"finetune_lr": "head_lr", "finetune_epochs": "head_epochs"}
-_INTERRUPTED = "Resume an interrupted {} (default: the newest)."
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingsFlags:
-    """The flags of every command that takes settings, next to the settings.
-
-    Attributes:
-        settings: the settings that the command uses.
-        common: those that its `--help` shows.
-        files: the flag that names its input, for whoever leaves the flag out.
-    """
-
-    config: Annotated[
-        Path | None,
-        option("Settings file in YAML, TOML or JSON, such as a run's config.json.", "FILE"),
-    ] = None
-    print_config: Annotated[
-        bool, option("Print the settings with their sources as YAML, and exit.")
-    ] = False
-    # Below the flags: a command that has one of these as a flag shows it after them.
-    settings: ClassVar[Collection[str]] = tuple(field_facts())
-    common: ClassVar[Collection[str]] = FIRST_SETTINGS
-    files: ClassVar[str] = "--data-dir"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingFlags(SettingsFlags):
-    """The flags of every command that trains."""
-
-    preset: Annotated[
-        str | None,
-        option("Training recipe: baseline, robust or frozen.", "NAME"),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainFlags(TrainingFlags):
-    """The flags of `medimg train`."""
-
-    resume: Annotated[tuple[str, ...], option(_INTERRUPTED.format("run"), "[RUN]")] = NO_NAMES
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFlags(TrainingFlags):
-    """The flags of `medimg run`."""
-
-    resume: Annotated[
-        tuple[str, ...], option(_INTERRUPTED.format("run or seed sweep"), "[RUN]")
-    ] = NO_NAMES
-    seeds: Annotated[
-        tuple[int, ...],
-        option("Run with each of these seeds, on the split of the first.", "N N..."),
-    ] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CvFlags(TrainingFlags):
-    """The flags of `medimg cv`."""
-
-    common: ClassVar[Collection[str]] = FIRST_SETTINGS | {"num_folds", "site_column"}
-
-    resume: Annotated[tuple[str, ...], option(_INTERRUPTED.format("cross-validation"), "[CV]")] = (
-        NO_NAMES
-    )
-    repeats: Annotated[int, option("Repeats of all folds (1 or more; default 1).", "N")] = 1
-    by_site: Annotated[
-        bool, option("Leave out each site of --site-column in turn instead of using folds.")
-    ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckFlags(SettingsFlags):
-    """The flags of `medimg check`."""
-
-    common: ClassVar[Collection[str]] = FIRST_SETTINGS | {"label_columns", "cache_dir"}
-
-    label_noise: Annotated[
-        bool, option("Also list doubtful labels; needs a pass through the network --arch.")
-    ] = False
-    folder: Annotated[
-        tyro.conf.Positional[tuple[str, ...]],
-        option("Folder of images, as for train; it is not modified.", "DIR"),
-    ] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeFlags(SettingsFlags):
-    """The flags of `medimg judge`."""
-
-    settings: ClassVar[Collection[str]] = JUDGE_SETTINGS
-    common: ClassVar[Collection[str]] = JUDGE_SETTINGS
-    files: ClassVar[str] = "--test"
-
-    test: Annotated[Path | None, option("Table with the predictions of TEST.", "FILE")] = None
-    val: Annotated[
-        Path | None, option("The same of VAL, on which thresholds are chosen.", "FILE")
-    ] = None
-    probability_columns: Annotated[
-        tuple[str, ...], option("Columns of probabilities, one per class (none: found).", "NAME...")
-    ] = ()
-    logits: Annotated[bool, option("The scores are logits: apply softmax or sigmoid.")] = False
-    map: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]],
-        option(
-            "Which class a label means, such as 0=NORMAL; LABEL= leaves its images out. "
-            "May be repeated.",
-            "LABEL=CLASS",
-        ),
-    ] = ()
-
-
-OWN_FLAGS: dict[str, type[SettingsFlags]] = {
-    "train": TrainFlags,
-    "run": RunFlags,
-    "cv": CvFlags,
-    "check": CheckFlags,
-    "judge": JudgeFlags,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,8 +107,12 @@ def read_request(argv: Sequence[str], *, command: str, summary: str) -> Request:
     _check_resume(others, flags)
     preset: str | None = getattr(others, "preset", None)
     config = build_config(others.config, preset=preset, **flags)
+    useless = find_useless(config, flags)
+    if useless:
+        raise ConfigError(*useless)
     if not others.print_config and is_main_process():
         _note_half_set(argv, config, flags=flags)
+        _note_preset(preset, config)
     return Request(
         config=config, sources=_find_sources(others.config, flags, preset=preset), own=others
     )
@@ -328,6 +211,20 @@ def _note_half_set(argv: Sequence[str], config: Config, *, flags: Mapping[str, A
             if twin not in flags:
                 value = show_value(getattr(config, twin))
                 open_log(None).info(f"{flag} sets {name}; {twin} stays {value}")
+
+
+def _note_preset(preset: str | None, config: Config) -> None:
+    """Log what a preset changes, and what of it the file or a flag changed back."""
+    if preset is None:
+        return
+    shown = {True: "", False: ""}
+    for name, value in PRESETS[preset].items():
+        current, default = getattr(config, name), field_facts()[name].default
+        if value != default or current != value:
+            text = f"{name} = {show_value(current)} (default {show_value(default)})"
+            shown[current == value] += f"{', ' if shown[current == value] else ''}{text}"
+    changed = f"; not of the preset: {shown[False]}" if shown[False] else ""
+    open_log(None).info(f"preset {preset}: {shown[True] or 'as the defaults'}{changed}")
 
 
 def _named_run(own: Any) -> tuple[str, ...]:

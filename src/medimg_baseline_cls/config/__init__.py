@@ -1,6 +1,6 @@
 """Settings: keywords, files and flags in, one frozen and checked `Config` out."""
 
-from medimg_baseline_cls.config.contradictions import check_task
+from medimg_baseline_cls.config.contradictions import check_task, find_useless
 from medimg_baseline_cls.config.judging import JUDGE_SETTINGS
 from medimg_baseline_cls.config.messages import SettingsError, show_value, suggest_fields
 from medimg_baseline_cls.config.presets import PRESETS
@@ -25,6 +25,7 @@ __all__ = [
     "check_task",
     "config_to_dict",
     "field_facts",
+    "find_useless",
     "load_config_file",
     "show_value",
     "suggest_fields",

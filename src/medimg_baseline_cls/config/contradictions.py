@@ -1,7 +1,7 @@
 """Settings that contradict each other or have no effect: one sentence for each."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from medimg_baseline_cls.config.messages import show_value
@@ -37,6 +37,35 @@ def check_task(config: "Config", task: str, *, num_classes: int = 0) -> tuple[st
     return (
         *_check_findings(config, task),
         *_check_prevalence(config, task, num_classes=num_classes),
+    )
+
+
+def find_useless(config: "Config", given: Collection[str]) -> tuple[str, ...]:
+    """Return one sentence per setting that was given, but has no effect next to the others.
+
+    Args:
+        config: the settings.
+        given: those that were given as flags, as a preset or a file may set them for other cases.
+    """
+    of_finetuning = {"finetune_lr", "batchnorm", "frozen_stem"}
+    if not config.head_augment:
+        of_finetuning |= {"augment", "horizontal_flip"}
+    rules = (
+        (config.finetune_epochs == 0, of_finetuning, "finetune_epochs = 0"),
+        (config.head_epochs == 0, {"head_fit"}, "head_epochs = 0"),
+        (not config.pretrained, {"frozen_stem"}, "pretrained = false"),
+        (
+            config.head_fit == "logistic" and config.finetune_epochs == 0,
+            {"head_lr", "weight_decay", "ema_decay", "clip_norm", "patience"},
+            "head_fit = logistic and finetune_epochs = 0",
+        ),
+    )
+    return tuple(
+        f"{name} = {show_value(getattr(config, name))} has no effect with {cause}: leave it out, "
+        "or change the other."
+        for is_met, names, cause in rules
+        if is_met
+        for name in sorted(names.intersection(given))
     )
 
 

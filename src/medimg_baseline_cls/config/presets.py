@@ -1,4 +1,7 @@
-"""Presets: the settings of a training recipe together, below settings file and flags."""
+"""Presets: settings that belong together, below settings file and flags.
+
+docs/how-to/robust.md says what each is for; docs/benchmarks/shift.md what the recipes reach.
+"""
 
 from typing import Any
 
@@ -24,5 +27,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frozen_stem": False,
         "head_fit": "logistic",
     },
+    "smoke": {
+        "limit": 200,
+        "image_size": 64,
+        "head_epochs": 2,
+        "finetune_epochs": 1,
+        "num_resamples": 200,
+        "num_hard_examples": 2,
+    },
 }
-"""By name; docs/benchmarks/shift.md says what each reaches."""
+"""By name: recipes of training, and `smoke`, a trial of the whole way on a few images."""

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
+    limit_images,
     path_of,
     require_images,
-    sample_stratified,
 )
 from medimg_baseline_cls.data.pixels.cache_builds import being_built, building_folder
 from medimg_baseline_cls.errors import BadImageError, DataError
@@ -109,11 +109,11 @@ def list_npz(
         ]
     require_images(files, names, task=found)
     notes = [f"{say_count(len(files), 'images')} in {file.name}"]
-    if limit is not None and limit < len(files):
-        notes.append(f"limited to {limit} of {len(files)} images")
-        files = sample_stratified(files, limit, task=found)
+    files, limited = limit_images(files, limit, task=found)
     files.sort(key=path_of)
-    return Listing(tuple(files), names, 0, tuple(notes), task=found, kind="npz")
+    return Listing(
+        tuple(files), names, 0, tuple(notes), task=found, kind="npz", inferences=tuple(limited)
+    )
 
 
 def _name_classes(

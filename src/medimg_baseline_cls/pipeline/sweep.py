@@ -6,6 +6,7 @@ found by its unique project; a stopped sweep resumes run by run and ends with th
 
 import os
 import re
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,7 @@ from medimg_baseline_cls.training.callbacks import Callback, GuardedCallback, Tu
 from medimg_baseline_cls.utils.files import read_json, write_json
 from medimg_baseline_cls.utils.locks import hold_folder, remove_folder
 from medimg_baseline_cls.utils.log import RunLog, open_log
+from medimg_baseline_cls.utils.quantities import format_duration, say_until
 from medimg_baseline_cls.utils.runs import age_key, list_runs, read_status
 from medimg_baseline_cls.utils.visible import quote_words
 
@@ -204,11 +206,15 @@ def do_runs(
         RunInterrupted: with the command that resumes it.
     """
     try:
+        folders: list[Path] = []
         with naming_sweep(folder, runs, kind=kind):
-            return [
-                _do_run(runs, number, log=log, note=note, callbacks=callbacks)
-                for number in range(len(runs))
-            ]
+            for number, run in enumerate(runs):
+                start = time.monotonic()
+                is_new = find_own_run(run.config) is None
+                folders.append(_do_run(runs, number, log=log, note=note, callbacks=callbacks))
+                seconds, num_left = time.monotonic() - start, len(runs) - number - 1
+                _say_rest(log, run.title, seconds=seconds, num_left=num_left if is_new else 0)
+        return folders
     except ResourceError as error:
         # It is this folder that is resumed, not that of one run.
         raise ResourceError(error.fault, folder) from error.__cause__
@@ -217,6 +223,16 @@ def do_runs(
             # Nothing was trained: the new folder contains nothing else than the error.
             remove_folder(folder)
         raise
+
+
+def _say_rest(log: RunLog, title: str, *, seconds: float, num_left: int) -> None:
+    """Log how long a run took, and how long those that are left will take."""
+    if num_left:
+        rest = seconds * num_left
+        log.info(
+            f"{title} took {format_duration(seconds)}; {num_left} more: about "
+            f"{format_duration(rest)}, {say_until(rest)}"
+        )
 
 
 @contextmanager

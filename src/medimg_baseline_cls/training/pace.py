@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from medimg_baseline_cls.utils.log import RunLog
-from medimg_baseline_cls.utils.quantities import format_duration
+from medimg_baseline_cls.utils.quantities import format_duration, say_until
 
 _LEAST_BATCHES, _LEAST_SECONDS = 4, 10.0  # fewer give an unreliable estimate
 _LONG_SECONDS = 60.0
@@ -52,8 +52,8 @@ class Pace:
         work = self._num_train + self._num_val * _SHARE_OF_FORWARD
         epoch = work * seconds / self._num_images
         if epoch >= _LONG_SECONDS:
-            whole = format_duration(epoch * self._num_left)
+            whole = epoch * self._num_left
             self._log.info(
-                f"stage {self._stage}: about {format_duration(epoch)} per epoch, {whole} "
-                f"for {self._num_left} epochs"
+                f"stage {self._stage}: about {format_duration(epoch)} per epoch, "
+                f"{format_duration(whole)} for {self._num_left} epochs, {say_until(whole)}"
             )

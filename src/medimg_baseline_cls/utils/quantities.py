@@ -1,5 +1,6 @@
 """Durations, sizes, counts and scores in words."""
 
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 UNDEFINED = "–"
@@ -7,7 +8,7 @@ DECIMALS = 3
 _NOUNS = {"classes": "class", "properties": "property", "copies": "copy"} | {
     f"{noun}s": noun
     for noun in (
-        *("cell", "classifier", "column", "file", "finding", "folder", "group", "image"),
+        *("cell", "classifier", "column", "epoch", "file", "finding", "folder", "group", "image"),
         *("inference", "label", "link", "name", "pair", "patient", "row", "site", "warning"),
         *("error", "note"),
     )
@@ -37,6 +38,19 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
     return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
+
+
+def say_until(seconds: float, *, now: datetime | None = None) -> str:
+    """Return when something that takes so long will be done, by the clock of this machine.
+
+    >>> noon = datetime(2026, 1, 1, 12)
+    >>> say_until(600, now=noon), say_until(100_000, now=noon)
+    ('until about 12:10', 'until about 2026-01-02 15:46')
+    """
+    begin = now or datetime.now()
+    end = begin + timedelta(seconds=seconds)
+    same_day = end.date() == begin.date()
+    return f"until about {end:%H:%M}" if same_day else f"until about {end:%Y-%m-%d %H:%M}"
 
 
 def format_bytes(number: int) -> str:

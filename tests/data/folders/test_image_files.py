@@ -191,5 +191,5 @@ def test_limit_keeps_every_class_and_is_independent_of_the_place(tmp_path: Path)
     for file in listing.files:
         counts[file.folder, file.label] += 1
     assert set(counts.values()) == {5} and len(counts) == 4
-    assert "limited to 20 of 160 images" in listing.notes
+    assert "20 of 160" in [item.found for item in listing.inferences if item.warning]
     assert len(list_images(tmp_path / "a", limit=160).files) == 160

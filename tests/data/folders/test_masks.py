@@ -179,4 +179,4 @@ def test_limit_counts_images_without_masks(tmp_path: Path) -> None:
     names = [f"{c}/{i}{m}.png" for c in "AB" for i in range(20) for m in ("", "_mask", "_mask_1")]
     listing = list_images(lay_out(tmp_path, [*names, *(f"A/{i}.txt" for i in range(50))]), limit=10)
     assert [file.label for file in listing.files] == ["A"] * 5 + ["B"] * 5
-    assert "limited to 10 of 40 images" in listing.notes
+    assert "10 of 40" in [item.found for item in listing.inferences if item.warning]

@@ -24,15 +24,15 @@ class DataSettings:
     """Positive class of two (none: the class without a negative name such as NORMAL)."""
 
     group_regex: Annotated[str, Field(examples=[r"^(patient\d+)_"]), COMMON] = "auto"
-    r"""Patient in the file name: auto (recognized from all names), none (each file alone), or a
-    regular expression with the patient as its groups or whole match, as in ^(patient\d+)_."""
+    r"""Patient in the file name: auto (recognized), none (each file alone), or a regular expression
+    whose groups, or whole match, are the patient: ^(patient\d+)_."""
 
     on_bad_image: Literal["error", "skip"] = "error"
-    """Unreadable files: stop and list them, or skip them and list them in rejected.csv."""
+    """Unreadable files: stop, or skip and list them in rejected.csv."""
 
     on_leak: Literal["error", "drop", "drop_near"] = "error"
-    """Patients or copies in more than one of your splits: stop, or drop them from training and keep
-    TEST unchanged (drop_near: near-duplicates too)."""
+    """Patients or copies in several splits: stop, or drop them from training (drop_near:
+    near-duplicates too)."""
 
     limit: Annotated[int | None, Field(ge=1, examples=[100]), COMMON] = None
     """Images for a trial, spread over folders and classes (1 or more; none: all)."""

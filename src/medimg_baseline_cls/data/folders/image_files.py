@@ -148,9 +148,8 @@ def list_images(
         totals = Counter(file.label for file in listed)
         inferences += judge_class_count(totals, where=str(data_dir))
         inferences += judge_stray_classes(totals)
-    if limit is not None and limit < len(files):
-        notes.append(f"limited to {limit} of {len(files)} images")
-        files = sample_stratified(files, limit)
+    files, limited = limit_images(files, limit)
+    inferences += limited
     files.sort(key=path_of)
     kind: ListingKind = "split folders" if folders else "class folders"
     return Listing(
@@ -311,10 +310,28 @@ class _Walk:
         return [(entry, f"{place}/{entry.name}" if place else entry.name) for entry in kept]
 
 
-def sample_stratified(
-    files: Sequence[ListedFile], limit: int, *, task: Task = "multiclass"
-) -> list[ListedFile]:
-    """Return about `limit` files: the same share of each folder and class, at least two.
+def limit_images(
+    files: list[ListedFile], limit: int | None, *, task: Task = "multiclass"
+) -> tuple[list[ListedFile], list[Inference]]:
+    """Return about `limit` files, if there are more, and what is said of that."""
+    if limit is None or limit >= len(files):
+        return files, []
+    kept = _sample_stratified(files, limit, task=task)
+    share = f"{len(kept)} of {len(files)}"
+    warning = f"Only {share} images were used (--limit {limit}): a trial, not a result."
+    said = Inference(
+        topic="images",
+        found=share,
+        reason=f"--limit {limit}",
+        certainty="set",
+        flag="--limit none",
+        warning=warning,
+    )
+    return kept, [said]
+
+
+def _sample_stratified(files: Sequence[ListedFile], limit: int, *, task: Task) -> list[ListedFile]:
+    """Return the same share of each folder and class, at least two files.
 
     Images of several findings count for the rarest of them, or for none.
     """

@@ -14,9 +14,9 @@ from typing import Literal
 from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
+    limit_images,
     path_of,
     require_images,
-    sample_stratified,
 )
 from medimg_baseline_cls.data.patients import find_patient_column
 from medimg_baseline_cls.data.positive import infer_positive_class
@@ -120,9 +120,7 @@ def list_table(
     if settings.labels.fewest_classes > 1:
         has_split = any(file.folder for file in files)
         require_images(files, labels.class_names, task=labels.task, has_split=has_split)
-    if limit is not None and limit < len(files):
-        notes.append(f"limited to {limit} of {len(files)} images")
-        files = sample_stratified(files, limit, task=labels.task)
+    files, limited = limit_images(files, limit, task=labels.task)
     files.sort(key=path_of)
     return Listing(
         tuple(files),
@@ -134,6 +132,7 @@ def list_table(
         unused_columns=tuple(name for name in table.columns if name not in wanted),
         kind="table",
         inferences=(
+            *limited,
             *labels.inferences,
             *said,
             *_note_patients(table, groups, column=settings.group_column),

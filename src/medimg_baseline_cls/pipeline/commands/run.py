@@ -25,7 +25,11 @@ from medimg_baseline_cls.utils.runs import hold_run, read_status
 
 @ending_plainly(is_resumable=True)
 def run(
-    config: Config, *, callbacks: Sequence[Callback] = (), model: nn.Module | None = None
+    config: Config,
+    *,
+    callbacks: Sequence[Callback] = (),
+    model: nn.Module | None = None,
+    time_limit: float | None = None,
 ) -> RunResult:
     """Train, evaluate, explain and report.
 
@@ -33,13 +37,14 @@ def run(
         config: every setting; `data_dir` is required.
         callbacks: told how training goes, as in `train`.
         model: a network of your own, as in `train`.
+        time_limit: minutes that all steps may take, as in `train`.
 
     Returns:
         The run folder and the content of eval_summary.json.
     """
     if config.anonymous_ids:
         load_pseudonyms()  # a key that cannot be read must not cost a training and a look at TEST
-    trained = train(config, callbacks=callbacks, model=model)
+    trained = train(config, callbacks=callbacks, model=model, time_limit=time_limit)
     run_dir = trained.run_dir
     if not is_main_process():
         return trained

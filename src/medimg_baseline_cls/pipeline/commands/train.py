@@ -43,6 +43,12 @@ from medimg_baseline_cls.pipeline.steps.session import (
     warn_of_threads,
     write_settings,
 )
+from medimg_baseline_cls.pipeline.steps.time_limit import (
+    TimeLimit,
+    note_limit,
+    shorten_schedule,
+    start_limit,
+)
 from medimg_baseline_cls.pipeline.steps.training_inputs import (
     CurveDrawer,
     announce_training,
@@ -80,6 +86,7 @@ def train(
     transform: Any = None,
     callbacks: Sequence[Callback] = (),
     model: nn.Module | None = None,
+    time_limit: float | None = None,
 ) -> RunResult:
     """Train a network in two stages and keep the best checkpoint by validation AP.
 
@@ -92,6 +99,8 @@ def train(
         model: a network of your own instead of `config.arch`: it takes normalized images
             (N, 3, S, S) and returns logits (N, C) from a last linear layer. It stays as it is, the
             weights are in best.pt; evaluate, predict and explain need it again. Python only.
+        time_limit: minutes that the run may take, up to its report; a few steps are timed, and
+            `finetune_epochs` is lowered to what fits before training starts.
 
     Returns:
         The run folder and the best epoch's metrics.
@@ -100,6 +109,7 @@ def train(
         MedimgError: one sentence on what to fix; RunInterrupted on Ctrl-C or SIGTERM.
     """
     require_callbacks(callbacks)
+    limit = start_limit(time_limit, config)
     if model is not None:
         config = name_own_network(config, model)
     if config.weights is not None and not config.weights.exists():
@@ -111,7 +121,7 @@ def train(
     session = replace(open_session(config), module=model)
     told = [GuardedCallback(callback, session.log) for callback in callbacks]
     with _only_writer(session):
-        data, network = _prepare(session)
+        session, data, network = _prepare(session, augment=augment, limit=limit)
         with _training(session, data, model=network, augment=augment, callbacks=told) as train_data:
             result = fit(
                 network,
@@ -219,7 +229,9 @@ def _only_writer(session: Session) -> AbstractContextManager[None]:
     return hold_run(session.run_dir, command="train", log=session.log)
 
 
-def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
+def _prepare(
+    session: Session, *, augment: Augmenter | None, limit: TimeLimit | None
+) -> tuple[Session, PreparedData, Classifier]:
     """Return data and network of a new run and write its settings; on an error, nothing stays."""
     models: list[Classifier] = []
 
@@ -232,6 +244,11 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
             data = prepare_data(session, estimate=estimate)
         (model,) = models
         warn_before_training(session, data)
+        if limit is not None:
+            session, found = shorten_schedule(
+                session, data, model=model, augment=augment, limit=limit
+            )
+            data = note_limit(data, found)
         if session.is_main:
             write_json(session.run_dir / "env_report.json", collect_environment(sys.argv))
             # The settings come last: with them the run can be resumed.
@@ -244,7 +261,7 @@ def _prepare(session: Session) -> tuple[PreparedData, Classifier]:
         if isinstance(error, KeyboardInterrupt):
             error.args = (NOTHING_BEGUN,)
         raise
-    return data, model
+    return session, data, model
 
 
 def _estimate_needs(session: Session, model: Classifier) -> tuple[DiskNeed, ...]:
