@@ -45,4 +45,5 @@ def _draw(axes: Axes, curve: DecisionCurve) -> None:
     axes.plot(x, curve.treat_all, color=MUTED, linestyle=DASHED)
     axes.axhline(0, color=INK, linewidth=1, linestyle=DOTTED)
     top = max(float(np.nanmax(curve.upper)), float(curve.treat_all[0]), 0.05)
-    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.08 * top))
+    bottom = min(-0.25 * top, max(-top, 1.1 * float(np.nanmin(curve.net_benefit))))
+    axes.set(xlim=(0, 1), ylim=(bottom, 1.08 * top))

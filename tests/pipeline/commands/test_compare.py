@@ -184,3 +184,6 @@ def test_a_run_that_is_not_evaluated_is_refused(
         compare([finished_run, copy], output_dir=tmp_path)
     with pytest.raises(RunError, match="two runs or more, but got 1"):
         compare([finished_run], output_dir=tmp_path)
+    (copy / "external.json").write_text("{}")  # unfinished results on other data
+    with pytest.raises(RunError, match="is not evaluated: run `medimg external RUN DATA` again"):
+        compare([finished_run, copy], output_dir=tmp_path)

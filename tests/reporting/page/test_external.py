@@ -144,6 +144,7 @@ def test_the_page_shows_it_first(content: RunContent) -> None:
     assert page.index("TEST on this page is site-b") < page.index('id="external"')
     assert page.index('id="external"') < page.index('id="performance"')
     assert "External validation</p>" in page
+    assert "<h1><bdi>site-b</bdi></h1>" in page
     assert "Left out as copies of images of the run: 2" in page
 
 

@@ -27,7 +27,13 @@ from medimg_baseline_cls.utils.files import read_csv, read_json, write_csv, writ
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.own_output import mark_own
 from medimg_baseline_cls.utils.parsing import parsing
-from medimg_baseline_cls.utils.runs import create_run_folder, find_run, is_judged
+from medimg_baseline_cls.utils.runs import (
+    REPEAT_EXTERNAL,
+    create_run_folder,
+    find_run,
+    is_external,
+    is_judged,
+)
 
 FOLDER = "compare"
 SWEEP_FILE, ENSEMBLE = "seeds.json", "ensemble"
@@ -102,7 +108,10 @@ def find_evaluated(run: Path | str, output_dir: Path) -> Path:
             return folder / ENSEMBLE
     found = find_run(run, output_dir)
     if not (found / "test_summary.json").is_file():
-        raise RunError(f"{found} is not evaluated: `medimg run --resume {found}` does that.")
+        todo = f"`medimg run --resume {found}` does that"
+        raise RunError(
+            f"{found} is not evaluated: {REPEAT_EXTERNAL if is_external(found) else todo}."
+        )
     if is_judged(found) and not (found / "thresholds.json").is_file():
         raise RunError(
             f"{found} was judged without VAL, so it has no thresholds to compare at: judge it "

@@ -93,6 +93,7 @@ def _sections(content: RunContent) -> dict[str, Any]:
         "run_name": content.name,
         "answer": answer,
         "external": describe_external(content),
+        "tested_on": str(content.external.get("name", "")),
         "external_tables": tabulate_external(content),
         **_measure(content),
         "roc_anchor": next(_find_anchors(figures["evaluation"], answer.roc), ""),

@@ -27,6 +27,7 @@ _COLUMNS = (
     *("Calibration intercept", "Calibration slope"),
 )
 _MAX_LARGE = 4
+_USELESS_WIDTH = 0.9
 _NOTES = (
     "Checkpoint, thresholds and recalibration are those of the run. TEST of the run is shown for "
     "comparison and is not pooled.",
@@ -109,8 +110,8 @@ def _list_statistics(summary: SitesSummary) -> Iterator[Statistic]:
         yield Statistic(
             label=name if len(summary.classes) == 1 else f"{key.block}: {name}",
             text=format_score(pooled.value),
-            detail=f"95 % CI {format_interval(pooled.bounds)}; prediction interval "
-            f"{format_interval(pooled.prediction)}; {len(pooled.sites)} sites",
+            detail=f"95 % CI {format_interval(pooled.bounds)}; {_say_prediction(pooled)}; "
+            f"{len(pooled.sites)} sites",
             estimate=pooled,
             floor=0.5 if key.rule is None else None,
             values=tuple(
@@ -119,6 +120,14 @@ def _list_statistics(summary: SitesSummary) -> Iterator[Statistic]:
                 if value is not None
             ),
         )
+
+
+def _say_prediction(pooled: PooledMetric) -> str:
+    """Return the prediction interval, unless it is nearly the whole range from 0 to 1."""
+    lower, upper = pooled.prediction or (0.0, 1.0)
+    if upper - lower > _USELESS_WIDTH:
+        return "too few sites to predict the next one"
+    return f"prediction interval {format_interval(pooled.prediction)}"
 
 
 def _tabulate_sites(content: SitesContent, class_name: str) -> Table:
