@@ -10,13 +10,13 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from medimg_baseline_cls import check, report, train
+from medimg_baseline_cls import check, report, resume, train
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, DataError, ModelError, WeightsError
 from medimg_baseline_cls.models import build
-from medimg_baseline_cls.utils.runs import read_status
+from medimg_baseline_cls.utils.runs import read_status, write_status
 
 ConfigMaker = Callable[..., Config]
 
@@ -100,6 +100,23 @@ def test_source_of_the_weights_is_written_down(
     assert report["kind"] == "file"
     assert report["source"] == "resnet.safetensors"
     assert report["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_a_run_without_an_epoch_resumes_only_from_the_weights_it_began_with(
+    weights: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(weights.read_bytes())
+    config = make_config(phantoms, tmp_path, pretrained=True, weights=own, finetune_epochs=0)
+    run_dir = train(config).run_dir
+    for name in ("last.pt", "best.pt", "best_head.pt", "history.csv", "timings.csv"):
+        (run_dir / name).unlink()
+    write_status(run_dir, "interrupted")
+    save_file({k: v + 1 for k, v in load_file(weights).items()}, own)
+    with pytest.raises(ModelError, match=r"its weights, own\.safetensors, have changed"):
+        resume(run_dir)
+    own.write_bytes(weights.read_bytes())
+    assert resume(run_dir).run_dir == run_dir
 
 
 def test_weights_that_do_not_fit_are_refused(

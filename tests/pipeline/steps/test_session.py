@@ -16,7 +16,7 @@ from medimg_baseline_cls.pipeline.steps.session import (
     open_session,
     read_provenance,
     reopen_session,
-    warn_of_threads,
+    warn_of_machine,
     write_settings,
 )
 from medimg_baseline_cls.utils.runs import mark_latest
@@ -64,11 +64,23 @@ def test_other_number_of_threads_than_in_training_is_a_warning(
     assert now == torch.get_num_threads()
     then = None if trained is None else now + trained
     write_settings(session, {"num_threads": then})
-    warn_of_threads(session)
+    warn_of_machine(session)
     log = session.run_dir / "log.txt"
     said = log.read_text(encoding="utf-8") if log.is_file() else ""
     assert (f"OMP_NUM_THREADS={then}" in said) == is_warned
     assert f"{now} are used now" in said or not is_warned
+
+
+@pytest.mark.parametrize(("trained", "is_warned"), [("fp32", False), ("bf16", True), (None, False)])
+def test_another_precision_than_in_training_is_a_warning(
+    trained: str | None, is_warned: bool, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    session = open_session(make_config(tmp_path, tmp_path, device="cpu", precision="fp32"))
+    write_settings(session, {"precision": trained})
+    warn_of_machine(session)
+    log = session.run_dir / "log.txt"
+    said = log.read_text(encoding="utf-8") if log.is_file() else ""
+    assert ("trained in bf16, but this machine computes in fp32" in said) == is_warned
 
 
 def test_log_says_which_run_latest_is(

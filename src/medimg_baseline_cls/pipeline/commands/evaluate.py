@@ -32,7 +32,7 @@ from medimg_baseline_cls.pipeline.steps.session import (
     Session,
     read_provenance,
     reopen_session,
-    warn_of_threads,
+    warn_of_machine,
 )
 from medimg_baseline_cls.pipeline.steps.shortcut_baselines import evaluate_controls
 from medimg_baseline_cls.pipeline.steps.test_lock import (
@@ -89,7 +89,7 @@ def _evaluate(session: Session, reason: EvaluationReason) -> RunResult:
     run_dir, log = session.run_dir, session.log
     require_trained(run_dir, reason)
     require_split(run_dir, reason)
-    warn_of_threads(session)
+    warn_of_machine(session)
     # Both are read before TEST is scored, so that damage costs no look at TEST (decision 0020).
     model, checkpoint = load_model(session, "best.pt")
     head_only = _load_head_only(session)

@@ -40,7 +40,7 @@ from medimg_baseline_cls.pipeline.steps.session import (
     open_session,
     read_provenance,
     reopen_session,
-    warn_of_threads,
+    warn_of_machine,
     write_settings,
 )
 from medimg_baseline_cls.pipeline.steps.time_limit import (
@@ -182,7 +182,7 @@ def resume(
                 f"{session.run_dir} cannot be resumed, since this has changed: {change}. Restore "
                 "the file, or start a new run."
             )
-        warn_of_threads(session)
+        warn_of_machine(session)
         num_classes = len(provenance["class_names"])
         network = build_network(session.config, num_classes, module=model)
         _require_first_weights(session, network, provenance=provenance)
@@ -204,22 +204,27 @@ def resume(
 def _require_first_weights(
     session: Session, network: Classifier, *, provenance: Mapping[str, Any]
 ) -> None:
-    """Refuse other first weights of a network that was passed, as long as they are needed.
+    """Refuse other first weights as long as they are needed: until the first epoch is finished.
 
     Raises:
-        ModelError: it is of another class, or its weights are not those that the run began with.
+        ModelError: the network is of another class, or its weights are not those that the run began
+            with.
     """
-    if session.module is None:
-        return
-    if network.arch != session.config.arch:
+    if session.module is not None and network.arch != session.config.arch:
         raise ModelError(f"{session.run_dir} trains {session.config.arch}, not {network.arch}.")
     # From the first finished epoch on, all weights come from last.pt.
     begun = provenance.get("weights", {}).get("sha256")
-    if not (session.run_dir / "last.pt").is_file() and begun != network.weights_report.sha256:
+    if (session.run_dir / "last.pt").is_file() or begun == network.weights_report.sha256:
+        return
+    if session.module is None:
         raise ModelError(
-            f"{session.run_dir} has no finished epoch, and model has other weights than those it "
-            "began with: pass a network with the same ones, or start a new run."
+            f"{session.run_dir} has no finished epoch, and its weights, "
+            f"{network.weights_report.source}, have changed: restore the file, or start a new run."
         )
+    raise ModelError(
+        f"{session.run_dir} has no finished epoch, and model has other weights than those it "
+        "began with: pass a network with the same ones, or start a new run."
+    )
 
 
 def _only_writer(session: Session) -> AbstractContextManager[None]:

@@ -196,10 +196,17 @@ def count_threads(session: Session) -> int | None:
     return torch.get_num_threads() if session.device.type == "cpu" else None
 
 
-def warn_of_threads(session: Session) -> None:
-    """Warn where a run was trained on a CPU with another number of threads than now."""
+def warn_of_machine(session: Session) -> None:
+    """Warn where a run was trained in another precision or, on a CPU, with other threads."""
+    provenance, now = read_provenance(session.run_dir), count_threads(session)
+    trained, precision = provenance.get("num_threads"), provenance.get("precision")
+    if precision and precision != session.precision:
+        session.log.warn(
+            f"this run was trained in {precision}, but this machine computes in "
+            f"{session.precision}: results can differ slightly from those of the machine it was "
+            "trained on"
+        )
     # The order of sums, and with it the last digits, depends on the threads (decision 0019).
-    trained, now = read_provenance(session.run_dir).get("num_threads"), count_threads(session)
     if trained and now and trained != now:
         session.log.warn(
             f"this run was trained with {trained} CPU threads, but {now} are used now: results can "
