@@ -1,6 +1,11 @@
 """What commands print for people in a hurry (--quiet) and for programs (--json)."""
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +91,28 @@ def test_json_has_the_settings_instead_of_yaml(capsys: Capture):
     shown = json.loads(capsys.readouterr().out)
     assert (shown["settings"]["seed"], shown["sources"]["seed"]) == (3, "flag")
     assert shown["sources"]["arch"] == "default"
+
+
+def print_in_terminal(*words: str, **environment: str) -> str:
+    """Return what `medimg WORDS` prints in a terminal."""
+    main_end, own_end = pty.openpty()
+    command = [sys.executable, "-m", "medimg_baseline_cls", *words]
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    shown = kept | {"TERM": "xterm", "COLUMNS": "100"} | environment
+    subprocess.run(command, stdout=own_end, stderr=own_end, env=shown, check=False)
+    os.close(own_end)
+    parts: list[bytes] = []
+    try:
+        while part := os.read(main_end, 65536):
+            parts.append(part)
+    except OSError:  # Linux: everything was read, and the other end is closed
+        pass
+    os.close(main_end)
+    return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize("words", [("report", "--help"), ("check", "nowhere")])
+def test_no_color_is_respected(words: tuple[str, ...]):
+    colored = re.compile(r"\x1b\[(?:\d+;)*3\d")
+    assert not colored.search(print_in_terminal(*words, NO_COLOR="1"))
+    assert colored.search(print_in_terminal("report", "--help"))
