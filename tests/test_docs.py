@@ -57,7 +57,7 @@ OTHER_FLAGS = {
     *("resume", "seeds", "repeats", "by-site", "label-noise", "config", "print-config", "help"),
     *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
     *("method", "map", "name", "no-panels", "preset", "quiet", "json", "time-limit"),
-    *("method", "test", "val", "probability-columns", "logits"),
+    *("method", "test", "val", "probability-columns", "logits", "seconds"),
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)
 

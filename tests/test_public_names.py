@@ -14,6 +14,7 @@ PUBLIC = [
     "compare",
     "cross_validate",
     "demo",
+    "doctor",
     "evaluate",
     "explain",
     "external",

@@ -27,9 +27,9 @@ from medimg_baseline_cls.models.families import (
     find_cam_layer,
     trace_layers,
 )
+from medimg_baseline_cls.models.hub import HUB_FILES
 from medimg_baseline_cls.models.own_module import HALF, MODULE_PREFIX, name_module, wrap_module
 from medimg_baseline_cls.models.weights import (
-    HUB_FILES,
     StateDict,
     fill_network,
     load_hub_weights,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from medimg_baseline_cls.errors import WeightsError
 from medimg_baseline_cls.models.classifier import WeightsReport
+from medimg_baseline_cls.models.hub import HUB_FILES, is_hub_reachable
 from medimg_baseline_cls.models.matching import (
     Fit,
     StateDict,
@@ -36,8 +37,6 @@ from medimg_baseline_cls.utils.tensor_files import (
 
 Translate = Callable[[StateDict], StateDict]
 
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-REACH_SECONDS = 5.0  # how long to wait for the hub before saying that there is no network
 NESTED_UNDER = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # by rank
 EACH_PREFIX = (
     "_orig_mod.",
@@ -166,23 +165,6 @@ def fetch_hub_weights(
             if path is not None:
                 return path
     raise WeightsError(f"{hub_id} has none of {', '.join(filenames)}. {offline_hint(hub_id)}")
-
-
-def is_hub_reachable() -> bool:
-    """Return whether the hub answers at all, within seconds.
-
-    huggingface_hub itself would retry for minutes where there is no network.
-    """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
-    except Exception:  # whatever the transport raises: no answer is the answer
-        return False
-    return True
 
 
 def offline_hint(hub_id: str | None) -> str:

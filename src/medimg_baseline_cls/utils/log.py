@@ -74,6 +74,12 @@ class RunLog:
         self._hinted: set[str] = set()
         self._has_lost_lines = False
 
+    @property
+    def width(self) -> int | None:
+        """Return the columns of the terminal; None where the lines go elsewhere."""
+        is_terminal = self._console is not None and self._console.is_terminal
+        return self._console.width if self._console is not None and is_terminal else None
+
     def info(self, text: str) -> None:
         """Log a fact."""
         self.write(text)

@@ -18,7 +18,17 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, MediaStorageDirectoryStorage, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    UID,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+)
 
 from medimg_baseline_cls.data.read.codestream import check_codestream
 from medimg_baseline_cls.data.read.dicom_grey import StoredPixels, make_grey_table
@@ -49,6 +59,15 @@ _COLORED = (
     *("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
     *("YBR_PARTIAL_420", "YBR_PARTIAL_422", "HSV", "ARGB", "CMYK"),
 )
+_COMPRESSED = {
+    "JPEG": JPEGBaseline8Bit,
+    "JPEG 12 bit": JPEGExtended12Bit,
+    "JPEG lossless": JPEGLosslessSV1,
+    "JPEG-LS": JPEGLSLossless,
+    "JPEG 2000": JPEG2000Lossless,
+    "HTJ2K": HTJ2K,
+    "RLE": RLELossless,
+}
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 _MAX_INFLATED = 2 * MAX_PIXELS + (16 << 20)
 
@@ -92,6 +111,11 @@ def read_header(data: bytes) -> Header:
         is_color=False,
         patient_id=read_text(parsed.dataset, "PatientID") or None,
     )
+
+
+def list_missing_decoders() -> list[str]:
+    """Return the kinds of compressed DICOM pixels that no installed library decodes."""
+    return [name for name, syntax in _COMPRESSED.items() if not _list_plugins(syntax)]
 
 
 def _parse(data: bytes) -> _Parsed:
@@ -186,17 +210,21 @@ def _codestream(parsed: _Parsed) -> bytes:
 def _choose_plugin(syntax: UID) -> str:
     """Return the decoder to use, "" for uncompressed pixels; the same for every file."""
     try:
-        decoder = get_decoder(syntax)
+        get_decoder(syntax)
     except NotImplementedError:
         raise BadImageError(f"the DICOM transfer syntax {_name(syntax)} is not supported") from None
     if not syntax.is_encapsulated:
         return ""
-    for name in _PLUGINS:
-        if name in decoder.available_plugins:
-            return name
+    if plugins := _list_plugins(syntax):
+        return plugins[0]
     raise BadImageError(
         f"no installed library decodes {_name(syntax)}: pip install 'medimg-baseline-cls[dicom]'"
     )
+
+
+def _list_plugins(syntax: UID) -> list[str]:
+    available = get_decoder(syntax).available_plugins
+    return [name for name in _PLUGINS if name in available]
 
 
 def _name(syntax: UID) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
 from medimg_baseline_cls.data.index import index_images
 from medimg_baseline_cls.data.label_mapping import map_labels, settle_labels
-from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.tables.table import find_table
 from medimg_baseline_cls.errors import ConfigError, DataError
@@ -23,6 +22,7 @@ from medimg_baseline_cls.pipeline.steps.listing import (
     find_root,
     hide_patient,
     list_data,
+    source_settings,
 )
 from medimg_baseline_cls.pipeline.steps.prediction_outputs import open_cache_dir
 from medimg_baseline_cls.pipeline.steps.prepare import (
@@ -158,12 +158,8 @@ def settings_of(config: Config, data: Path, *, task: Task, flags: TableFlags) ->
     Raises:
         DataError: there is nothing at this place.
     """
-    if not data.exists():
-        raise DataError(
-            f"{data} is not there: name a folder of class folders, or a table of the images."
-        )
-    default, is_table = Config(), data.is_file() and not is_npz(data)
-    has_table = is_table or (data.is_dir() and find_table(data) is not None)
+    source, default = source_settings(data), Config()
+    has_table = "manifest" in source or (data.is_dir() and find_table(data) is not None)
     reset = [*_OF_SPLIT, "class_names", "limit", "group_regex", "split_column"]
     if not has_table:
         reset += [*FIELD_GROUPS["table"], *_LABEL_FIELDS]
@@ -171,8 +167,9 @@ def settings_of(config: Config, data: Path, *, task: Task, flags: TableFlags) ->
     given = {f.name: getattr(flags, f.name) for f in fields(flags)}
     changes |= {name: value for name, value in given.items() if value is not None}
     changes |= {
-        "data_dir": None if is_table else data,
-        "manifest": data if is_table else None,
+        "data_dir": None,
+        "manifest": None,
+        **source,
         "task": "multilabel" if task == "multilabel" else "multiclass",
     }
     return replace(config, **changes)

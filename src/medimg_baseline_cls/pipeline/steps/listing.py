@@ -6,6 +6,7 @@ Settings of a table without a table are refused.
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from medimg_baseline_cls.config import FIELD_GROUPS, Config
 from medimg_baseline_cls.data.classes import find_missing_grades, require_order
@@ -45,6 +46,19 @@ def find_root(config: Config) -> Path:
         "no data folder is set: pass --data-dir DIR, a folder with train/<CLASS>/ and "
         "test/<CLASS>/, or --manifest FILE for a table, or try `medimg demo`."
     )
+
+
+def source_settings(data: Path) -> dict[str, Any]:
+    """Return the setting that names a data set: a table as manifest, anything else as data_dir.
+
+    Raises:
+        DataError: there is nothing at this place.
+    """
+    if not data.exists():
+        raise DataError(
+            f"{data} is not there: name a folder of class folders, or a table of the images."
+        )
+    return {"manifest" if data.is_file() and not is_npz(data) else "data_dir": data}
 
 
 def require_outside_data(config: Config) -> None:
