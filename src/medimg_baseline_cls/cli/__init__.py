@@ -193,7 +193,7 @@ def _find_command(word: str) -> Callable[[Sequence[str]], object]:
         hint = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(COMMANDS)}."
         raise ConfigError(f"there is no command {word!r}: {hint}")
     if os.environ.get("NO_COLOR"):  # https://no-color.org; tyro has a variable of its own
-        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "0")
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")
     from medimg_baseline_cls.cli import commands
 
     return commands.TABLE[word]
