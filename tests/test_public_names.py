@@ -20,6 +20,7 @@ PUBLIC = [
     "external",
     "external_sites",
     "external_sweep",
+    "init",
     "judge",
     "predict",
     "report",
