@@ -20,7 +20,6 @@ PUBLIC = [
     "external",
     "external_sites",
     "external_sweep",
-    "init",
     "judge",
     "predict",
     "report",

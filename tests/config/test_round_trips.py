@@ -20,7 +20,10 @@ from medimg_baseline_cls.config.settings_files import load_config_file
 from medimg_baseline_cls.errors import ConfigError
 
 NASTY = ("yes", "0x1f", "1e3", "null", "a: b", "# x", "Größe", "-", "{a}", "'", '"', "a\\d", "2024")
-TEXTS = ("project", "device", "augment", "operating_point", "group_regex", "subgroup_regex")
+TEXTS = (
+    *("project", "device", "augment", "intensity", "operating_point", "group_regex"),
+    "subgroup_regex",
+)
 
 
 def draw_settings(seed: int) -> dict[str, Any]:
@@ -58,6 +61,8 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values.pop(name, None)
     if values.get("augment") == "none":
         values |= {"horizontal_flip": False, "head_augment": False}
+    if values.get("slices"):
+        values.pop("color", None)
     if values.get("pretrained") is False:
         values.pop("frozen_stem", None)
     if values.get("head_fit") == "logistic":

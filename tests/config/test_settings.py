@@ -42,10 +42,16 @@ OUT_OF_RANGE = {
     "class_names": ("NORMAL", [True, False], ["A", ""]),
     "keep_aspect": ("maybe", 3),
     "color": ("gray",),
+    "intensity": ("window", "40", "40/", "a/b"),
+    "slices": (-1, 513),
     "arch": ("", None),
 }
 CONTRADICTIONS = (
     ({"weights": "w.safetensors", "pretrained": False}, "weights", "pretrained"),
+    ({"intensity": "lung"}, "intensity", "set slices"),
+    ({"intensity": "240/-160", "slices": 8}, "intensity", "LOWEST/HIGHEST"),
+    ({"color": "rgb", "slices": 8}, "color", "slices"),
+    ({"slices": 1}, "slices", "2 or more"),
     ({"head_epochs": 0, "finetune_epochs": 0}, "head_epochs", "finetune_epochs"),
     ({"target_prevalence": 0.1, "class_names": ["A", "B", "C"]}, "target_prevalence", "3 classes"),
     ({"class_names": ["A"]}, "class_names", "two or more"),

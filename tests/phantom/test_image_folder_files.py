@@ -89,7 +89,7 @@ def test_every_split_has_both_classes_patients_stay_apart_and_names_differ(
 ) -> None:
     sides: dict[str, set[str]] = {}
     for split, start, count in (("train", 0, num_train), ("test", num_train, num_test)):
-        labels = phantom_module._draw_labels(seed, split, count=count, fraction=fraction)
+        labels = phantom_module.draw_labels(seed, split, count=count, fraction=fraction)
         assert 1 <= labels.sum() <= count - 1
         assert abs(labels.sum() - fraction * count) <= 1
         names = phantom_module._name_images(labels, start)
@@ -102,14 +102,14 @@ def test_every_split_has_both_classes_patients_stay_apart_and_names_differ(
 def test_the_order_of_films_does_not_tell_the_class() -> None:
     runs = []
     for seed in range(40):
-        labels = phantom_module._draw_labels(seed, "train", count=50, fraction=0.5)
+        labels = phantom_module.draw_labels(seed, "train", count=50, fraction=0.5)
         runs.append(np.corrcoef(labels, np.arange(50))[0, 1])
     assert abs(np.mean(runs)) < 0.1 and max(np.abs(runs)) < 0.6
     assert np.std(runs) == pytest.approx(1 / 7, abs=0.05)  # 1 / sqrt(n - 1): no order at all
 
 
 def test_patients_have_one_disease_and_every_fourth_film_is_of_a_known_one() -> None:
-    labels = phantom_module._draw_labels(3, "train", count=200, fraction=0.6)
+    labels = phantom_module.draw_labels(3, "train", count=200, fraction=0.6)
     names = phantom_module._name_images(labels, 0)
     ill = [re.fullmatch(r"PNEUMONIA/(person\d+)_(\w+)_\d+\.png", n) for n in names if "PN" in n]
     etiologies: dict[str, set[str]] = {}

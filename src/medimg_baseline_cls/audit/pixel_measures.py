@@ -110,7 +110,9 @@ def to_gray(block: NDArray[Any]) -> NDArray[np.uint8]:
         block = (block >> 8).astype(np.uint8)
     if block.shape[1] == 1:
         return block[:, 0]
-    return np.rint(np.tensordot(block, _LUMA, axes=([1], [0]))).astype(np.uint8)
+    is_color = block.shape[1] == len(_LUMA)
+    weights = _LUMA if is_color else np.full(block.shape[1], 1 / block.shape[1], np.float32)
+    return np.rint(np.tensordot(block, weights, axes=([1], [0]))).astype(np.uint8)
 
 
 def shrink(gray: NDArray[np.uint8], side: int) -> NDArray[np.float32]:

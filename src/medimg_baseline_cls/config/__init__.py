@@ -11,12 +11,7 @@ from medimg_baseline_cls.config.sections import (
     field_facts,
 )
 from medimg_baseline_cls.config.settings import Config
-from medimg_baseline_cls.config.settings_files import (
-    build_config,
-    config_to_dict,
-    format_setting,
-    load_config_file,
-)
+from medimg_baseline_cls.config.settings_files import build_config, config_to_dict, load_config_file
 
 __all__ = [
     "FIELD_GROUPS",
@@ -31,7 +26,6 @@ __all__ = [
     "config_to_dict",
     "field_facts",
     "find_useless",
-    "format_setting",
     "load_config_file",
     "show_value",
     "suggest_fields",

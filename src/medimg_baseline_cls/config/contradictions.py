@@ -21,6 +21,7 @@ def find_contradictions(config: "Config") -> tuple[str, ...]:
         *_check_subgroups(config.subgroup_regex),
         *_check_bins(config.subgroup_bins),
         *_check_split(config),
+        *_check_volumes(config),
         *check_task(config, config.task, num_classes=len(config.class_names or ())),
         *_check_training(config),
     )
@@ -54,6 +55,7 @@ def find_useless(config: "Config", given: Collection[str]) -> tuple[str, ...]:
         (config.finetune_epochs == 0, of_finetuning, "finetune_epochs = 0"),
         (config.head_epochs == 0, {"head_fit"}, "head_epochs = 0"),
         (not config.pretrained, {"frozen_stem"}, "pretrained = false"),
+        (config.slices == 0, {"slice_pooling"}, "slices = 0"),
         (
             config.head_fit == "logistic" and config.finetune_epochs == 0,
             {"head_lr", "weight_decay", "ema_decay", "clip_norm", "patience"},
@@ -175,6 +177,31 @@ def _check_split(config: "Config") -> list[str]:
         (
             bool(config.split_files) and config.split_column is not None,
             "split_files and split_column both define TEST: leave one of them out.",
+        ),
+    )
+    return [sentence for is_broken, sentence in rules if is_broken]
+
+
+def _check_volumes(config: "Config") -> list[str]:
+    lowest, slash, highest = config.intensity.partition("/")
+    is_window = config.intensity not in ("full_range", "min_max", "percentile")
+    rules = (
+        (
+            is_window and not config.slices,
+            f"intensity = {config.intensity} is a window for volumes: set slices, for example 32, "
+            "or choose full_range, min_max or percentile.",
+        ),
+        (
+            bool(slash) and float(lowest) >= float(highest),
+            f"intensity = {config.intensity}: expected LOWEST/HIGHEST, such as -160/240.",
+        ),
+        (
+            config.slices == 1,
+            "slices = 1 would make an image of a volume: choose 2 or more, or 0 for images.",
+        ),
+        (
+            config.slices > 0 and config.color == "rgb",
+            "color = rgb is not possible with slices, which are gray: leave it out.",
         ),
     )
     return [sentence for is_broken, sentence in rules if is_broken]

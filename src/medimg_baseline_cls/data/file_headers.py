@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from medimg_baseline_cls.data.image_bytes import ImageSource
-from medimg_baseline_cls.data.read import Color, Header, decode_image, is_colored, read_header
+from medimg_baseline_cls.data.read import (
+    Color,
+    Header,
+    decode_image,
+    is_colored,
+    read_header,
+    read_volume_header,
+)
 from medimg_baseline_cls.errors import BadImageError
 from medimg_baseline_cls.utils.seed import derive_key
 
@@ -28,15 +35,16 @@ class Scan:
     error: str | None
 
 
-def scan_image(path: str, *, source: ImageSource) -> Scan:
-    """Read an image's bytes: their sha256, their number, and the header."""
+def scan_image(path: str, *, source: ImageSource, is_volume: bool = False) -> Scan:
+    """Read the bytes of an image or volume: their sha256, their number, and the header."""
     try:
         data = source.read(path)
     except BadImageError as error:
         return Scan(path, "", 0, None, str(error))
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        return Scan(path, sha256, len(data), read_header(data), None)
+        header = read_volume_header(data) if is_volume else read_header(data)
+        return Scan(path, sha256, len(data), header, None)
     except BadImageError as error:
         return Scan(path, sha256, len(data), None, str(error))
 

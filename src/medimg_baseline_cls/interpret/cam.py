@@ -30,11 +30,13 @@ class Evidence:
         heats: shape (B, H, W), in [0, 1].
         grid: rows and columns of the layer's cells, from which the maps are interpolated.
         is_found: whether the image has any evidence for the class, shape (B,).
+        views: of volumes, which slice each map is of, in words; empty for images.
     """
 
     heats: NDArray[np.float32]
     grid: tuple[int, int]
     is_found: NDArray[np.bool_]
+    views: tuple[str, ...] = ()
 
 
 def compute_gradcam(

@@ -68,7 +68,7 @@ class PanelText:
     `rule` the rule of the threshold; `decision` the decision in words; `method` the name of
     the map, `is_of_class` whether it is specific to the class, and `shows` what it means;
     `map_note` the resolution of the map; `empty_note` why a map is empty, in which
-    `CLASS_NAME` is replaced by the class.
+    `CLASS_NAME` is replaced by the class; `view` what the left picture is.
     """
 
     kind: str
@@ -84,6 +84,7 @@ class PanelText:
     decision: str = ""
     map_note: str = ""
     empty_note: str = ""
+    view: str = "Original"
 
 
 class PanelPainter:
@@ -171,7 +172,7 @@ class PanelPainter:
 
     def _write_texts(self, record: PanelText) -> None:
         word, color = _KINDS[record.kind]
-        for caption, text in zip(self._captions, ("Original", "", "Overlay"), strict=True):
+        for caption, text in zip(self._captions, (record.view, "", "Overlay"), strict=True):
             caption.set_text(text)
         note = f", {record.map_note}" if record.map_note else ""
         of_map, head = self._captions[1], f"{record.method} for "

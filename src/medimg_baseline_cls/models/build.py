@@ -29,6 +29,7 @@ from medimg_baseline_cls.models.families import (
 )
 from medimg_baseline_cls.models.hub import HUB_FILES
 from medimg_baseline_cls.models.own_module import HALF, MODULE_PREFIX, name_module, wrap_module
+from medimg_baseline_cls.models.slices import pool_slices
 from medimg_baseline_cls.models.weights import (
     StateDict,
     fill_network,
@@ -117,6 +118,7 @@ def require_architecture(arch: str, *, image_size: int = 224) -> None:
 def describe_model(model: Classifier) -> dict[str, Any]:
     """Return what `rebuild_model` needs, as plain values for JSON and best.pt."""
     facts = model.facts
+    sliced = {"num_slices": facts.num_slices, "pooling": facts.pooling} if facts.num_slices else {}
     return {
         "arch": facts.arch,
         "num_classes": facts.num_classes,
@@ -124,6 +126,7 @@ def describe_model(model: Classifier) -> dict[str, Any]:
         "cam_layer": facts.cam_layer,
         "mean": list(facts.mean),
         "std": list(facts.std),
+        **sliced,
     }
 
 
@@ -148,6 +151,9 @@ def rebuild_model(
     """
     arch, shape = description["arch"], ("num_classes", "image_size", "cam_layer")
     facts = {name: description[name] for name in shape}
+    num_slices = description.get("num_slices", 0)
+    if num_slices:
+        facts["cam_layer"] = facts["cam_layer"].removeprefix("backbone.")
     if module is None:
         build = partial(build_model, arch, pretrained=False)
     elif name_module(module) == arch:
@@ -162,6 +168,8 @@ def rebuild_model(
     except LayerError:  # earlier versions wrote a layer without a map where images are small
         facts["cam_layer"] = None
         model = build(**facts)
+    if num_slices:
+        model = pool_slices(model, num_slices=num_slices, pooling=description["pooling"])
     fill_network(model.net, state_dict, source=source)
     mean, std = tuple(description["mean"]), tuple(description["std"])
     facts = replace(model.facts, mean=mean, std=std)

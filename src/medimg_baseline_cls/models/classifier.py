@@ -9,7 +9,7 @@ without one linear layer for their logits.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +41,15 @@ class WeightsReport:
     renamed: str = ""
 
 
+SlicePooling = Literal["attention", "mean", "max", "lse"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFacts:
-    """What must be known to build the same network again, as plain values."""
+    """What must be known to build the same network again, as plain values.
+
+    `num_slices` is that of each volume, 0 for images; their features are joined by `pooling`.
+    """
 
     arch: str
     num_classes: int
@@ -51,6 +57,8 @@ class NetworkFacts:
     cam_layer: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    num_slices: int = 0
+    pooling: SlicePooling = "attention"
 
 
 class Classifier(nn.Module):
@@ -125,15 +133,22 @@ class Classifier(nn.Module):
     def normalize(self, pixels: Tensor) -> Tensor:
         """Return (pixels - mean) / std with gray copied to every channel, (B, 3, S, S).
 
+        Volumes (B, K, S, S) become their slices, (B * K, 3, S, S).
+
         Raises:
-            ModelError: if pixels are not (B, 1, S, S) or (B, 3, S, S).
+            ModelError: if pixels are not (B, 1, S, S) or (B, 3, S, S), or of another K.
         """
-        channels = self.mean.shape[1]
-        if pixels.ndim != 4 or pixels.shape[1] not in (1, channels):
+        channels, slices = self.mean.shape[1], self.facts.num_slices
+        expected = (
+            f"volumes of {slices} slices" if slices else f"images of 1 or {channels} channels"
+        )
+        if pixels.ndim != 4 or pixels.shape[1] not in ((slices,) if slices else (1, channels)):
             raise ModelError(
-                f"{self.arch} takes images of 1 or {channels} channels as (B, C, S, S), "
-                f"but got a tensor of shape {tuple(pixels.shape)}."
+                f"{self.arch} takes {expected} as (B, C, S, S), but got a tensor of shape "
+                f"{tuple(pixels.shape)}."
             )
+        if slices:
+            pixels = pixels.flatten(0, 1)[:, None]  # (B * K, 1, S, S)
         return (pixels - self.mean) / self.std  # broadcasting copies gray to every channel
 
     def train(self, mode: bool = True) -> Self:
@@ -179,13 +194,14 @@ def _compute_in_full_precision(compute: Callable[[Tensor], Tensor], input: Tenso
 
 def _in_full_precision(layer: nn.Module) -> nn.Module:
     """Return a float32 twin that shares the layer's parameters, names and mode."""
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):  # the head of slices computes so itself
+        return layer
     if isinstance(layer, nn.Linear):
         twin = FullPrecisionLinear(1, 1, device="meta")
         twin.in_features, twin.out_features = layer.in_features, layer.out_features
     else:
-        conv = cast(nn.Conv2d, layer)
         twin = FullPrecisionConv(1, 1, 1, device="meta")
-        twin.in_channels, twin.out_channels = conv.in_channels, conv.out_channels
+        twin.in_channels, twin.out_channels = layer.in_channels, layer.out_channels
     for name in ("weight", "bias"):
         setattr(twin, name, getattr(layer, name))
     return twin.train(layer.training)

@@ -55,7 +55,8 @@ def find_stem(model: Classifier) -> list[nn.Module]:
         Modules with parameters of their own, in the order of the forward pass.
     """
     side = model.facts.image_size
-    pixels = torch.zeros(1, model.mean.shape[1], side, side, device=model.mean.device)
+    shape = max(1, model.facts.num_slices), model.mean.shape[1], side, side
+    pixels = torch.zeros(shape, device=model.mean.device)
     stem, large = list[nn.Module](), 0
     for name, shape in trace_layers(model.net, pixels).shapes.items():
         layer = model.net.get_submodule(name)

@@ -7,6 +7,8 @@ not patients, and results on them say nothing about real radiographs.
 """
 
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,18 +123,10 @@ def write_phantoms(
     Raises:
         DataError: when the folder is not empty or a count is too small.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} is not empty; choose a new folder for the phantoms.")
-    if min(num_train, num_test) < 2 or not 0 < positive_fraction < 1:
-        raise DataError(
-            f"Each split needs both classes: at least 2 images (not {num_train} and {num_test}) "
-            f"and a positive_fraction between 0 and 1 (not {positive_fraction})."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantoms-") as temporary:
-        work = Path(temporary) / "set"
+    require_both_classes(num_train, num_test, positive_fraction=positive_fraction)
+    with writing_whole(folder) as work:
         for split, start, count in (("train", 0, num_train), ("test", num_train, num_test)):
-            labels = _draw_labels(seed, split, count=count, fraction=positive_fraction)
+            labels = draw_labels(seed, split, count=count, fraction=positive_fraction)
             names = _name_images(labels, start)
             for place in range(count):
                 is_positive = bool(labels[place])
@@ -144,11 +138,39 @@ def write_phantoms(
                     shortcut=shortcut,
                 )
                 _write_phantom(work, f"{split}/{names[place]}", phantom=phantom)
+    return folder
+
+
+def require_both_classes(num_train: int, num_test: int, *, positive_fraction: float) -> None:
+    """Refuse counts with which a split would lack a class.
+
+    Raises:
+        DataError: a count is below 2, or the share is not between 0 and 1.
+    """
+    if min(num_train, num_test) < 2 or not 0 < positive_fraction < 1:
+        raise DataError(
+            f"Each split needs both classes: at least 2 images (not {num_train} and {num_test}) "
+            f"and a positive_fraction between 0 and 1 (not {positive_fraction})."
+        )
+
+
+@contextmanager
+def writing_whole(folder: Path) -> Generator[Path, None, None]:
+    """Yield a folder to write to, which becomes `folder` when the block ends without an error.
+
+    Raises:
+        DataError: `folder` exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty; choose a new folder for the phantoms.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantoms-") as temporary:
+        work = Path(temporary) / "set"
+        yield work
         mark_own(work, kind=DATA)
         if folder.exists():
             folder.rmdir()
         work.rename(folder)
-    return folder
 
 
 def _draw(seed: int, purpose: str, *, index: int, count: int) -> NDArray[np.float64]:
@@ -156,7 +178,8 @@ def _draw(seed: int, purpose: str, *, index: int, count: int) -> NDArray[np.floa
     return uniform_table(derive_key(seed, "phantom", purpose), rows, count=count)[0]
 
 
-def _draw_labels(seed: int, split: str, *, count: int, fraction: float) -> NDArray[np.bool_]:
+def draw_labels(seed: int, split: str, *, count: int, fraction: float) -> NDArray[np.bool_]:
+    """Return which images of a split are positive, at least one of each class."""
     num_positive = min(max(round(count * fraction), 1), count - 1)
     return permutation(seed, "phantom", "labels", split, size=count) < num_positive
 

@@ -21,14 +21,14 @@ class DataSettings:
     """Classes to use, in class order (none: all, sorted)."""
 
     positive_class: Annotated[str | None, Field(examples=["PNEUMONIA"]), COMMON] = None
-    """Positive class of two (none: the class without a negative name such as NORMAL)."""
+    """Positive class of two (none: the one without a negative name such as NORMAL)."""
 
     group_regex: Annotated[str, Field(examples=[r"^(patient\d+)_"]), COMMON] = "auto"
-    r"""Patient in the file name: auto (recognized), none (each file alone), or a regular expression
+    r"""Patient in the file name: auto, none (each file alone), or a regular expression
     whose groups, or whole match, are the patient: ^(patient\d+)_."""
 
     on_bad_image: Literal["error", "skip"] = "error"
-    """Unreadable files: stop, or skip and list them in rejected.csv."""
+    """Unreadable files: stop, or skip and list them."""
 
     on_leak: Literal["error", "drop", "drop_near"] = "error"
     """Patients or copies in several splits: stop, or drop them from training (drop_near:
@@ -54,8 +54,7 @@ class TableSettings:
     blank."""
 
     label_separator: Annotated[str | None, Field(examples=["|"])] = None
-    """Separator of several findings in one cell, as in Effusion|Mass (none: one class per
-    image)."""
+    """Separator of findings in one cell, as in A|B (none: one class per image)."""
 
     group_column: Annotated[str | None, Field(examples=["patient_id"])] = None
     """Table column with the patient (none: from file names)."""
@@ -65,7 +64,7 @@ class TableSettings:
     it and create a split)."""
 
     subgroup_columns: Annotated[tuple[str, ...], Field(examples=[["sex", "scanner"]])] = ()
-    """Table columns to keep for subgroup metrics, such as sex or scanner."""
+    """Columns to keep for subgroup metrics, such as sex or scanner."""
 
     join_rows: Literal["error", "same", "any"] = "error"
     """Several rows for one image: refuse them, join them if they agree, or mark a
@@ -80,7 +79,7 @@ class LabelsSettings:
     """What the labels mean."""
 
     task: Literal["auto", "multiclass", "ordinal", "multilabel"] = "auto"
-    """One class per image, ordered classes, or several findings per image (auto: inferred from the
+    """One class per image, ordered classes, or several findings (auto: inferred from the
     labels)."""
 
     uncertain_labels: Literal["ignore", "positive", "negative"] = "ignore"
@@ -105,7 +104,7 @@ class SplitSettings:
     """Share of train to use for validation (0.02 to 0.5)."""
 
     test_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
-    """Share of all images to use as TEST if the data have no split (0.05 to 0.5)."""
+    """Share of images to use as TEST if there is no split (0.05 to 0.5)."""
 
     split_files: Annotated[
         tuple[Path, ...], Field(examples=[["train.txt", "val.txt", "test.txt"]])
@@ -129,7 +128,7 @@ class SplitSettings:
     """Site to use as TEST."""
 
     split_seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, examples=[0])] = None
-    """Seed of the split, to share it among runs of several seeds (0 to 4294967295; none: SEED)."""
+    """Seed of the split, for runs of several seeds (0 to 4294967295; none: SEED)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -142,8 +141,20 @@ class ImagesSettings:
     keep_aspect: bool = False
     """Pad to a square instead of stretching."""
 
-    intensity: Literal["full_range", "min_max", "percentile"] = "full_range"
-    """Intensity range: that of the file format, or that of the image."""
+    intensity: Annotated[
+        str,
+        Field(
+            pattern=r"^(full_range|min_max|percentile|lung|soft_tissue|bone|"
+            r"-?\d+(\.\d+)?/-?\d+(\.\d+)?)$",
+            title="full_range, min_max, percentile, or a window of volumes",
+            examples=["percentile"],
+        ),
+    ] = "full_range"
+    """Black and white: full_range (of the file), min_max, percentile; of volumes also lung,
+    soft_tissue, bone, LOW/HIGH."""
 
     color: Literal["auto", "grey", "rgb"] = "auto"
-    """Color mode in which to read the files (auto: as stored)."""
+    """Color mode of the files (auto: as stored)."""
+
+    slices: Annotated[int, Field(ge=0, le=512, examples=[32])] = 0
+    """Slices to resample volumes to (0: files are images; at most 512)."""

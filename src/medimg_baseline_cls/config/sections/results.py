@@ -14,7 +14,7 @@ class EvaluationSettings:
     """Thresholds, intervals, subgroups and mistakes."""
 
     target_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Sensitivity on VAL for the rule target_sensitivity (above 0, at most 1)."""
+    """Sensitivity on VAL for target_sensitivity (above 0, at most 1)."""
 
     operating_point: Annotated[
         str,
@@ -27,10 +27,10 @@ class EvaluationSettings:
     """Threshold rule for predict: max_f1, target_sensitivity, default (0.5), or plugin:NAME."""
 
     target_prevalence: Annotated[float | None, Field(gt=0, lt=1, examples=[0.1])] = None
-    """Expected prevalence at deployment, for two classes (above 0, below 1; none: unknown)."""
+    """Prevalence at deployment, for two classes (above 0, below 1; none: unknown)."""
 
     num_resamples: Annotated[int, Field(ge=50, le=100_000)] = 2000
-    """Patient-level bootstrap resamples for the 95 % CIs (50 to 100000)."""
+    """Patient-level resamples for the 95 % CIs (50 to 100000)."""
 
     subgroup_regex: Annotated[str, Field(examples=[r"(?P<view>PA|AP)"])] = "auto"
     """Subgroups in file names: auto, none, or a regular expression with named groups."""
@@ -42,7 +42,7 @@ class EvaluationSettings:
     """Minimum TEST images for subgroup metrics (1 to 100000)."""
 
     num_hard_examples: Annotated[int, Field(ge=0, le=1000)] = 8
-    """Number of worst FP, and FN, on TEST to list and explain (0 to 1000)."""
+    """Number of worst FP, and FN, of TEST to explain (0 to 1000)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -56,7 +56,7 @@ class ResultsSettings:
             title="letters, digits, and - _ . between them",
         ),
     ] = "medimg"
-    """Prefix of the run folder's name (letters, digits, and - _ . between)."""
+    """Prefix of the run folder's name (letters, digits, - _ .)."""
 
     output_dir: Annotated[Path, COMMON] = Path("outputs")
     """Folder for runs/ and the image cache."""

@@ -22,6 +22,9 @@ class ModelSettings:
     weights: Annotated[Path | None, Field(examples=["resnet18.safetensors"]), COMMON] = None
     """File with pretrained weights, .safetensors or .pth (none: from the timm hub)."""
 
+    slice_pooling: Literal["attention", "mean", "max", "lse"] = "attention"
+    """Joins the slices of a volume."""
+
     cam_layer: Annotated[str | None, Field(examples=["layer4"])] = None
     """Layer for Grad-CAM, such as layer4 (none: the default of the architecture)."""
 
@@ -43,7 +46,7 @@ class TrainingSettings:
     """Fit of the head alone: in epochs, or solved."""
 
     head_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Peak learning rate of the classifier, in both stages (above 0, at most 1)."""
+    """Peak learning rate of the head, both stages (above 0, at most 1)."""
 
     finetune_lr: Annotated[float, Field(gt=0, le=1), Flag("--lr")] = 1e-4
     """Peak learning rate of the backbone during fine-tuning (above 0, at most 1)."""
@@ -55,10 +58,10 @@ class TrainingSettings:
     """Probability mass taken from the true class (0 to 0.5)."""
 
     imbalance: Literal["none", "class_weights", "balanced_sampler", "focal"] = "none"
-    """How to handle rare classes in training."""
+    """For rare classes."""
 
     ema_decay: Annotated[float, Field(ge=0, lt=1, examples=[0.999])] = 0.0
-    """Decay of the average of the weights (0: off, else below 1, such as 0.999)."""
+    """Decay of the average of the weights (0: off, else below 1: 0.999)."""
 
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     """Maximum gradient norm (0: no limit)."""

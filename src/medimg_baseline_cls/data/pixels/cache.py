@@ -47,7 +47,8 @@ from medimg_baseline_cls.data.pixels.preprocess import (
     load_transforms,
     preprocess,
 )
-from medimg_baseline_cls.data.read import Header, decode_image, strict_decoding
+from medimg_baseline_cls.data.pixels.volumes import preprocess_volume
+from medimg_baseline_cls.data.read import Header, decode_image, decode_volume, strict_decoding
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.utils.faults import explain_fault
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar, RunLog
@@ -128,7 +129,7 @@ def build_cache(
     source = open_source(data_dir, cache_dir=cache_dir)
     # Set once per pass: toggling it per file costs more than reading a small file.
     with strict_decoding(), log.progress("reading files", len(paths)) as bar:
-        scan = partial(scan_image, source=source)
+        scan = partial(scan_image, source=source, is_volume=settings.slices > 0)
         scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
     plan = _plan_array(scans, settings)
     folder = cache_dir / plan.name
@@ -239,6 +240,8 @@ def _decode_content(
             "to the data folder, then start again."
         )
     try:
+        if settings.slices:
+            return preprocess_volume(decode_volume(data), settings, deep=plan.is_deep), None
         decoded = decode_image(data, color=settings.color)
     except BadImageError as error:
         return None, str(error)

@@ -8,7 +8,7 @@ costs seconds) for those settings alone.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,7 @@ from medimg_baseline_cls.data.read import Color, Pixels
 if TYPE_CHECKING:
     import torch
 
-Intensity = Literal["full_range", "min_max", "percentile"]
-
-_LOWER_PERCENTILE, _UPPER_PERCENTILE = 0.5, 99.5
+LOWER_PERCENTILE, UPPER_PERCENTILE = 0.5, 99.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +30,32 @@ class PixelSettings:
         keep_aspect: scale the longer side to `image_size` and pad the other with black,
             instead of stretching both sides.
         intensity: what becomes 0 and 1: the ends of the file's own range ("full_range"),
-            the image's extremes ("min_max"), its 0.5th and 99.5th percentiles ("percentile").
+            the image's extremes ("min_max"), its 0.5th and 99.5th percentiles ("percentile");
+            of volumes also a window such as "lung" or "-160/240".
         color: one channel ("grey") or three ("rgb").
+        slices: to which volumes are resampled, the channels of the array; 0 for images.
     """
 
     image_size: int
     keep_aspect: bool = False
-    intensity: Intensity = "full_range"
+    intensity: str = "full_range"
     color: Color = "grey"
+    slices: int = 0
 
     @property
     def num_channels(self) -> int:
         """Return the number of channels of the array."""
-        return 1 if self.color == "grey" else 3
+        return self.slices or (1 if self.color == "grey" else 3)
+
+    def picture(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return images (..., C, S, S) as they are, and of volumes the slice in the middle."""
+        middle = self.slices // 2
+        return pixels[..., middle : middle + 1, :, :] if self.slices else pixels
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values; those of images are as they were before there were volumes."""
+        plain = asdict(self)
+        return plain if self.slices else {n: v for n, v in plain.items() if n != "slices"}
 
     def key(self) -> str:
         """Return a text that is the same if and only if the settings are.
@@ -52,7 +63,7 @@ class PixelSettings:
         >>> PixelSettings(image_size=8).key()
         'image_size=8,keep_aspect=False,intensity=full_range,color=grey'
         """
-        return ",".join(f"{name}={value}" for name, value in asdict(self).items())
+        return ",".join(f"{name}={value}" for name, value in self.to_plain().items())
 
 
 def preprocess(pixels: Pixels, settings: PixelSettings, *, deep: bool) -> Pixels:
@@ -83,7 +94,8 @@ def preprocess(pixels: Pixels, settings: PixelSettings, *, deep: bool) -> Pixels
 def fits(settings: PixelSettings, *, width: int, height: int) -> bool:
     """Return whether an image of this size passes through `preprocess` untouched."""
     side = settings.image_size
-    return settings.intensity == "full_range" and (width, height) == (side, side)
+    is_as_stored = settings.intensity == "full_range" and not settings.slices
+    return is_as_stored and (width, height) == (side, side)
 
 
 def load_transforms(settings: PixelSettings) -> None:
@@ -103,23 +115,23 @@ def _change_depth(image: Pixels, *, deep: bool) -> Pixels:
 def _make_chain(settings: PixelSettings) -> Callable[[NDArray[np.float32]], Any]:
     """Return the transforms (C, H, W) in [0, 1] -> (C, S, S) in [0, 1]."""
     side = settings.image_size
-    resize = partial(_resize, side=side, keep_aspect=settings.keep_aspect)
+    scale = partial(resize, side=side, keep_aspect=settings.keep_aspect)
     if settings.intensity == "full_range":
-        return lambda image: _pad(resize(image), side=side)
+        return lambda image: pad(scale(image), side=side)
     stretch = _make_stretch(settings.intensity)
-    return lambda image: _pad(stretch(resize(image)), side=side)
+    return lambda image: pad(stretch(scale(image)), side=side)
 
 
-def _pad(image: "torch.Tensor", *, side: int) -> "torch.Tensor":
+def pad(image: "torch.Tensor", *, side: int) -> "torch.Tensor":
     """Put black around the image, as MONAI's SpatialPad does: an odd pixel goes below and right."""
-    from torch.nn.functional import pad
+    from torch.nn import functional
 
     height, width = side - image.shape[1], side - image.shape[2]
     edges = (width // 2, width - width // 2, height // 2, height - height // 2)
-    return pad(image, edges) if any(edges) else image
+    return functional.pad(image, edges) if any(edges) else image
 
 
-def _resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "torch.Tensor":
+def resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "torch.Tensor":
     """Resize with the antialiased bilinear filter of torch (equal to Pillow's).
 
     MONAI's Resize offers a Gaussian, which darkens the borders (it pads with zeros) and
@@ -139,10 +151,10 @@ def _resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "tor
     return interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def _make_stretch(intensity: Intensity) -> Callable[["torch.Tensor"], Any]:
+def _make_stretch(intensity: str) -> Callable[["torch.Tensor"], Any]:
     from monai.transforms import ScaleIntensity, ScaleIntensityRangePercentiles
 
-    lower, upper = _LOWER_PERCENTILE, _UPPER_PERCENTILE
+    lower, upper = LOWER_PERCENTILE, UPPER_PERCENTILE
     scale_extremes = ScaleIntensity(minv=0.0, maxv=1.0)
     scale_percentiles = ScaleIntensityRangePercentiles(lower, upper, 0.0, 1.0, clip=True)
 

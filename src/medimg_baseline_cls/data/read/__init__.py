@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
+from medimg_baseline_cls.data.read import volume
 from medimg_baseline_cls.data.read.image import MAX_PIXELS, Color, DecodedImage, Header, Pixels
 from medimg_baseline_cls.data.read.kinds import (
     SUFFIXES,
@@ -20,7 +21,9 @@ from medimg_baseline_cls.data.read.kinds import (
     list_counts,
     sniff_format,
 )
+from medimg_baseline_cls.data.read.nifti_file import is_nifti
 from medimg_baseline_cls.data.read.strict import strict_decoding
+from medimg_baseline_cls.data.read.volume import Volume
 from medimg_baseline_cls.errors import BadImageError
 
 __all__ = [
@@ -31,12 +34,15 @@ __all__ = [
     "FileSorter",
     "Header",
     "Pixels",
+    "Volume",
     "decode_image",
+    "decode_volume",
     "describe_files",
     "is_colored",
     "is_image_name",
     "list_counts",
     "read_header",
+    "read_volume_header",
     "sniff_format",
     "starts_like_dicom",
     "strict_decoding",
@@ -125,7 +131,27 @@ def _choose_reader(data: bytes) -> _Reader:
         return npy
     from medimg_baseline_cls.data.read import nifti, raster
 
-    return nifti if nifti.is_nifti(data) else find_reader(data) or raster
+    return nifti if is_nifti(data) else find_reader(data) or raster
+
+
+def decode_volume(data: bytes) -> Volume:
+    """Decode a file into one volume in the canonical orientation, see `data.read.volume`.
+
+    Raises:
+        BadImageError: The file is not one whole volume; the text is the reason alone.
+    """
+    with _refusing():
+        return volume.decode_volume(data)
+
+
+def read_volume_header(data: bytes) -> Header:
+    """Read type and size of the slices of a volume.
+
+    Raises:
+        BadImageError: As `decode_volume`, as far as the header tells.
+    """
+    with _refusing():
+        return volume.read_volume_header(data)
 
 
 @contextmanager

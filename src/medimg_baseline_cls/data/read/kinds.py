@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medimg_baseline_cls.data.read.image import ImageReader
-from medimg_baseline_cls.data.read.nifti import is_nifti
+from medimg_baseline_cls.data.read.nifti_file import is_nifti
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.plugins import load_plugins
 from medimg_baseline_cls.utils.quantities import say_count

@@ -4,13 +4,15 @@ For the mistakes of a run and for new images alike.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medimg_baseline_cls.data.batches.loaders import ImageSet, to_unit_range
 from medimg_baseline_cls.evaluation.inference import INFERENCE_BATCH_SIZE
@@ -18,6 +20,7 @@ from medimg_baseline_cls.interpret.cam import Evidence
 from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS, CamMethod, find_method
 from medimg_baseline_cls.interpret.panels import CLASS_NAME, PanelPainter, PanelText
 from medimg_baseline_cls.models.classifier import Classifier
+from medimg_baseline_cls.models.slices import weigh_slices
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.utils.visible import show_hidden
 
@@ -80,11 +83,41 @@ def compute_maps(
     targets: Sequence[int],
     method: CamMethod = METHODS[DEFAULT],
 ) -> tuple[NDArray[np.float32], Evidence]:
-    """Return the pixels (n, C, S, S) of some images of a set and their maps."""
+    """Return the pixels (n, C, S, S) of some images of a set and their maps.
+
+    Of a volume these are the slice that says most about the class, and its map.
+    """
     pixels = to_unit_range(images.batch(positions).pixels, session.device)
-    layer = f"net.{model.cam_layer}"
-    evidence = method.compute(model, pixels, targets=torch.tensor(targets), layer=layer)
-    return pixels.cpu().numpy(), evidence
+    compute = partial(method.compute, model, layer=f"net.{model.cam_layer}")
+    if not model.facts.num_slices:
+        return pixels.cpu().numpy(), compute(pixels, targets=torch.tensor(targets))
+    found = [
+        _map_best_slice(model, volume[None], target=target, compute=compute)
+        for volume, target in zip(pixels, targets, strict=True)
+    ]
+    heats = np.concatenate([item.heats for _, item in found])
+    is_found = np.concatenate([item.is_found for _, item in found])
+    views = tuple(view for _, item in found for view in item.views)
+    evidence = Evidence(heats, found[0][1].grid, is_found, views)
+    return np.concatenate([slices for slices, _ in found]), evidence
+
+
+def _map_best_slice(
+    model: Classifier, pixels: Tensor, *, target: int, compute: Callable[..., Evidence]
+) -> tuple[NDArray[np.float32], Evidence]:
+    """Return the slice of a volume (1, K, S, S) that says most, (1, 1, S, S), and its map."""
+    targets = torch.tensor([target])
+    weights = weigh_slices(model, pixels, targets=targets)[0]
+    best = int(weights.argmax())
+    view = f"Slice {best + 1} of {len(weights)} from below"
+    if model.facts.pooling == "attention":
+        view += f", attention {float(weights[best]):.2f}"
+    evidence = compute(pixels, targets=targets)
+    at = best if len(evidence.heats) > 1 else 0  # a map of each slice, or one of the whole volume
+    shown = Evidence(
+        evidence.heats[at : at + 1], evidence.grid, evidence.is_found[at : at + 1], (view,)
+    )
+    return pixels[:, best : best + 1].cpu().numpy(), shown
 
 
 def _describe_map(
@@ -105,6 +138,7 @@ def _describe_map(
         is_of_class=method.is_of_class,
         shows=method.shows,
         map_note=_shape(evidence),
+        view=evidence.views[number] if evidence.views else text.view,
         empty_note=reason,
     )
 

@@ -249,6 +249,7 @@ def pixel_settings(config: Config, color: str) -> PixelSettings:
         keep_aspect=config.keep_aspect,
         intensity=config.intensity,
         color="rgb" if color == "rgb" else "grey",
+        slices=config.slices,
     )
 
 
@@ -261,6 +262,9 @@ def choose_pixels(
     config: Config, data_dir: Path, *, listing: Listing, cache_dir: Path
 ) -> tuple[PixelSettings, Inference]:
     """Return how files become pixels, and whether color was set or inferred."""
+    if config.slices:
+        said = Inference(topic="color", found="grey", reason="volumes have one channel")
+        return pixel_settings(config, "grey"), said
     if config.color != "auto":
         said = Inference(topic="color", found=config.color, reason="--color", certainty="set")
         return pixel_settings(config, config.color), said

@@ -21,6 +21,7 @@ from medimg_baseline_cls.evaluation.inference import (
 from medimg_baseline_cls.models.build import build_model, rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.own_module import has_new_statistics, name_module, wrap_module
+from medimg_baseline_cls.models.slices import pool_slices
 from medimg_baseline_cls.pipeline.steps.listing import find_root
 from medimg_baseline_cls.pipeline.steps.prepare import pixel_settings
 from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
@@ -74,7 +75,7 @@ def build_network(
             cam_layer=config.cam_layer,
             is_pretrained=config.pretrained,
         )
-    return build_model(
+    model = build_model(
         config.arch,
         num_classes=num_classes,
         seed=config.seed,
@@ -82,6 +83,11 @@ def build_network(
         pretrained=config.pretrained,
         weights=config.weights,
         cam_layer=config.cam_layer,
+    )
+    if not config.slices:
+        return model
+    return pool_slices(
+        model, num_slices=config.slices, pooling=config.slice_pooling, seed=config.seed
     )
 
 

@@ -37,7 +37,8 @@ def write_thumbnails(session: Session, data: PreparedData, *, panels: Path) -> N
             continue
         batch = train.batch(np.array([position], dtype=np.int64))
         pixels = to_unit_range(batch.pixels, session.device).cpu().numpy()[0]  # (C, S, S)
-        write_bytes_atomic(folder / f"{row}.png", _encode(pixels))
+        picture = data.settings.picture(pixels)
+        write_bytes_atomic(folder / f"{row}.png", _encode(picture))
 
 
 def _encode(pixels: NDArray[np.float32]) -> bytes:

@@ -6,7 +6,6 @@ and drawn here too.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,14 +95,14 @@ def make_settings(session: Session, data: PreparedData, *, transform: Any) -> Tr
             "arch": config.arch,
             "augment": config.augment,
             "horizontal_flip": config.horizontal_flip,
-            **asdict(data.settings),
+            **data.settings.to_plain(),
             **given,
         },
         checkpoint_header={
             "class_names": list(data.split.class_names),
             "positive_class": data.positive_class,
             "task": data.split.task,
-            "pixels": asdict(data.settings),
+            "pixels": data.settings.to_plain(),
             "split_sha256": data.provenance.get("split_sha256"),
         },
     )
@@ -169,7 +168,8 @@ def draw_first_batch(session: Session, data: PreparedData, *, augment: Augmenter
     captions = [data.split.label_text(row) for row in rows.tolist()]
     folder = session.run_dir / "figures"
     folder.mkdir(exist_ok=True)
-    draw_batch_grid(pixels.cpu().numpy(), captions, path=folder / "train_batch.png")
+    pictures = data.settings.picture(pixels.cpu().numpy())
+    draw_batch_grid(pictures, captions, path=folder / "train_batch.png")
 
 
 class CurveDrawer(Callback):

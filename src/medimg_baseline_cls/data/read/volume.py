@@ -1,0 +1,112 @@
+"""Turn the bytes of a NIfTI file into one volume in a canonical orientation.
+
+Slices run from inferior to superior; each has anterior on top and the patient's left on its right,
+as a radiologist looks at it. Axes follow the orientation that the header gives, to the nearest
+patient axis; without one (both codes 0) the third axis is that of the slices, the first runs to
+the right and the second down.
+Refused: images of one slice, more than three axes, color, NaN.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg_baseline_cls.data.read.image import Header
+from medimg_baseline_cls.data.read.nifti_file import (
+    NiftiHeader,
+    is_nifti,
+    read_nifti_header,
+    read_stored,
+)
+from medimg_baseline_cls.errors import BadImageError
+
+MAX_VOXELS = 1 << 30
+_Turn = tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Voxels in the canonical orientation.
+
+    Attributes:
+        voxels: shape (Z, H, W), float32, as the header scales them: Hounsfield units, for example.
+        full_range: what is black and white by the type of the file; None where nothing says it.
+        turn: for each of Z, H, W the axis of the file, and whether it runs the other way there.
+    """
+
+    voxels: NDArray[np.float32]
+    full_range: tuple[float, float] | None
+    turn: _Turn
+
+
+def decode_volume(data: bytes) -> Volume:
+    """Decode a file into one volume.
+
+    Raises:
+        BadImageError: it is not one whole volume; the text is the reason alone.
+    """
+    header = _read_header(data)
+    stored = read_stored(data, header).reshape(header.shape[:3])
+    if not np.isfinite(stored).all():
+        raise BadImageError("the volume contains NaN or infinite voxels")
+    values = stored.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept)
+    turn = _find_turn(header)
+    values = values.transpose([axis for axis, _ in turn])
+    for place, (_, is_flipped) in enumerate(turn):
+        values = np.flip(values, place) if is_flipped else values
+    return Volume(np.ascontiguousarray(values), _find_range(header), turn)
+
+
+def read_volume_header(data: bytes) -> Header:
+    """Read type and size of the slices, without decoding the voxels.
+
+    Raises:
+        BadImageError: as `decode_volume`, as far as the header tells.
+    """
+    header = _read_header(data)
+    _, height, width = (header.shape[axis] for axis, _ in _find_turn(header))
+    return Header(
+        mode=header.dtype.name,
+        width=width,
+        height=height,
+        is_deep=header.is_deep,
+        is_color=False,
+    )
+
+
+def _read_header(data: bytes) -> NiftiHeader:
+    if not data:
+        raise BadImageError("the file is empty (0 bytes)")
+    if not is_nifti(data):
+        raise BadImageError("volumes are read from NIfTI files (.nii, .nii.gz), which this is not")
+    header = read_nifti_header(data)
+    shape = header.shape
+    if any(length != 1 for length in shape[3:]):
+        raise BadImageError(f"the file is a series of volumes, {header.sizes}, expected one volume")
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise BadImageError(f"the file is an image of {header.sizes}, expected a volume of slices")
+    if np.prod(shape, dtype=np.int64) > MAX_VOXELS:
+        raise BadImageError(f"the volume has {header.sizes} voxels, more than {MAX_VOXELS:,}")
+    return header
+
+
+def _find_turn(header: NiftiHeader) -> _Turn:
+    if header.orientation is None:
+        return (2, False), (1, False), (0, False)
+    of_patient = {
+        int(patient): (axis, bool(direction > 0))
+        for axis, (patient, direction) in enumerate(header.orientation[:3])
+    }
+    (z, runs_up), (y, runs_forward), (x, runs_right) = (of_patient[axis] for axis in (2, 1, 0))
+    return (z, not runs_up), (y, runs_forward), (x, runs_right)
+
+
+def _find_range(header: NiftiHeader) -> tuple[float, float] | None:
+    """Return what is black and white: as the header says, or by a small unsigned type."""
+    if header.given_range is not None:
+        return header.given_range
+    is_plain = (header.slope, header.intercept) == (1.0, 0.0)
+    if header.dtype.kind != "u" or header.dtype.itemsize > 2 or not is_plain:
+        return None
+    return 0.0, float(np.iinfo(header.dtype).max)

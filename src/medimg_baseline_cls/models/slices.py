@@ -1,0 +1,143 @@
+"""A volume as a set of slices: any network for images, its features pooled over the slices.
+
+The order of the slices has no influence. "attention" is the gated attention of Ilse et al.,
+"Attention-based Deep Multiple Instance Learning", ICML 2018; "lse" the smooth maximum
+log(mean(exp(r x))) / r of Pinheiro & Collobert, CVPR 2015, with r = 5.
+"""
+
+import math
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
+from medimg_baseline_cls.utils.seed import torch_randomness
+
+_HIDDEN = 128
+_SHARPNESS = 5.0
+
+
+class SliceHead(nn.Module):
+    """Pools the features of the slices of a volume, and classifies the result, in float32.
+
+    Args:
+        linear: the classifier of the network for images.
+        num_slices: K.
+        pooling: "attention", "mean", "max" or "lse".
+    """
+
+    def __init__(self, linear: nn.Linear, *, num_slices: int, pooling: SlicePooling) -> None:
+        super().__init__()
+        self.num_slices, self.pooling = num_slices, pooling
+        self.linear = linear
+        if pooling == "attention":
+            self.value = nn.Linear(linear.in_features, _HIDDEN)
+            self.gate = nn.Linear(linear.in_features, _HIDDEN)
+            self.score = nn.Linear(_HIDDEN, 1)
+            nn.init.zeros_(self.score.weight)  # all slices alike, as long as nothing was learned
+            nn.init.zeros_(self.score.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits (B, C) of features (B, K, D) or (B, K * D)."""
+        with torch.autocast(features.device.type, enabled=False):
+            slices = self.unpack(features)
+            return self.linear(self._pool(slices))
+
+    def unpack(self, features: Tensor) -> Tensor:
+        """Return features as (B, K, D), float32."""
+        return features.float().reshape(len(features), self.num_slices, -1)
+
+    def attend(self, slices: Tensor) -> Tensor:
+        """Return the weight of each slice, shape (B, K), of features (B, K, D); they sum to 1."""
+        if self.pooling != "attention":
+            return torch.full(slices.shape[:2], 1 / self.num_slices, device=slices.device)
+        gated = torch.tanh(self.value(slices)) * torch.sigmoid(self.gate(slices))
+        return torch.softmax(self.score(gated)[..., 0], dim=1)
+
+    def _pool(self, slices: Tensor) -> Tensor:
+        """Return (B, D)."""
+        if self.pooling == "max":
+            return slices.amax(dim=1)
+        if self.pooling == "lse":
+            peak = torch.logsumexp(_SHARPNESS * slices, dim=1) - math.log(self.num_slices)
+            return peak / _SHARPNESS
+        return torch.einsum("bk,bkd->bd", self.attend(slices), slices)
+
+
+class SliceNet(nn.Module):
+    """The network for images on each slice, then the head: (B * K, 3, S, S) to (B, C)."""
+
+    def __init__(self, backbone: nn.Module, head: SliceHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of volumes, their slices one after the other."""
+        features = self.backbone(images).flatten(1)  # (B * K, D)
+        return self.head(features.unflatten(0, (-1, self.head.num_slices)))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters that the network for images exempts from weight decay."""
+        ask = getattr(self.backbone, "no_weight_decay", None)
+        return {f"backbone.{name}" for name in ask()} if ask is not None else set()
+
+
+def pool_slices(
+    model: Classifier, *, num_slices: int, pooling: SlicePooling, seed: int = 0
+) -> Classifier:
+    """Return a classifier of volumes from one of images, which is taken over.
+
+    Args:
+        model: with a linear layer at its end.
+        num_slices: K, of each volume.
+        pooling: how the features of the slices become one.
+        seed: of the first weights of the attention.
+
+    Raises:
+        ModelError: the classifier at its end is not a linear layer.
+    """
+    name = model.head_names[0]
+    linear = model.net.get_submodule(name)
+    if not isinstance(linear, nn.Linear):
+        raise ModelError(
+            f"{model.arch} ends in a {type(linear).__name__}, but slices are pooled before a "
+            "linear layer: choose another network, such as resnet18."
+        )
+    model.net.set_submodule(name, nn.Identity())
+    with torch_randomness(seed, "attention", model.arch):
+        head = SliceHead(linear, num_slices=num_slices, pooling=pooling)
+    facts = replace(
+        model.facts,
+        cam_layer=f"backbone.{model.cam_layer}",
+        num_slices=num_slices,
+        pooling=pooling,
+    )
+    net = SliceNet(model.net, head)
+    return Classifier(net, facts, head_name="head", report=model.weights_report)
+
+
+def weigh_slices(model: Classifier, pixels: Tensor, *, targets: Tensor) -> Tensor:
+    """Return how much each slice says about a class, shape (B, K).
+
+    The attention, whose sum is 1; for other kinds of pooling the share of the slice in the logit:
+    its features times their gradient.
+
+    Args:
+        model: of volumes.
+        pixels: shape (B, K, S, S), in [0, 1].
+        targets: the class of each volume, shape (B,).
+    """
+    head = cast(SliceHead, model.head_layer)
+    with torch.no_grad():
+        slices = head.unpack(model.features(pixels))  # (B, K, D)
+        if head.pooling == "attention":
+            return head.attend(slices)
+    slices.requires_grad_(True)
+    with torch.enable_grad():
+        logits = head(slices).gather(1, targets.to(slices.device)[:, None]).sum()
+        (slopes,) = torch.autograd.grad(logits, slices)
+    return (slices * slopes).sum(dim=2).detach()

@@ -1,0 +1,117 @@
+"""A volume as a set of slices: its order has no influence, and its parts are those of images."""
+
+import copy
+from typing import get_args
+
+import pytest
+import torch
+
+from medimg_baseline_cls.errors import ModelError
+from medimg_baseline_cls.models.build import build_model, describe_model, rebuild_model
+from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
+from medimg_baseline_cls.models.slices import SliceHead, pool_slices, weigh_slices
+
+SIZE, NUM_SLICES = 32, 6
+KINDS = get_args(SlicePooling)
+
+
+def build(pooling: SlicePooling, *, is_trained: bool = True) -> tuple[Classifier, Classifier]:
+    """Return a network for images, and the same one for volumes."""
+    images = build_model("test_resnet", image_size=SIZE, pretrained=False).eval()
+    volumes = pool_slices(copy.deepcopy(images), num_slices=NUM_SLICES, pooling=pooling).eval()
+    head = volumes.head_layer
+    assert isinstance(head, SliceHead)
+    if pooling == "attention" and is_trained:
+        torch.nn.init.normal_(head.score.weight)
+    return images, volumes
+
+
+def draw(num_volumes: int = 3) -> torch.Tensor:
+    return torch.rand(num_volumes, NUM_SLICES, SIZE, SIZE, generator=torch.manual_seed(0))
+
+
+@pytest.mark.parametrize("pooling", KINDS)
+@torch.no_grad()
+def test_the_order_of_the_slices_has_no_influence(pooling: SlicePooling) -> None:
+    _, model = build(pooling)
+    pixels = draw()
+    order = torch.randperm(NUM_SLICES, generator=torch.manual_seed(1))
+    before, after = (model(part).softmax(1) for part in (pixels, pixels[:, order]))
+    assert (before - after).abs().max() <= 1e-6
+    assert before.shape == (3, 2)
+
+
+@torch.no_grad()
+def test_the_mean_is_that_of_the_logits_of_the_slices() -> None:
+    images, model = build("mean")
+    pixels = draw()
+    expected = images(pixels.flatten(0, 1)[:, None]).unflatten(0, (3, NUM_SLICES)).mean(dim=1)
+    torch.testing.assert_close(model(pixels), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_pooled_features_are_in_order() -> None:
+    pixels = draw()
+    slices = {}
+    for pooling in KINDS:
+        images, model = build(pooling, is_trained=False)
+        head = model.head_layer
+        assert isinstance(head, SliceHead)
+        features = head.unpack(model.features(pixels))
+        torch.testing.assert_close(features[0, 0], images.features(pixels[:1, :1])[0])
+        slices[pooling] = head._pool(features)
+    # The smooth maximum lies between; an attention that has learned nothing is the mean.
+    assert (slices["mean"] <= slices["lse"] + 1e-6).all()
+    assert (slices["lse"] <= slices["max"] + 1e-6).all()
+    torch.testing.assert_close(slices["attention"], slices["mean"])
+
+
+@pytest.mark.parametrize("pooling", KINDS)
+@torch.no_grad()
+def test_the_head_on_stored_features_gives_the_logits(pooling: SlicePooling) -> None:
+    _, model = build(pooling)
+    pixels = draw()
+    torch.testing.assert_close(model.head(model.features(pixels)), model(pixels))
+
+
+@pytest.mark.parametrize("pooling", KINDS)
+@torch.no_grad()
+def test_a_checkpoint_has_all_that_is_needed(pooling: SlicePooling) -> None:
+    _, model = build(pooling)
+    again = rebuild_model(describe_model(model), model.net.state_dict()).eval()
+    assert (again.facts, again.head_names) == (model.facts, model.head_names)
+    assert torch.equal(again(draw()), model(draw()))
+
+
+def test_the_attention_of_a_slice_that_decides_is_high() -> None:
+    _, model = build("attention")
+    head = model.head_layer
+    assert isinstance(head, SliceHead)
+    pixels = torch.zeros(1, NUM_SLICES, SIZE, SIZE)
+    pixels[0, 4] = 1.0
+    weights = weigh_slices(model, pixels, targets=torch.tensor([1]))
+    assert weights.sum() == pytest.approx(1.0)
+    others = torch.cat([weights[0, :4], weights[0, 5:]])
+    assert (others - others[0]).abs().max() < 1e-6  # alike, and unlike the one that differs
+    assert abs(weights[0, 4] - others[0]) > 1e-6
+
+
+def test_shares_of_the_slices_add_up_to_the_logit() -> None:
+    _, model = build("mean")
+    pixels, targets = draw(), torch.tensor([0, 1, 1])
+    shares = weigh_slices(model, pixels, targets=targets)
+    head = model.head_layer
+    assert isinstance(head, SliceHead)
+    with torch.no_grad():
+        logits = model(pixels).gather(1, targets[:, None])[:, 0] - head.linear.bias[targets]
+    torch.testing.assert_close(shares.sum(dim=1), logits, atol=1e-5, rtol=1e-4)
+
+
+def test_images_are_still_images() -> None:
+    images, model = build("mean")
+    assert images.facts.num_slices == 0
+    assert "num_slices" not in describe_model(images)
+    with pytest.raises(ModelError, match="takes images of 1 or 3 channels"):
+        images(draw())
+    with pytest.raises(ModelError, match=r"volumes of 6 slices .* \(3, 5, 32, 32\)"):
+        model(draw()[:, :5])
