@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "schema", "utils", "models", "statistics", "evaluation"},
     "interpret": {"errors", "schema", "utils"},
     "reporting": {"errors", "schema", "catalogue", "records", "utils"},
+    "tracking": {"errors", "records", "utils", "config", "training", "reporting"},
     "pipeline": {
         *("errors", "schema", "catalogue", "records", "utils", "config", "data", "phantom"),
         *(
@@ -44,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "training",
             "interpret",
             "reporting",
+            "tracking",
         ),
     },
     "cli": {"errors", "utils", "config", "pipeline"},
@@ -53,6 +55,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "monai.networks": ("models/build.py",),
     "pydicom": ("data/read/",),
     "matplotlib": ("plots/", "interpret/panels.py"),
+    "mlflow": ("tracking/mlflow_tracker.py",),
+    "tensorboard": ("tracking/tensorboard_tracker.py",),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80

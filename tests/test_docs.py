@@ -50,6 +50,7 @@ SECTIONS = {
 # Commands that are not ours to parse: `pip` has its own tests in tests/test_packaging.py.
 OTHER_WORDS = {
     *("source", "cd", "mkdir", "find", "cp"),
+    *("pip", "mlflow", "tensorboard"),
     *(".venv/bin/pip", ".venv/bin/medimg"),
 }
 # Snippets that a test runs: those of the data sets below, and those of these pages.
@@ -58,6 +59,7 @@ OTHER_FLAGS = {
     *("explain", "reason", "accept", "shortcut", "recalibrate", "output", "help-all", "folds"),
     *("method", "map", "name", "no-panels", "preset", "quiet", "json", "time-limit"),
     *("method", "test", "val", "probability-columns", "logits", "seconds"),
+    *("track", "tracking-uri", "track-names", "checkpoints"),
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)
 

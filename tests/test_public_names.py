@@ -10,6 +10,7 @@ import medimg_baseline_cls
 PUBLIC = [
     "Callback",
     "Config",
+    "Tracking",
     "check",
     "compare",
     "cross_validate",
@@ -29,6 +30,7 @@ PUBLIC = [
     "resume_seeds",
     "run",
     "run_seeds",
+    "track",
     "train",
     "write_phantoms",
 ]

@@ -22,8 +22,10 @@ from medimg_baseline_cls.pipeline.commands.resume_run import resume_run as resum
 from medimg_baseline_cls.pipeline.commands.run import run as run
 from medimg_baseline_cls.pipeline.commands.run_seeds import resume_seeds as resume_seeds
 from medimg_baseline_cls.pipeline.commands.run_seeds import run_seeds as run_seeds
+from medimg_baseline_cls.pipeline.commands.track import track as track
 from medimg_baseline_cls.pipeline.commands.train import resume as resume
 from medimg_baseline_cls.pipeline.commands.train import train as train
+from medimg_baseline_cls.tracking.session import Tracking as Tracking
 from medimg_baseline_cls.training.callbacks import Callback as Callback
 
 __version__: str

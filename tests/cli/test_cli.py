@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import medimg_baseline_cls
-from medimg_baseline_cls import __version__
+from medimg_baseline_cls import Tracking, __version__
 from medimg_baseline_cls.cli import COMMANDS, main
 from medimg_baseline_cls.cli.commands import TABLE
 from medimg_baseline_cls.config import (
@@ -225,7 +225,12 @@ def test_a_value_of_the_file_survives_flags_about_others(calls: Calls, tmp_path:
 )
 def test_each_command_is_one_call(calls: Calls, line: str, call: tuple[object, ...]):
     assert main(shlex.split(line)) == 0
+    told = [flags.pop("callbacks", []) for _, _, flags in calls]
     assert calls == [call]
+    # A run that was tracked is tracked again when it is resumed; which it was, its folder knows.
+    assert [[type(callback) for callback in found] for found in told] == [
+        [Tracking] if "--resume" in line else []
+    ]
 
 
 def test_resume_takes_no_other_settings(calls: Calls, capsys: Capture):
@@ -554,7 +559,7 @@ def test_the_module_and_the_command_are_the_same():
         [sys.executable, "-m", "medimg_baseline_cls", "trian"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "medimg: there is no command 'trian': did you mean train?\n"
+    assert done.stderr == "medimg: there is no command 'trian': did you mean train or track?\n"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare RUN RUN...", "paired differences of runs on the same images"),
     "external": ("external RUN DATA...", "score a run, locked, on other labeled data sets"),
     "predict": ("predict RUN PATH...", "decide on new images"),
+    "track": ("track RUN...", "send runs to MLflow or TensorBoard"),
     "completion": ("completion bash|zsh", "the script that completes commands in a shell"),
 }
 _FOR_ALL = ("--quiet", "--json")

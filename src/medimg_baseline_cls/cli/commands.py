@@ -21,6 +21,7 @@ from medimg_baseline_cls.cli.run_commands import (
     report,
 )
 from medimg_baseline_cls.cli.start_commands import doctor
+from medimg_baseline_cls.cli.track_command import track, tracking
 from medimg_baseline_cls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,17 +34,16 @@ def train(argv: Sequence[str]) -> "RunResult | ShownSettings":
     request = read_request(argv, command="train", summary=train.__doc__ or "")
     if request.own.print_config:
         return print_settings(request)
-    if request.is_resumed:
-        from medimg_baseline_cls import resume
-
-        result = resume(request.run, output_dir=request.config.output_dir)
-        return say_next(result, "evaluate", "explain", "report")
+    from medimg_baseline_cls import resume
     from medimg_baseline_cls import train as train_network
 
-    limit = request.own.time_limit
-    return say_next(
-        train_network(request.config, time_limit=limit), "evaluate", "explain", "report"
-    )
+    own, config = request.own, request.config
+    with tracking(request) as more:
+        if request.is_resumed:
+            result = resume(request.run, output_dir=config.output_dir, **more)
+        else:
+            result = train_network(config, time_limit=own.time_limit, **more)
+    return say_next(result, "evaluate", "explain", "report")
 
 
 def run(argv: Sequence[str]) -> "RunResult | ShownSettings":
@@ -54,7 +54,8 @@ def run(argv: Sequence[str]) -> "RunResult | ShownSettings":
     if request.is_resumed:
         from medimg_baseline_cls import resume_run
 
-        return resume_run(request.run, output_dir=request.config.output_dir)
+        with tracking(request) as more:
+            return resume_run(request.run, output_dir=request.config.output_dir, **more)
     if request.own.seeds:
         from medimg_baseline_cls import run_seeds
 
@@ -62,10 +63,12 @@ def run(argv: Sequence[str]) -> "RunResult | ShownSettings":
             raise ConfigError(
                 "--time-limit is for a single run, since all seeds train alike: pass --epochs."
             )
-        return run_seeds(request.config, request.own.seeds)
+        with tracking(request) as more:
+            return run_seeds(request.config, request.own.seeds, **more)
     from medimg_baseline_cls import run as run_all
 
-    result = run_all(request.config, time_limit=request.own.time_limit)
+    with tracking(request) as more:
+        result = run_all(request.config, time_limit=request.own.time_limit, **more)
     return say_next(result, "predict", more=" PATH...")
 
 
@@ -77,10 +80,14 @@ def cv(argv: Sequence[str]) -> "RunResult | ShownSettings":
     if request.is_resumed:
         from medimg_baseline_cls import resume_cross_validation
 
-        return resume_cross_validation(request.run, output_dir=request.config.output_dir)
+        with tracking(request) as more:
+            output_dir = request.config.output_dir
+            return resume_cross_validation(request.run, output_dir=output_dir, **more)
     from medimg_baseline_cls import cross_validate
 
-    return cross_validate(request.config, repeats=request.own.repeats, by_site=request.own.by_site)
+    own = request.own
+    with tracking(request) as more:
+        return cross_validate(request.config, repeats=own.repeats, by_site=own.by_site, **more)
 
 
 def check(argv: Sequence[str]) -> "CheckResult | ShownSettings":
@@ -131,7 +138,7 @@ def _caller(function: Callable[..., Any]) -> Command:
     return call
 
 
-_CALLED = (doctor, demo, evaluate, explain, report, compare, external, predict, completion)
+_CALLED = (doctor, demo, evaluate, explain, report, compare, external, predict, track, completion)
 CALLED: dict[str, Callable[..., Any]] = {function.__name__: function for function in _CALLED}
 """The commands whose flags are the arguments of a function."""
 TABLE: dict[str, Command] = {

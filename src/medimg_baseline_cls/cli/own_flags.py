@@ -9,6 +9,7 @@ import tyro
 
 from medimg_baseline_cls.cli.flags import option
 from medimg_baseline_cls.cli.settings_flags import NO_NAMES
+from medimg_baseline_cls.cli.track_command import Trackers, TrackingUri, TrackNames
 from medimg_baseline_cls.config import FIRST_SETTINGS, JUDGE_SETTINGS, PRESETS, field_facts
 
 _TIME_LIMIT = "Minutes that the run may take; fewer epochs if need be."
@@ -46,6 +47,9 @@ class TrainingFlags(SettingsFlags):
         str | None,
         option(f"Settings that belong together: {', '.join(PRESETS)}.", "NAME"),
     ] = None
+    track: Trackers = None
+    tracking_uri: TrackingUri = None
+    track_names: TrackNames = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ _PRECEDENCE = (
 _MORE = "\n\nThese are the most common settings; --help-all shows all of them."
 # Each training stage has its own value; the short aliases set only one of them.
 _TWINS = {"finetune_lr": "head_lr", "finetune_epochs": "head_epochs"}
+_NEXT_TO_RESUME = ("resume", "print_config", "track", "tracking_uri", "track_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +253,7 @@ def _check_resume(own: Any, flags: Mapping[str, Any]) -> None:
     changed = [
         item.name
         for item in fields(own)
-        if item.name not in ("resume", "print_config") and getattr(own, item.name) != item.default
+        if item.name not in _NEXT_TO_RESUME and getattr(own, item.name) != item.default
     ]
     others = [f"--{to_dashes(name)}" for name in (*flags, *changed) if name != "output_dir"]
     if others:

@@ -175,7 +175,10 @@ def do_sweep(
         told = [GuardedCallback(callback, log) for callback in callbacks]
         folders = do_runs(plan.folder, runs, kind=kind, log=log, note=note, callbacks=told)
         with naming_sweep(plan.folder, runs, kind=kind):
-            return summarize(plan, folders, log=log)
+            result = summarize(plan, folders, log=log)
+        for callback in told:
+            callback.on_results(plan.folder)
+    return result
 
 
 def is_in_one_process() -> bool:
@@ -316,4 +319,6 @@ def _do_run(
     note(number, run)
     if not is_evaluated(run):
         evaluate(run)
+    for callback in callbacks:
+        callback.on_results(run)
     return run

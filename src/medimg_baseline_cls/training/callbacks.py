@@ -56,6 +56,13 @@ class Callback:
     def on_end(self, result: FitResult | None) -> None:
         """Called when training has ended; with None if it was interrupted or failed."""
 
+    def on_results(self, folder: Path) -> None:
+        """Called when `run`, `run_seeds` or `cross_validate` has written results after training.
+
+        That is when a run is evaluated, when it is reported, and at last with the folder of the
+        seeds or folds.
+        """
+
 
 class GuardedCallback(Callback):
     """A user's callback: its first error becomes a warning, and it is not called again."""
@@ -83,6 +90,10 @@ class GuardedCallback(Callback):
     def on_end(self, result: FitResult | None) -> None:
         """Pass it on."""
         self._call("on_end", result)
+
+    def on_results(self, folder: Path) -> None:
+        """Pass it on."""
+        self._call("on_results", folder)
 
     def _call(self, method: str, argument: Turn | Path | EpochRow | FitResult | None) -> None:
         if self._has_failed:

@@ -30,7 +30,9 @@ _SIGNATURES = (
     ("comparison.json", "comparison.csv"),
 )
 # An output folder contains these and nothing else.
-_ROOMS = frozenset({"runs", "cache", "audits", "cv", "seeds", "compare", "external", "phantoms"})
+_ROOMS = frozenset(
+    {"runs", "cache", "audits", "cv", "seeds", "compare", "external", "phantoms", "mlflow"}
+)
 
 
 def mark_own(folder: Path, *, kind: str = OUTPUT) -> None:

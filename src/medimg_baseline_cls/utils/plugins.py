@@ -26,6 +26,7 @@ Kind = Literal[
     "decision_metrics",
     "score_metrics",
     "threshold_rules",
+    "trackers",
 ]
 Expected = TypeVar("Expected")
 

@@ -36,7 +36,7 @@ REPEAT_EXTERNAL = "run `medimg external RUN DATA` again"
 _STATUS_FILE = "status.json"
 _MAX_NAME = 200  # letters of the name in `latest`; a longer name is not ours
 # The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
-_OF_SWEEP = re.compile(r"_(cv|seeds)\d{8}-\d{6}(-\d+)?_(r\d+f\d+|s\d+)(?=[_-]|$)")
+_OF_SWEEP = re.compile(r"_(cv|seeds)(\d{8}-\d{6}(?:-\d+)?)_(r\d+f\d+|s\d+)(?=[_-]|$)")
 _SWEEP_FILES = ("seeds.json", "cv.json")
 _SETTINGS_FILE = "config.json"
 _RUN_FILES = (_STATUS_FILE, _SETTINGS_FILE)
@@ -200,6 +200,16 @@ def name_seed(project: str, *, stamp: str, seed: int) -> str:
 def is_of_sweep(name: str) -> bool:
     """Return whether a run with this name, or this project, is part of a sweep."""
     return _OF_SWEEP.search(name) is not None
+
+
+def find_sweep_folder(run: Path) -> Path | None:
+    """Return the folder of the sweep that a run belongs to; None for any other run."""
+    run = run.resolve()
+    found = _OF_SWEEP.search(run.name)
+    if found is None:
+        return None
+    folders = (run.parents[1] / found[1]).glob(f"{run.name[: found.start()]}*_{found[2]}")
+    return next((f for f in sorted(folders) if (f / f"{found[1]}.json").is_file()), None)
 
 
 def find_run(run: str | Path, output_dir: Path) -> Path:

@@ -113,7 +113,7 @@ class SplitSettings:
     name."""
 
     num_folds: Annotated[int | None, Field(ge=2, le=100, examples=[5]), Flag("--folds")] = None
-    """Cross-validation folds, one of which is TEST (2 to 100; none: no folds)."""
+    """Cross-validation folds, one is TEST (2 to 100; none: no folds)."""
 
     fold: Annotated[int, Field(ge=0)] = 0
     """Fold to use as TEST (0 or more)."""

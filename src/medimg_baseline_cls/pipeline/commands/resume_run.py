@@ -75,7 +75,7 @@ def resume_run(
         open_log(None).info(f"{run_dir} is complete: nothing of it is missing")
     if not is_main_process():
         return RunResult(run_dir, {})
-    return finish(run_dir, model=model)
+    return finish(run_dir, model=model, callbacks=callbacks)
 
 
 def _find_newest(output_dir: Path) -> Path:

@@ -15,7 +15,7 @@ from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.run_gaps import RESULTS
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.reporting.outdated import is_current
-from medimg_baseline_cls.training.callbacks import Callback
+from medimg_baseline_cls.training.callbacks import Callback, GuardedCallback
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import read_json
 from medimg_baseline_cls.utils.log import open_log
@@ -48,25 +48,34 @@ def run(
     run_dir = trained.run_dir
     if not is_main_process():
         return trained
-    return finish(run_dir, model=model)
+    return finish(run_dir, model=model, callbacks=callbacks)
 
 
-def finish(run_dir: Path, *, model: nn.Module | None = None) -> RunResult:
+def finish(
+    run_dir: Path, *, model: nn.Module | None = None, callbacks: Sequence[Callback] = ()
+) -> RunResult:
     """Evaluate, explain and report a trained run, as far as that was not done.
 
     Args:
         run_dir: the run.
         model: a network of the class that the run was trained with, if that was passed.
+        callbacks: told that there are results.
 
     Returns:
         The run folder and the content of eval_summary.json.
     """
-    with hold_run(run_dir, command="run", log=open_log(run_dir / "log.txt")):
+    log = open_log(run_dir / "log.txt")
+    told = [GuardedCallback(callback, log) for callback in callbacks]
+    with hold_run(run_dir, command="run", log=log):
         if not is_evaluated(run_dir):
             evaluate(run_dir, model=model)
+        for callback in told:
+            callback.on_results(run_dir)
         if not is_current(run_dir):
             explain(run_dir, model=model)
             report(run_dir)
+        for callback in told:
+            callback.on_results(run_dir)
         return RunResult(run_dir, read_json(run_dir / "eval_summary.json"))
 
 
