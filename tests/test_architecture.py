@@ -57,6 +57,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "matplotlib": ("plots/", "interpret/panels.py"),
     "mlflow": ("tracking/mlflow_tracker.py",),
     "tensorboard": ("tracking/tensorboard_tracker.py",),
+    "optuna": ("pipeline/steps/study.py",),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80

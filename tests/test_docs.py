@@ -28,6 +28,7 @@ from PIL import Image
 
 from medimg_baseline_cls.cli import commands as cli_commands
 from medimg_baseline_cls.cli.flags import parse_call
+from medimg_baseline_cls.cli.own_flags import OWN_FLAGS
 from medimg_baseline_cls.cli.request import read_request
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.index import find_groups, list_images
@@ -60,6 +61,7 @@ OTHER_FLAGS = {
     *("method", "map", "name", "no-panels", "preset", "quiet", "json", "time-limit"),
     *("method", "test", "val", "probability-columns", "logits", "seconds"),
     *("track", "tracking-uri", "track-names", "checkpoints"),
+    *("space", "trials", "evaluate"),
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)
 
@@ -125,7 +127,7 @@ def parse_medimg(words: Sequence[str]) -> None:
     command, *arguments = [word for word in words if word not in ("--quiet", "--json")]
     if command in ("--help", "--version") or "--help" in arguments:
         return
-    if command in ("check", "judge", "run", "train", "cv"):
+    if command in OWN_FLAGS:
         read_request(arguments, command=command, summary="")
         return
     function = cli_commands.CALLED[command]

@@ -22,6 +22,8 @@ from medimg_baseline_cls.pipeline.commands.resume_run import resume_run as resum
 from medimg_baseline_cls.pipeline.commands.run import run as run
 from medimg_baseline_cls.pipeline.commands.run_seeds import resume_seeds as resume_seeds
 from medimg_baseline_cls.pipeline.commands.run_seeds import run_seeds as run_seeds
+from medimg_baseline_cls.pipeline.commands.sweep import resume_sweep as resume_sweep
+from medimg_baseline_cls.pipeline.commands.sweep import sweep as sweep
 from medimg_baseline_cls.pipeline.commands.track import track as track
 from medimg_baseline_cls.pipeline.commands.train import resume as resume
 from medimg_baseline_cls.pipeline.commands.train import train as train

@@ -11,6 +11,7 @@
       RunError                  a run folder that is incomplete or was changed
       ResourceError             disk, memory or a permission that the machine refuses
     RunInterrupted              Ctrl-C or SIGTERM: a normal end, with the command that resumes
+      RunPruned                 a sweep has stopped the training of a trial
 
 The command line prints a MedimgError as one sentence and exits with code 2. Names in a sentence are
 shown there with control characters escaped, line breaks too: a list below the sentence is passed as
@@ -78,3 +79,7 @@ class ResourceError(MedimgError):
 
 class RunInterrupted(Exception):
     """The user or the system requested a stop; the run folder is whole and can be resumed."""
+
+
+class RunPruned(RunInterrupted):
+    """The sweep that a run is a trial of has stopped its training: other trials are better."""

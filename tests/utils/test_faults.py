@@ -176,6 +176,7 @@ def test_the_writer_sees_through_torch(tmp_path: Path) -> None:
     [
         (("config.json", "split.csv"), "medimg run --resume "),
         (("seeds.json",), "medimg run --resume "),
+        (("sweep.json",), "medimg sweep --resume "),
         (("cv.json",), "medimg cv --resume "),
         (("config.json",), None),
         ((), None),

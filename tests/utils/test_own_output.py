@@ -22,6 +22,7 @@ OLD = {
     "an array of pixels": ("pixels.npy", "contents.csv"),
     "an audit": ("audit.json", "audit.html"),
     "a sweep": ("seeds.json", "log.txt"),
+    "a sweep over settings": ("sweep.json", "log.txt"),
     "a cross-validation": ("cv.json", "log.txt"),
     "a comparison": ("comparison.json", "comparison.csv", "comparison.png"),
     "an output folder": ("runs", "cache"),

@@ -19,6 +19,7 @@ from medimg_baseline_cls.utils.runs import (
     mark_latest,
     name_fold,
     name_seed,
+    name_trial,
     newest_interrupted,
     read_status,
     write_status,
@@ -57,16 +58,34 @@ def test_place_where_no_folder_can_be_made_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "labels.csv").read_text() == "a,b\n"
 
 
-@pytest.mark.parametrize("name", ["seeds.json", "cv.json"])
+@pytest.mark.parametrize("name", ["seeds.json", "cv.json", "sweep.json"])
 def test_folder_of_several_runs_is_named_as_such(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{}")
     with pytest.raises(RunError, match="a folder of several runs"):
         find_run(tmp_path, tmp_path)
 
 
+def test_of_a_finished_sweep_the_best_trial_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{}")
+    best = {"best": {"run": "outputs/runs/films_sweep20260101-120000_t7"}}
+    (tmp_path / "sweep_summary.json").write_text(json.dumps(best))
+    with pytest.raises(RunError) as caught:
+        find_run(tmp_path, tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} is a folder of several runs, of which this command takes one: its best trial "
+        "is outputs/runs/films_sweep20260101-120000_t7."
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("training", False), ("interrupted", False), ("trained", True), ("finished", True)],
+    [
+        ("training", False),
+        ("interrupted", False),
+        ("pruned", False),
+        ("trained", True),
+        ("finished", True),
+    ],
 )
 def test_training_is_over_where_the_status_says_so(
     tmp_path: Path, state: RunState, expected: bool
@@ -95,6 +114,16 @@ def test_latest_is_never_a_fold_of_a_cross_validation(tmp_path: Path) -> None:
     for run in (own, fold):
         mark_latest(run)
     assert find_run("latest", tmp_path) == own
+
+
+def test_latest_is_never_a_trial_of_a_sweep(tmp_path: Path) -> None:
+    project = name_trial("films", stamp="20260101-120000", number=12)
+    trial = create_run_folder(tmp_path, project)
+    assert trial.name == "films_sweep20260101-120000_t12"
+    assert is_of_sweep(trial.name)
+    (trial / "config.json").write_text("{}")
+    mark_latest(trial)
+    assert not (tmp_path / "runs" / "latest").exists()
 
 
 def test_runs_of_a_sweep_are_dated_once(tmp_path: Path) -> None:
@@ -151,7 +180,7 @@ def test_first_user_is_told_how_to_start_a_run(tmp_path: Path) -> None:
         find_run(tmp_path, tmp_path)
 
 
-@pytest.mark.parametrize("state", ["training", "interrupted", "trained", "finished"])
+@pytest.mark.parametrize("state", ["training", "interrupted", "pruned", "trained", "finished"])
 def test_status_reads_back(tmp_path: Path, state: RunState) -> None:
     with hold_run(tmp_path, command="train"):
         write_status(tmp_path, state)
@@ -200,6 +229,7 @@ def test_newest_interrupted_run_is_taken_and_others_passed_over(tmp_path: Path) 
     make_run(tmp_path, "new_finished", "finished", age=0)
     wanted = make_run(tmp_path, "stopped", "interrupted", age=5)
     make_run(tmp_path, "older", "interrupted", age=50)
+    make_run(tmp_path, "given up by its sweep", "pruned", age=1)
     (tmp_path / "runs" / "no_run").mkdir()
     for name, lost in (("foreign", "status.json"), ("killed at its start", "config.json")):
         (make_run(tmp_path, name, "interrupted") / lost).unlink()

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
     "cv": ("cv --data-dir DIR", "train and test every fold; mean, SD and range"),
+    "sweep": ("sweep --space FILE", "train with several settings, choose on VAL"),
     "evaluate": ("evaluate RUN", "choose thresholds on VAL, score VAL and TEST"),
     "explain": ("explain RUN", "Grad-CAM panels of the worst mistakes"),
     "report": ("report RUN", "write report.html, tables, model card, checklists"),

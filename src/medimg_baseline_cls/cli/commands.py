@@ -21,6 +21,7 @@ from medimg_baseline_cls.cli.run_commands import (
     report,
 )
 from medimg_baseline_cls.cli.start_commands import doctor
+from medimg_baseline_cls.cli.sweep_command import sweep
 from medimg_baseline_cls.cli.track_command import track, tracking
 from medimg_baseline_cls.errors import ConfigError
 
@@ -147,5 +148,6 @@ TABLE: dict[str, Command] = {
     "train": train,
     "run": run,
     "cv": cv,
+    "sweep": sweep,
     **{name: _caller(function) for name, function in CALLED.items()},
 }

@@ -24,6 +24,7 @@ class SettingsFlags:
         settings: the settings that the command uses.
         common: those that its `--help` shows.
         files: the flag that names its input, for whoever leaves the flag out.
+        with_resume: its own flags that may be next to --resume.
     """
 
     config: Annotated[
@@ -37,6 +38,7 @@ class SettingsFlags:
     settings: ClassVar[Collection[str]] = tuple(field_facts())
     common: ClassVar[Collection[str]] = FIRST_SETTINGS
     files: ClassVar[str] = "--data-dir"
+    with_resume: ClassVar[Collection[str]] = ("resume", "print_config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,38 @@ class CvFlags(TrainingFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepFlags(TrainingFlags):
+    """The flags of `medimg sweep`."""
+
+    with_resume: ClassVar[Collection[str]] = (
+        *("resume", "print_config", "time_limit", "evaluate"),
+    )
+
+    space: Annotated[
+        Path | None,
+        option(
+            "YAML, TOML or JSON file: by setting, a list of values, or low and high (and log or "
+            "step).",
+            "FILE",
+        ),
+    ] = None
+    trials: Annotated[int, option("Trials (2 or more; default 20).", "N")] = 20
+    time_limit: Annotated[
+        float | None, option("Begin no trial that would end later than this.", "MINUTES")
+    ] = None
+    evaluate: Annotated[bool, option("Evaluate, explain and report the best trial at the end.")] = (
+        False
+    )
+    resume: Annotated[
+        tuple[str, ...],
+        option(
+            "Resume a sweep (default: the newest unfinished), or join one that is running.",
+            "[SWEEP]",
+        ),
+    ] = NO_NAMES
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckFlags(SettingsFlags):
     """The flags of `medimg check`."""
 
@@ -134,6 +168,7 @@ OWN_FLAGS: dict[str, type[SettingsFlags]] = {
     "train": TrainFlags,
     "run": RunFlags,
     "cv": CvFlags,
+    "sweep": SweepFlags,
     "check": CheckFlags,
     "judge": JudgeFlags,
 }

@@ -253,7 +253,8 @@ def _check_resume(own: Any, flags: Mapping[str, Any]) -> None:
     changed = [
         item.name
         for item in fields(own)
-        if item.name not in _NEXT_TO_RESUME and getattr(own, item.name) != item.default
+        if item.name not in (*_NEXT_TO_RESUME, *own.with_resume)
+        and getattr(own, item.name) != item.default
     ]
     others = [f"--{to_dashes(name)}" for name in (*flags, *changed) if name != "output_dir"]
     if others:

@@ -4,6 +4,13 @@ from medimg_baseline_cls.config.contradictions import check_task, find_useless
 from medimg_baseline_cls.config.judging import JUDGE_SETTINGS
 from medimg_baseline_cls.config.messages import SettingsError, show_value, suggest_fields
 from medimg_baseline_cls.config.presets import PRESETS
+from medimg_baseline_cls.config.search_space import (
+    SearchSpace,
+    apply_values,
+    count_combinations,
+    parse_space,
+    read_space,
+)
 from medimg_baseline_cls.config.sections import (
     FIELD_GROUPS,
     FIRST_SETTINGS,
@@ -20,13 +27,18 @@ __all__ = [
     "JUDGE_SETTINGS",
     "PRESETS",
     "Config",
+    "SearchSpace",
     "SettingsError",
+    "apply_values",
     "build_config",
     "check_task",
     "config_to_dict",
+    "count_combinations",
     "field_facts",
     "find_useless",
     "load_config_file",
+    "parse_space",
+    "read_space",
     "show_value",
     "suggest_fields",
 ]

@@ -54,6 +54,23 @@ def load_config_file(path: Path) -> dict[str, Any]:
         ConfigError: if the file is missing or malformed, names a setting twice or is not one table
             of settings.
     """
+    values = read_settings_file(path)
+    named = {shorten_value(name): values[name] for name in values if name not in _NOT_SETTINGS}
+    try:
+        settings = flatten_sections(named)
+    except SettingsError as error:
+        raise SettingsError(error.mistakes, file=path) from None
+    # A run's own file has every setting of its time: one that came later was as in `baseline`.
+    is_complete = len(named) < len(values) and PRESETS["baseline"].keys() & settings.keys()
+    return PRESETS["baseline"] | settings if is_complete else settings
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Return the table in a file as it is; an empty one if the file is empty.
+
+    Raises:
+        ConfigError: if the file is missing or malformed, names a setting twice or is not one table.
+    """
     readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".toml": tomllib.loads, ".json": _read_json}
     read = readers.get(path.suffix.lower())
     if read is None:
@@ -67,14 +84,7 @@ def load_config_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings such as image_size: 224, one per line.")
-    named = {shorten_value(name): values[name] for name in values if name not in _NOT_SETTINGS}
-    try:
-        settings = flatten_sections(named)
-    except SettingsError as error:
-        raise SettingsError(error.mistakes, file=path) from None
-    # A run's own file has every setting of its time: one that came later was as in `baseline`.
-    is_complete = len(named) < len(values) and PRESETS["baseline"].keys() & settings.keys()
-    return PRESETS["baseline"] | settings if is_complete else settings
+    return cast(dict[str, Any], values)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

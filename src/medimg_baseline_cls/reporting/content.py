@@ -4,7 +4,7 @@ Only config.json must be there. Nothing outside the run folder is opened.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,6 +23,7 @@ from medimg_baseline_cls.records.updating import UpdatingSummary
 from medimg_baseline_cls.schema import SPLIT_NAMES, Task, TaskFacts
 from medimg_baseline_cls.utils import texts
 from medimg_baseline_cls.utils.files import read_csv, read_json
+from medimg_baseline_cls.utils.runs import SELECTION
 from medimg_baseline_cls.utils.spreadsheet_cells import read_guarded_csv
 from medimg_baseline_cls.utils.visible import show_all
 
@@ -59,6 +60,7 @@ class RunContent(TaskFacts):
         updating: what updates on that data set would gain; None for a run.
         status: how far the run got.
         gaps: a warning for each file that is missing or cannot be read.
+        selection: what a sweep has chosen the run from; empty for other runs.
     """
 
     name: str
@@ -86,6 +88,7 @@ class RunContent(TaskFacts):
     maps: Json
     status: Json
     gaps: tuple[str, ...] = ()
+    selection: Json = field(default_factory=dict[str, Any])
 
     @property
     def is_stopped(self) -> bool:
@@ -230,6 +233,7 @@ def read_run(run_dir: Path, *, gaps: Mapping[str, str] | None = None) -> RunCont
         maps=maps,
         status=_json(run_dir / "status.json"),
         gaps=tuple((gaps or {}).values()),
+        selection=_json(run_dir / SELECTION),
     )
 
 

@@ -28,6 +28,7 @@ SUMMARY_FILES = {
     "seeds": "seeds_summary.json",
     "compare": "comparison.json",
     "sites": "sites.json",
+    "sweep": "sweep_summary.json",
 }
 _ENSEMBLE = "ensemble"
 

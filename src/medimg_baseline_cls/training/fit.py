@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from medimg_baseline_cls.errors import RunInterrupted, TrainingError
+from medimg_baseline_cls.errors import RunInterrupted, RunPruned, TrainingError
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.weights import fill_network
 from medimg_baseline_cls.schema import Stage, TrainSettings
@@ -105,7 +105,8 @@ def fit(
 
     Raises:
         TrainingError: a loss is not finite, memory ran out, or the run cannot be resumed.
-        RunInterrupted: a stop signal has come; the run folder can be resumed.
+        RunInterrupted: a stop signal has come, or a sweep stops this trial; the run folder can be
+            resumed.
     """
     if not any(stage.epochs for stage in settings.stages):
         raise TrainingError("No stage has an epoch; set head_epochs or finetune_epochs above 0.")
@@ -230,7 +231,9 @@ def _train_stage(run: _TrainingRun, stage: Stage, *, snapshot: Snapshot | None) 
                 _write_epoch(run, setup, judged=judged)
                 _tell_epoch(run, stage, speed=speed)
                 _call_back(run)
-            _stop_if_asked(context, f"stage {stage.name} after epoch {epoch}")
+            where = f"stage {stage.name} after epoch {epoch}"
+            _stop_if_asked(context, where)
+            _stop_if_hopeless(run, where)
             if run.progress.is_done(stage, patience=run.settings.patience):
                 break
     _tell_end_of_stage(run, stage)
@@ -284,6 +287,17 @@ def _stop_if_asked(context: TrainingContext, where: str) -> None:
     wait_for_all(context.accelerator)
     if any_rank(context.stop.is_set, context.accelerator):
         raise RunInterrupted(stop_message(context, where))
+
+
+def _stop_if_hopeless(run: _TrainingRun, where: str) -> None:
+    """Stop a trial that its sweep gives up, unless it is at its end anyway (decision 0041).
+
+    Raises:
+        RunPruned: it is given up.
+    """
+    is_hopeless = run.data.is_hopeless
+    if is_hopeless is not None and _stages_ahead(run) and is_hopeless():
+        raise RunPruned(f"pruned in {where}")
 
 
 def _write_epoch(run: _TrainingRun, setup: StageSetup, *, judged: Mapping[str, Tensor]) -> None:

@@ -64,6 +64,8 @@ class TrainData:
         image_ids: the name of each row, for messages; may be empty.
         groups: the patient of each row; only a head that is solved needs them.
         callbacks: called in this order, only in the main process.
+        is_hopeless: asked after an epoch that is not the last, in a trial of a sweep alone; True
+            stops the training.
     """
 
     train: BatchSource
@@ -76,6 +78,7 @@ class TrainData:
     image_ids: Sequence[str] = ()
     groups: Sequence[str] = ()
     callbacks: Sequence[Callback] = ()
+    is_hopeless: Callable[[], bool] | None = None
 
 
 class FeatureBatch(NamedTuple):

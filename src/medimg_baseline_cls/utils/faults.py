@@ -81,6 +81,7 @@ _RESUMED_BY = (
     (("config.json", "split.csv"), "medimg run --resume"),
     (("seeds.json",), "medimg run --resume"),
     (("cv.json",), "medimg cv --resume"),
+    (("sweep.json",), "medimg sweep --resume"),
 )
 
 

@@ -27,11 +27,15 @@ _SIGNATURES = (
     ("audit.json", "audit.html"),
     ("seeds.json", "log.txt"),
     ("cv.json", "log.txt"),
+    ("sweep.json", "log.txt"),
     ("comparison.json", "comparison.csv"),
 )
 # An output folder contains these and nothing else.
 _ROOMS = frozenset(
-    {"runs", "cache", "audits", "cv", "seeds", "compare", "external", "phantoms", "mlflow"}
+    {
+        *("runs", "cache", "audits", "cv", "seeds", "sweep", "compare", "external", "phantoms"),
+        "mlflow",
+    }
 )
 
 

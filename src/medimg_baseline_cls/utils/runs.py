@@ -28,16 +28,18 @@ from medimg_baseline_cls.utils.log import SILENT, RunLog
 from medimg_baseline_cls.utils.own_output import MARKER, is_marked_output, mark_own
 from medimg_baseline_cls.utils.visible import quote_words
 
-RunState = Literal["training", "interrupted", "trained", "finished"]
+RunState = Literal["training", "interrupted", "pruned", "trained", "finished"]
 
 LATEST = "latest"
 NOTHING_BEGUN = "interrupted before training: nothing was begun; start the command again."
+SELECTION = "selection.json"
+"""In the run that a sweep has chosen: what it was chosen from."""
 REPEAT_EXTERNAL = "run `medimg external RUN DATA` again"
 _STATUS_FILE = "status.json"
 _MAX_NAME = 200  # letters of the name in `latest`; a longer name is not ours
 # The project of a sweep's run: which sweep it belongs to, and which of its runs it is.
-_OF_SWEEP = re.compile(r"_(cv|seeds)(\d{8}-\d{6}(?:-\d+)?)_(r\d+f\d+|s\d+)(?=[_-]|$)")
-_SWEEP_FILES = ("seeds.json", "cv.json")
+_OF_SWEEP = re.compile(r"_(cv|seeds|sweep)(\d{8}-\d{6}(?:-\d+)?)_(r\d+f\d+|s\d+|t\d+)(?=[_-]|$)")
+_SWEEP_FILES = ("seeds.json", "cv.json", "sweep.json")
 _SETTINGS_FILE = "config.json"
 _RUN_FILES = (_STATUS_FILE, _SETTINGS_FILE)
 # Of these, `medimg external` writes the first before config.json.
@@ -104,7 +106,10 @@ def hold_run(run: Path, *, command: str, log: RunLog = SILENT) -> Generator[None
 
 
 def write_status(run: Path, state: RunState) -> None:
-    """Write how far a run got: "training", "interrupted", "trained" or "finished"."""
+    """Write how far a run got: "training", "interrupted", "trained" or "finished".
+
+    One that its sweep has stopped is "pruned".
+    """
     write_json(run / _STATUS_FILE, {"state": state})
 
 
@@ -164,10 +169,11 @@ def digest_checkpoint(run: Path) -> str:
 def mark_latest(run: Path) -> None:
     """Let `latest` next to a run name it: a link, or a text file where links do not work.
 
-    Folds of a cross-validation are not runs that a user started: `latest` stays as it is.
+    Folds of a cross-validation and trials of a sweep are not runs that a user started: `latest`
+    stays as it is.
     """
     found = _OF_SWEEP.search(run.name)
-    if found and found[1] == "cv":
+    if found and found[1] in ("cv", "sweep"):
         return
     latest = run.parent / LATEST
     temporary = run.parent / f".{LATEST}.{os.getpid()}.tmp"
@@ -195,6 +201,15 @@ def name_seed(project: str, *, stamp: str, seed: int) -> str:
     'chest_seeds20260101-120000_s3'
     """
     return f"{project[:32]}_seeds{stamp}_s{seed}"
+
+
+def name_trial(project: str, *, stamp: str, number: int) -> str:
+    """Return the project of a trial of a sweep over settings, likewise.
+
+    >>> name_trial("chest", stamp="20260101-120000", number=3)
+    'chest_sweep20260101-120000_t3'
+    """
+    return f"{project[:32]}_sweep{stamp}_t{number}"
 
 
 def is_of_sweep(name: str) -> bool:
@@ -245,6 +260,9 @@ def find_run(run: str | Path, output_dir: Path) -> Path:
     found = "is not a run folder"
     if any((Path(run) / name).is_file() for name in _SWEEP_FILES):
         found = "is a folder of several runs, of which this command takes one"
+        if (Path(run) / "sweep_summary.json").is_file():
+            best = read_json(Path(run) / "sweep_summary.json")["best"]["run"]
+            advice = f"its best trial is {best}"
     elif there := next((folder for folder in folders if folder.is_dir()), None):
         if _is_trained_folder(there):
             raise RunError(

@@ -131,6 +131,7 @@ def test_the_newest_unfinished_run_is_taken_and_others_are_passed_over(
     living = make_run(tmp_path, "alive", "training", age=1)
     make_run(tmp_path, "films_seeds20260101-120000_s0", "training", age=2)
     make_run(tmp_path, "films_cv20260101-120000_r0f1", "training", age=3)
+    make_run(tmp_path, "films_sweep20260101-120000_t4", "trained", age=3)
     begun = make_run(tmp_path, "without settings", "training", age=4)
     (begun / "config.json").unlink()
     wanted = make_run(tmp_path, "killed", "training", age=5)

@@ -27,6 +27,14 @@ def test_a_whole_run_has_no_gap(run: Path) -> None:
     assert find_gaps(run) == {} and describe_state(run) is None
 
 
+def test_a_trial_that_was_given_up_says_so(run: Path) -> None:
+    write_status(run, "pruned")
+    said = describe_state(run)
+    assert said is not None
+    assert "its sweep stopped the training, as other trials were better" in said
+    assert said.endswith(f"medimg run --resume {run}")
+
+
 def test_external_results_do_not_lack_what_their_run_has(run: Path) -> None:
     for name in ("env_report.json", "best.pt", "test_log.csv"):
         (run / name).unlink()

@@ -36,6 +36,7 @@ _JOINT = {
     "seeds": (SUMMARY_FILES["seeds"], "medimg run --resume"),
     "compare": (SUMMARY_FILES["compare"], ""),
     "sites": (SUMMARY_FILES["sites"], ""),
+    "sweep": (SUMMARY_FILES["sweep"], "medimg sweep --resume"),
 }
 
 
@@ -73,7 +74,7 @@ def report_joint(folder: Path, kind: str, *, anonymous_ids: bool = False) -> Run
 
     Args:
         folder: of a finished cross-validation ("cv"), sweep of seeds ("seeds"), comparison of
-            runs ("compare") or of sites ("sites").
+            runs ("compare") or of sites ("sites"), or sweep over settings ("sweep").
         kind: which of them.
         anonymous_ids: show pseudonyms instead of file names in warnings; so does the setting of
             this name in a run.

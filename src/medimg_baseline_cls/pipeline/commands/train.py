@@ -5,7 +5,7 @@ refuses changed settings.
 """
 
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from medimg_baseline_cls.errors import (
     ModelError,
     RunError,
     RunInterrupted,
+    RunPruned,
     WeightsError,
 )
 from medimg_baseline_cls.models.build import require_architecture
@@ -119,9 +120,9 @@ def train(
     require_outside_data(config)
     augment = choose_augmenter(config, transform)
     session = replace(open_session(config), module=model)
-    told = [GuardedCallback(callback, session.log) for callback in callbacks]
-    with _only_writer(session):
-        session, data, network = _prepare(session, augment=augment, limit=limit)
+    with only_writer(session):
+        session, data, network = begin_run(session, augment=augment, limit=limit)
+        told = [GuardedCallback(callback, session.log) for callback in callbacks]
         with _training(session, data, model=network, augment=augment, callbacks=told) as train_data:
             result = fit(
                 network,
@@ -167,9 +168,8 @@ def resume(
         )
     session = reopen_session(folder, output_dir=output_dir, is_single_process=False)
     session = replace(session, module=model)
-    augment = choose_augmenter(session.config, transform)
-    told = [GuardedCallback(callback, session.log) for callback in callbacks]
-    with _only_writer(session):
+    choose_augmenter(session.config, transform)  # refused before any image is read
+    with only_writer(session):
         provenance = read_provenance(session.run_dir)
         if is_trained(session.run_dir):
             raise RunError(
@@ -188,16 +188,52 @@ def resume(
         _require_first_weights(session, network, provenance=provenance)
         with detecting_lost_ranks(session.accelerator, session.run_dir):
             data = reopen_data(session, provenance)
-        with _training(session, data, model=network, augment=augment, callbacks=told) as train_data:
-            result = fit(
-                network,
-                train_data,
-                settings=make_settings(session, data, transform=transform),
-                run_dir=session.run_dir,
-                accelerator=session.accelerator,
-                log=session.log,
-                resume=True,
-            )
+        return fit_run(
+            session,
+            data,
+            model=network,
+            transform=transform,
+            callbacks=callbacks,
+            is_resumed=True,
+        )
+
+
+def fit_run(
+    session: Session,
+    data: PreparedData,
+    *,
+    model: Classifier,
+    transform: Any = None,
+    callbacks: Sequence[Callback] = (),
+    is_resumed: bool = False,
+    is_hopeless: Callable[[], bool] | None = None,
+) -> RunResult:
+    """Train the network of a run whose settings are written.
+
+    Args:
+        session: the run; its folder is locked.
+        data: its images.
+        model: trained in place.
+        transform: as in `train`.
+        callbacks: as in `train`.
+        is_resumed: continue after the last finished epoch.
+        is_hopeless: of a trial of a sweep: whether to stop after an epoch.
+
+    Returns:
+        The run folder and the best epoch's metrics.
+    """
+    augment = choose_augmenter(session.config, transform)
+    told = [GuardedCallback(callback, session.log) for callback in callbacks]
+    with _training(session, data, model=model, augment=augment, callbacks=told) as train_data:
+        result = fit(
+            model,
+            replace(train_data, is_hopeless=is_hopeless),
+            settings=make_settings(session, data, transform=transform),
+            run_dir=session.run_dir,
+            accelerator=session.accelerator,
+            log=session.log,
+            resume=is_resumed,
+        )
     return RunResult(session.run_dir, asdict(result))
 
 
@@ -227,17 +263,28 @@ def _require_first_weights(
     )
 
 
-def _only_writer(session: Session) -> AbstractContextManager[None]:
+def only_writer(session: Session) -> AbstractContextManager[None]:
     """Lock the run folder, in the process that writes it."""
     if not session.is_main:
         return nullcontext()
     return hold_run(session.run_dir, command="train", log=session.log)
 
 
-def _prepare(
-    session: Session, *, augment: Augmenter | None, limit: TimeLimit | None
+def begin_run(
+    session: Session,
+    prepare: Callable[..., PreparedData] = prepare_data,
+    *,
+    augment: Augmenter | None = None,
+    limit: TimeLimit | None = None,
 ) -> tuple[Session, PreparedData, Classifier]:
-    """Return data and network of a new run and write its settings; on an error, nothing stays."""
+    """Return data and network of a new run and write its settings; on an error, nothing stays.
+
+    Args:
+        session: the run; a limit of time may change its settings.
+        prepare: returns the images, given the session and `estimate`, see `prepare_data`.
+        augment: of the training images, to find what fits into the limit.
+        limit: of the time that the run may take.
+    """
     models: list[Classifier] = []
 
     def estimate(num_classes: int) -> tuple[DiskNeed, ...]:
@@ -246,9 +293,10 @@ def _prepare(
 
     try:
         with detecting_lost_ranks(session.accelerator, session.run_dir):
-            data = prepare_data(session, estimate=estimate)
+            data = prepare(session, estimate=estimate)
         (model,) = models
-        warn_before_training(session, data)
+        if prepare is prepare_data:
+            warn_before_training(session, data)
         if limit is not None:
             session, found = shorten_schedule(
                 session, data, model=model, augment=augment, limit=limit
@@ -303,9 +351,9 @@ def _training(
     try:
         with detecting_lost_ranks(session.accelerator, run_dir):
             yield make_train_data(session, data, augment=augment, callbacks=callbacks)
-    except RunInterrupted:
+    except RunInterrupted as stop:
         if session.is_main:
-            write_status(run_dir, "interrupted")
+            write_status(run_dir, "pruned" if isinstance(stop, RunPruned) else "interrupted")
         raise
     except Exception:
         if session.is_main:

@@ -76,6 +76,7 @@ def describe_state(run_dir: Path) -> str | None:
     words = {
         "training": "it is being trained now",
         "interrupted": "training was stopped before its end",
+        "pruned": "its sweep stopped the training, as other trials were better",
         "trained": "it was not evaluated to the end",
     }
     if state not in words:

@@ -1,6 +1,6 @@
 """A run's checkpoint as a network on the run's device, and its predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader, to_unit_range
@@ -155,14 +155,27 @@ def _show(value: Any) -> str:
 
 
 def score_images(
-    session: Session, model: Classifier, *, images: ImageSet, task: Task
+    session: Session,
+    model: Classifier,
+    *,
+    images: ImageSet,
+    task: Task,
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return (rows, probabilities) of a set of images by the one inference path."""
+    """Return (rows, probabilities) of a set of images by the one inference path.
+
+    `change` is of pixels (B, C, S, S) in [0, 1], before they are scored.
+    """
+
+    def to_inputs(pixels: Tensor, device: torch.device) -> Tensor:
+        inputs = to_unit_range(pixels, device)
+        return inputs if change is None else change(inputs)
+
     loader = Loader(images, batch_size=INFERENCE_BATCH_SIZE, seed=session.config.seed)
     return predict_probabilities(
         model,
         loader.ordered(),
-        to_unit_range=to_unit_range,
+        to_unit_range=to_inputs,
         device=session.device,
         precision=session.precision,
         activation=activation_of(task),

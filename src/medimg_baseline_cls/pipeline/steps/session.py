@@ -110,6 +110,14 @@ def open_session(config: Config) -> Session:
     )
 
 
+def open_folder(config: Config, folder: Path) -> Session:
+    """Open the folder of several runs, for this process alone."""
+    accelerator, precision = _open_device(config)
+    return _open(
+        config, folder, accelerator=accelerator, precision=precision, is_single_process=True
+    )
+
+
 def reopen_session(
     run: Path | str,
     *,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from medimg_baseline_cls.reporting.content import Json, RunContent, as_mapping
 from medimg_baseline_cls.reporting.page.headline import describe_weights
-from medimg_baseline_cls.reporting.text.format import count_of, format_setting
+from medimg_baseline_cls.reporting.text.format import count_of, format_score, format_setting
 from medimg_baseline_cls.reporting.text.names import name_stage
 
 _SETTINGS = {
@@ -128,6 +128,25 @@ def _describe_choice(content: RunContent) -> Iterator[Fact]:
         yield "Model choice", "Rule", rule
         yield "Model choice", "Checkpoint", f"{stage}, epoch {checkpoint.get('epoch', '?')}"
         yield "Model choice", "Checkpoint sha256", str(checkpoint.get("sha256", "unknown"))
+    if content.selection:
+        yield "Model choice", "Settings", describe_selection(content.selection)
+
+
+def describe_selection(selection: Json) -> str:
+    """Return what a sweep chose a run from, on VAL, and how much its value there owes to that."""
+    value, found = selection["value"], selection["optimism"]
+    where = "stressed VAL" if selection["objective"] == "stressed_val" else "VAL"
+    text = (
+        f"the best of {count_of(selection['num_complete'], 'complete trial')} "
+        f"({selection['num_trials']} in all) by average precision on {where}, "
+        f"{format_score(value)}"
+    )
+    if found["optimism"] is None:
+        return text
+    return (
+        f"{text}; the choice makes it too high by about {format_score(found['optimism'])} "
+        f"(bootstrap of patients), {format_score(value - found['optimism'])} without it"
+    )
 
 
 def _describe_software(environment: Json) -> Iterator[Fact]:

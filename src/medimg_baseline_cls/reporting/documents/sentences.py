@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from medimg_baseline_cls.records.estimates import Estimate
 from medimg_baseline_cls.records.summaries import Average
 from medimg_baseline_cls.reporting.content import RunContent
+from medimg_baseline_cls.reporting.documents.methods import describe_selection
 from medimg_baseline_cls.reporting.page.performance import class_block, list_rules, rule_name
 from medimg_baseline_cls.reporting.text.format import count_of, format_count
 from medimg_baseline_cls.reporting.text.measures import Measure, list_metrics, list_points
@@ -48,6 +49,8 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
     split = next((s for s in ("test", "val") if s in content.summaries), None)
     if split is None:
         return []
+    chosen = content.selection
+    chosen = [f"The settings are {describe_selection(chosen)}."] if chosen else []
     metrics, points = list_metrics(content), list_points(content)
     owner = content.positive_class or name_block(Average.MACRO)
     shown = [m for m in metrics if m.owner == owner and m.key in ("auroc", "average_precision")]
@@ -58,7 +61,7 @@ def describe_performance(content: RunContent, *, has_all_points: bool = True) ->
     if content.positive_class is not None:
         described = list(_describe_points(content, points, split=split))
         sentences += described if has_all_points else described[:1]
-    return sentences
+    return [*sentences, *chosen]
 
 
 def _describe_split(content: RunContent, split: str) -> str:

@@ -22,6 +22,7 @@ from medimg_baseline_cls.reporting.page.comparison_page import describe_comparis
 from medimg_baseline_cls.reporting.page.sites_page import describe_sites
 from medimg_baseline_cls.reporting.page.sweep_page import describe_sweep
 from medimg_baseline_cls.reporting.page.template import render_page
+from medimg_baseline_cls.reporting.page.trials_page import describe_trials
 from medimg_baseline_cls.reporting.text.format import hide_paths
 from medimg_baseline_cls.utils.files import write_text_atomic
 from medimg_baseline_cls.utils.parsing import parsing
@@ -38,7 +39,7 @@ def write_joint_page(
 
     Args:
         folder: with its JSON files.
-        kind: "cv", "seeds", "compare" or "sites".
+        kind: "cv", "seeds", "compare", "sites" or "sweep".
         find_pseudonyms: returns what is shown instead of the file names in a run's warnings, from
             its settings; None for these names.
         warn: is told which runs are gone.
@@ -46,12 +47,14 @@ def write_joint_page(
     Raises:
         RunError: a file was changed.
     """
-    is_sweep = kind in ("cv", "seeds")
+    is_sweep = kind in ("cv", "seeds", "sweep")
     files = f"{folder / SUMMARY_FILES[kind]}{f' or {kind}.json' * is_sweep}"
     with parsing(lambda _: RunError(f"{files} is not as it was written: restore it.")):
         if kind == "sites":
             sites = read_sites(folder)
             missing, values = list(sites.warnings), describe_sites(sites)
+        elif kind == "sweep":
+            missing, values = [], describe_trials(folder)
         elif kind == "compare":
             comparison = read_comparison(folder, find_pseudonyms=find_pseudonyms)
             missing, values = list_missing(comparison.runs), describe_comparison(comparison)
