@@ -155,7 +155,7 @@ def test_one_tracker_that_fails_does_not_keep_the_other_from_its_record(
     add_epochs(run_dir, 1)
     with Tracking("plugin:probe,tensorboard") as tracking:
         tracking.on_start(run_dir)
-    assert list((run_dir / "tensorboard").iterdir())
+    assert list((run_dir.parents[1] / "tensorboard" / run_dir.name).iterdir())
     assert len(list_warnings(run_dir)) == 1
 
 

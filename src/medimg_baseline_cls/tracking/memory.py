@@ -70,11 +70,15 @@ def write_known(folder: Path, tracker: str, *, known: Mapping[str, str]) -> None
         write_json(folder / FILE, {**content, "trackers": trackers})
 
 
-def local_store(folder: Path) -> str:
-    """Return the address of the MLflow store in the output folder that a folder belongs to."""
+def find_home(folder: Path) -> Path:
+    """Return the output folder that a run or a sweep belongs to."""
     folder = folder.resolve()
-    home = folder.parents[1] if folder.parent.name in _HOMES else folder.parent
-    return f"sqlite:///{home}/mlflow/mlflow.db"
+    return folder.parents[1] if folder.parent.name in _HOMES else folder.parent
+
+
+def local_store(folder: Path) -> str:
+    """Return the address of the MLflow store in the output folder of a run or a sweep."""
+    return f"sqlite:///{find_home(folder)}/mlflow/mlflow.db"
 
 
 def _keep(known: Any, uri: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ _LOCAL = "sqlite:///"
 _BATCH = 100  # parameters or tags of one request; metrics may be ten times as many
 _LONGEST = 5000
 _KEY = "run_key"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # pages of training, not of chats
 _Item = TypeVar("_Item")
 
 
@@ -136,7 +137,7 @@ def _find_experiment(client: MlflowClient, name: str, *, uri: str) -> str:
         return experiment.experiment_id
     place = _artifact_folder(uri)
     where = None if place is None else f"{place.as_uri()}/{name}"
-    return client.create_experiment(name, artifact_location=where)
+    return client.create_experiment(name, artifact_location=where, tags=_KIND)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Write records as event files of TensorBoard, into the folder `tensorboard` of each run.
+"""Write records as event files of TensorBoard, into OUTPUT_DIR/tensorboard/RUN.
 
 The writer is TensorBoard's own and needs no torch. Where a run is sent again by another process, or
 has other values than before, a new file replaces the ones that are there, and tells a TensorBoard
@@ -17,11 +17,14 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from medimg_baseline_cls.tracking.memory import find_home
 from medimg_baseline_cls.tracking.record import RunRecord
 from medimg_baseline_cls.tracking.trackers import Tracker
+from medimg_baseline_cls.utils.own_output import mark_own
 from medimg_baseline_cls.utils.visible import quote_words
 
 FOLDER = "tensorboard"
+_OF_INTERVALS = ("_lower", "_upper", "_sd", "_min", "_max")
 # Their classes are made when they are imported, so that no type checker knows them.
 Event: Any = vars(event_pb2)["Event"]
 SessionLog: Any = vars(event_pb2)["SessionLog"]
@@ -59,27 +62,28 @@ class _EventFile:
 
 
 class TensorBoardTracker(Tracker):
-    """Event files in the folder of each run and each sweep."""
+    """A folder of event files for each run and each sweep."""
 
     def __init__(self) -> None:
         self._files: dict[Path, _EventFile] = {}
 
     def send(self, record: RunRecord, *, known: Mapping[str, str]) -> Mapping[str, str]:
         """Write what is new."""
-        folder, events = record.folder / FOLDER, list(_list_events(record))
+        home, events = find_home(record.folder) / FOLDER, list(_list_events(record))
+        folder = home / record.name
         file = self._files.pop(folder, None)
         if file is not None and file.has_others(events):
             file.close()
             file = None
         if file is None:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            mark_own(home)
             file = _EventFile(folder)
         file.add(events)
         if record.state == "training":
             self._files[folder] = file
         else:
             file.close()
-        home = record.folder.resolve().parent
         return {"id": FOLDER, "see": quote_words("tensorboard", "--logdir", str(home))}
 
 
@@ -96,6 +100,8 @@ def _list_events(record: RunRecord) -> Iterator[_Marked]:
             yield _mark(name, value, event=_make_event(scalar, time=epoch.time, step=epoch.step))
     at_end: Any = {"time": record.scored, "step": record.num_epochs}
     for name, value in record.metrics.items():
+        if name.endswith(_OF_INTERVALS):
+            continue  # a chart for each would hide the others: they are in the table of estimates
         scalar = Summary(value=[Summary.Value(tag=name, simple_value=value)])
         yield _mark(name, value, event=_make_event(scalar, **at_end))
     for name, path in record.artifacts.items():
@@ -110,6 +116,7 @@ def _list_texts(record: RunRecord) -> Iterator[_Marked]:
     for tag, header, values in (
         ("settings", "setting", record.params),
         ("origin", "what", record.tags),
+        ("estimates", "metric", _list_estimates(record.metrics)),
     ):
         rows = [f"| {name} | {_escape(value)} |" for name, value in values.items()]
         text = "\n".join([f"| {header} | value |", "|---|---|", *rows])
@@ -118,6 +125,22 @@ def _list_texts(record: RunRecord) -> Iterator[_Marked]:
     summary = hparams_pb(settings, trial_id=record.name, start_time_secs=record.start)
     event = _make_event(summary, time=record.start, step=0)
     yield _mark("hparams", str(settings), event=event)
+
+
+def _list_estimates(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return each metric as text, with its interval or its spread over runs.
+
+    >>> _list_estimates({"test/auroc": 0.9, "test/auroc_lower": 0.8, "test/auroc_upper": 0.95})
+    {'test/auroc': '0.9000 (lower 0.8000, upper 0.9500)'}
+    """
+    found: dict[str, str] = {}
+    for name, value in metrics.items():
+        if name.endswith(_OF_INTERVALS):
+            continue
+        ends = {end[1:]: metrics[name + end] for end in _OF_INTERVALS if name + end in metrics}
+        more = ", ".join(f"{end} {number:.4f}" for end, number in ends.items())
+        found[name] = f"{value:.4f}" + (f" ({more})" if more else "")
+    return found
 
 
 def _mark(tag: str, mark: object, *, event: Any) -> _Marked:

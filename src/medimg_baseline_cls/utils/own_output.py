@@ -34,7 +34,7 @@ _SIGNATURES = (
 _ROOMS = frozenset(
     {
         *("runs", "cache", "audits", "cv", "seeds", "sweep", "compare", "external", "phantoms"),
-        "mlflow",
+        *("mlflow", "tensorboard"),
     }
 )
 
