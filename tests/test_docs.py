@@ -228,6 +228,7 @@ def test_there_are_twelve_sets_each_with_one_command_and_a_row_that_leads_there(
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if lines_of(text)])
 def test_every_command_of_a_page_parses(page: str, desk: Path) -> None:
     write_files(desk / "outputs" / "runs" / "latest", ["config.json"], "{}")
+    write_files(desk, ["chest_xray.yaml"], "data_dir: chest_xray\n")
     for line in lines_of(PAGES[page]):
         check_command(line)
 

@@ -21,6 +21,7 @@ PUBLIC = [
     "external",
     "external_sites",
     "external_sweep",
+    "init",
     "judge",
     "predict",
     "report",

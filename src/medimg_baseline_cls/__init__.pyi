@@ -15,6 +15,7 @@ from medimg_baseline_cls.pipeline.commands.explain import explain as explain
 from medimg_baseline_cls.pipeline.commands.external import external as external
 from medimg_baseline_cls.pipeline.commands.external_sites import external_sites as external_sites
 from medimg_baseline_cls.pipeline.commands.external_sweep import external_sweep as external_sweep
+from medimg_baseline_cls.pipeline.commands.init import init as init
 from medimg_baseline_cls.pipeline.commands.judge import judge as judge
 from medimg_baseline_cls.pipeline.commands.predict import predict as predict
 from medimg_baseline_cls.pipeline.commands.report import report as report

@@ -23,6 +23,7 @@ from medimg_baseline_cls.utils.visible import show_hidden
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor [DATA]", "what would stop or slow a training here"),
     "demo": ("demo", "the whole pipeline, on phantom radiographs"),
+    "init": ("init DATA", "write a settings file for a data set, with open questions"),
     "check": ("check DIR", "look for leaks, copies and shortcuts in the images"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),

@@ -8,8 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from medimg_baseline_cls.cli.flags import (
     COMMON_FLAGS,
     check_flags,
@@ -36,6 +34,7 @@ from medimg_baseline_cls.config import (
     config_to_dict,
     field_facts,
     find_useless,
+    format_setting,
     load_config_file,
     show_value,
     suggest_fields,
@@ -137,22 +136,13 @@ def print_settings(request: Request) -> ShownSettings:
 def format_settings(config: Config, sources: Mapping[str, str]) -> str:
     """Return the settings as commented YAML: section by section, each with its source."""
     values = config_to_dict(config)
-    lines = {name: f"  {_yaml_line(name, values[name])}" for name in values}
+    lines = {name: f"  {format_setting(name, values[name])}" for name in values}
     width = min(40, max(map(len, lines.values())))
     text = ["# Settings of medimg; each line ends with the source of its value."]
     for title, names in FIELD_GROUPS.items():
         text += ["", f"{title}:"]
         text += [f"{lines[name]:<{width}}  # {show_hidden(sources[name])}" for name in names]
     return "\n".join(text) + "\n"
-
-
-def _yaml_line(name: str, value: Any) -> str:
-    dump = partial(yaml.safe_dump, value, default_flow_style=True, width=10**6)
-    dumped = dump(allow_unicode=True)
-    if show_hidden(dumped.rstrip("\n")) != dumped.rstrip("\n"):
-        dumped = dump(allow_unicode=False)  # as escapes, which YAML reads back
-    # A lone scalar ends with "...", the mark of a document's end.
-    return f"{name}: " + dumped.rstrip("\n").removesuffix("...").rstrip("\n")
 
 
 def _print_help(argv: Sequence[str], *, command: str, summary: str) -> None:

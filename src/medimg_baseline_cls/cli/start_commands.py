@@ -35,3 +35,27 @@ def doctor(
     return examine(
         data, weights=weights, output_dir=output_dir, cache_dir=cache_dir, seconds=seconds
     )
+
+
+def init(
+    data: Annotated[
+        Positional[str],
+        arg(
+            metavar="DATA",
+            help="Folder of class folders, table of images, or .npz file.",
+            help_behavior_hint="(required)",
+        ),
+    ],
+    /,
+    *,
+    output: Annotated[
+        Path | None, option("Settings file to write (none: NAME.yaml, NAME from DATA).", "FILE")
+    ] = None,
+) -> Any:
+    """Write a settings file for a data set: what its names tell, and what is open.
+
+    Nothing is overwritten. No image is read.
+    """
+    from medimg_baseline_cls import init as write_settings
+
+    return write_settings(data, output=output)

@@ -18,7 +18,12 @@ from medimg_baseline_cls.config.sections import (
     field_facts,
 )
 from medimg_baseline_cls.config.settings import Config
-from medimg_baseline_cls.config.settings_files import build_config, config_to_dict, load_config_file
+from medimg_baseline_cls.config.settings_files import (
+    build_config,
+    config_to_dict,
+    format_setting,
+    load_config_file,
+)
 
 __all__ = [
     "FIELD_GROUPS",
@@ -36,6 +41,7 @@ __all__ = [
     "count_combinations",
     "field_facts",
     "find_useless",
+    "format_setting",
     "load_config_file",
     "parse_space",
     "read_space",

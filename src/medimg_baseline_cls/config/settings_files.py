@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from medimg_baseline_cls.config.sections import flatten_sections
 from medimg_baseline_cls.config.settings import Config
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.visible import show_hidden
 
 _NOT_SETTINGS = ("provenance",)
 _SWITCH = "tag:yaml.org,2002:bool"
@@ -92,6 +94,16 @@ def config_to_dict(config: Config) -> dict[str, Any]:
     return {
         field.name: _to_plain(getattr(config, field.name)) for field in dataclasses.fields(config)
     }
+
+
+def format_setting(name: str, value: Any) -> str:
+    """Return a setting as a line of YAML that is read back as the same value."""
+    dump = partial(yaml.safe_dump, value, default_flow_style=True, width=10**6)
+    dumped = dump(allow_unicode=True)
+    if show_hidden(dumped.rstrip("\n")) != dumped.rstrip("\n"):
+        dumped = dump(allow_unicode=False)  # as escapes, which YAML reads back
+    # A lone scalar ends with "...", the mark of a document's end.
+    return f"{name}: " + dumped.rstrip("\n").removesuffix("...").rstrip("\n")
 
 
 def _to_plain(value: Any) -> Any:

@@ -73,6 +73,25 @@ def require_columns(columns: Collection[str], wanted: Mapping[str, str], *, mani
     )
 
 
+def guess_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Return the settings that a table needs where its columns have other names than the defaults.
+
+    A setting is left out where no column has a usual name.
+
+    >>> guess_columns(["image_id", "dx", "age"]), guess_columns(["path", "Label"])
+    ({'path_column': 'image_id', 'label_columns': 'dx'}, {})
+    """
+    free, found = list(columns), dict[str, str]()
+    for setting, name in (("path_column", "path"), ("label_columns", "label")):
+        if find_spelling(name, free) is not None:
+            continue
+        meant = _guess(name, free, usual=USUAL[setting])
+        if meant is not None:
+            free.remove(meant)
+            found[setting] = meant
+    return found
+
+
 def _guess(name: str, columns: Iterable[str], *, usual: Collection[str]) -> str | None:
     """Return the column nearest to a name, or with a usual name; None if there is none."""
     held = {column.casefold(): column for column in columns}
