@@ -62,6 +62,7 @@ OTHER_FLAGS = {
     *("method", "test", "val", "probability-columns", "logits", "seconds"),
     *("track", "tracking-uri", "track-names", "checkpoints"),
     *("space", "trials", "evaluate"),
+    *("csv", "unused-days", "max-gb", "all", "dry-run"),
 }
 RUN_SNIPPETS = ("docs/reference/statistics.md",)
 

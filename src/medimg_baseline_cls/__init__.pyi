@@ -2,6 +2,8 @@
 
 from medimg_baseline_cls.config import Config as Config
 from medimg_baseline_cls.phantom.image_folder import write_phantoms as write_phantoms
+from medimg_baseline_cls.pipeline.commands.cache import list_cache as list_cache
+from medimg_baseline_cls.pipeline.commands.cache import prune_cache as prune_cache
 from medimg_baseline_cls.pipeline.commands.check import check as check
 from medimg_baseline_cls.pipeline.commands.compare import compare as compare
 from medimg_baseline_cls.pipeline.commands.cross_validate import cross_validate as cross_validate
@@ -17,6 +19,7 @@ from medimg_baseline_cls.pipeline.commands.external_sites import external_sites 
 from medimg_baseline_cls.pipeline.commands.external_sweep import external_sweep as external_sweep
 from medimg_baseline_cls.pipeline.commands.init import init as init
 from medimg_baseline_cls.pipeline.commands.judge import judge as judge
+from medimg_baseline_cls.pipeline.commands.list_runs import list_runs as list_runs
 from medimg_baseline_cls.pipeline.commands.predict import predict as predict
 from medimg_baseline_cls.pipeline.commands.report import report as report
 from medimg_baseline_cls.pipeline.commands.resume_run import resume_run as resume_run

@@ -23,7 +23,7 @@ from medimg_baseline_cls.utils.visible import show_hidden
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor [DATA]", "what would stop or slow a training here"),
     "demo": ("demo", "the whole pipeline, on phantom radiographs"),
-    "init": ("init DATA", "write a settings file for a data set, with open questions"),
+    "init": ("init DATA", "write a settings file for a data set"),
     "check": ("check DIR", "look for leaks, copies and shortcuts in the images"),
     "run": ("run --data-dir DIR", "train, evaluate, explain and report"),
     "train": ("train --data-dir DIR", "train the head, then the whole network"),
@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "external": ("external RUN DATA...", "score a run, locked, on other labeled data sets"),
     "predict": ("predict RUN PATH...", "decide on new images"),
     "track": ("track RUN...", "send runs to MLflow or TensorBoard"),
+    "runs": ("runs", "a table of the runs of an output folder"),
+    "cache": ("cache list|prune", "what is in the image cache; remove what is unused"),
     "completion": ("completion bash|zsh", "the script that completes commands in a shell"),
 }
 _FOR_ALL = ("--quiet", "--json")

@@ -20,7 +20,7 @@ from medimg_baseline_cls.cli.run_commands import (
     predict,
     report,
 )
-from medimg_baseline_cls.cli.start_commands import doctor, init
+from medimg_baseline_cls.cli.start_commands import cache, doctor, init, runs
 from medimg_baseline_cls.cli.sweep_command import sweep
 from medimg_baseline_cls.cli.track_command import track, tracking
 from medimg_baseline_cls.errors import ConfigError
@@ -140,8 +140,8 @@ def _caller(function: Callable[..., Any]) -> Command:
 
 
 _CALLED = (
-    *(doctor, init, demo, evaluate, explain, report),
-    *(compare, external, predict, track, completion),
+    *(doctor, init, demo, evaluate, explain, report, compare),
+    *(external, predict, track, runs, cache, completion),
 )
 CALLED: dict[str, Callable[..., Any]] = {function.__name__: function for function in _CALLED}
 """The commands whose flags are the arguments of a function."""

@@ -1,9 +1,12 @@
 """The doctor: lines in order, an exit code by the worst, a layout for any terminal."""
 
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 
 import pytest
+from tests import sabotaged
 
 from medimg_baseline_cls import doctor
 from medimg_baseline_cls.cli import main
@@ -108,3 +111,37 @@ def test_a_data_set_is_passed_on(machine, monkeypatch):
     names = [check.name for check in doctor("data", seconds=5).checks]
     assert asked == [({"data": "data"}, 5)]
     assert names.index("data") == names.index("decoding") + 1
+
+
+OF_THE_MACHINE = [
+    (sabotage, line)
+    for sabotage, line in sabotaged.SABOTAGES
+    if line in ("cache", "torch", "disk", "locale", "home")
+]
+ALONE = """
+from medimg_baseline_cls.pipeline.commands import doctor as command
+command.run_probes = lambda groups, request, seconds: {}
+import sys
+from medimg_baseline_cls.cli import main
+sys.exit(main(["doctor", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "line"), OF_THE_MACHINE, ids=[s.__name__ for s, _ in OF_THE_MACHINE]
+)
+def test_a_sabotaged_machine_is_named_in_a_process_of_its_own(tmp_path, sabotage, line):
+    made = sabotage(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *made.flags],
+        cwd=tmp_path,
+        env=sabotaged.environment(made, tmp_path),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    named = [text.split()[:2] for text in done.stdout.splitlines() if text[:1].isalpha()]
+    assert line in [name for status, name in named if status in ("warning", "error")]
+    assert done.returncode == 3  # nothing was probed
+    assert done.stderr == ""

@@ -38,6 +38,7 @@ from medimg_baseline_cls.data.pixels.cache_builds import (
     being_built,
     building_folder,
     name_building_folder,
+    note_use,
     remove_abandoned,
     remove_path,
 )
@@ -137,7 +138,9 @@ def build_cache(
     was_reused = _is_whole(found)
     pixels = DiskNeed(cache_dir, 0 if was_reused else plan.num_bytes, "pixels")
     require_space((pixels, *needs), log=log if needs else SILENT)
-    if not was_reused:
+    if was_reused:
+        note_use(folder)
+    else:
         _warn_of_damage(folder, found, log=log)
         if not all(_fits(scan.header, settings) for scan in plan.contents):
             load_transforms(settings)

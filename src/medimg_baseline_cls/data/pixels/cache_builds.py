@@ -4,6 +4,7 @@ Each is hidden, named after its builder, and locked while it is filled. If its b
 the next use of the cache removes it; on another host, a day later.
 """
 
+import os
 import secrets
 import shutil
 import time
@@ -69,6 +70,12 @@ def _is_left_behind(folder: Path) -> bool:
         return True
     is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
     return is_old and find_holder(folder) is None
+
+
+def note_use(folder: Path) -> None:
+    """Let an array have the time of now, by which what is not used any more is found."""
+    with suppress(OSError):  # the cache is read-only, or of another user
+        os.utime(folder)
 
 
 def remove_path(path: Path) -> None:
