@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from medimg_baseline_cls import compare, evaluate, explain, report, run
+from medimg_baseline_cls import compare, evaluate, explain, report, run, track
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.augment import Policy, make_augmenter
@@ -347,3 +347,15 @@ def test_help_looks_for_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("importlib.metadata.entry_points", refuse)
     assert [main([*words, "--help"]) for words in ([], ["train"])] == [0, 0]
+
+
+@pytest.mark.usefixtures("example")
+def test_its_tracker_gets_the_record_of_a_run(tmp_path: Path) -> None:
+    run_dir = tmp_path / "runs" / "chest_20260101-120000"
+    run_dir.mkdir(parents=True)
+    (run_dir / "config.json").write_text("{}")
+    thresholds = {"classes": {"PNEUMONIA": {"max_f1": {"threshold": 0.25}}}}
+    (run_dir / "thresholds.json").write_text(json.dumps(thresholds))
+    track([run_dir], "plugin:latest")
+    written = run_dir.with_name("chest_20260101-120000_metrics.json")
+    assert json.loads(written.read_text()) == {"threshold/max_f1": 0.25}

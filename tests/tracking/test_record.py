@@ -284,3 +284,35 @@ def test_names_of_classes_are_accepted_everywhere_and_differ(names: list[str]) -
     assert len(set(keys.values())) == len(names)
     for key in keys.values():
         assert all(letter.isalnum() or letter in "_.-" for letter in key) and len(key) < 120
+
+
+def test_a_sweep_over_settings_is_the_parent_of_its_trials(finished: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep" / "chest_20260101-120000"
+    sweep.mkdir(parents=True)
+    trials = []
+    for number in (0, 1):
+        trial = tmp_path / "runs" / f"chest_sweep20260101-120000_t{number}"
+        shutil.copytree(finished, trial)
+        trials.append({"number": number, "run": str(trial)})
+    settings = read_json(finished / "config.json") | {"project": "chest"}
+    del settings["provenance"]
+    plan = {"num_trials": 2, "provenance": {"x": 1}, "runs": trials, "settings": settings}
+    write_json(sweep / "sweep.json", plan)
+    begun = read_record(sweep)
+    assert (begun.kind, begun.state, begun.metrics) == ("sweep", "training", {})
+    best = {"number": 1, "value": 0.75}
+    counts = {"num_trials": 2, "num_complete": 1, "num_pruned": 1, "num_failed": 0}
+    write_json(sweep / "sweep_summary.json", {"objective": "val_ap", "best": best, **counts})
+    record = read_record(sweep)
+    assert record.metrics == {
+        "trials/num_trials": 2,
+        "trials/num_complete": 1,
+        "trials/num_pruned": 1,
+        "trials/num_failed": 0,
+        "best/val_ap": 0.75,
+        "best/trial": 1,
+    }
+    assert record.params["num_trials"] == "2" and "provenance" not in record.params
+    for run in list_runs_of_sweep(sweep):
+        assert read_record(run).parent == sweep and read_record(run).project == "chest"
+    assert len(list_runs_of_sweep(sweep)) == 2

@@ -12,7 +12,7 @@ from medimg_baseline_cls.reporting.content import as_mapping
 from medimg_baseline_cls.utils.files import read_json, write_json
 
 FILE = "tracking.json"
-_HOMES = ("runs", "cv", "seeds")
+_HOMES = ("runs", "cv", "seeds", "sweep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

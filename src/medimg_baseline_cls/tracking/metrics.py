@@ -18,6 +18,7 @@ from medimg_baseline_cls.utils.files import read_json
 _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 60
 _SPLITS = ("val", "test")
+_TRIALS = ("num_trials", "num_complete", "num_pruned", "num_failed")
 
 
 def list_summaries(folder: Path, *, rule: str) -> dict[str, float]:
@@ -80,6 +81,17 @@ def list_spreads(content: Mapping[str, Any], *, rule: str) -> dict[str, float]:
         for metric, spread in {**spreads.metrics, **more}.items():
             found |= _describe_spread(f"{prefix}/{metric}", spread)
     return {"test/num_runs": float(summary.num_runs), **found}
+
+
+def list_trials(content: Mapping[str, Any]) -> dict[str, float]:
+    """Return how many trials a sweep over settings has, and the best value of its objective."""
+    best: Mapping[str, Any] = content.get("best") or {}
+    values = {f"trials/{name}": content.get(name) for name in _TRIALS}
+    values |= {
+        f"best/{content.get('objective')}": best.get("value"),
+        "best/trial": best.get("number"),
+    }
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def name_classes(names: tuple[str, ...]) -> dict[str, str]:

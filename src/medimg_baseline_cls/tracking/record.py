@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from medimg_baseline_cls.config import Config, show_value
 from medimg_baseline_cls.errors import RunError
@@ -20,6 +20,7 @@ from medimg_baseline_cls.tracking.metrics import (
     list_summaries,
     list_summary,
     list_thresholds,
+    list_trials,
 )
 from medimg_baseline_cls.training.history import EpochRow, read_history
 from medimg_baseline_cls.utils.files import read_csv, read_json
@@ -27,7 +28,8 @@ from medimg_baseline_cls.utils.own_output import MARKER
 from medimg_baseline_cls.utils.runs import RunState, find_sweep_folder, read_status
 from medimg_baseline_cls.utils.texts import read_number
 
-Kind = Literal["run", "cv", "seeds"]
+Kind = Literal["run", "cv", "seeds", "sweep"]
+SWEEPS: Final = ("cv", "seeds", "sweep")
 PATH_SETTINGS = tuple(item.name for item in fields(Config) if "Path" in str(item.type))
 """The settings that are places on this computer; they are sent with `names` alone."""
 _INFERRED = ("task", "positive_class", "class_names", "color", "val_strategy", "batchnorm")
@@ -109,7 +111,7 @@ def read_record(folder: Path, *, names: bool = False) -> RunRecord:
     Raises:
         RunError: it is not such a folder, or a file in it is garbled.
     """
-    for kind in ("cv", "seeds"):
+    for kind in SWEEPS:
         if (folder / f"{kind}.json").is_file():
             return _read_sweep(folder, kind, names=names)
     if not (folder / "config.json").is_file():
@@ -142,7 +144,7 @@ def read_record(folder: Path, *, names: bool = False) -> RunRecord:
 def list_runs_of_sweep(folder: Path) -> list[Path]:
     """Return the run folders of a sweep that are there, in their order; none of a single run."""
     runs: list[Path] = []
-    for kind in ("cv", "seeds"):
+    for kind in SWEEPS:
         for entry in _read(folder / f"{kind}.json").get("runs", ()):
             path = Path(str(entry.get("run") or ""))
             places = (path, folder.resolve().parents[1] / "runs" / path.name)
@@ -150,14 +152,21 @@ def list_runs_of_sweep(folder: Path) -> list[Path]:
     return runs
 
 
-def _read_sweep(folder: Path, kind: Literal["cv", "seeds"], *, names: bool) -> RunRecord:
+def _read_sweep(folder: Path, kind: Kind, *, names: bool) -> RunRecord:
     plan = read_json(folder / f"{kind}.json")
     settings, summary = as_mapping(plan.get("settings")), _read(folder / f"{kind}_summary.json")
     rule, runs = str(settings.get("operating_point", "max_f1")), list_runs_of_sweep(folder)
-    own = {name: value for name, value in plan.items() if name not in ("runs", "settings")}
+    own = {
+        name: value
+        for name, value in plan.items()
+        if name not in ("runs", "settings", "provenance")
+    }
     if kind == "seeds":
         own["seed"] = [entry["seed"] for entry in plan["runs"]]
-    metrics = list_spreads(summary, rule=rule) if summary else {}
+    if kind == "sweep":
+        metrics = list_trials(summary)
+    else:
+        metrics = list_spreads(summary, rule=rule) if summary else {}
     if summary and (folder / "ensemble" / "test_summary.json").is_file():
         path = folder / "ensemble" / "test_summary.json"
         metrics |= list_summary(path, rule=rule, prefix="ensemble")
@@ -254,7 +263,7 @@ def _read_plan(sweep: Path | None) -> Mapping[str, Any]:
     """Return the settings of a sweep; none without one."""
     if sweep is None:
         return {}
-    plans = (_read(sweep / f"{kind}.json") for kind in ("cv", "seeds"))
+    plans = (_read(sweep / f"{kind}.json") for kind in SWEEPS)
     return next((as_mapping(plan.get("settings")) for plan in plans if plan), {})
 
 

@@ -216,7 +216,9 @@ def _work(
             return RunResult(folder, {})
     result = summarize_trials(plan, trials, log=log)
     if limits.evaluate:
-        finish(Path(result.summary["best"]["run"]))
+        finish(Path(result.summary["best"]["run"]), callbacks=told)
+    for callback in told:
+        callback.on_results(folder)
     return result
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medimg_baseline_cls.tracking.memory import Request, read_request
+from medimg_baseline_cls.tracking.record import SWEEPS
 from medimg_baseline_cls.tracking.session import Tracking
 from medimg_baseline_cls.utils.runs import find_run
-
-_SWEEPS = ("seeds", "cv")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def track(
 
 def _find(run: Path | str, output_dir: Path) -> Path:
     """Return the folder of a run or of a sweep."""
-    for kind in _SWEEPS:
+    for kind in SWEEPS:
         for folder in (Path(run), output_dir / kind / run):
             if (folder / f"{kind}.json").is_file():
                 return folder

@@ -1,13 +1,17 @@
-"""A callback: one line of JSON for each event, as a tracker would send it somewhere.
+"""A callback and a tracker, which write what they are told to a file instead of sending it.
 
 train(config, callbacks=[JsonLines(Path("events.jsonl"))])
+medimg run --track plugin:latest
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from medimg_baseline_cls import Callback
+from medimg_baseline_cls.tracking.record import RunRecord
+from medimg_baseline_cls.tracking.trackers import Tracker
 from medimg_baseline_cls.training.callbacks import Turn
 from medimg_baseline_cls.training.history import EpochRow, FitResult
 
@@ -37,3 +41,16 @@ class JsonLines(Callback):
     def _write(self, event: str, **values: object) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **values}) + "\n")
+
+
+class LatestRecord(Tracker):
+    """Writes the latest metrics of each run next to its folder."""
+
+    def send(self, record: RunRecord, *, known: Mapping[str, str]) -> Mapping[str, str]:
+        """Replace the file; `known` has what was returned the last time, in "id" and "see"."""
+        path = record.folder.with_name(f"{record.name}_metrics.json")
+        path.write_text(json.dumps(dict(record.metrics)), encoding="utf-8")
+        return {"id": record.name, "see": str(path)}
+
+
+LATEST = LatestRecord()
