@@ -212,6 +212,8 @@ def test_runs_of_a_sweep_are_found_where_all_was_moved(swept: Path, tmp_path: Pa
     write_json(moved / "seeds.json", content)
     runs = list_runs_of_sweep(moved)
     assert [run.parent for run in runs] == [home / "runs"] * 2
+    shutil.copy(swept / "seeds.json", moved / "seeds.json")  # a copy; the first runs are there too
+    assert list_runs_of_sweep(moved) == runs
     assert find_sweep_folder(runs[0]) == moved
 
 

@@ -342,3 +342,19 @@ def test_what_is_remembered_has_no_name_of_the_data(probe: Probe, run_dir: Path)
     assert set(content) == {"trackers", "names", "checkpoints"}
     assert "doe" not in (run_dir / "tracking.json").read_text()
     assert "doe" not in json.dumps([{**line, "environment": {}} for line in probe.sent])
+
+
+def test_a_sweep_that_is_sent_later_lets_its_runs_remember_their_names(
+    probe: Probe, run_dir: Path
+) -> None:
+    sweep = run_dir.parents[1] / "seeds" / "chest_20260101-120000"
+    sweep.mkdir(parents=True)
+    child = run_dir.with_name("chest_seeds20260101-120000_s0")
+    run_dir.rename(child)
+    runs = [{"seed": 0, "run": str(child)}]
+    write_json(sweep / "seeds.json", {"runs": runs, "settings": {"project": "chest"}})
+    track([sweep], "plugin:probe")
+    assert [line["name"] for line in probe.sent] == [sweep.name, child.name]
+    assert read_known(child, "plugin:probe")["id"] == f"probe of {child.name}"
+    track([sweep])
+    assert probe.sent[-1]["known"]["id"] == f"probe of {child.name}"

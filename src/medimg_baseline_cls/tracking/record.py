@@ -147,7 +147,8 @@ def list_runs_of_sweep(folder: Path) -> list[Path]:
     for kind in SWEEPS:
         for entry in _read(folder / f"{kind}.json").get("runs", ()):
             path = Path(str(entry.get("run") or ""))
-            places = (path, folder.resolve().parents[1] / "runs" / path.name)
+            # First next to the sweep: all results may be a copy.
+            places = (folder.resolve().parents[1] / "runs" / path.name, path)
             runs += [place for place in places if (place / "config.json").is_file()][:1]
     return runs
 

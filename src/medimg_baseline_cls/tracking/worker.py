@@ -23,6 +23,7 @@ from medimg_baseline_cls.tracking.memory import (
     local_store,
     read_known,
     read_request,
+    remember_request,
     write_known,
 )
 from medimg_baseline_cls.tracking.record import RunRecord, list_runs_of_sweep, read_record
@@ -88,6 +89,7 @@ class Sender:
             self._send_one(parent, name, request=request)
         see = self._send_one(record, name, request=request)
         for run in list_runs_of_sweep(folder):
+            remember_request(run, request)
             self._send_one(read_record(run, names=request.names), name, request=request)
         return see
 
