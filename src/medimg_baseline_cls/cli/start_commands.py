@@ -73,8 +73,9 @@ def runs(
 ) -> Any:
     """List runs, sweeps and cross-validations, the newest first.
 
-    AUROC and average precision are of TEST, with 95 % intervals; looks are the
-    times that TEST was scored.
+    AUROC and AP are of TEST, with 95 % intervals.
+
+    A look is a scoring of TEST.
     """
     from medimg_baseline_cls import list_runs
 
