@@ -642,3 +642,25 @@ def test_external_ends_with_3_where_the_classes_seem_to_be_inverted(
         result = SimpleNamespace(status=code)
         monkeypatch.setitem(vars(medimg_baseline_cls), "external", lambda *_, r=result, **__: r)
         assert main(["external", "latest", "data", "--no-panels"]) == code
+
+
+def test_an_interruption_that_python_drops_in_a_callback_stops_nevertheless(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+):
+    class Dropped:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def work(*_: object, **__: object) -> None:
+        item = Dropped()
+        del item  # Python ignores what is raised here
+        for _ in range(1000):
+            time.sleep(0.001)
+
+    monkeypatch.setattr(medimg_baseline_cls, "report", work)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["report", "RUN"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert "interrupted" in capsys.readouterr().err

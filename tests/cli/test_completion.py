@@ -27,12 +27,12 @@ def offered(script: Path, *words: str) -> set[str]:
         source "$1"; shift
         function=$(complete -p medimg | sed "s/.*-F \\([^ ]*\\).*/\\1/")
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-        "$function"; printf "%s\\n" "${COMPREPLY[@]}"
+        "$function"; [ ${#COMPREPLY[@]} -eq 0 ] || printf "<%s>\\n" "${COMPREPLY[@]}"
     """
     command = ["bash", "-c", code, "bash", str(script), "medimg", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    return set(done.stdout.split())
+    return {line.strip("<>") for line in done.stdout.splitlines()}
 
 
 @bash
@@ -54,7 +54,10 @@ def test_tab_offers_the_choices_of_a_setting(script: Path, name: str):
     assert offered(script, "train", flag, "") == set(field_facts()[name].choices)
 
 
-def test_paths_are_completed_where_nothing_else_fits(script: Path):
+@bash
+@pytest.mark.parametrize("words", [("evaluate", "outputs/ru"), ("check", "chest"), ("cache", "p")])
+def test_paths_are_completed_where_nothing_else_fits(script: Path, words: tuple[str, ...]):
+    assert offered(script, *words) == set()  # not an empty candidate: then bash looks for files
     assert "complete -o bashdefault -o default -F" in script.read_text()
 
 

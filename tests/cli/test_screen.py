@@ -86,6 +86,16 @@ def test_json_has_an_unknown_flag_or_command_too(capsys: Capture):
     assert "no flag --out" in json.loads(capsys.readouterr().out)["error"][0]
 
 
+@pytest.mark.parametrize("line", ["train --time-limit abc", "evaluate", "run --seeds x"])
+def test_json_is_there_where_the_parser_refuses(calls: Calls, capsys: Capture, line: str):
+    assert main([*line.split(), "--json"]) == 2
+    said = capsys.readouterr()
+    end = json.loads(said.out)
+    assert (end["exit_code"], len(end["error"])) == (2, 1)
+    assert said.err
+    assert calls == []
+
+
 def test_json_has_the_settings_instead_of_yaml(capsys: Capture):
     assert main(["train", "--seed", "3", "--print-config", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -144,3 +144,19 @@ def test_the_values_of_a_trial_replace_those_of_the_settings() -> None:
     base = Config(augment="light", batch_size=16)
     changed = apply_values(base, {"batch_size": 64})
     assert config_to_dict(changed) == config_to_dict(base) | {"batch_size": 64}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"finetune_lr": {"low": 1e-5, "high": 1e-3, "step": float("nan")}}, "step = nan"),
+        ({"batch_size": {"low": 8, "high": 32, "step": float("inf")}}, "step = inf"),
+        ({"finetune_lr": {"low": 1e-5, "high": 1e-3, "step": 1e-320}}, "cannot be counted"),
+        ({1: [1, 2]}, "1 is not the name of a setting"),
+        ({None: [1, 2]}, "is not the name of a setting"),
+        ({True: [1, 2]}, "is not the name of a setting"),
+    ],
+)
+def test_what_is_no_number_and_no_name_is_refused(content: dict[Any, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        parse_space(content, Config())

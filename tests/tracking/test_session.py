@@ -291,6 +291,8 @@ print(sorted({{"mlflow", "tensorboard", "sqlalchemy", "torch"}} & set(sys.module
         ("tensorboard", "http://a:1", r"'http://a:1' has no effect: add --track mlflow"),
         ((), "http://a:1", r"has no effect: add --track mlflow"),
         ("mlflow", "https://me:secret@a:1/x", r"contains a user or password"),
+        ("mlflow", "http://a:1/x?token=secret", r"contains a query"),
+        ("mlflow", "sqlite:///", r"sqlite:/// names no file, so that nothing would be kept"),
     ],
 )
 @pytest.mark.usefixtures("probe")
@@ -358,3 +360,15 @@ def test_a_sweep_that_is_sent_later_lets_its_runs_remember_their_names(
     assert read_known(child, "plugin:probe")["id"] == f"probe of {child.name}"
     track([sweep])
     assert probe.sent[-1]["known"]["id"] == f"probe of {child.name}"
+
+
+@pytest.mark.parametrize("trackers", ["[1, 2]", '{"mlflow": 3}', '"mlflow"'])
+def test_an_edited_file_is_one_sentence(tmp_path: Path, trackers: str) -> None:
+    (tmp_path / "tracking.json").write_text(f'{{"trackers": {trackers}}}')
+    with pytest.raises(RunError, match=r"tracking\.json was changed: trackers is not as written"):
+        read_request(tmp_path)
+
+
+def test_tracking_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="track got no run"):
+        track([])

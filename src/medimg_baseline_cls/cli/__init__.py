@@ -4,6 +4,7 @@
 settings and pipeline that it needs.
 """
 
+import _thread
 import os
 import signal
 import sys
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion bash|zsh", "the script that completes commands in a shell"),
 }
 _FOR_ALL = ("--quiet", "--json")
+_AGAIN_SECONDS = 0.05
 _HELP = frozenset({"-h", "--help", "--help-all"})
 EXIT_OK, EXIT_UNREAD, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -72,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_unwritten()
         return EXIT_UNREAD
     except SystemExit as end:  # the flag parser has printed its help or error
-        return end.code if isinstance(end.code, int) else EXIT_OK
+        code = end.code if isinstance(end.code, int) else EXIT_OK
+        if screen.is_for_machines and code != EXIT_OK:
+            _write_end(arguments, code=code, lines=["a flag is not as expected: see above"])
+        return code
 
 
 @contextmanager
@@ -89,11 +94,24 @@ def _stopping_on_signals() -> Generator[None, None, None]:
             is_stopping = True
             raise KeyboardInterrupt
 
+    def stop_again(ignored: "sys.UnraisableHookArgs") -> None:
+        """Stop nevertheless where Python has dropped the interruption, as it does in a callback."""
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            # Not at once: it would be dropped again.
+            again = threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+        else:
+            former_hook(ignored)
+
     for number in ours:
         signal.signal(number, stop)
+    former_hook = sys.unraisablehook
+    sys.unraisablehook = stop_again
     try:
         yield
     finally:
+        sys.unraisablehook = former_hook
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
 
@@ -103,13 +121,17 @@ def _fail(code: int, *lines: str, arguments: Sequence[str], screen: Screen) -> i
     if code == EXIT_MISTAKE or is_main_process():
         _complain(*lines)
     if screen.is_for_machines:
-        from medimg_baseline_cls.cli.endings import write_end
-
-        with suppress(BrokenPipeError):
-            write_end(" ".join(arguments[:1]), code=code, error=lines)
+        _write_end(arguments, code=code, lines=lines)
     if code == EXIT_MISTAKE:
         _drop_unwritten()
     return code
+
+
+def _write_end(arguments: Sequence[str], *, code: int, lines: Sequence[str]) -> None:
+    from medimg_baseline_cls.cli.endings import write_end
+
+    with suppress(BrokenPipeError):
+        write_end(" ".join(arguments[:1]), code=code, error=lines)
 
 
 def _complain(*lines: str) -> None:

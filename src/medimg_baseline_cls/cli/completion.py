@@ -72,5 +72,9 @@ def write_script(shell: str, called: Mapping[str, Callable[..., Any]]) -> str:
             args=["--tyro-print-completion", shell],
             config=TYRO_MARKERS,
         )
-    # Runs and data are not flags: where nothing else fits, the shell completes their paths.
-    return text.getvalue().replace("complete -F ", "complete -o bashdefault -o default -F ")
+    # Runs and data are not flags: where nothing else fits, the shell completes their paths. It
+    # does so only if there is no candidate at all, not even an empty one.
+    filtered = text.getvalue().replace(
+        'matches+=("$completion")', '[[ -n "$completion" ]] && matches+=("$completion")'
+    )
+    return filtered.replace("complete -F ", "complete -o bashdefault -o default -F ")

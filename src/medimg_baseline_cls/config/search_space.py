@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
-from math import floor, prod
+from math import floor, isfinite, prod
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -123,6 +123,8 @@ def parse_space(content: Mapping[str, Any], base: Config) -> SearchSpace:
         raise ConfigError(f"the space is empty: name the settings that vary, {_EXAMPLE}.")
     space: SearchSpace = {}
     for given, entry in content.items():
+        if not isinstance(given, str):  # YAML reads 1, null and true as other things
+            raise ConfigError(f"{show_value(given)} is not the name of a setting, {_EXAMPLE}.")
         if given in FIELD_GROUPS:
             raise ConfigError(f"{given} is a section: list its settings without it, {_EXAMPLE}.")
         (name,) = flatten_sections({given: 0})
@@ -193,8 +195,11 @@ def _parse_range(name: str, entry: Mapping[Any, Any]) -> Range:
         raise ConfigError(f"{name} has low = {low} and high = {high}: low must be below high.")
     if not isinstance(log, bool):
         raise ConfigError(f"{name} has log = {show_value(log)}: expected true or false.")
-    if step is not None and (not _is_number(step) or step <= 0):
-        raise ConfigError(f"{name} has step = {show_value(step)}: expected a number above 0.")
+    if step is not None and (not _is_number(step) or step <= 1e-9 * (high - low)):
+        raise ConfigError(
+            f"{name} has step = {show_value(step)}: expected a number above 0, and not so small "
+            "that its steps cannot be counted."
+        )
     if log and (low <= 0 or step is not None):
         raise ConfigError(f"{name} with log = true needs low above 0 and no step.")
     if isinstance(low, int) and not log:
@@ -210,7 +215,8 @@ def _parse_range(name: str, entry: Mapping[Any, Any]) -> Range:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and isfinite(value)
 
 
 def _check(name: str, value: Any) -> Scalar:

@@ -22,6 +22,7 @@ from medimg_baseline_cls.utils.locks import hold_folder
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.quantities import format_score
 from medimg_baseline_cls.utils.runs import SELECTION, hold_run
+from medimg_baseline_cls.utils.seals import seal_results
 
 KIND = SweepKind(name="sweep", subfolder="sweep", resume="medimg sweep --resume")
 _FACTS = ("space", "num_trials", "provenance")
@@ -105,6 +106,7 @@ def summarize_trials(plan: TrialsPlan, trials: Sequence[Trial], *, log: RunLog) 
         )
         _print(plan, trials, best=best, log=log)
         _print_optimism(content, log)
+        seal_results(plan.folder, (KIND.summary_file, "trials.csv"))
         report_joint(plan.folder, KIND.subfolder)
     return RunResult(plan.folder, content)
 

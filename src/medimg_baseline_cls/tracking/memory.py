@@ -6,8 +6,9 @@ With it a resumed run is one run of the tracker, and one that is sent again is u
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.reporting.content import as_mapping
 from medimg_baseline_cls.utils.files import read_json, write_json
 
@@ -88,4 +89,14 @@ def _keep(known: Any, uri: str) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return read_json(folder / FILE) if (folder / FILE).is_file() else {}
+    content = read_json(folder / FILE) if (folder / FILE).is_file() else {}
+    trackers: object = content.get("trackers", {})
+    is_sound = isinstance(trackers, dict) and all(
+        isinstance(known, dict) for known in cast(dict[str, object], trackers).values()
+    )
+    if not is_sound:
+        raise RunError(
+            f"{folder / FILE} was changed: trackers is not as written. Remove the file to send the "
+            "run as a new one."
+        )
+    return content

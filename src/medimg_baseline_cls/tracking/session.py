@@ -240,3 +240,13 @@ def _check_uri(uri: str | None, trackers: Sequence[str]) -> None:
             "the tracking URI contains a user or password, which would be stored: set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
         )
+    if uri.startswith("http") and "?" in uri:
+        raise ConfigError(
+            "the tracking URI contains a query (after ?), which would be stored and printed: leave "
+            "it out, and set MLFLOW_TRACKING_TOKEN for a token."
+        )
+    if uri.partition(":///")[0].startswith("sqlite") and not uri.partition(":///")[2]:
+        raise ConfigError(
+            f"the tracking URI {uri} names no file, so that nothing would be kept: expected "
+            "sqlite:///PATH, such as sqlite:////data/mlflow.db."
+        )

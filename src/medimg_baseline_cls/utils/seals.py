@@ -36,6 +36,6 @@ def require_sealed(folder: Path, *, known_bad: Collection[str] = ()) -> None:
         path = folder / name
         if name not in known_bad and path.is_file() and sha256_file(path) != digest:
             raise RunError(
-                f"{path} was edited after it was written: restore it, or write it again with "
-                "`medimg external`."
+                f"{path} was edited after it was written: restore it, or run the command that "
+                "wrote it again."
             )

@@ -4,6 +4,7 @@ import builtins
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -272,6 +273,7 @@ def test_a_sweep_that_is_stopped_names_the_command_that_resumes_it(
         ({"batch_size": [8, 16]}, {"trials": 3}, "the space has only 2 combinations"),
         (SPACE, {"trials": 1}, "trials = 1: expected 2 or more"),
         (SPACE, {"time_limit": 0}, "time_limit = 0: expected minutes above 0"),
+        (SPACE, {"time_limit": float("nan")}, "time_limit = nan: expected minutes above 0"),
         ({"arch": ["test_resnet", "no_such_net"]}, {"trials": 2}, "no_such_net"),
         ({"weights": ["a.pth", "b.pth"]}, {"trials": 2}, "a.pth is not there"),
     ],
@@ -522,3 +524,20 @@ def test_the_page_has_the_trials_and_links_to_the_best(evaluated: RunResult) -> 
     assert said in page
     for name in ("report.html", "model_card.md", "checklist.md"):
         assert "the best of 3 complete trials (3 in all)" in (best / name).read_text("utf-8"), name
+
+
+def test_a_copy_is_not_resumed_into_the_original(finished: RunResult, tmp_path: Path) -> None:
+    copied = tmp_path / "sweep" / finished.run_dir.name
+    shutil.copytree(finished.run_dir, copied)
+    with pytest.raises(RunError, match="was copied or moved"):
+        resume_sweep(copied)
+
+
+@pytest.mark.parametrize("name", ["sweep_summary.json", "trials.csv"])
+def test_edited_results_are_noticed(finished: RunResult, tmp_path: Path, name: str) -> None:
+    copied = tmp_path / "sweep" / finished.run_dir.name
+    shutil.copytree(finished.run_dir, copied)
+    file = copied / name
+    file.write_text(file.read_text().replace("0.", "0.9", 1) + " ")
+    with pytest.raises(RunError, match=f"{name} was edited after it was written"):
+        report(copied)

@@ -73,6 +73,14 @@ def test_the_schedule_is_shortened_and_the_run_says_so(
     assert sum(row.startswith("finetune") for row in rows) == 1
 
 
+def test_a_limit_beyond_all_measure_changes_nothing(
+    phantoms: Path, tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_steps_of(monkeypatch, seconds_per_image=1e-9)
+    run_dir = train(make_config(phantoms, tmp_path, finetune_epochs=1), time_limit=1e308).run_dir
+    assert json.loads((run_dir / "config.json").read_text())["finetune_epochs"] == 1
+
+
 def test_a_limit_that_is_too_short_leaves_nothing_behind(
     phantoms: Path, tmp_path: Path, make_config: ConfigMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

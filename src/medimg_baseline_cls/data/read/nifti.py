@@ -52,7 +52,8 @@ def _read_header(data: bytes) -> NiftiHeader:
     header = read_nifti_header(data)
     if any(length != 1 for length in header.shape[2:]):
         raise BadImageError(
-            f"the file is a volume or series of {header.sizes}, expected one 2D image"
+            f"the file is a volume or series of {header.sizes}, expected one 2D image (for "
+            "volumes pass --slices)"
         )
     check_size(header.shape[0], header.shape[1])
     return header

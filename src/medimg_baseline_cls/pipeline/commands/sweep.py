@@ -138,11 +138,26 @@ def resume_sweep(
     """
     require_callbacks(callbacks)
     plan = read_sweep_plan(find_sweep(sweep, output_dir, kind=KIND))
+    _require_own_place(plan)
     _check_request(plan.config, {}, trials=plan.facts["num_trials"], time_limit=time_limit)
     session = open_folder(plan.config, plan.folder)
     data = reopen_data(session, plan.facts["provenance"])
     limits = _Limits(time_limit, evaluate)
     return _work(plan, session, data=data, limits=limits, callbacks=callbacks)
+
+
+def _require_own_place(plan: TrialsPlan) -> None:
+    """Refuse a copy of a sweep: its trials would go to, and change, the original.
+
+    Raises:
+        RunError: the folder is not where its settings put it, seen from the current folder.
+    """
+    own = plan.config.output_dir / KIND.subfolder / plan.folder.name
+    if own.resolve() != plan.folder.resolve():
+        raise RunError(
+            f"{plan.folder} was copied or moved, or started in another folder: its trials are in "
+            f"{plan.config.output_dir / 'runs'}, seen from where it was started. Resume it there."
+        )
 
 
 def _check_request(
@@ -158,7 +173,7 @@ def _check_request(
             f"trials = {trials}, but the space has only {say_count(count, 'combinations')}: "
             f"choose {count} trials, or a larger space."
         )
-    if time_limit is not None and time_limit <= 0:
+    if time_limit is not None and not 0 < time_limit < float("inf"):
         mistakes.append(f"time_limit = {time_limit:g}: expected minutes above 0.")
     if not is_in_one_process():
         mistakes.append("a sweep trains each trial in one process: start it without torchrun.")

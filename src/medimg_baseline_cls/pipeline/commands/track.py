@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.tracking.memory import Request, read_request
 from medimg_baseline_cls.tracking.record import SWEEPS
 from medimg_baseline_cls.tracking.session import Tracking
@@ -46,6 +47,8 @@ def track(
         RunError: a folder is not a run, or a tracker has not taken it.
         ConfigError: a tracker is unknown, or its package is missing.
     """
+    if not runs:
+        raise ConfigError("track got no run: name a run folder, or latest.")
     folders = [_find(run, output_dir) for run in runs]
     for folder in folders:
         before = read_request(folder) or Request(trackers=("mlflow",))

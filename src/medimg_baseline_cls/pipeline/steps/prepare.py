@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader
 from medimg_baseline_cls.data.file_headers import infer_color
-from medimg_baseline_cls.data.image_bytes import open_source
+from medimg_baseline_cls.data.image_bytes import ImageSource, open_source
 from medimg_baseline_cls.data.index import Index, Listing, index_images
 from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.pixels.grey_range import infer_intensity
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
+from medimg_baseline_cls.data.pixels.volumes import find_range
+from medimg_baseline_cls.data.read import decode_volume
 from medimg_baseline_cls.data.splitting.split import (
     check_leakage,
     list_one_sided,
@@ -30,7 +32,7 @@ from medimg_baseline_cls.data.splitting.split import (
     summarize_split,
     write_split,
 )
-from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.errors import BadImageError, DataError, RunError
 from medimg_baseline_cls.evaluation.inference import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.pipeline.steps.anonymous import hide_inferences, make_hider
 from medimg_baseline_cls.pipeline.steps.early_checks import require_settings, split_settings
@@ -126,6 +128,7 @@ def prepare_data(
     # A network or disk that does not fit is refused here, before hours of decoding.
     needs = estimate(len(listing.class_names))
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
+    require_range(settings, open_source(data_dir, cache_dir=session.cache_dir), listing=listing)
     paths = [file.path for file in listing.files]
     cache = _open_cache(session, data_dir, paths=paths, settings=settings, needs=needs)
     index = index_images(
@@ -272,6 +275,25 @@ def choose_pixels(
     color, reason = infer_color(source, [f.path for f in listing.files])
     found = Inference(topic="color", found=color, reason=reason, flag="--color grey|rgb")
     return pixel_settings(config, color), found
+
+
+def require_range(settings: PixelSettings, source: ImageSource, *, listing: Listing) -> None:
+    """Refuse volumes whose black and white nothing tells, after a look at the first of them.
+
+    Raises:
+        DataError: their type has no range, and no window was chosen.
+    """
+    if not settings.slices:
+        return
+    path = listing.files[0].path
+    try:
+        volume = decode_volume(source.read(path))
+    except BadImageError:
+        return  # told with all others that cannot be read
+    try:
+        find_range(volume, settings.intensity)
+    except BadImageError as error:
+        raise DataError(f"{path}: {error}.") from None
 
 
 def _open_cache(

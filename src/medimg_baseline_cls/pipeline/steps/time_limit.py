@@ -116,7 +116,8 @@ def shorten_schedule(
         config, times, num_images=sizes, num_stresses=len(train_data.stresses)
     )
     left = min(gather_items([limit.seconds_left], session.accelerator))
-    num_epochs = min(config.finetune_epochs, int((left / _MARGIN - need.rest) / need.epoch))
+    fitting = max(0.0, (left / _MARGIN - need.rest) / need.epoch)
+    num_epochs = int(min(config.finetune_epochs, fitting))
     pace = (
         f"an epoch of fine-tuning takes about {format_duration(need.epoch)}, the rest "
         f"{format_duration(need.rest)}"
