@@ -99,7 +99,9 @@ class Server:
 
 
 def start_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    # The server would start six more processes for jobs that nobody asks for.
+    environment = {**os.environ, **quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     store = ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
     files = ["--artifacts-destination", str(folder / "files")]
     place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
