@@ -133,8 +133,9 @@ class Forwarder:
 
 @pytest.mark.parametrize("limit", [2_500, 9_000, 40_000])
 def test_a_server_that_stops_in_the_middle_gets_the_rest_later(
-    server: Server, finished: Path, tmp_path: Path, limit: int
+    server: Server, finished: Path, tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # of a connection that is cut silently
     copy = tmp_path / "out" / "runs" / finished.name
     shutil.copytree(finished, copy)
     project = f"broken_after_{limit}"
