@@ -75,7 +75,8 @@ def shrink(words: list[str]) -> list[str]:
     if words[1] not in ("run", "train", "cv") or "--resume" in words:
         return words
     words = ["2" if before == "--folds" else word for before, word in pairwise(["", *words])]
-    has_weights = "--weights" in words or "--config" in words
+    of_init = "chest_xray.yaml" in words  # the other settings files name weights, or none
+    has_weights = "--weights" in words or ("--config" in words and not of_init)
     return [*words, *SMALL, *(() if has_weights else UNTRAINED)]
 
 

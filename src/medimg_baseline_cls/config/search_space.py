@@ -113,7 +113,7 @@ def read_space(path: Path, base: Config) -> SearchSpace:
         raise ConfigError(f"{path}: {error.args[0]}", *error.args[1:]) from None
 
 
-def parse_space(content: Mapping[str, Any], base: Config) -> SearchSpace:
+def parse_space(content: Mapping[Any, Any], base: Config) -> SearchSpace:
     """Return the space that a mapping describes; see `read_space`.
 
     >>> parse_space({"batch_size": [16, 32]}, Config())
@@ -215,8 +215,7 @@ def _parse_range(name: str, entry: Mapping[Any, Any]) -> Range:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _check(name: str, value: Any) -> Scalar:

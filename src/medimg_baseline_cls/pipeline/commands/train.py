@@ -272,7 +272,7 @@ def only_writer(session: Session) -> AbstractContextManager[None]:
 
 def begin_run(
     session: Session,
-    prepare: Callable[..., PreparedData] = prepare_data,
+    prepare: Callable[..., PreparedData] | None = None,
     *,
     augment: Augmenter | None = None,
     limit: TimeLimit | None = None,
@@ -281,7 +281,8 @@ def begin_run(
 
     Args:
         session: the run; a limit of time may change its settings.
-        prepare: returns the images, given the session and `estimate`, see `prepare_data`.
+        prepare: returns images that were prepared before, given the session and `estimate`; None
+            prepares them.
         augment: of the training images, to find what fits into the limit.
         limit: of the time that the run may take.
     """
@@ -293,9 +294,9 @@ def begin_run(
 
     try:
         with detecting_lost_ranks(session.accelerator, session.run_dir):
-            data = prepare(session, estimate=estimate)
+            data = (prepare or prepare_data)(session, estimate=estimate)
         (model,) = models
-        if prepare is prepare_data:
+        if prepare is None:
             warn_before_training(session, data)
         if limit is not None:
             session, found = shorten_schedule(
