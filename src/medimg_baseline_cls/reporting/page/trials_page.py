@@ -18,6 +18,7 @@ from medimg_baseline_cls.reporting.text.format import (
     group_settings,
 )
 from medimg_baseline_cls.utils.files import read_json
+from medimg_baseline_cls.utils.seals import require_sealed
 from medimg_baseline_cls.utils.visible import show_all
 
 FIGURE = "trials.png"
@@ -31,6 +32,7 @@ _CAPTION = "Each dot is a complete trial; the line is the best value up to it."
 
 def describe_trials(folder: Path) -> dict[str, Any]:
     """Return what the template of joint results shows of a sweep over settings."""
+    require_sealed(folder)
     content = show_all(read_json(folder / "sweep_summary.json"))
     plan = show_all(read_json(folder / "sweep.json"))
     space, trials, best = plan["space"], content["trials"], content["best"]
