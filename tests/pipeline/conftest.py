@@ -1,15 +1,18 @@
 """A tiny data set of phantoms and a finished run on it, made once for all tests here."""
 
+import os
+import signal
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from medimg_baseline_cls import run
+from medimg_baseline_cls import Callback, run
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.steps import calibration, subgroups, test_results
+from medimg_baseline_cls.training.history import EpochRow
 
 TINY = {
     "arch": "test_resnet",
@@ -26,6 +29,16 @@ TINY = {
 
 
 ConfigMaker = Callable[..., Config]
+
+
+class Stopper(Callback):
+    """Stops a training after its first epoch, as `kill` does, and knows its folder."""
+
+    def on_start(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+
+    def on_epoch(self, row: EpochRow) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture(scope="session")

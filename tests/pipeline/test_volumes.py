@@ -1,18 +1,15 @@
 """Volumes go the whole way that images go: to a report, and to the same weights when resumed."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
 import torch
-from tests.pipeline.conftest import ConfigMaker
+from tests.pipeline.conftest import ConfigMaker, Stopper
 
-from medimg_baseline_cls import Callback, predict, resume_run, run, train
+from medimg_baseline_cls import predict, resume_run, run, train
 from medimg_baseline_cls.errors import DataError, RunInterrupted
 from medimg_baseline_cls.phantom.volume_folder import write_volumes
-from medimg_baseline_cls.training.history import EpochRow
 
 SHORT = {
     "slices": 6,
@@ -57,13 +54,6 @@ def test_volumes_go_to_a_report(volume_run: Path, volumes: Path) -> None:
 def test_an_interrupted_run_ends_with_the_same_weights(
     volume_run: Path, volumes: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
-    class Stopper(Callback):
-        def on_start(self, run_dir: Path) -> None:
-            self.run_dir = run_dir
-
-        def on_epoch(self, row: EpochRow) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     stopper = Stopper()
     with pytest.raises(RunInterrupted):
         train(make_config(volumes, tmp_path, **SHORT), callbacks=[stopper])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from medimg_baseline_cls.cli.flags import option
+from medimg_baseline_cls.cli.run_commands import OutputDir
 from medimg_baseline_cls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ def track(
     tracking_uri: TrackingUri = None,
     track_names: TrackNames = False,
     checkpoints: Annotated[bool, option("Also send best.pt.")] = False,
-    output_dir: Annotated[
-        Path, arg(metavar="DIR", help="Folder with runs/, searched for latest.")
-    ] = Path("outputs"),
+    output_dir: OutputDir = Path("outputs"),
 ) -> Any:
     """Send finished runs to a tracker, as --track does while they train.
 

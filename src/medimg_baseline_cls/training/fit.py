@@ -42,7 +42,7 @@ from medimg_baseline_cls.training.interrupts import catch_stop_signals
 from medimg_baseline_cls.training.optimizer import mean_rate
 from medimg_baseline_cls.training.pace import Pace
 from medimg_baseline_cls.training.sources import TrainData
-from medimg_baseline_cls.training.stages import open_stage
+from medimg_baseline_cls.training.stages import open_context, open_stage
 from medimg_baseline_cls.training.steps import StageSetup, TrainingContext, run_epoch, stop_message
 from medimg_baseline_cls.training.validation import (
     positive_index,
@@ -118,14 +118,8 @@ def fit(
     snapshot = _find_snapshot(run_dir, identity, log=own_log) if resume else None
     callbacks = data.callbacks if accelerator.is_main_process else ()
     with catch_stop_signals() as stop, telling_of_failure(callbacks):
-        context = TrainingContext(
-            run_dir=run_dir,
-            accelerator=accelerator,
-            log=own_log,
-            stop=stop,
-            seed=settings.seed,
-            clip_norm=settings.clip_norm,
-            image_ids=data.image_ids,
+        context = open_context(
+            data, settings, run_dir=run_dir, accelerator=accelerator, log=own_log, stop=stop
         )
         progress = Progress() if snapshot is None else snapshot.progress
         run = _TrainingRun(

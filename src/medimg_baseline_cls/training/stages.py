@@ -7,9 +7,11 @@ is no augmentation; stage "finetune" trains everything.
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
@@ -24,11 +26,13 @@ from medimg_baseline_cls.training.features import (
     extract_features,
     pass_features,
 )
+from medimg_baseline_cls.training.interrupts import StopRequest
 from medimg_baseline_cls.training.logistic_head import solve_head
 from medimg_baseline_cls.training.losses import Criterion, make_criterion, make_finding_criterion
 from medimg_baseline_cls.training.optimizer import make_optimizer
 from medimg_baseline_cls.training.sources import BatchSource, FeatureSource, TrainData
 from medimg_baseline_cls.training.steps import StageSetup, TrainingContext
+from medimg_baseline_cls.utils.log import RunLog
 
 
 class _View(NamedTuple):
@@ -40,6 +44,27 @@ class _View(NamedTuple):
     prepare: Callable[[BatchLike, int], Tensor]
     to_inputs: ToUnitRange
     stressed: Sequence[tuple[BatchSource, ToUnitRange]]
+
+
+def open_context(
+    data: TrainData,
+    settings: TrainSettings,
+    *,
+    run_dir: Path,
+    accelerator: Accelerator,
+    log: RunLog,
+    stop: StopRequest,
+) -> TrainingContext:
+    """Return what is the same for the whole training."""
+    return TrainingContext(
+        run_dir=run_dir,
+        accelerator=accelerator,
+        log=log,
+        stop=stop,
+        seed=settings.seed,
+        clip_norm=settings.clip_norm,
+        image_ids=data.image_ids,
+    )
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.schema import TrainSettings
 from medimg_baseline_cls.training.interrupts import catch_stop_signals
 from medimg_baseline_cls.training.sources import TrainData
-from medimg_baseline_cls.training.stages import open_stage
-from medimg_baseline_cls.training.steps import TrainingContext, train_step
+from medimg_baseline_cls.training.stages import open_context, open_stage
+from medimg_baseline_cls.training.steps import train_step
 from medimg_baseline_cls.utils.distributed import gather_items
 from medimg_baseline_cls.utils.log import SILENT
 
@@ -61,14 +61,8 @@ def time_steps(
     trained: list[float] = []
     predicted: list[float] = []
     with catch_stop_signals() as stop:
-        context = TrainingContext(
-            run_dir=run_dir,
-            accelerator=accelerator,
-            log=SILENT,
-            stop=stop,
-            seed=settings.seed,
-            clip_norm=settings.clip_norm,
-            image_ids=data.image_ids,
+        context = open_context(
+            data, settings, run_dir=run_dir, accelerator=accelerator, log=SILENT, stop=stop
         )
         with open_stage(context, network, stage=stage, data=data, settings=settings) as setup:
             batches, start = setup.train.epoch(stage.name, 1), time.perf_counter()

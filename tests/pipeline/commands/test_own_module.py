@@ -1,21 +1,19 @@
 """A run of a network of the user's own: every command takes it again, and says so without it."""
 
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.pipeline.conftest import Stopper
 from torch import nn
 
-from medimg_baseline_cls import Callback, evaluate, explain, predict, resume, run, train
+from medimg_baseline_cls import evaluate, explain, predict, resume, run, train
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, ModelError, RunInterrupted
-from medimg_baseline_cls.training.history import EpochRow
 from medimg_baseline_cls.utils.files import read_csv
 
 ConfigMaker = Callable[..., Config]
@@ -105,13 +103,6 @@ def test_another_class_is_refused(own_run: Path) -> None:
 def test_an_interrupted_run_resumes_with_the_network_to_the_same_weights(
     own_run: Path, phantoms: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
-    class Stopper(Callback):
-        def on_start(self, run_dir: Path) -> None:
-            self.run_dir = run_dir
-
-        def on_epoch(self, row: EpochRow) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     stopper = Stopper()
     with pytest.raises(RunInterrupted):
         train(make_config(phantoms, tmp_path, **SHORT), model=OwnNet(), callbacks=[stopper])

@@ -39,13 +39,7 @@ def read_header(data: bytes) -> Header:
     header = _read_header(data)
     first, second = header.shape[:2]
     width, height = (first, second) if _find_turn(header)[0] else (second, first)
-    return Header(
-        mode=header.dtype.name,
-        width=width,
-        height=height,
-        is_deep=header.is_deep,
-        is_color=False,
-    )
+    return header.describe(width=width, height=height)
 
 
 def _read_header(data: bytes) -> NiftiHeader:

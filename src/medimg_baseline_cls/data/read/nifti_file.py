@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.data.read.image import Header
 from medimg_baseline_cls.errors import BadImageError
 
 _MAGIC = {348: slice(344, 348), 540: slice(4, 8)}
@@ -46,6 +47,16 @@ class NiftiHeader:
     def is_deep(self) -> bool:
         """Return whether a stored value has more than one byte."""
         return self.dtype.itemsize > 1
+
+    def describe(self, *, width: int, height: int) -> Header:
+        """Return what is known of its images, of this size, before they are decoded."""
+        return Header(
+            mode=self.dtype.name,
+            width=width,
+            height=height,
+            is_deep=self.is_deep,
+            is_color=False,
+        )
 
     @property
     def sizes(self) -> str:

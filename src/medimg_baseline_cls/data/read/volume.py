@@ -66,13 +66,7 @@ def read_volume_header(data: bytes) -> Header:
     """
     header = _read_header(data)
     _, height, width = (header.shape[axis] for axis, _ in _find_turn(header))
-    return Header(
-        mode=header.dtype.name,
-        width=width,
-        height=height,
-        is_deep=header.is_deep,
-        is_color=False,
-    )
+    return header.describe(width=width, height=height)
 
 
 def _read_header(data: bytes) -> NiftiHeader:
