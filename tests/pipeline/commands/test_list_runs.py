@@ -128,6 +128,21 @@ def test_a_sweep_is_a_row_of_means(tmp_path, kind):
     assert list_runs(tmp_path).runs[0].auroc == 0.9
 
 
+def test_a_sweep_over_settings_names_its_best_run(tmp_path):
+    folder = tmp_path / "sweep" / "chest_20260101-120000"
+    folder.mkdir(parents=True)
+    runs = [{"number": number, "run": f"outputs/runs/chest_t{number}"} for number in range(3)]
+    settings = {"data_dir": "/data/cxr", "arch": "resnet18"}
+    write_json(folder / "sweep.json", {"runs": runs, "settings": settings})
+    (row,) = list_runs(tmp_path).runs
+    assert (row.kind, row.status, row.note) == ("sweep", "incomplete", "3 trials")
+    summary = {"value": 0.9128, "best": {"run": "outputs/runs/chest_t2"}}
+    write_json(folder / "sweep_summary.json", summary)
+    (row,) = list_runs(tmp_path).runs
+    assert (row.status, row.auroc) == ("finished", None)
+    assert row.note == "3 trials: best chest_t2, VAL AP 0.913"
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [

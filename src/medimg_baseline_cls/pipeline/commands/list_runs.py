@@ -26,7 +26,7 @@ from medimg_baseline_cls.utils.screen import current_screen
 from medimg_baseline_cls.utils.spreadsheet_cells import guard_cell
 
 STDOUT = "-"
-_SWEEPS = {"seeds": "seeds", "cv": "cross-validation"}
+_SWEEPS = {"seeds": "seeds", "cv": "cross-validation", "sweep": "sweep"}
 _BROKEN = "unreadable"
 _SCORES = ("auroc", "average_precision")
 
@@ -37,7 +37,7 @@ class RunRow:
 
     Attributes:
         name: of the folder.
-        kind: "run", "judged", "seeds" or "cross-validation"; "" where it cannot be told.
+        kind: "run", "judged", "seeds", "cross-validation" or "sweep"; "" where it cannot be told.
         status: "training", "interrupted", "trained", "finished", "incomplete" or "unreadable".
         changed: when a step of it last ended, local time.
         data: the name of its data folder or table.
@@ -80,7 +80,7 @@ def list_runs(output_dir: str | Path = "outputs", *, csv: str | Path | None = No
     """List the runs and sweeps of an output folder, and print them as a table.
 
     Args:
-        output_dir: the folder with runs/, seeds/ and cv/.
+        output_dir: the folder with runs/, seeds/, cv/ and sweep/.
         csv: a file to write the table to; "-" writes it to standard output instead of the table.
 
     Raises:
@@ -172,7 +172,7 @@ def _read_run(folder: Path, row: RunRow) -> RunRow:
 
 
 def _read_sweep(folder: Path, row: RunRow) -> RunRow:
-    """Return the row of a sweep: means over its runs."""
+    """Return the row of a sweep: means over its runs, or what a sweep over settings chose."""
     kind = folder.parent.name
     plan = read_json(folder / f"{kind}.json")
     row = _add_settings(replace(row, kind=_SWEEPS[kind]), plan.get("settings", {}))
@@ -180,12 +180,17 @@ def _read_sweep(folder: Path, row: RunRow) -> RunRow:
     if kind == "seeds":
         seeds = ", ".join(str(entry.get("seed")) for entry in entries)
         row = replace(row, seed=None, note=f"seeds {seeds}")
+    elif kind == "sweep":
+        row = replace(row, note=say_count(len(entries), "trials"))
     else:
         row = replace(row, note=say_count(len(entries), "folds"))
     summary_file = folder / f"{kind}_summary.json"
     if not summary_file.is_file():
         return replace(row, status="incomplete")
     summary = read_json(summary_file)
+    if kind == "sweep":  # its trials are chosen on VAL; TEST is that of the best run alone
+        best = f"best {Path(summary['best']['run']).name}, VAL AP {format_score(summary['value'])}"
+        return replace(row, status="finished", note=f"{row.note}: {best}")
     of_class = summary.get("classes", {}).get(summary.get("positive_class"))
     metrics = (of_class or summary.get("macro", {})).get("metrics", {})
     row = _add_scores(row, metrics, key="mean")
