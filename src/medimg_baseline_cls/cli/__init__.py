@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # the flag parser has printed its help or error
         code = end.code if isinstance(end.code, int) else EXIT_OK
         if screen.is_for_machines and code != EXIT_OK:
-            _write_end(arguments, code=code, lines=["a flag is not as expected: see above"])
+            _write_end(arguments, code=code, lines=["not called as expected: see standard error"])
         return code
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from medimg_baseline_cls.plots.panels import write_shared_key
 from medimg_baseline_cls.plots.style import BLUE, MUTED, ORANGE, PAGE, drawing
@@ -60,6 +60,7 @@ def _draw_setting(axes: Axes, complete: Trials, *, name: str, entry: Any) -> Non
         places: list[Any] = values
         if entry.get("log"):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=5))
             axes.xaxis.set_major_formatter(FuncFormatter(_write_number))
             axes.xaxis.set_minor_formatter(NullFormatter())
     else:

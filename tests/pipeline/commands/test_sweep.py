@@ -523,7 +523,9 @@ def test_the_page_has_the_trials_and_links_to_the_best(evaluated: RunResult) -> 
     said = describe_selection(evaluated.summary)
     assert said in page
     for name in ("report.html", "model_card.md", "checklist.md"):
-        assert "the best of 3 complete trials (3 in all)" in (best / name).read_text("utf-8"), name
+        assert "the best of 3 complete trials by average precision" in (best / name).read_text(
+            "utf-8"
+        ), name
 
 
 def test_a_copy_is_not_resumed_into_the_original(finished: RunResult, tmp_path: Path) -> None:

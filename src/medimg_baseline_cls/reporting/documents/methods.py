@@ -136,16 +136,17 @@ def describe_selection(selection: Json) -> str:
     """Return what a sweep chose a run from, on VAL, and how much its value there owes to that."""
     value, found = selection["value"], selection["optimism"]
     where = "stressed VAL" if selection["objective"] == "stressed_val" else "VAL"
+    num_complete, num_trials = selection["num_complete"], selection["num_trials"]
+    of_all = "" if num_complete == num_trials else f" ({num_trials} in all)"
     text = (
-        f"the best of {count_of(selection['num_complete'], 'complete trial')} "
-        f"({selection['num_trials']} in all) by average precision on {where}, "
-        f"{format_score(value)}"
+        f"the best of {count_of(num_complete, 'complete trial')}{of_all} by average precision on "
+        f"{where}, {format_score(value)}"
     )
     if found["optimism"] is None:
         return text
     return (
         f"{text}; the choice makes it too high by about {format_score(found['optimism'])} "
-        f"(bootstrap of patients), {format_score(value - found['optimism'])} without it"
+        f"(bootstrap of patients); {format_score(value - found['optimism'])} is to be expected"
     )
 
 
