@@ -4,12 +4,15 @@ import io
 import os
 import random
 import zipfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from medimg_baseline_cls.data.npz import NpzSource, is_npz, list_npz
+from medimg_baseline_cls.data.read import decode_volume
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.schema import parse_findings
 from medimg_baseline_cls.utils.own_output import MARKER
@@ -82,13 +85,14 @@ def test_an_array_is_unpacked_once_and_again_when_the_file_changes(tmp_path: Pat
         ({"val_labels": np.zeros((5, 2), np.uint8)}, "different widths"),
         ({"test_labels": np.zeros((4, 1), np.uint8)}, "test has 6 images but 4 labels"),
         ({"train_labels": np.full((12, 1), 0.5)}, "expected whole numbers"),
-        ({"train_images": np.zeros((12, 28, 28, 28, 1), np.uint8)}, "volumes are not supported"),
-        ({"train_images": np.zeros((12, 28, 28))}, "expected uint8 images"),
+        ({"train_images": np.zeros((12, 9, 9, 9, 1), np.uint8)}, "expected images of 8"),
+        ({"train_images": np.zeros((12, 28, 28))}, "is float64 .* expected images of 8 or 16 bits"),
+        ({"val_images": np.zeros((5, 9, 28, 28))}, "these are volumes: pass --slices 9"),
         ({"train_labels": np.full((12, 1), -1)}, "a label below 0"),
         ({"train_labels": np.full((12, 1), 2**63, np.uint64)}, "the label 9223372036854775808 in"),
         ({"train_labels": np.zeros((12, 0), np.uint8)}, "expected whole numbers"),
         ({"train_labels": np.array([["a"]] * 12, object)}, "not an array of plain numbers"),
-        ({"train_images": np.zeros((12, 0, 28), np.uint8)}, "expected uint8 images"),
+        ({"train_images": np.zeros((12, 0, 28), np.uint8)}, "expected images of 8"),
         ({"train_labels": np.full((12, 1), 10**9)}, "label 1000000000, but only 23 images"),
     ],
 )
@@ -96,6 +100,47 @@ def test_odd_arrays_are_refused(tmp_path: Path, changes: dict[str, object], word
     write_npz(tmp_path / "m.npz", **changes)
     with pytest.raises(DataError, match=words):
         list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache")
+
+
+def write_volumes(file: Path, *, dtype: str = "u1", **changes: object) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(5)
+    images = {
+        f"{split}_images": draw.integers(0, 200, (count, 6, 8, 7)).astype(dtype)
+        for split, count in COUNTS.items()
+    }
+    return write_npz(file, **(images | changes))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4"])
+def test_every_volume_comes_back_as_it_is(tmp_path: Path, dtype: str) -> None:
+    arrays = write_volumes(tmp_path / "m.npz", dtype=dtype)
+    listing = list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache", has_volumes=True)
+    source = NpzSource(tmp_path / "m.npz", tmp_path / "cache")
+    assert Counter(file.folder for file in listing.files) == COUNTS
+    for file in listing.files:
+        split, number = file.path.split("/")
+        voxels = decode_volume(source.read(file.path)).voxels
+        np.testing.assert_array_equal(voxels, arrays[f"{split}_images"][int(number)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, r"uint8 of shape \(12, 28, 28\); expected volumes .*, or without --slices images"),
+        ({"shape": (12, 28, 28, 3)}, r"\(12, 28, 28, 3\); expected volumes"),
+        ({"shape": (12, 6, 28, 28, 3)}, r"\(12, 6, 28, 28, 3\); expected volumes"),
+        ({"shape": (12, 1, 28, 28)}, r"\(12, 1, 28, 28\); expected volumes"),
+        ({"shape": (12, 6, 8, 7), "dtype": bool}, "is bool .* expected volumes of numbers"),
+        ({"shape": (12, 6, 8, 7), "dtype": complex}, "is complex128 .* expected volumes"),
+    ],
+)
+def test_what_are_no_volumes_is_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    images = np.zeros(changes.get("shape", (12, 28, 28)), changes.get("dtype", "u1"))
+    write_npz(tmp_path / "m.npz", train_images=images)
+    with pytest.raises(DataError, match=words):
+        list_npz(tmp_path / "m.npz", cache_dir=tmp_path / "cache", has_volumes=True)
 
 
 def rewrite(source: Path, target: Path, *, name: str, data: bytes, **packing: int) -> None:

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.pipeline.conftest import ConfigMaker, Stopper
 
 from medimg_baseline_cls import predict, resume_run, run, train
+from medimg_baseline_cls.data.read import decode_volume
 from medimg_baseline_cls.errors import DataError, RunInterrupted
 from medimg_baseline_cls.phantom.volume_folder import write_volumes
 
@@ -63,6 +66,54 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         for folder in (volume_run, stopper.run_dir)
     ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+@pytest.fixture(scope="module")
+def packed(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same volumes as MedMNIST packs them, black and white as the window of lungs."""
+    arrays: dict[str, np.ndarray] = {}
+    files = sorted(volumes.glob("t*/*/*.nii.gz"))
+    parts = {"train": [f for f in files[10:] if f not in files[12::4]], "val": files[12::4]}
+    parts["test"] = files[:10]
+    for split, members in parts.items():
+        voxels = np.stack([decode_volume(file.read_bytes()).voxels for file in members])
+        unit = ((voxels + 1350) / 1500).clip(0, 1)
+        arrays[f"{split}_images"] = np.rint(unit * 255).astype(np.uint8)
+        labels = [[file.parent.name == "NODULE"] for file in members]
+        arrays[f"{split}_labels"] = np.array(labels, dtype=np.uint8)
+    file = tmp_path_factory.mktemp("packed") / "nodulemnist3d.npz"
+    np.savez_compressed(file, **arrays)
+    return file
+
+
+PACKED = SHORT | {"intensity": "full_range", "class_names": ("NORMAL", "NODULE")}
+
+
+def test_an_npz_of_volumes_keeps_its_split_and_ends_the_same_when_resumed(
+    packed: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    whole = run(make_config(packed, tmp_path / "whole", **PACKED)).run_dir
+    stopper = Stopper()
+    with pytest.raises(RunInterrupted):
+        train(make_config(packed, tmp_path / "stopped", **PACKED), callbacks=[stopper])
+    resume_run(stopper.run_dir)
+    ends = [
+        torch.load(folder / "best.pt", weights_only=True)["model"]
+        for folder in (whole, stopper.run_dir)
+    ]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    split = pd.read_csv(whole / "split.csv")
+    assert set(split["path"][split["split"] == "test"]) == {f"test/{i}" for i in range(10)}
+    assert (whole / "report.html").is_file()
+
+
+def test_an_npz_of_volumes_is_not_taken_for_images(
+    packed: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    images = make_config(packed, tmp_path, **(PACKED | {"slices": 0}))
+    with pytest.raises(DataError, match="volumes: pass --slices 8"):
+        train(images)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

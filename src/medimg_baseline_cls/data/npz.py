@@ -1,4 +1,4 @@
-"""Turn a MedMNIST .npz file into a listing of its images, and each image into bytes.
+"""Turn a MedMNIST .npz file into a listing of its images or volumes, and each into bytes.
 
 Each array is unpacked once into the cache folder, verified by its checksum in the .npz file, and
 mapped into memory: a large file needs no memory of its size. Missing or invalid arrays are refused.
@@ -68,6 +68,7 @@ def list_npz(
     task: str = "auto",
     class_names: Sequence[str] | None = None,
     limit: int | None = None,
+    has_volumes: bool = False,
 ) -> Listing:
     """List the images of a MedMNIST .npz file: {train,val,test}_{images,labels}.
 
@@ -79,6 +80,7 @@ def list_npz(
         task: "ordinal" gives the classes an order; "auto" takes what the labels show.
         class_names: names of the labels 0, 1, 2 ...; None: their numbers.
         limit: keep about this many images; None keeps all.
+        has_volumes: whether volumes are expected, (n, Z, H, W), instead of images.
 
     Raises:
         DataError: An array is missing or invalid.
@@ -95,7 +97,9 @@ def list_npz(
     names = _name_classes(file, labels, class_names=class_names)
     files: list[ListedFile] = []
     for split, table in labels.items():
-        count = len(_open_array(file, f"{split}_images", cache_dir=cache_dir))
+        images = _open_array(file, f"{split}_images", cache_dir=cache_dir)
+        _check_images(file, f"{split}_images", array=images, has_volumes=has_volumes)
+        count = len(images)
         if count != len(table):
             raise DataError(f"{file}: {split} has {count} images but {len(table)} labels.")
         digits = len(str(max(1, count - 1)))
@@ -173,8 +177,6 @@ def _open_array(file: Path, name: str, *, cache_dir: Path) -> NDArray[Any]:
             f"{file}: {name} is not an array of plain numbers, or its header is damaged; expected "
             "what numpy.savez writes of numbers."
         ) from error
-    if name.endswith("_images"):
-        _check_images(file, name, array=array)
     return array
 
 
@@ -192,14 +194,20 @@ def _explain(name: str, error: Exception) -> str:
     return f"is not a readable .npz file, or {name} in it is damaged: copy or download it again"
 
 
-def _check_images(file: Path, name: str, *, array: NDArray[Any]) -> None:
+def _check_images(file: Path, name: str, *, array: NDArray[Any], has_volumes: bool) -> None:
     is_color = array.ndim == 4 and array.shape[3] == 3
     is_image = (array.ndim == 3 or is_color) and 0 not in array.shape[1:]
-    if array.dtype.name not in ("uint8", "uint16") or not is_image:
-        raise DataError(
-            f"{file}: {name} is {array.dtype} of shape {array.shape}; expected uint8 images "
-            "(n, H, W) or (n, H, W, 3): volumes are not supported."
-        )
+    is_image = is_image and array.dtype.name in ("uint8", "uint16")
+    is_volume = array.ndim == 4 and not is_color and min(array.shape[1:]) > 1
+    is_volume = is_volume and array.dtype.kind in "iuf"
+    if is_volume if has_volumes else is_image:
+        return
+    advice = "expected images of 8 or 16 bits, (n, H, W) or (n, H, W, 3)"
+    if has_volumes:
+        advice = "expected volumes of numbers, (n, Z, H, W), or without --slices images"
+    elif is_volume:
+        advice = f"these are volumes: pass --slices {array.shape[1]}"
+    raise DataError(f"{file}: {name} is {array.dtype} of shape {array.shape}; {advice}.")
 
 
 def _unpack(file: Path, name: str, *, target: Path) -> None:

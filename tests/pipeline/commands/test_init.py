@@ -213,6 +213,16 @@ def test_an_npz_file_is_described(workplace):
     assert sorted(path.name for path in workplace.iterdir()) == ["toy.npz", "work"]
 
 
+def test_an_npz_file_of_volumes_asks_for_slices(workplace):
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = np.zeros((6, 9, 28, 28), np.uint8)
+        arrays[f"{split}_labels"] = np.arange(6)[:, None] % 2
+    np.savez(workplace / "toy.npz", **arrays)
+    result = init(workplace / "toy.npz")
+    assert any("these are volumes: pass --slices 9" in text for text in result.questions)
+
+
 def test_the_json_end_lists_what_is_set(phantoms, capsys):
     import json
 

@@ -134,6 +134,24 @@ def _choose_reader(data: bytes) -> _Reader:
     return nifti if is_nifti(data) else find_reader(data) or raster
 
 
+class _VolumeReader(Protocol):
+    """A module that reads volumes of one family of formats."""
+
+    @property
+    def decode_volume(self) -> Callable[[bytes], Volume]: ...
+
+    @property
+    def read_volume_header(self) -> Callable[[bytes], Header]: ...
+
+
+def _choose_volume_reader(data: bytes) -> _VolumeReader:
+    if data.startswith(b"\x93NUMPY"):
+        from medimg_baseline_cls.data.read import npy
+
+        return npy
+    return volume
+
+
 def decode_volume(data: bytes) -> Volume:
     """Decode a file into one volume in the canonical orientation, see `data.read.volume`.
 
@@ -141,7 +159,7 @@ def decode_volume(data: bytes) -> Volume:
         BadImageError: The file is not one whole volume; the text is the reason alone.
     """
     with _refusing():
-        return volume.decode_volume(data)
+        return _choose_volume_reader(data).decode_volume(data)
 
 
 def read_volume_header(data: bytes) -> Header:
@@ -151,7 +169,7 @@ def read_volume_header(data: bytes) -> Header:
         BadImageError: As `decode_volume`, as far as the header tells.
     """
     with _refusing():
-        return volume.read_volume_header(data)
+        return _choose_volume_reader(data).read_volume_header(data)
 
 
 @contextmanager

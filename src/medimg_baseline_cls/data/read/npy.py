@@ -1,10 +1,12 @@
 """Turn the bytes of a .npy file into an image: (H, W), (H, W, 1) or (H, W, 3), 8 or 16 bits.
 
+Or into a volume (Z, H, W) of any numbers, its axes taken as they are.
 Refused: other shapes and types, pickled objects, files shorter than in their header.
 """
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -13,6 +15,7 @@ from PIL import Image
 
 from medimg_baseline_cls.data.read.deep import to_deep_grey
 from medimg_baseline_cls.data.read.image import Color, DecodedImage, Header, check_size, wrap_grey
+from medimg_baseline_cls.data.read.volume import AS_STORED, Volume, check_volume, range_of_type
 from medimg_baseline_cls.errors import BadImageError
 
 _READ_HEADER = {
@@ -42,27 +45,71 @@ def read_header(data: bytes) -> Header:
     return Header(mode=mode, width=width, height=height, is_deep=is_deep, is_color=is_color)
 
 
-def _read_array(data: bytes) -> NDArray[np.uint8 | np.uint16]:
-    """Return the array (H, W, 1 or 3) in the byte order of this machine, owned by the caller."""
+def decode_volume(data: bytes) -> Volume:
+    """Decode a .npy file into a volume; result and errors as `decode_volume` of `data.read`."""
     stream = io.BytesIO(data)
+    shape, is_fortran, dtype = _read_volume_header(stream)
+    array = _read_values(stream, shape, is_fortran=is_fortran, dtype=dtype)
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
+        voxels = np.array(array, np.float32, order="C")
+    if not np.isfinite(voxels).all():
+        raise BadImageError("the volume contains NaN or infinite voxels")
+    return Volume(voxels, range_of_type(dtype), AS_STORED)
+
+
+def read_volume_header(data: bytes) -> Header:
+    """Read type and size of the slices, without decoding the voxels."""
+    (_, height, width), _, dtype = _read_volume_header(io.BytesIO(data))
+    is_deep = dtype.itemsize > 1
+    return Header(dtype.name, width=width, height=height, is_deep=is_deep, is_color=False)
+
+
+def _read_volume_header(stream: io.BytesIO) -> tuple[tuple[int, int, int], bool, np.dtype[Any]]:
+    shape, is_fortran, dtype = _read_start(stream)
+    if dtype.kind not in "iuf":
+        raise BadImageError(f"array of {dtype}, expected whole numbers or floating point")
+    if len(shape) != 3 or shape[2] in (3, 4):
+        kind = {2: "an image", 3: "a color image"}.get(len(shape), "no volume")
+        raise BadImageError(f"array of shape {shape} is {kind}, expected one volume (Z, H, W)")
+    check_volume(shape)
+    return (shape[0], shape[1], shape[2]), is_fortran, dtype
+
+
+def _read_start(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape, whether it is in Fortran's order, and the type."""
     version = npy_format.read_magic(stream)
     if version not in _READ_HEADER:
         raise BadImageError(f".npy format {version[0]}.{version[1]}, expected 1.0 or 2.0")
     try:
-        shape, is_fortran, dtype = _READ_HEADER[version](stream)
+        return _READ_HEADER[version](stream)
     except Exception as error:  # NumPy parses it as Python: SyntaxError, tokenize errors
         raise BadImageError("the .npy header is damaged") from error
+
+
+def _read_values(
+    stream: io.BytesIO, shape: tuple[int, ...], *, is_fortran: bool, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return the array that follows the header."""
+    expected = math.prod(shape) * dtype.itemsize
+    values = stream.read(expected)
+    if len(values) < expected:
+        raise BadImageError(
+            f"the file is cut off: {len(values)} bytes of pixels, its header needs {expected}"
+        )
+    return np.frombuffer(values, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _read_array(data: bytes) -> NDArray[np.uint8 | np.uint16]:
+    """Return the array (H, W, 1 or 3) in the byte order of this machine, owned by the caller."""
+    stream = io.BytesIO(data)
+    shape, is_fortran, dtype = _read_start(stream)
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+        raise BadImageError(
+            f"array of shape {shape}, expected (H, W), (H, W, 1) or (H, W, 3) (for volumes pass "
+            "--slices)"
+        )
     if dtype.kind != "u" or dtype.itemsize > 2:
         raise BadImageError(f"array of {dtype}, expected uint8 or uint16")
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
-        raise BadImageError(f"array of shape {shape}, expected (H, W), (H, W, 1) or (H, W, 3)")
     check_size(shape[1], shape[0])
-    count, start = math.prod(shape), stream.tell()
-    if len(data) < start + count * dtype.itemsize:
-        raise BadImageError(
-            f"the file is cut off: {len(data) - start} bytes of pixels, its header needs "
-            f"{count * dtype.itemsize}"
-        )
-    flat = np.frombuffer(data, dtype, count=count, offset=start)
-    array = flat.reshape(shape, order="F" if is_fortran else "C")
+    array = _read_values(stream, shape, is_fortran=is_fortran, dtype=dtype)
     return np.array(array.reshape(*shape[:2], -1), dtype=dtype.newbyteorder("="), order="C")

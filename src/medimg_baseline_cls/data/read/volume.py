@@ -7,7 +7,9 @@ the right and the second down.
 Refused: images of one slice, more than three axes, color, NaN.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from medimg_baseline_cls.errors import BadImageError
 
 MAX_VOXELS = 1 << 30
 _Turn = tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]
+AS_STORED: _Turn = ((0, False), (1, False), (2, False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +76,24 @@ def _read_header(data: bytes) -> NiftiHeader:
     if not data:
         raise BadImageError("the file is empty (0 bytes)")
     if not is_nifti(data):
-        raise BadImageError("volumes are read from NIfTI files (.nii, .nii.gz), which this is not")
+        raise BadImageError(
+            "volumes are read from NIfTI and .npy files (.nii, .nii.gz, .npy), which this is not"
+        )
     header = read_nifti_header(data)
     shape = header.shape
     if any(length != 1 for length in shape[3:]):
         raise BadImageError(f"the file is a series of volumes, {header.sizes}, expected one volume")
-    if len(shape) < 3 or min(shape[:3]) < 2:
-        raise BadImageError(f"the file is an image of {header.sizes}, expected a volume of slices")
-    if np.prod(shape, dtype=np.int64) > MAX_VOXELS:
-        raise BadImageError(f"the volume has {header.sizes} voxels, more than {MAX_VOXELS:,}")
+    check_volume(shape)
     return header
+
+
+def check_volume(shape: tuple[int, ...]) -> None:
+    """Refuse what has not several slices, or more than MAX_VOXELS, by its header alone."""
+    sizes = " x ".join(map(str, shape))
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise BadImageError(f"the file is an image of {sizes}, expected a volume of slices")
+    if math.prod(shape) > MAX_VOXELS:
+        raise BadImageError(f"the volume has {sizes} voxels, more than {MAX_VOXELS:,}")
 
 
 def _find_turn(header: NiftiHeader) -> _Turn:
@@ -101,6 +112,10 @@ def _find_range(header: NiftiHeader) -> tuple[float, float] | None:
     if header.given_range is not None:
         return header.given_range
     is_plain = (header.slope, header.intercept) == (1.0, 0.0)
-    if header.dtype.kind != "u" or header.dtype.itemsize > 2 or not is_plain:
-        return None
-    return 0.0, float(np.iinfo(header.dtype).max)
+    return range_of_type(header.dtype) if is_plain else None
+
+
+def range_of_type(dtype: np.dtype[Any]) -> tuple[float, float] | None:
+    """Return what is black and white in numbers of 8 or 16 bits without a sign; None of others."""
+    is_small = dtype.kind == "u" and dtype.itemsize <= 2
+    return (0.0, float(np.iinfo(dtype).max)) if is_small else None

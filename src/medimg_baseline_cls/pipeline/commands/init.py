@@ -23,6 +23,7 @@ from medimg_baseline_cls.config import (
     format_setting,
 )
 from medimg_baseline_cls.data.folders.image_files import Listing
+from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.tables.columns import guess_columns
 from medimg_baseline_cls.data.tables.table_file import read_table
 from medimg_baseline_cls.errors import ConfigError, DataError
@@ -127,12 +128,12 @@ def _require_free(file: Path, source: Mapping[str, Any]) -> None:
 
 
 def _try_listing(config: Config, *, questions: list[str]) -> Listing | None:
-    """Return the images; of a table whose columns are not known, the refusal is a question."""
+    """Return the images; the refusal of a table or an .npz file is a question."""
     with tempfile.TemporaryDirectory() as place:
         try:
             return list_data(config, cache_dir=Path(place))
         except DataError as error:
-            if config.manifest is None:
+            if config.manifest is None and not is_npz(find_root(config)):
                 raise
             questions.append(" ".join(map(str, error.args)))
             return None

@@ -127,6 +127,7 @@ def _list_source(config: Config, *, cache_dir: Path, fewest_classes: int, as_tab
             task=config.task,
             class_names=config.class_names,
             limit=config.limit,
+            has_volumes=config.slices > 0,
         )
     table = config.manifest or find_table(root)
     if table is None:
