@@ -38,6 +38,19 @@ def test_listing_names_class_and_folder_of_each_image(tmp_path: Path) -> None:
     assert listing.num_ignored == 0 and listing.notes == ()
 
 
+def test_an_npz_file_is_an_image_only_where_volumes_are_read(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        touch(tmp_path, *(f"{split}/{name}/1.{end}" for name in "AB" for end in ("nii", "npz")))
+    listing = list_images(tmp_path, has_volumes=True)
+    assert {f.path for f in listing.files if f.label == "A" and f.folder == "test"} == {
+        "test/A/1.nii",
+        "test/A/1.npz",
+    }
+    images = list_images(tmp_path)
+    assert all(f.path.endswith(".nii") for f in images.files)
+    assert any(".npz (4)" in item.found for item in images.inferences)
+
+
 def test_hidden_and_system_files_are_ignored_and_counted(tmp_path: Path) -> None:
     lay_out(tmp_path)
     touch(

@@ -48,6 +48,20 @@ def test_each_volume_is_a_row_of_slices(folder: Path) -> None:
         assert (fact.width, fact.height, fact.mode) == (40, 36, "int16")
 
 
+def test_a_volume_is_the_same_row_in_each_format(tmp_path: Path) -> None:
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])  # columns to the left, rows to the back
+    voxels = np.random.default_rng(1).integers(-200, 300, (7, 40, 36)).astype(np.int16)
+    nib.save(nib.Nifti1Image(voxels.T, affine), tmp_path / "a.nii.gz")
+    np.save(tmp_path / "b.npy", voxels)
+    np.savez_compressed(tmp_path / "c.npz", voxels)
+    paths = ["a.nii.gz", "b.npy", "c.npz"]
+    cache = build_cache(tmp_path, paths, settings=SETTINGS, cache_dir=tmp_path / "cache")
+    first, *others = (cache.pixels[fact.row] for fact in cache.facts)
+    assert first.std() > 0
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+
+
 def test_what_is_no_volume_has_its_reason(folder: Path) -> None:
     reasons = {fact.path: fact.error for fact in build(folder).facts if fact.error}
     assert reasons.keys() == {"flat.png", "flat.nii", "cut.nii.gz"}

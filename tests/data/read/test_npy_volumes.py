@@ -1,6 +1,7 @@
 """Arrays (Z, H, W) are volumes as they are; what is not one volume has its reason."""
 
 import io
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,20 @@ SHAPE = (5, 7, 6)
 def npy(values: NDArray[Any], **options: Any) -> bytes:
     file = io.BytesIO()
     np.save(file, values, **options)
+    return file.getvalue()
+
+
+def npz(*arrays: NDArray[Any], **named: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, *arrays, **named)
+    return file.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
     return file.getvalue()
 
 
@@ -37,6 +52,35 @@ def test_an_array_is_a_volume_as_it_is(dtype: str, order: str) -> None:
     assert header.is_deep == (dtype != "u1")
 
 
+def test_the_one_array_of_an_npz_is_the_same_volume() -> None:
+    stored = draw("i2")
+    expected = decode_volume(npy(stored)).voxels
+    for data in (npz(stored), npz(image=stored), zipped(**{"a.npy": npy(stored), "notes": b"x"})):
+        np.testing.assert_array_equal(decode_volume(data).voxels, expected)
+        assert read_volume_header(data) == read_volume_header(npy(stored))
+
+
+def test_an_npz_is_unpacked_only_as_far_as_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w") as a,
+    ):
+        a.write(npy(draw("i2")))
+        for _ in range(64):  # 64 MiB of nothing after the array
+            a.write(bytes(1 << 20))
+    asked: list[int] = []
+    read = zipfile.ZipExtFile.read
+
+    def count(self: zipfile.ZipExtFile, size: int | None = -1) -> bytes:
+        asked.append(-1 if size is None else size)
+        return read(self, size)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", count)
+    np.testing.assert_array_equal(decode_volume(file.getvalue()).voxels, draw("i2"))
+    assert asked and min(asked) > 0 and max(asked) < 2000
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [("u1", (0, 255)), ("u2", (0, 65535)), ("u4", None), ("i2", None), ("f4", None)],
@@ -49,8 +93,15 @@ def test_small_numbers_without_a_sign_have_a_range(
 
 def rewrite_shape(data: bytes, shape: tuple[int, ...]) -> bytes:
     """Return a file whose header has another shape than it has voxels for."""
-    text = str(shape).encode()
-    return data.replace(str(SHAPE).encode() + b", }" + b" " * len(text), text + b", }")
+    old = f"{SHAPE}, }}".ljust(40).encode()
+    assert old in data
+    return data.replace(old, f"{shape}, }}".ljust(40).encode())
+
+
+def damage(data: bytes) -> bytes:
+    """Return the .npz file with another checksum of its array."""
+    place = data.rindex(b"PK\x01\x02") + 16
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
 LONG = (2, 1 << 20, 1 << 10)
@@ -63,10 +114,18 @@ BAD: dict[str, tuple[bytes, str]] = {
     "truth values": (npy(np.zeros(SHAPE, bool)), "array of bool"),
     "complex": (npy(np.zeros(SHAPE, complex)), "array of complex128"),
     "damaged header": (npy(draw("u1")).replace(b"{'descr'", b"{'desc\x00'"), "damaged"),
+    "two arrays": (npz(image=draw("u1"), label=draw("u1")), "contains 2 arrays, expected one"),
+    "no array": (zipped(text=b"x"), "contains 0 arrays"),
+    "no .npz": (b"PK\x03\x04" + bytes(99), "the .npz file is damaged"),
+    "no array in it": (zipped(**{"a.npy": b"text"}), "the .npz file is damaged"),
+    "packed objects": (npz(np.array([[[None]]])), "array of object"),
+    "packed image": (npz(np.zeros((4, 4))), r"\(4, 4\) is an image"),
     "huge": (rewrite_shape(npy(draw("u1")), LONG), f"more than {MAX_VOXELS:,}"),
 }
 BAD_VOXELS: dict[str, tuple[bytes, str]] = {
     "cut off": (npy(draw("i2"))[:-1], "cut off: 419 bytes of pixels, its header needs 420"),
+    "cut off in an .npz": (zipped(**{"a.npy": npy(draw("i2"))[:-1]}), "cut off: 419 bytes"),
+    "checksum": (damage(npz(draw("i2"))), "the .npz file is damaged"),
     "NaN": (npy(np.full(SHAPE, np.nan)), "NaN or infinite"),
     "beyond float32": (npy(np.full(SHAPE, 1e300)), "NaN or infinite"),
 }
@@ -91,5 +150,7 @@ def test_voxels_that_are_missing_or_not_finite_are_refused(kind: str) -> None:
 def test_an_image_reader_refuses_a_volume_and_says_what_to_pass() -> None:
     with pytest.raises(BadImageError, match=r"\(5, 7, 6\), .*for volumes pass --slices"):
         decode_image(npy(draw("u1")), color="grey")
+    with pytest.raises(BadImageError, match=r"for volumes in .npz files pass --slices"):
+        decode_image(npz(draw("u1")), color="grey")
     with pytest.raises(BadImageError, match=r"\(4,\), expected \(H, W\)"):
         decode_image(npy(np.zeros(4, np.uint8)), color="grey")

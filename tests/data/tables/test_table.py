@@ -129,6 +129,13 @@ def test_a_name_without_a_suffix_is_the_one_image_called_so(tmp_path: Path) -> N
         listed(bare, tmp_path)
 
 
+def test_arrays_are_named_with_their_suffix(tmp_path: Path) -> None:
+    for name in ("1.npz", "1.npy", "2.npz"):
+        (tmp_path / name).touch()
+    named = FRAME.assign(file=["1.npz", "1.npy", "2.npz", "3.npz", "4.npz", "5.npz"])
+    assert {file.path for file in listed(named, tmp_path).files} == set(named["file"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

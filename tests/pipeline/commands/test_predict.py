@@ -94,6 +94,17 @@ def test_what_holds_many_images_is_refused_as_such(tmp_path: Path, name: str) ->
         find_files([tmp_path / name], sorter=FileSorter())
 
 
+def test_an_npz_file_is_a_case_of_a_run_on_volumes(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.nii", "c.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    sorter = FileSorter(has_volumes=True)
+    for path in (tmp_path, tmp_path / "*"):
+        assert find_files([path], sorter=sorter) == [tmp_path / "a.npz", tmp_path / "b.nii"]
+    assert find_files([tmp_path / "a.npz"], sorter=sorter) == [tmp_path / "a.npz"]
+    with pytest.raises(DataError, match="is not an image"):
+        find_files([tmp_path / "c.csv"], sorter=sorter)
+
+
 def test_what_is_not_there_is_told_from_what_holds_no_image(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "nope.png", "is not there"), (tmp_path, "names no image")):
         with pytest.raises(DataError, match=words):

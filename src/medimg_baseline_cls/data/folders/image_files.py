@@ -9,6 +9,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal
@@ -105,6 +106,7 @@ def list_images(
     limit: int | None = None,
     fewest_classes: int = 2,
     as_table: str = AS_TABLE,
+    has_volumes: bool = False,
 ) -> Listing:
     """List the images of a data folder, its classes and what was left out.
 
@@ -116,13 +118,14 @@ def list_images(
         limit: keep about this many images, spread over folders and classes; None keeps all.
         fewest_classes: 1 where there may be images of one class alone.
         as_table: how the command is given a table instead, for a refusal.
+        has_volumes: whether files are volumes, which .npz files may be too.
 
     Raises:
         DataError: The layout is not supported; the message says what to do.
     """
     needs_split = fewest_classes > 1  # else all are scored, whatever split they are in
     folders = find_split_folders(data_dir, needs_train=needs_split)
-    walk = _Walk(data_dir)
+    walk = _Walk(data_dir, has_volumes=has_volumes)
     for name, folder in sorted((folders or {"": data_dir}).items()):
         walk.visit_split(name, folder)
     walk.set_companions_aside(depth=1 + bool(folders))
@@ -196,11 +199,12 @@ def path_of(file: ListedFile) -> str:
 class _Walk:
     """Collects the files below the split folders, and counts what it skips."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, has_volumes: bool) -> None:
         self.files: list[ListedFile] = []
         self.num_ignored = 0
         self._data_dir = data_dir
-        self._sorters: defaultdict[str, FileSorter] = defaultdict(FileSorter)  # by class
+        make = partial(FileSorter, has_volumes=has_volumes)
+        self._sorters: defaultdict[str, FileSorter] = defaultdict(make)  # by class
         self._num_outside = 0
         self._num_loose: Counter[str] = Counter()  # images outside the class folders
         self._subfolders: defaultdict[str, list[str]] = defaultdict(list)

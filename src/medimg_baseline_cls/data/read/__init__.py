@@ -145,7 +145,7 @@ class _VolumeReader(Protocol):
 
 
 def _choose_volume_reader(data: bytes) -> _VolumeReader:
-    if data.startswith(b"\x93NUMPY"):
+    if data.startswith((b"\x93NUMPY", b"PK")):
         from medimg_baseline_cls.data.read import npy
 
         return npy

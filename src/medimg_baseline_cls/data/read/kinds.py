@@ -128,20 +128,26 @@ def is_bare_dicom(data: bytes) -> bool:
 class FileSorter:
     """Sorts files into images and others, and counts them.
 
+    Args:
+        has_volumes: whether volumes are wanted: then an .npz file is one. Next to images it often
+            has something else.
+
     Attributes:
+        has_volumes: as given.
         read_as: images without an image suffix, by their format.
         left_out: files that are not images, by their suffix.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_volumes: bool = False) -> None:
+        self.has_volumes = has_volumes
         self.read_as: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
 
     def is_image(self, path: Path) -> bool:
         """Return whether a file is an image; without a known suffix, it is opened."""
-        if is_image_name(path.name):
-            return True
         suffix = path.suffix.lower()
+        if is_image_name(path.name) or (self.has_volumes and suffix == ".npz"):
+            return True
         kind = "" if suffix in _NEVER_IMAGES else _sniff_file(path)
         is_image = kind not in _NO_IMAGES
         if is_image:

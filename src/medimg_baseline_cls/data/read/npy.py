@@ -1,12 +1,16 @@
 """Turn the bytes of a .npy file into an image: (H, W), (H, W, 1) or (H, W, 3), 8 or 16 bits.
 
-Or into a volume (Z, H, W) of any numbers, its axes taken as they are.
+Or that of a .npy file, or of an .npz file of one array, into a volume (Z, H, W) of any numbers,
+its axes taken as they are.
 Refused: other shapes and types, pickled objects, files shorter than in their header.
 """
 
 import io
 import math
-from typing import Any
+import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -17,6 +21,7 @@ from medimg_baseline_cls.data.read.deep import to_deep_grey
 from medimg_baseline_cls.data.read.image import Color, DecodedImage, Header, check_size, wrap_grey
 from medimg_baseline_cls.data.read.volume import AS_STORED, Volume, check_volume, range_of_type
 from medimg_baseline_cls.errors import BadImageError
+from medimg_baseline_cls.utils.quantities import say_count
 
 _READ_HEADER = {
     (1, 0): npy_format.read_array_header_1_0,
@@ -46,10 +51,11 @@ def read_header(data: bytes) -> Header:
 
 
 def decode_volume(data: bytes) -> Volume:
-    """Decode a .npy file into a volume; result and errors as `decode_volume` of `data.read`."""
-    stream = io.BytesIO(data)
-    shape, is_fortran, dtype = _read_volume_header(stream)
-    array = _read_values(stream, shape, is_fortran=is_fortran, dtype=dtype)
+    """Decode an array into a volume; result and errors as `decode_volume` of `data.read`."""
+    with _opening(data) as stream:
+        shape, is_fortran, dtype = _read_volume_header(stream)
+        array = _read_values(stream, shape, is_fortran=is_fortran, dtype=dtype)
+        stream.read(1)  # at the end of a packed array this compares the checksum
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
         voxels = np.array(array, np.float32, order="C")
     if not np.isfinite(voxels).all():
@@ -59,12 +65,39 @@ def decode_volume(data: bytes) -> Volume:
 
 def read_volume_header(data: bytes) -> Header:
     """Read type and size of the slices, without decoding the voxels."""
-    (_, height, width), _, dtype = _read_volume_header(io.BytesIO(data))
+    with _opening(data) as stream:
+        (_, height, width), _, dtype = _read_volume_header(stream)
     is_deep = dtype.itemsize > 1
     return Header(dtype.name, width=width, height=height, is_deep=is_deep, is_color=False)
 
 
-def _read_volume_header(stream: io.BytesIO) -> tuple[tuple[int, int, int], bool, np.dtype[Any]]:
+@contextmanager
+def _opening(data: bytes) -> Generator[IO[bytes], None, None]:
+    """Yield the array as the stream of a .npy file, out of the .npz file if it is in one."""
+    if not data.startswith(b"PK"):
+        yield io.BytesIO(data)
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            if len(names) != 1:
+                found = say_count(len(names), "arrays")
+                raise BadImageError(
+                    f"the ZIP or .npz file contains {found}, expected one: save each volume as a "
+                    "file of its own"
+                )
+            with archive.open(names[0]) as stream:
+                yield stream
+    except (BadImageError, MemoryError):
+        raise
+    except Exception as error:  # BadZipFile, zlib.error, RuntimeError of a password, ...
+        raise BadImageError(
+            "the .npz file is damaged, or packed in a way that is not supported: save it by "
+            "numpy.savez"
+        ) from error
+
+
+def _read_volume_header(stream: IO[bytes]) -> tuple[tuple[int, int, int], bool, np.dtype[Any]]:
     shape, is_fortran, dtype = _read_start(stream)
     if dtype.kind not in "iuf":
         raise BadImageError(f"array of {dtype}, expected whole numbers or floating point")
@@ -75,7 +108,7 @@ def _read_volume_header(stream: io.BytesIO) -> tuple[tuple[int, int, int], bool,
     return (shape[0], shape[1], shape[2]), is_fortran, dtype
 
 
-def _read_start(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_start(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return the shape, whether it is in Fortran's order, and the type."""
     version = npy_format.read_magic(stream)
     if version not in _READ_HEADER:
@@ -87,7 +120,7 @@ def _read_start(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any
 
 
 def _read_values(
-    stream: io.BytesIO, shape: tuple[int, ...], *, is_fortran: bool, dtype: np.dtype[Any]
+    stream: IO[bytes], shape: tuple[int, ...], *, is_fortran: bool, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return the array that follows the header."""
     expected = math.prod(shape) * dtype.itemsize

@@ -7,7 +7,7 @@ _EXPECTED = (
 )
 _KNOWN_STARTS = (
     (b"%PDF", "a PDF file"),
-    (b"PK\x03\x04", "a ZIP or office file"),
+    (b"PK\x03\x04", "a ZIP, office or .npz file (for volumes in .npz files pass --slices)"),
     (b"\x1f\x8b", "a gzip file"),
     (b"\x89HDF", "an HDF5 file"),
     (b"version https://git-lfs", "a Git LFS pointer without its image: run git lfs pull"),

@@ -77,7 +77,8 @@ def _read_header(data: bytes) -> NiftiHeader:
         raise BadImageError("the file is empty (0 bytes)")
     if not is_nifti(data):
         raise BadImageError(
-            "volumes are read from NIfTI and .npy files (.nii, .nii.gz, .npy), which this is not"
+            "volumes are read from NIfTI files (.nii, .nii.gz) and arrays (.npy, .npz), which this "
+            "is not"
         )
     header = read_nifti_header(data)
     shape = header.shape

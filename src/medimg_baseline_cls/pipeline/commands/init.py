@@ -50,8 +50,8 @@ from medimg_baseline_cls.utils.visible import quote_words, show_hidden
 
 _SOURCES = ("data_dir", "manifest")
 _VOLUMES = (
-    "Are the NIfTI files volumes? Then set slices, for example 32, and for CT intensity, for "
-    "example lung."
+    "Are the NIfTI or .npy files volumes? Then set slices, for example 32, and for CT intensity, "
+    "for example lung."
 )
 _UNKNOWN_PATIENTS = (
     "Which images are of one patient? Their names do not show it. Set group_regex, or group_column "
@@ -171,7 +171,7 @@ def _settle(config: Config, listing: Listing, *, inferences: Sequence[Inference]
 def _ask(config: Config, listing: Listing, *, inferences: Sequence[Inference]) -> list[str]:
     """Return the open questions: guesses, what cannot be known, and what training would refuse."""
     questions: list[str] = []
-    if any(file.path.lower().endswith((".nii", ".nii.gz")) for file in listing.files):
+    if any(file.path.lower().endswith((".nii", ".nii.gz", ".npy")) for file in listing.files):
         questions.append(_VOLUMES)
     for item in inferences:
         if item.certainty == "unknown" and item.topic == "patients":

@@ -115,7 +115,7 @@ def predict(
     rule = how.get("operating_point") or session.config.operating_point
     thresholds = _pick_thresholds(session, rule)
     maps = {} if recalibrate is None else _read_maps(session, recalibrate)
-    sorter = FileSorter()
+    sorter = FileSorter(has_volumes=session.config.slices > 0)
     files = find_files(paths, sorter=sorter)
     if files_found := describe_files([sorter]):
         session.log.info(files_found)

@@ -138,6 +138,7 @@ def _list_source(config: Config, *, cache_dir: Path, fewest_classes: int, as_tab
             limit=config.limit,
             fewest_classes=fewest_classes,
             as_table=as_table,
+            has_volumes=config.slices > 0,
         )
         return _as_grades(listing, config) if config.task == "ordinal" else listing
     settings = table_settings(config, fewest_classes=fewest_classes)

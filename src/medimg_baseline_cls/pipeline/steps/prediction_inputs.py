@@ -44,7 +44,7 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
 
 
 def _expand(path: Path, sorter: FileSorter) -> list[Path]:
-    if path.suffix.lower() in _NO_IMAGES:
+    if path.suffix.lower() in _NO_IMAGES and not sorter.is_image(path):
         raise DataError(
             f"{path} is not an image: predict takes image files, folders or patterns in quotes, "
             "and no table or .npz file; name the folder of its images."
