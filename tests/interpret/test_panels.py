@@ -306,3 +306,22 @@ def test_unknown_kind_is_refused(tmp_path: Path) -> None:
     record = replace(RECORD, kind="false")
     with pytest.raises(ValueError, match="expected one of FP, FN, TP, TN"):
         PanelPainter().draw(tmp_path / "p.png", image=ramp(), heat=corner_heat(), record=record)
+
+
+def test_a_picture_is_put_below_and_nothing_else_changes(tmp_path: Path) -> None:
+    plain = draw(tmp_path / "p.png", ramp(), corner_heat())
+    below = np.random.default_rng(0).integers(0, 256, (40, panels.PANEL_WIDTH, 3), dtype=np.uint8)
+    PanelPainter().draw(
+        tmp_path / "q.png", image=ramp(), heat=corner_heat(), record=RECORD, below=below
+    )
+    with Image.open(tmp_path / "q.png") as picture:
+        both = np.asarray(picture)
+    np.testing.assert_array_equal(both, np.concatenate([plain, below]))
+
+
+def test_a_blend_is_as_opaque_as_the_evidence_is_strong() -> None:
+    image = np.full((8, 8), 0.5, dtype=np.float32)
+    blended = panels.blend_heat(image, corner_heat(8))
+    np.testing.assert_allclose(blended[4:], 0.5)
+    hottest = np.array(mpl.colormaps["inferno"](1.0)[:3])
+    np.testing.assert_allclose(blended[0, 0], 0.3 * 0.5 + 0.7 * hottest, rtol=1e-5)

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from tests.pipeline.conftest import ConfigMaker, Stopper
 
 from medimg_baseline_cls import predict, resume_run, run, train
+from medimg_baseline_cls.data.pixels.overlays import place_overlay
 from medimg_baseline_cls.data.read import decode_volume
 from medimg_baseline_cls.errors import DataError, RunInterrupted
 from medimg_baseline_cls.phantom.volume_folder import write_volumes
@@ -47,11 +50,28 @@ def test_volumes_go_to_a_report(volume_run: Path, volumes: Path) -> None:
     config = json.loads((volume_run / "config.json").read_text())
     assert (config["slices"], config["slice_pooling"]) == (6, "attention")
     assert (volume_run / "report.html").is_file()
-    panels = list((volume_run / "gradcam").rglob("*.png"))
+    panels = [p for kind in ("FP", "FN") for p in (volume_run / "gradcam" / kind).glob("*.png")]
     assert panels
-    file = next(volumes.glob("test/NODULE/*.nii.gz"))
-    predict(volume_run, [str(file)], output=volume_run / "new.csv", explain=True)
-    assert "NODULE" in (volume_run / "new.csv").read_text()
+    for panel in panels:
+        with Image.open(panel) as picture:
+            assert picture.height > 700  # the planes are below the slice
+        (source,) = volumes.glob(f"test/*/{panel.stem.rsplit('_', 1)[1]}.gz")
+        overlay = nib.load(place_overlay(panel))
+        np.testing.assert_array_equal(overlay.affine, nib.load(source).affine)
+        assert overlay.shape == nib.load(source).shape
+
+
+def test_a_prediction_is_explained_and_its_maps_are_removed_by_the_next(
+    volume_run: Path, volumes: Path
+) -> None:
+    first, second = sorted(volumes.glob("test/NODULE/*.nii.gz"))[:2]
+    new = volume_run / "new.csv"
+    for file in (first, second):
+        predict(volume_run, [str(file)], output=new, explain=True)
+        maps = sorted(path.name for path in (volume_run / "new").glob("*.nii.gz"))
+        assert len(maps) == 1
+        assert file.name.partition(".")[0] in maps[0]
+    assert "NODULE" in new.read_text()
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(

@@ -5,6 +5,7 @@ reason.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,11 @@ def open_source(data_dir: Path, *, cache_dir: Path) -> ImageSource:
         DataError: the .npz file cannot be read.
     """
     return NpzSource(data_dir, cache_dir) if is_npz(data_dir) else FolderSource(data_dir)
+
+
+def read_file(files: Sequence[Path], position: int) -> bytes:
+    """Return the bytes of one of these files, as a source does."""
+    return FolderSource(Path()).read(str(files[position]))
 
 
 class FolderSource:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.interpret.hooks import capture_layer
+from medimg_baseline_cls.interpret.volume_maps import VolumeMap
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,13 +31,13 @@ class Evidence:
         heats: shape (B, H, W), in [0, 1].
         grid: rows and columns of the layer's cells, from which the maps are interpolated.
         is_found: whether the image has any evidence for the class, shape (B,).
-        views: of volumes, which slice each map is of, in words; empty for images.
+        volumes: of volumes, the whole of which each map is the slice that says most.
     """
 
     heats: NDArray[np.float32]
     grid: tuple[int, int]
     is_found: NDArray[np.bool_]
-    views: tuple[str, ...] = ()
+    volumes: tuple[VolumeMap, ...] = ()
 
 
 def compute_gradcam(

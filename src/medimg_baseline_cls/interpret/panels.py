@@ -47,7 +47,8 @@ _CALLED: Final = "#2f3842"  # a prediction whose decision is the class that is s
 # Size in inches, of whole pixels so that the three pictures are drawn alike; all positions
 # below are from the lower left corner.
 _DPI: Final = 110
-_WIDTH, _HEIGHT = 1186 / _DPI, 496 / _DPI
+PANEL_WIDTH: Final = 1186  # pixels
+_WIDTH, _HEIGHT = PANEL_WIDTH / _DPI, 496 / _DPI
 _SIDE, _GAP, _LEFT, _BOTTOM = 348 / _DPI, 13 / _DPI, 28 / _DPI, 44 / _DPI
 _CAPTION_Y = _BOTTOM + _SIDE + 0.13
 _HEADER_Y = _BOTTOM + _SIDE + 0.59
@@ -115,7 +116,15 @@ class PanelPainter:
         self._note = self._add_text(_RIGHT, _FOOTER_Y, size=8, color=_GREY)
         self._note.set(ha="right", fontstyle="italic")
 
-    def draw(self, path: Path, *, image: ArrayLike, heat: ArrayLike, record: PanelText) -> None:
+    def draw(
+        self,
+        path: Path,
+        *,
+        image: ArrayLike,
+        heat: ArrayLike,
+        record: PanelText,
+        below: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Draw one panel and write it as a PNG.
 
         Args:
@@ -125,6 +134,7 @@ class PanelPainter:
                 (3, H, W), (H, W, 1) or (H, W, 3).
             heat: the map in [0, 1], shape (h, w), stretched over the image.
             record: texts and numbers of the panel.
+            below: a picture to put under it, shape (h, PANEL_WIDTH, 3).
 
         Raises:
             ValueError: the image or the map has another shape, or the kind is unknown.
@@ -135,7 +145,7 @@ class PanelPainter:
         original = _displayed(np.asarray(image))  # (H, W, 3)
         height, width = original.shape[:2]
         evidence = _fitted(np.asarray(heat, dtype=np.float32), (height, width))  # (H, W)
-        colors = np.asarray(colormaps[_HEAT_COLORS](evidence)[..., :3], dtype=np.float32)
+        colors = _color(evidence)
         overlay = _blend(original, colors, heat=evidence)
         for shown, picture in zip(self._pictures, (original, colors, overlay), strict=True):
             shown.set_data(picture)
@@ -144,7 +154,7 @@ class PanelPainter:
         self._write_texts(record)
         self._write_empty(record, is_shown=not evidence.any())
         with self._outlined(evidence):
-            write_bytes_atomic(path, self._render())
+            write_bytes_atomic(path, self._render(below))
 
     def _write_empty(self, record: PanelText, *, is_shown: bool) -> None:
         """Write into an empty map why it is empty."""
@@ -284,9 +294,10 @@ class PanelPainter:
         self._figure.add_artist(text)
         return text
 
-    def _render(self) -> bytes:
+    def _render(self, below: NDArray[np.uint8] | None) -> bytes:
         self._canvas.draw()
         pixels = np.asarray(self._canvas.buffer_rgba())[..., :3]
+        pixels = pixels if below is None else np.concatenate([pixels, below])
         file, note = io.BytesIO(), PngInfo()
         note.add_text("Software", SOFTWARE)
         image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -327,6 +338,15 @@ def _fitted(heat: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.floa
         stretched = Image.fromarray(heat).resize((size[1], size[0]), Image.Resampling.BILINEAR)
         heat = np.asarray(stretched, dtype=np.float32)
     return np.clip(heat, 0, 1)
+
+
+def blend_heat(image: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a gray picture (H, W) in [0, 1] with its map over it, as panels show it, (H, W, 3)."""
+    return _blend(image[..., None].repeat(3, axis=2), _color(heat), heat=heat)
+
+
+def _color(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(colormaps[_HEAT_COLORS](heat)[..., :3], dtype=np.float32)
 
 
 def _blend(

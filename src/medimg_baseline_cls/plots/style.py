@@ -117,9 +117,7 @@ def drawing(
         dpi: dots per inch of the PNG; None for `DPI`.
     """
     dpi = dpi or DPI
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes, and that is enough.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+    with in_house_style():
         figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         yield figure
@@ -129,6 +127,15 @@ def drawing(
         drawn = _encode_svg(figure)
     write_bytes_atomic(path, _encode_png(pixels, dpi=dpi))
     write_bytes_atomic(path.with_suffix(".svg"), drawn)
+
+
+@contextmanager
+def in_house_style() -> Generator[None, None, None]:
+    """Set the type sizes and colors of all figures for a block."""
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes, and that is enough.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        yield
 
 
 def look_of(split: str) -> dict[str, Any]:

@@ -29,7 +29,10 @@ class NotingPainter:
 
     drawn: list[tuple[Path, PanelText]]
 
-    def draw(self, path: Path, *, image: object, heat: object, record: PanelText) -> None:
+    def draw(
+        self, path: Path, *, image: object, heat: object, record: PanelText, below: object
+    ) -> None:
+        assert below is None  # of images nothing is
         type(self).drawn.append((path, record))
 
 

@@ -1,19 +1,28 @@
 """The panel of a volume shows the slice that says most, and its map."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
+from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
+from medimg_baseline_cls.errors import BadImageError
 from medimg_baseline_cls.interpret.methods import find_method
+from medimg_baseline_cls.interpret.panels import PANEL_WIDTH
+from medimg_baseline_cls.interpret.volume_maps import VolumeMap
 from medimg_baseline_cls.models.build import build_model
 from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
 from medimg_baseline_cls.models.slices import SliceHead, pool_slices, weigh_slices
-from medimg_baseline_cls.pipeline.steps import panel_drawing
+from medimg_baseline_cls.pipeline.steps import panel_drawing, volume_panels
 from medimg_baseline_cls.pipeline.steps.panel_drawing import compute_maps
+from medimg_baseline_cls.pipeline.steps.volume_panels import cut_planes, draw_views, find_grid
 from medimg_baseline_cls.utils.log import SILENT
 
 NUM_SLICES, SIZE = 5, 64
@@ -54,8 +63,8 @@ def test_it_is_the_slice_with_the_highest_weight(pooling: SlicePooling) -> None:
     assert pixels.shape == (3, 1, SIZE, SIZE)
     for number, place in enumerate(best):
         np.testing.assert_allclose(pixels[number, 0], unit[number, place].numpy())
-        assert evidence.views[number].startswith(f"Slice {place + 1} of 5 from below")
-        assert ("attention" in evidence.views[number]) == (pooling == "attention")
+        assert evidence.volumes[number].view.startswith(f"Slice {place + 1} of 5 from below")
+        assert ("attention" in evidence.volumes[number].view) == (pooling == "attention")
     assert evidence.heats.shape == (3, SIZE, SIZE)
 
 
@@ -82,29 +91,150 @@ def test_a_method_with_one_map_per_volume_shows_it_on_that_slice() -> None:
         targets=[0, 1],
         method=find_method("occlusion"),
     )
-    assert (len(pixels), len(evidence.heats), len(evidence.views)) == (2, 2, 2)
+    assert (len(pixels), len(evidence.heats), len(evidence.volumes)) == (2, 2, 2)
 
 
-def test_a_panel_names_the_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
+def test_the_map_of_the_volume_weighs_those_of_its_slices() -> None:
+    model, images = build("attention"), Images()
+    _, evidence = compute_maps(
+        SESSION, model, images=cast(Any, images), positions=np.array([1]), targets=[1]
+    )
+    (volume,) = evidence.volumes
+    unit = torch.from_numpy(images.pixels[1:2]).float() / 255
+    weights = weigh_slices(model, unit, targets=torch.tensor([1]))[0].numpy()
+    np.testing.assert_allclose(volume.curve, weights)
+    np.testing.assert_array_equal(volume.pixels, unit[0].numpy())
+    method = find_method("gradcam")
+    every = method.compute(model, unit, targets=torch.tensor([1]), layer=f"net.{model.cam_layer}")
+    expected = every.heats * weights[:, None, None]
+    np.testing.assert_allclose(volume.heats, expected / expected.max(), rtol=1e-5)
 
-    class Painter:
-        def draw(self, path: Path, *, image: Any, heat: Any, record: Any) -> None:
-            assert image.shape == (1, SIZE, SIZE)
-            shown.append(record.view)
 
+class Painter:
+    """Keeps what is to be drawn."""
+
+    calls: ClassVar[list[dict[str, Any]]] = []
+
+    def draw(self, path: Path, **call: Any) -> None:
+        self.calls.append({"path": path, **call})
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(panel_drawing, "PanelPainter", Painter)
-    session = SimpleNamespace(device=torch.device("cpu"), log=SILENT)
+    monkeypatch.setattr(Painter, "calls", [])
+    return Painter.calls
+
+
+def draw_one(tmp_path: Path, *, read: Callable[[int], bytes] | None = None) -> None:
+    config = Config(image_size=SIZE, slices=NUM_SLICES)
+    session = SimpleNamespace(device=torch.device("cpu"), log=SILENT, config=config)
     text = panel_drawing.PanelText(
         kind="FP", class_name="A", probability=0.7, threshold=0.5, label="B", image_id="x", rule=""
     )
-    wanted = [panel_drawing.Explained(position=0, target=1, path=tmp_path / "a.png", text=text)]
+    wanted = [panel_drawing.Explained(position=2, target=1, path=tmp_path / "a.png", text=text)]
     panel_drawing.draw_panels(
         cast(Any, session),
         build("mean"),
         images=cast(Any, Images()),
         wanted=wanted,
         method="gradcam",
+        read=read,
     )
-    (view,) = shown
-    assert view.startswith("Slice ")
+
+
+def test_a_panel_names_the_slice(tmp_path: Path, drawn: list[dict[str, Any]]) -> None:
+    draw_one(tmp_path)
+    (call,) = drawn
+    assert call["record"].view.startswith("Slice ")
+    assert call["image"].shape == (1, SIZE, SIZE)
+    assert call["below"].shape[1] == PANEL_WIDTH
+    assert not list(tmp_path.iterdir())  # nothing is known of where its voxels are
+
+
+def test_the_map_is_written_over_the_voxels_of_the_file(
+    tmp_path: Path, drawn: list[dict[str, Any]]
+) -> None:
+    stored = np.zeros((9, 7, 12), np.uint8)
+    image = nib.Nifti1Image(stored, np.diag([-3.0, 2.0, 4.0, 1.0]))
+    nib.save(image, tmp_path / "source.nii.gz")
+    asked: list[int] = []
+
+    def read(position: int) -> bytes:
+        asked.append(position)
+        return (tmp_path / "source.nii.gz").read_bytes()
+
+    draw_one(tmp_path, read=read)
+    assert asked == [2]
+    overlay = nib.load(tmp_path / "a_map.nii.gz")
+    np.testing.assert_array_equal(overlay.affine, image.affine)
+    assert overlay.shape == stored.shape
+    assert 0 < overlay.get_fdata().max() < 1.001
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"DICM" * 40])
+def test_other_files_have_a_panel_and_no_overlay(
+    data: bytes, tmp_path: Path, drawn: list[dict[str, Any]]
+) -> None:
+    def vanish(position: int) -> bytes:
+        raise BadImageError("the file is not there")
+
+    draw_one(tmp_path, read=lambda _: data)
+    draw_one(tmp_path, read=vanish)
+    assert [call["below"].shape[1] for call in drawn] == [PANEL_WIDTH] * 2
+    assert not list(tmp_path.iterdir())
+
+
+def make_map(place: tuple[int, int, int]) -> VolumeMap:
+    heats = np.zeros((4, 6, 8), np.float32)
+    heats[place] = 1.0
+    pixels = np.random.default_rng(0).random(heats.shape, dtype=np.float32)
+    curve = heats.max(axis=(1, 2))
+    return VolumeMap(pixels=pixels, heats=heats, curve=curve, measure="share")
+
+
+def test_planes_are_those_through_the_peak() -> None:
+    found = make_map((3, 1, 6))
+    axial, coronal, sagittal = cut_planes(found, (40.0, 60.0, 80.0), is_oriented=True)
+    assert axial.title == "Axial, slice 4 of 4 from below"
+    assert coronal.title == "Coronal, row 2 of 6 from the front"
+    assert sagittal.title == "Sagittal, column 7 of 8 from the right"
+    assert [plane.size for plane in (axial, coronal, sagittal)] == [(80, 60), (80, 40), (60, 40)]
+    # The peak is hot, in the cross-hairs; the upper end is on top.
+    for plane, letters in ((axial, "RLAP"), (coronal, "RLSI"), (sagittal, "APSI")):
+        height, width = plane.picture.shape[:2]
+        redness = plane.picture[..., 0] - plane.picture[..., 2]
+        row, column = np.unravel_index(redness.argmax(), redness.shape)
+        assert plane.cross == pytest.approx(((column + 0.5) / width, (row + 0.5) / height))
+        assert plane.letters == letters
+    assert coronal.cross[1] == pytest.approx(0.125)
+    gray = found.pixels[::-1, 1]
+    away = np.arange(8) != 6
+    np.testing.assert_allclose(coronal.picture[:, away, 1], gray[:, away], atol=1e-6)
+
+
+def test_sides_of_the_patient_are_not_guessed() -> None:
+    planes = cut_planes(make_map((0, 1, 2)), (1.0, 1.0, 1.0), is_oriented=False)
+    assert [p.title for p in planes] == ["Slice 1 of 4", "Row 2 of 6", "Column 3 of 8"]
+    assert {plane.letters for plane in planes} == {""}
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_sides_are_named_where_the_file_names_them(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = nib.Nifti1Image(np.zeros((8, 6, 4), np.uint8), np.diag([2.0, 3.0, 5.0, 1.0]))
+    image.set_sform(image.affine, code)
+    image.set_qform(None, 0)
+    file = io.BytesIO()
+    holder = nib.FileHolder(fileobj=file)
+    image.to_file_map({"image": holder, "header": holder})
+    kept: list[Any] = []
+    monkeypatch.setattr(volume_panels, "draw_planes", lambda planes, **_: kept.extend(planes))
+    grid = find_grid(lambda _: file.getvalue(), 0)
+    settings = PixelSettings(image_size=8, slices=4)
+    draw_views(make_map((0, 1, 2)), grid, settings=settings)
+    assert [bool(plane.letters) for plane in kept] == [bool(code)] * 3
+    assert kept[0].size == pytest.approx((16, 18))  # mm
+    assert kept[1].size == pytest.approx((16, 20))

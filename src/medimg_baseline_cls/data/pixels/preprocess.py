@@ -141,14 +141,23 @@ def resize(image: NDArray[np.float32], *, side: int, keep_aspect: bool) -> "torc
     from torch.nn.functional import interpolate
 
     height, width = image.shape[1:]
-    size = (side, side)
-    if keep_aspect:
-        scale = side / max(height, width)
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = scaled_size(height, width, side=side, keep_aspect=keep_aspect)
     batch = torch.from_numpy(image)[None]  # (1, C, H, W)
     if size == (height, width):
         return batch[0]
     return interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def scaled_size(height: int, width: int, *, side: int, keep_aspect: bool) -> tuple[int, int]:
+    """Return the height and the width of a resized image, before it is padded.
+
+    >>> scaled_size(50, 100, side=32, keep_aspect=True)
+    (16, 32)
+    """
+    if not keep_aspect:
+        return side, side
+    scale = side / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _make_stretch(intensity: str) -> Callable[["torch.Tensor"], Any]:

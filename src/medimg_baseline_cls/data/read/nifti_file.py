@@ -81,6 +81,29 @@ def read_nifti_header(data: bytes) -> NiftiHeader:
     Raises:
         BadImageError: it is damaged, or of a file that is not read here.
     """
+    header = load_header(data)
+    slope, intercept = (_finite(header, name) for name in ("scl_slope", "scl_inter"))
+    orientation = _find_orientation(header)
+    num_axes = int(header["dim"][0])
+    if not 2 <= num_axes <= 7:
+        raise BadImageError(f"the NIfTI header names {num_axes} axes, expected 2 to 7")
+    return NiftiHeader(
+        shape=tuple(int(length) for length in header["dim"][1 : num_axes + 1]),
+        dtype=_read_dtype(header),
+        offset=_read_offset(header, len(header.binaryblock)),
+        slope=slope or 1.0,
+        intercept=intercept if slope else 0.0,  # a slope of 0 means unscaled
+        given_range=_read_range(header),
+        orientation=orientation,
+    )
+
+
+def load_header(data: bytes) -> Any:
+    """Return nibabel's object of the header, unchecked.
+
+    Raises:
+        BadImageError: nibabel is missing, the header is cut off, or its pixels are elsewhere.
+    """
     start = _unpack(data, _HEADER_BYTES)
     try:
         from nibabel.nifti1 import Nifti1Header
@@ -95,21 +118,7 @@ def read_nifti_header(data: bytes) -> NiftiHeader:
     if start[_MAGIC[length]][:2] != b"n+":
         raise BadImageError("this is the header of a .hdr and .img pair, expected one .nii file")
     make = Nifti1Header if length == 348 else Nifti2Header
-    header = make(start[:length], check=False)
-    slope, intercept = (_finite(header, name) for name in ("scl_slope", "scl_inter"))
-    orientation = _find_orientation(header)
-    num_axes = int(header["dim"][0])
-    if not 2 <= num_axes <= 7:
-        raise BadImageError(f"the NIfTI header names {num_axes} axes, expected 2 to 7")
-    return NiftiHeader(
-        shape=tuple(int(length) for length in header["dim"][1 : num_axes + 1]),
-        dtype=_read_dtype(header),
-        offset=_read_offset(header, length),
-        slope=slope or 1.0,
-        intercept=intercept if slope else 0.0,  # a slope of 0 means unscaled
-        given_range=_read_range(header),
-        orientation=orientation,
-    )
+    return make(start[:length], check=False)
 
 
 def read_stored(data: bytes, header: NiftiHeader) -> NDArray[Any]:

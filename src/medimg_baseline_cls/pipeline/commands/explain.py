@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
+from medimg_baseline_cls.data.image_bytes import open_source
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.evaluation.mistakes import read_mistakes
 from medimg_baseline_cls.evaluation.operating_points import Thresholds, read_thresholds
@@ -19,6 +20,7 @@ from medimg_baseline_cls.interpret.panels import PanelText
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.decisions import Decider
+from medimg_baseline_cls.pipeline.steps.listing import find_root
 from medimg_baseline_cls.pipeline.steps.panel_drawing import Explained, draw_panels, safe_name
 from medimg_baseline_cls.pipeline.steps.panel_folders import open_panel_folder
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, reopen_data
@@ -124,9 +126,23 @@ def draw_mistakes(
     wanted = list(
         _plan_panels(session, data, mistakes=mistakes, shown_name=shown_name, folder=folder)
     )
-    draw_panels(session, model, images=data.image_set("test"), wanted=wanted, method=method)
+    draw_panels(
+        session,
+        model,
+        images=data.image_set("test"),
+        wanted=wanted,
+        method=method,
+        read=_read_test(session, data),
+    )
     session.log.info(f"{describe_panels(wanted)}: {folder}")
     return wanted
+
+
+def _read_test(session: Session, data: PreparedData) -> Callable[[int], bytes]:
+    """Return a function that gives the bytes of a file of TEST by its position there."""
+    source = open_source(find_root(session.config), cache_dir=session.cache_dir)
+    rows = data.split.rows("test")
+    return lambda position: source.read(data.split.records[rows[position]].path)
 
 
 def describe_panels(drawn: Sequence[Explained]) -> str:

@@ -7,6 +7,7 @@ same file gets the same probability to the bit.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medimg_baseline_cls.data.batches.loaders import ImageSet
+from medimg_baseline_cls.data.image_bytes import read_file
 from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.pixels.grey_range import find_dark_images
 from medimg_baseline_cls.data.read import FileSorter, describe_files
@@ -152,7 +154,8 @@ def predict(
         from medimg_baseline_cls.pipeline.steps.panel_drawing import draw_panels  # matplotlib
 
         wanted = _plan_panels(shown, probabilities, decider=decider, folder=panels, method=method)
-        draw_panels(session, network, images=images, wanted=wanted, method=method)
+        read = partial(read_file, files)
+        draw_panels(session, network, images=images, wanted=wanted, method=method, read=read)
         session.log.info(f"panels: {panels}")
     return RunResult(session.run_dir, {"output": str(target), "num_images": len(files)})
 

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from medimg_baseline_cls.data.pixels.overlays import place_overlay
 from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.pipeline.steps.prediction_outputs import place_panels
 from medimg_baseline_cls.utils.own_output import MARKER, PANELS, SOFTWARE, is_marked
@@ -11,8 +12,8 @@ from medimg_baseline_cls.utils.own_output import MARKER, PANELS, SOFTWARE, is_ma
 def remove_panels(target: Path) -> int:
     """Remove the panels of an earlier prediction, and their folder where nothing else is in it.
 
-    Only pictures that this program has drawn are removed, from a folder that is marked as one of
-    panels.
+    Only pictures that this program has drawn are removed, with the maps that it wrote next to
+    them, from a folder that is marked as one of panels.
 
     Args:
         target: the CSV file.
@@ -29,6 +30,7 @@ def remove_panels(target: Path) -> int:
     drawn = [path for path in folder.glob("*.png") if not path.is_symlink() and _is_drawn(path)]
     for path in drawn:
         path.unlink()
+        place_overlay(path).unlink(missing_ok=True)
     if {path.name for path in folder.iterdir()} == {MARKER}:
         (folder / MARKER).unlink()
         with suppress(OSError):

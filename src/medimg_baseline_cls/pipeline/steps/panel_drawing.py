@@ -19,9 +19,17 @@ from medimg_baseline_cls.evaluation.inference import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.interpret.cam import Evidence
 from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS, CamMethod, find_method
 from medimg_baseline_cls.interpret.panels import CLASS_NAME, PanelPainter, PanelText
+from medimg_baseline_cls.interpret.volume_maps import ATTENTION, VolumeMap, stack_maps
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.slices import weigh_slices
+from medimg_baseline_cls.pipeline.steps.prepare import pixel_settings
 from medimg_baseline_cls.pipeline.steps.session import Session
+from medimg_baseline_cls.pipeline.steps.volume_panels import (
+    ReadBytes,
+    draw_views,
+    find_grid,
+    write_overlay,
+)
 from medimg_baseline_cls.utils.visible import show_hidden
 
 _FEW_CELLS = 5  # rows or columns of a map
@@ -44,8 +52,20 @@ def draw_panels(
     images: ImageSet,
     wanted: Sequence[Explained],
     method: str,
+    read: ReadBytes | None = None,
 ) -> None:
-    """Compute the maps in batches and draw one panel each; note maps that show little."""
+    """Compute the maps in batches and draw one panel each; note maps that show little.
+
+    Panels of volumes have three planes, and the map is written for viewers next to them.
+
+    Args:
+        session: the open run.
+        model: the network.
+        images: the set that positions are of.
+        wanted: what to draw, and where.
+        method: the kind of map.
+        read: gives the bytes of a file by its position in the set, for the grids of volumes.
+    """
     kind = find_method(method)
     painter, num_empty = PanelPainter(), 0
     with session.log.progress("drawing panels", len(wanted)) as bar:
@@ -63,7 +83,11 @@ def draw_panels(
             num_empty += int((~evidence.heats.any(axis=(1, 2))).sum())
             for i, (item, image) in enumerate(zip(chunk, pixels, strict=True)):
                 text = _describe_map(item.text, evidence, number=i, method=kind)
-                painter.draw(item.path, image=image, heat=evidence.heats[i], record=text)
+                volume = evidence.volumes[i] if evidence.volumes else None
+                below = _draw_volume(session, item, found=volume, read=read)
+                painter.draw(
+                    item.path, image=image, heat=evidence.heats[i], record=text, below=below
+                )
                 bar.advance()
             if min(evidence.grid) < _FEW_CELLS:
                 session.log.hint(
@@ -72,6 +96,17 @@ def draw_panels(
                 )
     if num_empty:
         session.log.info(f"{num_empty} of {len(wanted)} maps are empty; each panel says why")
+
+
+def _draw_volume(
+    session: Session, item: Explained, *, found: VolumeMap | None, read: ReadBytes | None
+) -> NDArray[np.uint8] | None:
+    """Write the map of a volume for viewers, and return the lower part of its panel."""
+    if found is None:
+        return None
+    settings, grid = pixel_settings(session.config, "grey"), find_grid(read, item.position)
+    write_overlay(item.path, found, grid=grid, settings=settings)
+    return draw_views(found, grid, settings=settings)
 
 
 def compute_maps(
@@ -92,32 +127,32 @@ def compute_maps(
     if not model.facts.num_slices:
         return pixels.cpu().numpy(), compute(pixels, targets=torch.tensor(targets))
     found = [
-        _map_best_slice(model, volume[None], target=target, compute=compute)
+        _map_volume(model, volume[None], target=target, compute=compute)
         for volume, target in zip(pixels, targets, strict=True)
     ]
-    heats = np.concatenate([item.heats for _, item in found])
-    is_found = np.concatenate([item.is_found for _, item in found])
-    views = tuple(view for _, item in found for view in item.views)
-    evidence = Evidence(heats, found[0][1].grid, is_found, views)
-    return np.concatenate([slices for slices, _ in found]), evidence
+    heats = np.concatenate([item.heats for item in found])
+    is_found = np.concatenate([item.is_found for item in found])
+    volumes = tuple(volume for item in found for volume in item.volumes)
+    slices = np.stack([volume.pixels[volume.best][None] for volume in volumes])
+    return slices, Evidence(heats, found[0].grid, is_found, volumes)
 
 
-def _map_best_slice(
+def _map_volume(
     model: Classifier, pixels: Tensor, *, target: int, compute: Callable[..., Evidence]
-) -> tuple[NDArray[np.float32], Evidence]:
-    """Return the slice of a volume (1, K, S, S) that says most, (1, 1, S, S), and its map."""
+) -> Evidence:
+    """Return the map of the slice that says most, and that of its volume (1, K, S, S)."""
     targets = torch.tensor([target])
-    weights = weigh_slices(model, pixels, targets=targets)[0]
-    best = int(weights.argmax())
-    view = f"Slice {best + 1} of {len(weights)} from below"
-    if model.facts.pooling == "attention":
-        view += f", attention {float(weights[best]):.2f}"
+    weights = weigh_slices(model, pixels, targets=targets)[0].cpu().numpy()
     evidence = compute(pixels, targets=targets)
-    at = best if len(evidence.heats) > 1 else 0  # a map of each slice, or one of the whole volume
-    shown = Evidence(
-        evidence.heats[at : at + 1], evidence.grid, evidence.is_found[at : at + 1], (view,)
+    volume = VolumeMap(
+        pixels=pixels[0].cpu().numpy(),
+        heats=stack_maps(evidence.heats, weights),
+        curve=weights,
+        measure=ATTENTION if model.facts.pooling == "attention" else "share in the score",
     )
-    return pixels[:, best : best + 1].cpu().numpy(), shown
+    at = volume.best if len(evidence.heats) > 1 else 0  # a map of each slice, or one for all
+    part = slice(at, at + 1)
+    return Evidence(evidence.heats[part], evidence.grid, evidence.is_found[part], (volume,))
 
 
 def _describe_map(
@@ -138,7 +173,7 @@ def _describe_map(
         is_of_class=method.is_of_class,
         shows=method.shows,
         map_note=_shape(evidence),
-        view=evidence.views[number] if evidence.views else text.view,
+        view=evidence.volumes[number].view if evidence.volumes else text.view,
         empty_note=reason,
     )
 

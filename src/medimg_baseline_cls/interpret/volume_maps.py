@@ -1,0 +1,64 @@
+"""The map of a volume: the maps of its slices, each weighted as the network weighs the slice."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMap:
+    """What a network says about a volume, place by place and slice by slice.
+
+    Attributes:
+        pixels: shape (K, S, S), in [0, 1].
+        heats: of the same shape, in [0, 1]: 1 at the strongest evidence in the volume.
+        curve: how much each slice says, shape (K,).
+        measure: what `curve` is, in words.
+    """
+
+    pixels: NDArray[np.float32]
+    heats: NDArray[np.float32]
+    curve: NDArray[np.float32]
+    measure: str
+
+    @property
+    def best(self) -> int:
+        """Return the slice that says most."""
+        return int(self.curve.argmax())
+
+    @property
+    def peak(self) -> tuple[int, int, int]:
+        """Return where the evidence is strongest; the middle of the best slice if there is none."""
+        if not self.heats.any():
+            return self.best, self.heats.shape[1] // 2, self.heats.shape[2] // 2
+        slice_, row, column = np.unravel_index(int(self.heats.argmax()), self.heats.shape)
+        return int(slice_), int(row), int(column)
+
+    @property
+    def view(self) -> str:
+        """Return which slice is shown, in words."""
+        place = f"Slice {self.best + 1} of {len(self.curve)} from below"
+        says = f", {self.measure} {self.curve[self.best]:.2f}"
+        return place + says if self.measure == ATTENTION else place
+
+
+ATTENTION = "attention"
+
+
+def stack_maps(heats: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the map of a volume: those of its slices times their weights, the largest value 1.
+
+    Args:
+        heats: the map of each slice, shape (K, S, S), or one for all, (1, S, S), in [0, 1].
+        weights: of the slices, shape (K,); below 0 is evidence against the class, and counts as 0.
+
+    Returns:
+        Shape (K, S, S); all 0 where no slice is evidence for the class.
+
+    >>> stack_maps(np.ones((1, 1, 1), np.float32), np.array([-1, 2, 4], np.float32)).ravel()
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
+    stacked = heats * np.clip(weights, 0, None)[:, None, None]
+    top = stacked.max()
+    return (stacked / top if top > 0 else stacked).astype(np.float32)
