@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.schema import Stage
 from medimg_baseline_cls.training.history import (
     EpochRow,
@@ -78,13 +79,24 @@ def test_history_reads_back_to_the_same_numbers(tmp_path):
 
 
 def test_stressed_validation_decides_where_it_was_measured(tmp_path):
-    worse, better = replace(row(0.9), stressed_ap=0.7), replace(row(0.8), stressed_ap=0.75)
+    worse = replace(row(0.9), stressed_ap=0.7)
+    better = replace(row(0.8), epoch=2, stressed_ap=0.75)
     assert better.is_better_than(worse) and not worse.is_better_than(better)
     write_history(tmp_path, Progress([worse, better]))
     assert read_history(tmp_path) == Progress([worse, better])
     write_history(tmp_path, Progress([row(0.9)]))
     assert "stressed" not in (tmp_path / "history.csv").read_text()
     assert read_history(tmp_path) == Progress([row(0.9)])
+
+
+@pytest.mark.parametrize("lines", [[0, 2], [0, 1, 3], [0, 1, 1], [0, 2, 1]])
+def test_a_history_without_one_of_its_epochs_is_refused(tmp_path, lines):
+    write_history(tmp_path, progress_of(0.1, 0.2, 0.3))
+    path = tmp_path / "history.csv"
+    whole = path.read_text().splitlines()
+    path.write_text("\n".join(whole[number] for number in lines) + "\n")
+    with pytest.raises(RunError, match=r"the epochs of finetune are not 1, 2, 3, \.\.\.: restore"):
+        read_history(tmp_path)
 
 
 def test_timings_of_unfinished_epochs_are_dropped(tmp_path):

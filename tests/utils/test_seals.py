@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.errors import RunError
-from medimg_baseline_cls.utils.seals import NAME, require_sealed, seal_results
+from medimg_baseline_cls.utils.seals import NAME, break_seals, require_sealed, seal_results
 
 
 @pytest.fixture
@@ -31,6 +31,25 @@ def test_an_edited_result_is_named(folder: Path, name: str) -> None:
     with pytest.raises(RunError, match=f"{name} was edited after it was written: restore it"):
         require_sealed(folder)
     require_sealed(folder, known_bad={name})
+
+
+def test_a_missing_result_is_refused_where_all_are_needed(folder: Path) -> None:
+    require_sealed(folder, is_complete=True)
+    (folder / "a.json").unlink()
+    with pytest.raises(RunError, match=r"a\.json is missing"):
+        require_sealed(folder, is_complete=True)
+
+
+def test_later_results_are_added_and_what_is_replaced_is_forgotten(folder: Path) -> None:
+    before = (folder / NAME).read_text(encoding="utf-8").splitlines()
+    (folder / "patients" / "b.json").write_text("[]", encoding="utf-8")
+    break_seals(folder, ("patients/b.json",))
+    assert (folder / NAME).read_text(encoding="utf-8").splitlines() == before[:1]
+    require_sealed(folder)  # whatever is half-written
+    seal_results(folder, ("patients/b.json", "other.json"))
+    digests = [hashlib.sha256(text).hexdigest() for text in (b"[]", b"{}\n")]
+    added = [f"{digests[0]}  patients/b.json", f"{digests[1]}  other.json"]
+    assert (folder / NAME).read_text(encoding="utf-8").splitlines() == [before[0], *added]
 
 
 def test_other_files_and_missing_ones_do_not_count(folder: Path) -> None:

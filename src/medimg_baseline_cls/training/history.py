@@ -112,12 +112,17 @@ class Progress:
         """Return the progress from `to_plain` or from the rows of history.csv.
 
         Raises:
-            ValueError: a row does not describe an epoch.
+            ValueError: a row does not describe an epoch, or one is missing.
         """
         try:
-            return cls([_parse_row(row) for row in rows])
+            progress = cls([_parse_row(row) for row in rows])
         except (LookupError, TypeError) as error:
             raise ValueError(f"not a row of an epoch ({error})") from error
+        for stage in dict.fromkeys(row.stage for row in progress.rows):
+            epochs = [row.epoch for row in progress.in_stage(stage)]
+            if epochs != list(range(1, len(epochs) + 1)):
+                raise ValueError(f"the epochs of {stage} are not 1, 2, 3, ...")
+        return progress
 
 
 def read_history(run_dir: Path) -> Progress | None:

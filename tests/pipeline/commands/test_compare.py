@@ -14,6 +14,7 @@ from medimg_baseline_cls import compare
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.pipeline.commands.compare import name_comparison
+from medimg_baseline_cls.utils.seals import seal_results
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -42,6 +43,7 @@ def worse(copy: Path) -> Path:
         first, second = row["prob_NORMAL"], row["prob_PNEUMONIA"]
         row["prob_NORMAL"], row["prob_PNEUMONIA"] = second, first
     write_rows(copy / "predictions_test.csv", rows)
+    seal_results(copy, ["predictions_test.csv"])
     return copy.rename(copy.parent / "worse")
 
 

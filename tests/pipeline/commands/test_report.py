@@ -11,7 +11,7 @@ import pytest
 from monai.transforms import Compose, RandFlip
 from PIL import Image
 
-from medimg_baseline_cls import evaluate, explain, predict, run, train
+from medimg_baseline_cls import evaluate, explain, predict, report, run, train
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.errors import ConfigError, DataError, LeakageError, RunError
@@ -178,6 +178,28 @@ def test_a_report_of_edited_results_is_refused_without_a_traceback(
     (name,) = [key for key in content if isinstance(content[key], dict)][:1]
     content[name] = dict.fromkeys(content[name], -1)
     (run_dir / "prevalence.json").write_text(json.dumps(content))
+    (run_dir / "results.sha256").unlink()  # as in runs of earlier versions
     assert main(["report", str(run_dir)]) == 2
     said = capsys.readouterr().err
     assert "cannot be made from what its files contain" in said and "get" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("test_summary.json", '"num_images": 30', '"num_images": 31'),
+        ("history.csv", "finetune,1,", "finetune,1,0"),
+        ("predictions_test.csv", "NORMAL", "PNEUMONIA"),
+        ("patients/test_summary.json", '"value": ', '"value": 0.9'),
+    ],
+)
+def test_an_edited_number_is_noticed_whatever_it_is(
+    finished_run: Path, tmp_path: Path, name: str, old: str, new: str
+) -> None:
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+    report(run_dir)
+    text = (run_dir / name).read_text(encoding="utf-8")
+    assert old in text
+    (run_dir / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(RunError, match=f"{name} was edited after it was written: restore it, or"):
+        report(run_dir)

@@ -97,6 +97,7 @@ def test_a_run_that_was_stopped_is_shown_as_unfinished(
     head, first, second, _ = (run / "history.csv").read_text().splitlines(keepends=True)
     assert second.startswith("finetune,1,")
     (run / "history.csv").write_text(head + first + second)
+    (run / "results.sha256").unlink()  # training writes it at its end
     write_status(run, "interrupted")
     report(run)
     said = " ".join(capsys.readouterr().out.split())

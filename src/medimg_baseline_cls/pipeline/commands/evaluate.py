@@ -19,6 +19,7 @@ from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.pipeline.steps.early_checks import require_evaluable
 from medimg_baseline_cls.pipeline.steps.error_review import compile_dossier
 from medimg_baseline_cls.pipeline.steps.evaluation import (
+    SEALED,
     Scored,
     complete_evaluation,
     write_and_read,
@@ -50,6 +51,7 @@ from medimg_baseline_cls.reporting.outdated import list_outdated, mark_outdated
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.runs import hold_run, is_trained, write_status
+from medimg_baseline_cls.utils.seals import break_seals
 
 
 @ending_plainly(is_resumable=False)
@@ -145,6 +147,7 @@ def _score_splits(
         session.log.info("evaluated again: the files of the earlier evaluation are replaced")
     # Before anything is replaced: a killed evaluation leaves no report that looks current.
     mark_outdated(session.run_dir)
+    break_seals(session.run_dir, SEALED)
     if is_trained(session.run_dir):
         write_status(session.run_dir, "trained")  # not finished, wherever this is stopped
     val = write_and_read(session.run_dir, val)

@@ -77,7 +77,10 @@ from medimg_baseline_cls.utils.runs import (
     require_newest_begun,
     write_status,
 )
+from medimg_baseline_cls.utils.seals import seal_results
 from medimg_baseline_cls.utils.space import DiskNeed
+
+_SEALED = ("split.csv", "history.csv", "timings.csv")
 
 
 @ending_plainly(is_resumable=True)
@@ -362,6 +365,7 @@ def _training(
                 write_status(run_dir, "interrupted")
         raise
     if session.is_main:
+        seal_results(run_dir, _SEALED)
         write_status(run_dir, "trained")
         mark_latest(run_dir)
 

@@ -19,6 +19,7 @@ from medimg_baseline_cls.pipeline.steps.calibration import write_calibration
 from medimg_baseline_cls.pipeline.steps.inferences import list_warnings
 from medimg_baseline_cls.pipeline.steps.intervals import print_intervals, resample_summaries
 from medimg_baseline_cls.pipeline.steps.patient_level import print_patients, score_patients
+from medimg_baseline_cls.pipeline.steps.run_gaps import RESULTS
 from medimg_baseline_cls.pipeline.steps.session import Session, read_provenance
 from medimg_baseline_cls.pipeline.steps.test_lock import Decision
 from medimg_baseline_cls.pipeline.steps.test_results import describe_test, summarize_parts
@@ -29,6 +30,13 @@ from medimg_baseline_cls.schema import Mistake, Predictions, Split
 from medimg_baseline_cls.utils.files import write_json
 from medimg_baseline_cls.utils.quantities import say_score
 from medimg_baseline_cls.utils.runs import is_trained, mark_latest, write_status
+from medimg_baseline_cls.utils.seals import seal_results
+
+SEALED = (
+    *("split.csv", *RESULTS, "calibration.json", "recalibration.json", "prevalence.json"),
+    *("subgroups.json", "patients/val_summary.json", "patients/test_summary.json"),
+)
+"""What is noticed if it is edited after an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,7 @@ def complete_evaluation(
         write_status(run_dir, "finished")
     # Last of all: with it the evaluation counts as complete.
     write_json(run_dir / "eval_summary.json", overview.to_json())
+    seal_results(run_dir, SEALED)
     mark_latest(run_dir)
     title = "Results (thresholds from VAL)" if "val" in summaries else "Results"
     print_results(session, summaries, overview=overview, title=title)
