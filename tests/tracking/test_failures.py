@@ -72,7 +72,17 @@ def test_weights_are_bit_identical_whatever_the_tracker_does(
     assert read_json(folder / "status.json") == {"state": "trained"}
     (warning,) = list_warnings(folder)
     assert f"medimg track {folder} sends what is missing" in warning
-    assert "Traceback" not in (folder / "log.txt").read_text()
+    reason = warning.partition("not tracked (mlflow: ")[2].partition("); the results")[0]
+    assert 5 < len(reason) < 160
+    for raw in (
+        "Traceback",
+        "HTTPConnectionPool",
+        "sqlalche.me",
+        "Max retries",
+        "Error",
+        "object at",
+    ):
+        assert raw not in reason
 
 
 def test_a_package_that_cannot_be_imported_is_one_warning(
@@ -89,7 +99,7 @@ def test_a_package_that_cannot_be_imported_is_one_warning(
         folder = train(configure(tmp_path / "out"), callbacks=[tracking]).run_dir
     assert digest(folder) == untracked
     (warning,) = list_warnings(folder)
-    assert "ImportError: built for another Python" in warning
+    assert "(mlflow: built for another Python)" in warning
 
 
 def test_tracking_that_works_changes_no_weight(
@@ -135,7 +145,7 @@ class Forwarder:
 def test_a_server_that_stops_in_the_middle_gets_the_rest_later(
     server: Server, finished: Path, tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # of a connection that is cut silently
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")  # of a connection that is cut silently
     copy = tmp_path / "out" / "runs" / finished.name
     shutil.copytree(finished, copy)
     project = f"broken_after_{limit}"
@@ -147,6 +157,7 @@ def test_a_server_that_stops_in_the_middle_gets_the_rest_later(
             tracking.on_results(copy)
         assert len(list_warnings(copy)) == 1
         forwarder.heal()
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
         track([copy])
     finally:
         forwarder.close()

@@ -23,7 +23,7 @@ from medimg_baseline_cls import (
 from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.errors import RunInterrupted
 from medimg_baseline_cls.tracking.record import read_record
-from medimg_baseline_cls.utils.files import read_csv, read_json
+from medimg_baseline_cls.utils.files import read_csv, read_json, write_json
 
 pytestmark = pytest.mark.slow
 Tracked = tuple[Path, dict[str, Any]]
@@ -50,6 +50,37 @@ def test_settings_and_origin_are_there(tracked: Tracked) -> None:
     assert tags["checkpoint_sha256"] == read_json(folder / "thresholds.json")["checkpoint_sha256"]
     assert (found["name"], found["status"]) == (folder.name, "FINISHED")
     assert "mlflow.user" not in tags and "mlflow.source.name" not in tags
+
+
+def test_the_description_has_the_main_values(tracked: Tracked) -> None:
+    folder, found = tracked
+    assert found["tags"]["mlflow.note.content"] == read_record(folder).tags["summary"]
+    auroc = found["metrics"]["test/auroc"][0][1]
+    assert found["tags"]["summary"].startswith(f"TEST: AUROC {auroc:.3f} (95 % CI ")
+
+
+def test_a_description_that_a_user_wrote_stays(
+    server: Server, tracked: Tracked, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(tracked[0], tmp_path / "out" / "runs" / "noted_20260101-120000")
+    config = read_json(copy / "config.json") | {"project": "noted", "limit": 40}
+    write_json(copy / "config.json", config)
+    (copy / "tracking.json").unlink()
+    track([copy], "mlflow", uri=server.uri)
+    run_id = read_json(copy / "tracking.json")["trackers"]["mlflow"]["id"]
+    first = server.read(run_id)["tags"]
+    assert (
+        first["mlflow.note.content"] == first["summary"] != read_record(tracked[0]).tags["summary"]
+    )
+    write_json(copy / "config.json", config | {"limit": 50})  # sent again: ours is replaced
+    track([copy])
+    second = server.read(run_id)["tags"]
+    assert second["mlflow.note.content"] == second["summary"] != first["summary"]
+    server.ask("runs/set-tag", run_id=run_id, key="mlflow.note.content", value="mine")
+    write_json(copy / "config.json", config)
+    track([copy])
+    third = server.read(run_id)["tags"]
+    assert (third["mlflow.note.content"], third["summary"]) == ("mine", first["summary"])
 
 
 def test_epochs_have_one_step_over_both_stages(tracked: Tracked) -> None:

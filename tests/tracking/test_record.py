@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import typing
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,12 +26,20 @@ from medimg_baseline_cls.tracking.metrics import list_summary, name_classes
 from medimg_baseline_cls.tracking.record import PATH_SETTINGS, list_runs_of_sweep, read_record
 from medimg_baseline_cls.utils.files import read_csv, read_json, write_json
 from medimg_baseline_cls.utils.runs import find_sweep_folder
+from medimg_baseline_cls.utils.seals import NAME
 
 
 def read_scores(path: Path) -> tuple[list[bool], list[float]]:
     rows = read_csv(path)
     column = next(name for name in rows[0] if name.endswith("PNEUMONIA"))
     return [row["label"] == "PNEUMONIA" for row in rows], [float(row[column]) for row in rows]
+
+
+def copy_unsealed(run: Path, place: Path) -> Path:
+    """Return a copy without hashes, as earlier versions left a run."""
+    copy = shutil.copytree(run, place / run.name)
+    (copy / NAME).unlink()
+    return copy
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -103,8 +112,7 @@ def test_steps_count_over_both_stages_and_times_rise(finished: Path) -> None:
 
 
 def test_an_epoch_without_an_ap_has_none(finished: Path, tmp_path: Path) -> None:
-    copy = tmp_path / finished.name
-    shutil.copytree(finished, copy)
+    copy = copy_unsealed(finished, tmp_path)
     (copy / "timings.csv").unlink()
     header, first, *rest = (copy / "history.csv").read_text().splitlines()
     cells = dict(zip(header.split(","), first.split(","), strict=True)) | {"val_ap": ""}
@@ -128,8 +136,7 @@ def test_the_fingerprint_is_that_of_the_pixels_alone(finished: Path, tmp_path: P
     digests = [row["sha256"] for row in read_csv(finished / "split.csv")]
     expected = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
     assert read_record(finished).tags["data_fingerprint"] == expected
-    copy = tmp_path / finished.name
-    shutil.copytree(finished, copy)
+    copy = copy_unsealed(finished, tmp_path)
     header, *rows = (copy / "split.csv").read_text().splitlines()
     renamed = [row.replace("person", "someone") for row in reversed(rows)]
     (copy / "split.csv").write_text("\n".join([header, *renamed]) + "\n")
@@ -150,6 +157,108 @@ def test_settings_that_are_paths_are_sent_with_names_alone(finished: Path, tmp_p
     inferred = {name for name in named if name.startswith("inferred.")}
     assert set(named) - inferred == settings
     assert {"inferred.positive_class", "inferred.class_names"} <= inferred
+
+
+def cut_line(text: str) -> str:
+    return "".join(text.splitlines(keepends=True)[:-1])
+
+
+def empty(_: str) -> str:
+    return ""
+
+
+def cut_letters(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def change_a_digit(text: str) -> str:
+    """Return the text with another last digit, as a hand might leave it."""
+    place = max(place for place, letter in enumerate(text) if letter.isdigit())
+    return f"{text[:place]}{9 - int(text[place])}{text[place + 1 :]}"
+
+
+READ = ("history.csv", "timings.csv", "split.csv", "thresholds.json", "test_summary.json")
+
+
+@pytest.mark.parametrize("damage", [cut_line, empty, cut_letters, change_a_digit])
+@pytest.mark.parametrize("name", [*READ, "val_summary.json", "patients/test_summary.json"])
+def test_a_damaged_file_is_refused_in_one_sentence(
+    finished: Path, tmp_path: Path, name: str, damage: Callable[[str], str]
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / finished.name)
+    (copy / name).write_text(damage((copy / name).read_text()))
+    with pytest.raises(RunError, match=f"{name} was edited after it was written") as caught:
+        read_record(copy)
+    assert len(caught.value.args) == 1 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_missing_file_is_refused(finished: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(finished, tmp_path / finished.name)
+    (copy / name).unlink()
+    with pytest.raises(RunError, match=f"{name} is missing"):
+        read_record(copy)
+
+
+@pytest.mark.parametrize("damage", [cut_line, empty, cut_letters])
+def test_a_history_that_was_cut_off_is_refused_without_hashes_too(
+    finished: Path, tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    copy = copy_unsealed(finished, tmp_path)
+    (copy / "history.csv").write_text(damage((copy / "history.csv").read_text()))
+    with pytest.raises(
+        RunError, match=r"history\.csv.* (lacks 1 epoch of timings|is empty|row \d)"
+    ):
+        read_record(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("thresholds.json", '{"classes": {"PNEUMONIA": [1]}}'),
+        ("test_summary.json", '{"classes": 3}'),
+        ("config.json", '{"project": '),
+        ("status.json", "[]"),
+        ("timings.csv", "stage\nhead\n"),
+        ("test_log.csv", "a,b\n1\n"),
+    ],
+)
+def test_what_is_no_such_file_is_refused_without_hashes_too(
+    finished: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    copy = copy_unsealed(finished, tmp_path)
+    (copy / name).write_text(text)
+    with pytest.raises(RunError, match=r"was changed|as it was written|cut off|restore it"):
+        read_record(copy)
+
+
+def test_a_killed_training_may_have_timed_one_epoch_more(finished: Path, tmp_path: Path) -> None:
+    copy = copy_unsealed(finished, tmp_path)
+    write_json(copy / "status.json", {"state": "interrupted"})
+    (copy / "history.csv").write_text(cut_line((copy / "history.csv").read_text()))
+    assert len(read_record(copy).epochs) == 2
+    (copy / "history.csv").write_text(cut_line((copy / "history.csv").read_text()))
+    with pytest.raises(RunError, match="lacks 2 epochs"):
+        read_record(copy)
+
+
+def test_the_main_values_are_in_words(finished: Path, swept: Path) -> None:
+    record = read_record(finished)
+    summary = read_json(finished / "test_summary.json")["classes"]["PNEUMONIA"]["metrics"]["auroc"]
+    low, high = summary["interval"]
+    said = f"TEST: AUROC {summary['value']:.3f} (95 % CI {low:.3f}–{high:.3f}), AP "
+    assert record.tags["summary"].startswith(said)
+    assert "; VAL: AUROC " in record.tags["summary"]
+    assert read_record(swept).tags["summary"].startswith("TEST, mean of 2 runs: AUROC ")
+    assert "trial" not in record.tags
+
+
+def test_a_limit_of_images_makes_a_trial(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / finished.name)
+    write_json(copy / "config.json", read_json(copy / "config.json") | {"limit": 40})
+    tags = read_record(copy).tags
+    assert tags["trial"] == "a trial with 40 images at most (--limit)"
+    assert tags["summary"].startswith(f"{tags['trial']}; TEST: AUROC")
 
 
 def test_a_run_that_has_only_begun_has_a_record(finished: Path, tmp_path: Path) -> None:
@@ -314,6 +423,7 @@ def test_a_sweep_over_settings_is_the_parent_of_its_trials(finished: Path, tmp_p
         "best/val_ap": 0.75,
         "best/trial": 1,
     }
+    assert record.tags["summary"] == "best trial: val_ap 0.750"
     assert record.params["num_trials"] == "2" and "provenance" not in record.params
     for run in list_runs_of_sweep(sweep):
         assert read_record(run).parent == sweep and read_record(run).project == "chest"

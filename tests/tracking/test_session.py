@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from medimg_baseline_cls.tracking.memory import (
     remember_request,
     write_known,
 )
+from medimg_baseline_cls.tracking.worker import describe_failure
 from medimg_baseline_cls.training.history import EpochRow
 from medimg_baseline_cls.utils.files import write_json
 
@@ -125,7 +128,7 @@ def test_an_error_is_one_warning_that_names_the_way_out(probe: Probe, run_dir: P
             add_epochs(run_dir, number)
             tracking.on_epoch(ROW)
     (warning,) = list_warnings(run_dir)
-    assert "plugin:probe: ConnectionError: no server at this place" in warning
+    assert "not tracked (plugin:probe: no server); the results are the same" in warning
     assert f"medimg track {run_dir} sends what is missing" in warning
 
 
@@ -144,8 +147,100 @@ def test_track_itself_refuses_to_end_well_where_nothing_was_sent(
     probe: Probe, run_dir: Path
 ) -> None:
     probe.order("fail")
-    with pytest.raises(RunError, match=r"plugin:probe has not taken .*no server at this place"):
+    with pytest.raises(RunError, match=r"^plugin:probe has not taken .*: no server\.$"):
         track([run_dir], "plugin:probe")
+    assert not (run_dir / "log.txt").exists()
+    probe.order("die")
+    with pytest.raises(RunError, match=r"has not taken .*: the tracker ended too early\.$"):
+        track([run_dir], "plugin:probe")
+
+
+def make_copies(run_dir: Path, number: int) -> list[Path]:
+    folders = [run_dir.with_name(f"chest_20260102-{hour:06d}") for hour in range(number)]
+    return [shutil.copytree(run_dir, folder) for folder in folders]
+
+
+def test_many_runs_are_sent_by_one_process_and_counted(
+    probe: Probe, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = make_copies(run_dir, 5)
+    assert track([*folders, folders[0]], "plugin:probe").sent == tuple(folders)
+    assert [line["name"] for line in probe.sent] == [folder.name for folder in folders]
+    assert len({line["process"] for line in probe.sent}) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["tracked by plugin:probe: look here", "5 runs were sent"]
+
+
+def test_of_many_runs_those_that_were_not_sent_are_listed(
+    probe: Probe, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = make_copies(run_dir, 14)
+    for folder in folders[2:]:
+        (folder / "history.csv").write_text("")
+    with pytest.raises(RunError) as caught:
+        track(folders, "plugin:probe")
+    first, *lines, last = caught.value.args
+    assert first == "not all of the 14 runs were sent:"
+    expected = [
+        f"plugin:probe has not taken {folder}: {folder / 'history.csv'} is empty or has no header: "
+        "restore it, or run the stage that writes it again."
+        for folder in folders[2:12]
+    ]
+    assert lines == expected
+    assert last == "... and 2 more"
+    assert [line["name"] for line in probe.sent] == [folder.name for folder in folders[:2]]
+
+
+def test_more_runs_than_a_pipe_has_room_for_are_sent(
+    probe: Probe, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = os.write, []
+
+    def refuse_once(file: int, line: bytes) -> int:
+        if line not in refused:
+            refused.append(line)
+            raise BlockingIOError
+        return write(file, line)
+
+    folders = make_copies(run_dir, 3)
+    monkeypatch.setattr(session.os, "write", refuse_once)
+    track(folders, "plugin:probe")
+    assert [line["name"] for line in probe.sent] == [folder.name for folder in folders]
+
+
+def chain(*errors: BaseException) -> BaseException:
+    """Return the last of some errors, each raised while the one before was handled."""
+    for cause, error in pairwise(errors):
+        error.__context__ = cause
+    return errors[-1]
+
+
+LONG = "HTTPConnectionPool(host='a', port=1): Max retries exceeded with url: /api (Caused by x)"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            chain(ConnectionRefusedError(111, "Connection refused"), OSError(LONG), Exception("a")),
+            "connection refused",
+        ),
+        (chain(TimeoutError("timed out"), ValueError(LONG)), "timed out"),
+        (chain(KeyError("gopher"), ValueError("Unsupported URI; use x: [y]")), "unsupported URI"),
+        (PermissionError(13, "Permission denied", "/a/b"), "permission denied: /a/b"),
+        (ValueError("unable to open file\n[SQL: SELECT 1]\nTraceback"), "unable to open file"),
+        (ValueError("It failed. Stack trace: " + "x " * 900), "it failed"),
+        (KeyError("x"), "a library fails with KeyError"),
+        (RunError("history.csv was edited: restore it."), "history.csv was edited: restore it"),
+    ],
+)
+def test_a_failure_is_told_by_its_first_cause(error: BaseException, said: str) -> None:
+    assert describe_failure(error) == said
+
+
+def test_a_failure_is_told_in_a_few_words() -> None:
+    said = describe_failure(ValueError("many words " * 100))
+    assert len(said) < 160 and said.endswith(" ...")
 
 
 def test_one_tracker_that_fails_does_not_keep_the_other_from_its_record(
@@ -179,7 +274,7 @@ def is_alive(process: int) -> bool:
 def test_a_tracker_that_hangs_is_left_behind_at_the_end(
     probe: Probe, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_LAST_WAIT", 8.0)
+    monkeypatch.setattr(session, "_LAST_WAIT", 4.0)
     probe.order("hang")
     with Tracking("plugin:probe") as tracking:
         tracking.on_start(run_dir)

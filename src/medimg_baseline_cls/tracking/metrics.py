@@ -14,10 +14,14 @@ from medimg_baseline_cls.records.estimates import Estimate, Spread
 from medimg_baseline_cls.records.spreads import SpreadSummary
 from medimg_baseline_cls.records.summaries import Average, ClassMetrics, SplitSummary, read_summary
 from medimg_baseline_cls.utils.files import read_json
+from medimg_baseline_cls.utils.quantities import format_interval, format_score
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 60
 _SPLITS = ("val", "test")
+_MAIN = {"auroc": "AUROC", "average_precision": "AP"} | {
+    name: name for name in ("sensitivity", "specificity")
+}
 _TRIALS = ("num_trials", "num_complete", "num_pruned", "num_failed")
 
 
@@ -92,6 +96,31 @@ def list_trials(content: Mapping[str, Any]) -> dict[str, float]:
         "best/trial": best.get("number"),
     }
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def describe_main(metrics: Mapping[str, float]) -> str:
+    """Return the main values of TEST and VAL, or of a sweep, as a text; "" without any.
+
+    >>> describe_main({"test/auroc": 0.9, "test/auroc_lower": 0.8, "test/auroc_upper": 0.95})
+    'TEST: AUROC 0.900 (95 % CI 0.800–0.950)'
+    """
+    texts: list[str] = []
+    for split in reversed(_SPLITS):
+        found = {f"{split}/{name}": word for name, word in _MAIN.items()}
+        values = [f"{w} {_show(metrics, key)}" for key, w in found.items() if key in metrics]
+        if values:
+            runs = metrics.get(f"{split}/num_runs")
+            mean = "" if runs is None else f", mean of {runs:.0f} runs"
+            texts.append(f"{split.upper()}{mean}: {', '.join(values)}")
+    best = [key for key in metrics if key.startswith("best/") and key != "best/trial"]
+    texts += [f"best trial: {key.removeprefix('best/')} {_show(metrics, key)}" for key in best]
+    return "; ".join(texts)
+
+
+def _show(metrics: Mapping[str, float], key: str) -> str:
+    bounds = [metrics[f"{key}{end}"] for end in ("_lower", "_upper") if f"{key}{end}" in metrics]
+    interval = f" (95 % CI {format_interval((bounds[0], bounds[1]))})" if bounds else ""
+    return f"{format_score(metrics[key])}{interval}"
 
 
 def name_classes(names: tuple[str, ...]) -> dict[str, str]:

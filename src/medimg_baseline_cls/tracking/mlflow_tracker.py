@@ -26,6 +26,7 @@ _LOCAL = "sqlite:///"
 _BATCH = 100  # parameters or tags of one request; metrics may be ten times as many
 _LONGEST = 5000
 _KEY = "run_key"
+_NOTE = "mlflow.note.content"  # what pages of MLflow show as description
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # pages of training, not of chats
 _Item = TypeVar("_Item")
 
@@ -89,6 +90,9 @@ class MlflowTracker(Tracker):
         self, client: MlflowClient, run_id: str, *, record: RunRecord, tags: Mapping[str, str]
     ) -> None:
         there = client.get_run(run_id).data
+        is_ours = there.tags.get(_NOTE) in (None, there.tags.get("summary"))  # else of a user
+        if is_ours and "summary" in tags:
+            tags = {**tags, _NOTE: tags["summary"]}
         params = [
             Param(name, value[:_LONGEST])
             for name, value in record.params.items()

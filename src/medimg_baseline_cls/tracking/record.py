@@ -7,7 +7,7 @@ The folder of a cross-validation or of a sweep of seeds has a record too, the pa
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +16,7 @@ from medimg_baseline_cls.config import Config, show_value
 from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.reporting.content import as_mapping
 from medimg_baseline_cls.tracking.metrics import (
+    describe_main,
     list_spreads,
     list_summaries,
     list_summary,
@@ -25,7 +26,10 @@ from medimg_baseline_cls.tracking.metrics import (
 from medimg_baseline_cls.training.history import EpochRow, read_history
 from medimg_baseline_cls.utils.files import read_csv, read_json
 from medimg_baseline_cls.utils.own_output import MARKER
+from medimg_baseline_cls.utils.parsing import parsing
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.runs import RunState, find_sweep_folder, read_status
+from medimg_baseline_cls.utils.seals import require_sealed
 from medimg_baseline_cls.utils.texts import read_number
 
 Kind = Literal["run", "cv", "seeds", "sweep"]
@@ -109,11 +113,23 @@ def read_record(folder: Path, *, names: bool = False) -> RunRecord:
         names: also send settings that are paths.
 
     Raises:
-        RunError: it is not such a folder, or a file in it is garbled.
+        RunError: it is not such a folder, or a file in it is missing, garbled or was edited.
     """
-    for kind in SWEEPS:
-        if (folder / f"{kind}.json").is_file():
-            return _read_sweep(folder, kind, names=names)
+    with parsing(lambda _: RunError(f"a file in {folder} is not as it was written: restore it.")):
+        require_sealed(folder, is_complete=True)
+        for kind in SWEEPS:
+            if (folder / f"{kind}.json").is_file():
+                return _summarize(_read_sweep(folder, kind, names=names))
+        return _summarize(_read_run(folder, names=names))
+
+
+def _summarize(record: RunRecord) -> RunRecord:
+    """Return the record with its main values in words, in the tag "summary"."""
+    text = "; ".join(filter(None, (record.tags.get("trial"), describe_main(record.metrics))))
+    return replace(record, tags={**record.tags, "summary": text}) if text else record
+
+
+def _read_run(folder: Path, *, names: bool) -> RunRecord:
     if not (folder / "config.json").is_file():
         raise RunError(
             f"{folder} is not a run folder (config.json is missing), nor that of a sweep of seeds "
@@ -124,19 +140,20 @@ def read_record(folder: Path, *, names: bool = False) -> RunRecord:
     parent = find_sweep_folder(folder)
     start = _read_time(environment.get("created")) or _modified(folder / "config.json")
     rule = str(config.get("operating_point", "max_f1"))
+    state = read_status(folder) if (folder / "status.json").is_file() else "finished"
     return RunRecord(
         name=folder.resolve().name,
         kind="run",
         project=str(_read_plan(parent).get("project") or config.get("project") or "medimg"),
         folder=folder,
         parent=parent,
-        state=read_status(folder) if (folder / "status.json").is_file() else "finished",
+        state=state,
         start=start,
         scored=_read_scoring(folder),
         end=max(_modified(folder / name) for name in ("status.json", "config.json", "report.html")),
         params=_list_params(config, names=names),
         tags=_list_tags(folder, config=config, environment=environment),
-        epochs=tuple(_read_epochs(folder, start=start)),
+        epochs=tuple(_read_epochs(folder, start=start, is_over=state in ("trained", "finished"))),
         metrics={**list_thresholds(folder), **list_summaries(folder, rule=rule)},
     )
 
@@ -205,10 +222,11 @@ def _list_tags(
     provenance, history = as_mapping(config.get("provenance")), read_history(folder)
     checkpoint = as_mapping(_read(folder / "eval_summary.json").get("checkpoint"))
     rows = [] if history is None else history.rows
-    best = None if history is None else history.best()
+    best, limit = None if history is None else history.best(), config.get("limit")
     found = {
         "run_id": folder.resolve().name,
         "kind": "run",
+        "trial": f"a trial with {limit} images at most (--limit)" if limit else "",
         "version": as_mapping(environment.get("packages")).get("medimg-baseline-cls"),
         "git_revision": as_mapping(environment.get("git")).get("revision"),
         "git_is_modified": as_mapping(environment.get("git")).get("is_modified"),
@@ -239,11 +257,20 @@ def _describe_stages(rows: Sequence[EpochRow]) -> str:
     return ", ".join(f"{name}: {found[0]} to {found[-1]}" for name, found in steps.items())
 
 
-def _read_epochs(folder: Path, *, start: float) -> Iterator[EpochPoint]:
-    history, path = read_history(folder), folder / "timings.csv"
+def _read_epochs(folder: Path, *, start: float, is_over: bool) -> Iterator[EpochPoint]:
+    """Yield the epochs; refuse a history that lacks some of those that were timed."""
+    path = folder / "timings.csv"
+    # Read first: each epoch is written here first.
     timings = {(r["stage"], r["epoch"]): r for r in (read_csv(path) if path.is_file() else ())}
-    time = start
-    for step, row in enumerate([] if history is None else history.rows, start=1):
+    history = read_history(folder)
+    rows, time = [] if history is None else history.rows, start
+    lost = timings.keys() - {(row.stage, str(row.epoch)) for row in rows}
+    if len(lost) > 1 - is_over:
+        raise RunError(
+            f"{folder / 'history.csv'} lacks {say_count(len(lost), 'epochs')} of timings.csv: it "
+            "was cut off or edited; restore it."
+        )
+    for step, row in enumerate(rows, start=1):
         timing = timings.get((row.stage, str(row.epoch)), {})
         values = {name: getattr(row, name) for name in _MEASURED}
         values |= {name: read_number(timing.get(name, "")) for name in _TIMED}

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from medimg_baseline_cls.errors import ConfigError, RunError
+from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.tracking.memory import Request, read_request, remember_request
 from medimg_baseline_cls.tracking.trackers import read_names, require_trackers
 from medimg_baseline_cls.training.callbacks import Callback
@@ -78,7 +78,7 @@ class Tracking(Callback):
         self._process: subprocess.Popen[bytes] | None = None
         self._folders: dict[Path, None] = {}
         self._rest = b""
-        self._failed: dict[tuple[str, str], str] = {}
+        self._failed: dict[tuple[str, Path], str] = {}
         self._seen: dict[str, str] = {}
         self._is_cut = self._has_warned = False
 
@@ -117,13 +117,15 @@ class Tracking(Callback):
             return
         atexit.unregister(self.close)
         assert process.stdin is not None
-        for folder in self._folders:  # their states have changed since
-            self._write(process, folder)
-        with contextlib.suppress(OSError):
-            process.stdin.close()
         limit = wait or (_LAST_WAIT_WHEN_CUT if self._is_cut else _LAST_WAIT)
         end = time.monotonic() + limit
         try:
+            for folder in self._folders:  # their states have changed since
+                while not self._write(process, folder) and time.monotonic() < end:
+                    self._read(process)
+                    time.sleep(_STEP)
+            with contextlib.suppress(OSError):
+                process.stdin.close()
             while process.poll() is None and time.monotonic() < end:
                 self._read(process)
                 time.sleep(_STEP)
@@ -137,20 +139,36 @@ class Tracking(Callback):
                 process.stdout.close()
         if is_late or process.returncode:
             slow = "did not take everything in time" if is_late else "ended too early"
-            self._warn(f"the tracker {slow}")
+            folder = next(reversed(self._folders))
+            self._failed["", folder] = f"the tracker {slow}"
+            self._warn(f"the tracker {slow}", folder=folder)
         elif not self._failed:
             self._say_where()
 
-    def require_sent(self) -> None:
-        """Refuse to end as if all was well where something could not be sent.
+    def send(self, folders: Sequence[Path]) -> list[str]:
+        """Send finished runs, however long it takes, without a warning.
 
-        Raises:
-            RunError: with the first reason.
+        Returns:
+            A sentence for each that was not taken.
         """
-        for (tracker, folder), reason in self._failed.items():
-            raise RunError(f"{tracker or 'tracking'} has not taken {folder}: {reason}.")
+        self._has_warned = True
+        for folder in folders:
+            self._note(folder)
+        self._start()
+        self.close(wait=float("inf"))
+        if self._failed:
+            self._say_where()
+        return [
+            f"{tracker or 'tracking'} has not taken {folder}: {reason}."
+            for (tracker, folder), reason in self._failed.items()
+        ]
 
     def _begin(self, folder: Path) -> None:
+        if self._note(folder):
+            self._tell(folder)
+
+    def _note(self, folder: Path) -> bool:
+        """Note in a folder how it is tracked; return whether it is."""
         parent = find_sweep_folder(folder)
         request = self._request or read_request(folder)
         if request is None and parent is not None:
@@ -159,24 +177,29 @@ class Tracking(Callback):
             for place in filter(None, (parent, folder)):
                 remember_request(place, request)
             self._folders[folder] = None
-            self._tell(folder)
+        return request is not None
 
-    def _tell(self, folder: Path) -> None:
+    def _start(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
             self._process = _start_worker()
             atexit.register(self.close)
-        self._write(self._process, folder)
-        self._read(self._process)
+        return self._process
 
-    def _write(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    def _tell(self, folder: Path) -> None:
+        self._write(self._start(), folder)
+        self._read(self._start())
+
+    def _write(self, process: "subprocess.Popen[bytes]", folder: Path) -> bool:
+        """Name a folder; return False where the pipe is full: it is named again at the end."""
         line = json.dumps({"folder": str(folder.resolve())}).encode() + b"\n"
         assert process.stdin is not None
         try:
             os.write(process.stdin.fileno(), line)
         except BlockingIOError:
-            pass  # it is busy with earlier ones; this folder is named again at the end
+            return False
         except OSError:
-            self._warn("its process has ended")
+            self._warn("its process has ended", folder=folder)
+        return True
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
         """Take what the process has answered so far."""
@@ -187,19 +210,20 @@ class Tracking(Callback):
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
             answer: dict[str, str] = json.loads(line)
-            tracker, folder = answer.get("tracker", ""), answer["folder"]
+            tracker = answer["tracker"]
+            named = {str(folder.resolve()): folder for folder in self._folders}
+            folder = named.get(answer["folder"], Path(answer["folder"]))
             if "error" in answer:
                 self._failed[tracker, folder] = answer["error"]
-                self._warn(f"{tracker or 'tracking'}: {answer['error']}")
+                self._warn(f"{tracker}: {answer['error']}", folder=folder)
             else:
                 self._failed.pop((tracker, folder), None)
                 self._seen[tracker] = answer["see"]
 
-    def _warn(self, reason: str) -> None:
-        if self._has_warned or not self._folders:
+    def _warn(self, reason: str, *, folder: Path) -> None:
+        if self._has_warned:
             return
         self._has_warned = True
-        folder = next(reversed(self._folders))
         command = quote_words("medimg", "track", str(folder))
         open_log(folder / "log.txt").warn(
             f"not tracked ({reason}); the results are the same, and {command} sends what is missing"

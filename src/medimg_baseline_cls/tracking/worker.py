@@ -8,6 +8,7 @@ tracker. A folder that is named again while it is busy is sent once. It ends whe
 
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from medimg_baseline_cls.tracking.memory import (
 from medimg_baseline_cls.tracking.record import RunRecord, list_runs_of_sweep, read_record
 from medimg_baseline_cls.tracking.trackers import Tracker, make_tracker
 
-_LONGEST = 300
+_LONGEST = 150
 _WATCHED = ("*.json", "*.csv", "*.html", "figures/*.png", "patients/*.json", "ensemble/*.json")
 
 
@@ -80,7 +81,7 @@ class Sender:
             try:
                 yield {"tracker": name, "see": self._send_all(folder, name, request=request)}
             except Exception as error:  # a tracker and its libraries raise anything
-                yield {"tracker": name, "error": _describe(error)}
+                yield {"tracker": name, "error": describe_failure(error)}
 
     def _send_all(self, folder: Path, name: str, *, request: Request) -> str:
         record = read_record(folder, names=request.names)
@@ -133,9 +134,37 @@ def _fingerprint(folder: Path) -> object:
     return tuple((name, facts.st_mtime_ns, facts.st_size) for name, facts in found)
 
 
-def _describe(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:_LONGEST]
-    return text if isinstance(error, MedimgError) else f"{type(error).__name__}: {text}"
+def describe_failure(error: BaseException) -> str:
+    """Return why something could not be sent: one sentence of limited length, without its end.
+
+    Libraries wrap an error several times, and quote each other: the first cause is what says it.
+
+    >>> describe_failure(ConnectionRefusedError(111, "Connection refused"))
+    'connection refused'
+    """
+    if isinstance(error, MedimgError):
+        return str(error.args[0]).rstrip(".")
+    causes = list(_list_causes(error))
+    refused = next((_read_refusal(c) for c in causes if isinstance(c, OSError) and c.strerror), "")
+    lines = (str(cause).strip().partition("\n")[0] for cause in causes)
+    told = next((n for n in lines if " " in n), f"a library fails with {type(error).__name__}")
+    first = re.split(r"[.;!] |\.$", refused or told, maxsplit=1)[0]
+    text = f"{first[:1].lower()}{first[1:]}" if first[1:2].islower() else first
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rsplit(' ', 1)[0]} ..."
+
+
+def _read_refusal(error: OSError) -> str:
+    """Return what the machine says, and of which file."""
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+
+
+def _list_causes(error: BaseException) -> list[BaseException]:
+    """Return what an error comes from, the first cause first, and itself last."""
+    found, cause = list[BaseException](), error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return found[::-1]
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medimg_baseline_cls.errors import ConfigError
+from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.tracking.memory import Request, read_request
 from medimg_baseline_cls.tracking.record import SWEEPS
 from medimg_baseline_cls.tracking.session import Tracking
+from medimg_baseline_cls.tracking.trackers import read_names
+from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.runs import find_run
+
+_NUM_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,31 @@ def track(
     """
     if not runs:
         raise ConfigError("track got no run: name a run folder, or latest.")
-    folders = [_find(run, output_dir) for run in runs]
+    folders = list(dict.fromkeys(_find(run, output_dir) for run in runs))
+    requests: dict[Request, list[Path]] = {}
     for folder in folders:
         before = read_request(folder) or Request(trackers=("mlflow",))
-        tracking = Tracking(
-            trackers or before.trackers,
-            uri=uri or (before.uri or None),
+        request = Request(
+            trackers=read_names(trackers) or before.trackers,
+            uri=uri or before.uri,
             names=names or before.names,
             checkpoints=checkpoints or before.checkpoints,
         )
-        tracking.on_results(folder)
-        tracking.close(wait=float("inf"))
-        tracking.require_sent()
+        requests.setdefault(request, []).append(folder)
+    refused: list[str] = []
+    for request, members in requests.items():
+        refused += Tracking(
+            request.trackers,
+            uri=request.uri or None,
+            names=request.names,
+            checkpoints=request.checkpoints,
+        ).send(members)
+    if refused:
+        more = [f"... and {len(refused) - _NUM_SHOWN} more"] * (len(refused) > _NUM_SHOWN)
+        first = [f"not all of the {len(folders)} runs were sent:"] * (len(folders) > 1)
+        raise RunError(*first, *refused[:_NUM_SHOWN], *more)
+    if len(folders) > 1:
+        open_log(None).info(f"{len(folders)} runs were sent")
     return TrackResult(tuple(folders))
 
 
