@@ -14,7 +14,7 @@ from medimg_baseline_cls.evaluation.shortcut_baselines import (
     warn_of_controls,
 )
 from medimg_baseline_cls.evaluation.split_summary import summarize_predictions
-from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.estimates import Estimate, Interval
 from medimg_baseline_cls.records.evaluations import ShortcutBaseline
 from medimg_baseline_cls.schema import Predictions
 
@@ -134,6 +134,27 @@ def test_model_must_clearly_beat_a_control(
         assert f"{own:.3f}" in warnings[0]
         assert f"{reached:.3f}" in warnings[0]
         assert "the border alone" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("own", "interval", "said"),
+    [
+        (0.31, (0.2, 0.42), "0.310 (95 % CI 0.200–0.420), is below chance (0.5): the classes are"),
+        (0.48, (0.4, 0.6), "0.480 (95 % CI 0.400–0.600), is not clearly above chance (0.5)"),
+        (0.62, (0.49, 0.7), "0.620 (95 % CI 0.490–0.700), is not clearly above chance (0.5)"),
+        (0.5, None, "0.500, is not clearly above chance (0.5)"),
+        (0.62, (0.51, 0.7), "does not clearly beat the 0.700"),
+        (0.62, None, "does not clearly beat the 0.700"),
+    ],
+)
+def test_a_model_that_is_not_above_chance_is_called_that(
+    own: float, interval: tuple[float, float] | None, said: str
+) -> None:
+    auroc = Estimate(value=own)
+    if interval is not None:
+        auroc = auroc.with_interval(Interval(bounds=interval))
+    (warning,) = warn_of_controls({"auroc": auroc}, [control(0.7)])
+    assert said in warning
 
 
 def test_each_control_is_told_by_itself() -> None:

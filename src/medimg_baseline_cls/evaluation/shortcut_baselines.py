@@ -14,13 +14,14 @@ from medimg_baseline_cls.evaluation.split_summary import (
     evaluated_classes,
     make_estimate,
 )
-from medimg_baseline_cls.records.estimates import Estimate
+from medimg_baseline_cls.records.estimates import Bounds, Estimate
 from medimg_baseline_cls.records.evaluations import ShortcutBaseline
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.statistics.metrics import Truth
 from medimg_baseline_cls.statistics.multilabel import mean_of_defined
-from medimg_baseline_cls.utils.quantities import say_score
+from medimg_baseline_cls.utils.quantities import format_interval, say_score
 
+CHANCE = 0.5
 CLEAR_MARGIN = 0.02  # in AUROC, which differs by about 0.01 between seeds
 _METRICS = ("average_precision", "auroc")
 
@@ -52,19 +53,43 @@ def warn_of_controls(
 ) -> Iterator[str]:
     """Yield a sentence for each control that the model does not clearly beat on TEST.
 
+    Of a model that is not above chance, one sentence says that.
+
     Args:
         test: the headline metrics of the model on TEST.
         controls: from `summarize_control`.
     """
     own = test["auroc"].value
+    if own is None:
+        return
+    if fault := _compare_with_chance(own, test["auroc"].bounds):
+        yield f"The model's AUROC on TEST, {say_score(own)}{fault}"
+        return
     for control in controls:
         reached = control.metrics["test"]["auroc"].value
-        if own is not None and reached is not None and own <= reached + CLEAR_MARGIN:
+        if reached is not None and own <= reached + CLEAR_MARGIN:
             yield (
                 f"The model's AUROC on TEST, {say_score(own)}, does not clearly beat the "
                 f"{say_score(reached)} of a {control.description}: it may "
                 "have learned little more than that."
             )
+
+
+def _compare_with_chance(auroc: float, bounds: Bounds | None) -> str:
+    """Return how an AUROC is not above 0.5, as the end of a sentence; "" if it is."""
+    shown = f" (95 % CI {format_interval(bounds)})" if bounds else ""
+    low, high = bounds or (auroc, auroc)
+    if bounds and high < CHANCE:
+        return (
+            f"{shown}, is below chance ({CHANCE}): the classes are ranked the wrong way round; "
+            "check the labels, class_names and positive_class."
+        )
+    if low <= CHANCE:
+        return (
+            f"{shown}, is not clearly above chance ({CHANCE}): TEST does not show that it has "
+            "learned anything."
+        )
+    return ""
 
 
 def describe_controls(controls: Sequence[ShortcutBaseline]) -> str:

@@ -323,6 +323,24 @@ def test_unused_val_folder_is_said() -> None:
     assert note == "val/ is not used: its 60 images join train before the draw"
 
 
+@pytest.mark.parametrize(
+    ("num_val", "strategy", "found", "certainty"),
+    [
+        (60, "auto", "val/, 60 images", "sure"),
+        (16, "auto", "32 images drawn from train, the same number of each class", "sure"),
+        (0, "balanced", "30 images drawn from train, the same number of each class", "set"),
+        (0, "stratified", "30 images drawn from train, each class at its share", "set"),
+        (4, "folder", "val/, 4 images", "set"),
+    ],
+)
+def test_how_val_was_made_is_said_to_the_user(
+    num_val: int, strategy: Strategy, found: str, certainty: str
+) -> None:
+    said = divide(with_val(num_val), strategy).inference
+    assert (said.topic, said.found, said.certainty) == ("VAL", found, certainty)
+    assert ("--val-strategy" in said.flag) == (certainty == "sure")
+
+
 @pytest.mark.parametrize("other", ["val", "test"])
 @pytest.mark.parametrize("kind", ["group", "sha256"])
 def test_leakage_between_the_users_folders_is_refused_with_the_files(other: str, kind: str) -> None:

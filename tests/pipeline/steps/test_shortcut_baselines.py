@@ -46,10 +46,12 @@ def test_line_at_the_end_and_report_show_them(finished_run: Path) -> None:
 
 def test_model_that_does_not_beat_them_is_warned_of(finished_run: Path) -> None:
     overview = read_json(finished_run / "eval_summary.json")
-    own = overview["headline"]["test"]["auroc"]["value"]
+    auroc = overview["headline"]["test"]["auroc"]
+    low, own = auroc["interval"][0], auroc["value"]
     told = sum("does not clearly beat" in warning for warning in overview["warnings"])
     reached = [c["test"]["auroc"]["value"] for c in overview["controls"]]
-    assert told == sum(own <= value + 0.02 for value in reached)
+    assert told == (low > 0.5) * sum(own <= value + 0.02 for value in reached)
+    assert any("chance (0.5)" in warning for warning in overview["warnings"]) == (low <= 0.5)
 
 
 def test_controls_do_not_look_at_labels_of_test(finished_run: Path, tmp_path: Path) -> None:

@@ -20,8 +20,16 @@ from medimg_baseline_cls.data.splitting.choose_test import (
 from medimg_baseline_cls.data.splitting.group_sampling import draw_balanced
 from medimg_baseline_cls.data.splitting.grouping import Group, collect_groups, count_images
 from medimg_baseline_cls.errors import DataError, LeakageError, RunError
-from medimg_baseline_cls.schema import SPLIT_NAMES, ImageRecord, Split, Task, parse_findings
+from medimg_baseline_cls.schema import (
+    SPLIT_NAMES,
+    ImageRecord,
+    Inference,
+    Split,
+    Task,
+    parse_findings,
+)
 from medimg_baseline_cls.utils.files import read_csv, write_csv
+from medimg_baseline_cls.utils.quantities import say_count
 
 MIN_VAL_IMAGES = 50  # a smaller val/ folder is too small to choose an epoch or a threshold by
 
@@ -32,11 +40,15 @@ _NUM_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class SplitResult:
-    """A split, the strategy that made its VAL ("folder", "balanced", "stratified"), and notes."""
+    """A split, the strategy that made its VAL ("folder", "balanced", "stratified"), and notes.
+
+    `inference` says the same of VAL to the user.
+    """
 
     split: Split
     strategy: str
     notes: tuple[str, ...]
+    inference: Inference
 
 
 def split_images(
@@ -82,7 +94,8 @@ def split_images(
         subgroup_names=draw.subgroup_names,
     )
     check_leakage(split)
-    return SplitResult(split, strategy, (*notes, *more))
+    inference = _describe_val(split, strategy, is_set=settings.strategy != "auto")
+    return SplitResult(split, strategy, (*notes, *more), inference)
 
 
 _REMEDY = (
@@ -245,6 +258,21 @@ def _draw_val(
         draw, groups, fraction=settings.val_fraction, parts="train and val"
     )
     return drawn, "stratified", notes
+
+
+def _describe_val(split: Split, strategy: str, *, is_set: bool) -> Inference:
+    count = say_count(len(split.rows("val")), "images")
+    drawn = "the same number of each class" if strategy == "balanced" else "each class at its share"
+    reason = f"val/ has {MIN_VAL_IMAGES} images or more, and every class"
+    if strategy != "folder":
+        reason = f"there is no val/ with {MIN_VAL_IMAGES} images and every class"
+    return Inference(
+        topic="VAL",
+        found=f"val/, {count}" if strategy == "folder" else f"{count} drawn from train, {drawn}",
+        reason="--val-strategy" if is_set else reason,
+        certainty="set" if is_set else "sure",
+        flag="" if is_set else "--val-strategy folder|balanced|stratified",
+    )
 
 
 def _check_sides(places: Sequence[str]) -> None:

@@ -150,7 +150,7 @@ def prepare_data(
         *listing.inferences,
         infer_task(config, listing),
         positive_class,
-        *index.inferences,
+        *(*index.inferences, result.inference),
         *leaks,
         color,
         intensity,
