@@ -21,7 +21,7 @@ from medimg_baseline_cls.pipeline.sweep_results import (
 )
 from medimg_baseline_cls.pipeline.trials import find_predictions
 from medimg_baseline_cls.schema import Predictions
-from medimg_baseline_cls.utils.files import read_csv
+from medimg_baseline_cls.utils.files import read_csv, write_json
 from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.runs import SELECTION
 
@@ -45,7 +45,7 @@ def plan(tmp_path: Path) -> TrialsPlan:
 def invent(plan: TrialsPlan, draw: MakePredictions, *, number: int, value: float | None) -> Trial:
     """Return a trial with a run folder, and predictions where it is complete."""
     run = plan.folder.parents[1] / "runs" / f"films_t{number}"
-    run.mkdir(parents=True)
+    write_json(run / "config.json", {})
     facts: dict[str, Any] = {"run": run.as_posix()}
     if value is None:
         facts["reason"] = "the loss is not finite."

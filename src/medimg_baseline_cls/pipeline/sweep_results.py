@@ -10,11 +10,14 @@ from medimg_baseline_cls.errors import RunError
 from medimg_baseline_cls.evaluation.prediction_files import read_predictions
 from medimg_baseline_cls.evaluation.selection import Optimism, estimate_optimism
 from medimg_baseline_cls.pipeline.commands.report import report_joint
+from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.session import RunResult
 from medimg_baseline_cls.pipeline.steps.study import Trial
 from medimg_baseline_cls.pipeline.sweep import SweepEntry, SweepKind, SweepPlan, read_plan
 from medimg_baseline_cls.pipeline.trials import trial_folder
 from medimg_baseline_cls.plots.trials import draw_trials
+from medimg_baseline_cls.reporting.outdated import PAGE
+from medimg_baseline_cls.reporting.page.report_page import write_report
 from medimg_baseline_cls.reporting.page.trials_page import FIGURE, name_objective
 from medimg_baseline_cls.schema import Predictions
 from medimg_baseline_cls.utils.files import write_csv, write_json
@@ -106,6 +109,7 @@ def summarize_trials(plan: TrialsPlan, trials: Sequence[Trial], *, log: RunLog) 
         )
         _print(plan, trials, best=best, log=log)
         _print_optimism(content, log)
+        _report_trials(plan, complete)
         seal_results(plan.folder, (KIND.summary_file, "trials.csv"))
         report_joint(plan.folder, KIND.subfolder)
     return RunResult(plan.folder, content)
@@ -142,6 +146,16 @@ def _note_choice(
                 write_json(file, content)
         elif "run" in trial.facts and file.is_file():
             file.unlink()  # it was the best of fewer trials
+
+
+def _report_trials(plan: TrialsPlan, complete: Sequence[Trial]) -> None:
+    """Write the page of each trial that has none: its training, since TEST was not scored."""
+    pseudonyms = load_pseudonyms() if plan.config.anonymous_ids else None
+    for trial in complete:
+        run = Path(trial.facts["run"])
+        if not (run / PAGE).is_file():
+            with hold_run(run, command="sweep"):
+                write_report(run, pseudonyms=pseudonyms)
 
 
 def _print_optimism(content: Mapping[str, Any], log: RunLog) -> None:

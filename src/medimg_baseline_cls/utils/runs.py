@@ -217,6 +217,12 @@ def is_of_sweep(name: str) -> bool:
     return _OF_SWEEP.search(name) is not None
 
 
+def is_trial(name: str) -> bool:
+    """Return whether a run with this name is a trial of a sweep over settings."""
+    found = _OF_SWEEP.search(name)
+    return found is not None and found[1] == "sweep"
+
+
 def find_sweep_folder(run: Path) -> Path | None:
     """Return the folder of the sweep that a run belongs to; None for any other run."""
     run = run.resolve()

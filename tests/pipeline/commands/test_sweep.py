@@ -44,7 +44,7 @@ from medimg_baseline_cls.reporting.text.format import format_score
 from medimg_baseline_cls.statistics import average_precision_score
 from medimg_baseline_cls.training.callbacks import Turn
 from medimg_baseline_cls.training.history import EpochRow
-from medimg_baseline_cls.utils.files import read_csv
+from medimg_baseline_cls.utils.files import read_csv, write_json
 from medimg_baseline_cls.utils.runs import SELECTION, read_status
 
 ConfigMaker = Callable[..., Config]
@@ -157,7 +157,8 @@ def test_a_trial_is_an_ordinary_run(
     alone = train(make_config(phantoms, tmp_path, **SMALL, **settings)).run_dir
     for name in ("history.csv", "split.csv", "rejected.csv", "best.pt"):
         assert (run / name).read_bytes() == (alone / name).read_bytes(), name
-    names = {path.name for path in run.iterdir()} - {SELECTION}
+    told = {SELECTION, "report.html", "tables", "model_card.md", "checklist.md"}  # by the sweep
+    names = {path.name for path in run.iterdir()} - told
     assert names == {path.name for path in alone.iterdir()}
     own, other = read_json(run / "config.json"), read_json(alone / "config.json")
     assert [name for name in own if own[name] != other[name]] == ["project", "output_dir"]
@@ -348,6 +349,7 @@ class FakeTrials:
             self.made.append(number)
             run = maker.config.output_dir / "runs" / f"run{number}"
             run.mkdir(parents=True, exist_ok=True)
+            write_json(run / "config.json", {})
             maker.study.note(number, run=run.as_posix())
             value = self.values[number]
             if isinstance(value, str):
@@ -488,7 +490,8 @@ def test_the_best_trial_alone_is_evaluated_and_reported(evaluated: RunResult) ->
         assert read_status(run) == ("finished" if is_best else "trained")
         assert (run / "test_log.csv").is_file() == is_best
         assert (run / "predictions_test.csv").is_file() == is_best
-        assert (run / "report.html").is_file() == is_best
+        told = "which chose another one on VAL: TEST has not been scored."
+        assert (told in (run / "report.html").read_text(encoding="utf-8")) != is_best
 
 
 def test_its_validation_is_that_of_the_sweep(evaluated: RunResult) -> None:
@@ -510,12 +513,12 @@ def test_no_trial_is_begun_after_a_look_at_test(evaluated: RunResult) -> None:
         file.write_text(json.dumps(plan))
 
 
-def test_the_page_has_the_trials_and_links_to_the_best(evaluated: RunResult) -> None:
+def test_the_page_has_the_trials_and_links_to_each(evaluated: RunResult) -> None:
     report(evaluated.run_dir)
     page = (evaluated.run_dir / "report.html").read_text(encoding="utf-8")
     best = Path(evaluated.summary["best"]["run"])
-    assert f'href="../../runs/{best.name}/report.html"' in page
-    assert page.count("runs/") == 1  # the others have no report
+    for run in runs_of(evaluated.run_dir):
+        assert f'href="../../runs/{run.name}/report.html"' in page
     for trial in evaluated.summary["trials"]:
         assert f"Trial {trial['number']}" in page
         assert format_score(trial["value"]) in page

@@ -43,6 +43,7 @@ from medimg_baseline_cls.reporting.text.format import (
 )
 from medimg_baseline_cls.reporting.text.names import name_split, name_stage
 from medimg_baseline_cls.utils.quantities import format_threshold
+from medimg_baseline_cls.utils.runs import is_trial
 from medimg_baseline_cls.utils.visible import quote_words
 
 _FIRST_SCREEN_TOPICS = ("positive class", "patients")
@@ -341,6 +342,8 @@ def _pending(content: RunContent) -> Iterator[str]:
     counted = None if content.evaluation is None else content.evaluation.test_evaluations
     if len(content.test_log) > (counted or 0):
         yield f"The last evaluation was interrupted: {resumed} completes it."
+    elif not content.summaries and is_trial(content.name) and not content.selection:
+        yield "A trial of a sweep, which chose another one on VAL: TEST has not been scored."
     elif not content.summaries:
         yield f"Not evaluated yet: {resumed} completes the run."
     elif "test" not in content.summaries:
