@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from medimg_baseline_cls.cli import COMMANDS, main
-from medimg_baseline_cls.config import PRESETS, field_facts
+from medimg_baseline_cls.config import PRESETS, Config, field_facts
 
+NEEDED = {window: {"slices": 8} for window in ("lung", "soft_tissue", "bone")}
 bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
 
@@ -48,6 +49,24 @@ def test_tab_completes_commands_flags_and_values(script: Path, tmp_path: Path):
 
 
 @bash
+def test_tab_offers_known_values_that_are_no_settings(script: Path):
+    for command in ("train", "sweep", "track"):
+        assert offered(script, command, "--track", "") == {"mlflow", "tensorboard"}
+    assert {"list", "prune"} <= offered(script, "cache", "")
+    assert offered(script, "cache", "prune", "--m") == {"--max-gb"}
+    assert offered(script, "completion", "z") == {"zsh"}
+
+
+@bash
+@pytest.mark.parametrize("name", ["intensity", "device", "augment", "operating_point"])
+def test_tab_offers_the_words_of_a_setting_that_has_other_values_too(script: Path, name: str):
+    words = offered(script, "train", f"--{name.replace('_', '-')}", "")
+    assert len(words) > 2
+    for word in words:
+        assert Config(**{"data_dir": Path("d"), name: word, **NEEDED.get(word, {})})
+
+
+@bash
 @pytest.mark.parametrize("name", [name for name, facts in field_facts().items() if facts.choices])
 def test_tab_offers_the_choices_of_a_setting(script: Path, name: str):
     flag = f"--{name.replace('_', '-')}"
@@ -55,7 +74,7 @@ def test_tab_offers_the_choices_of_a_setting(script: Path, name: str):
 
 
 @bash
-@pytest.mark.parametrize("words", [("evaluate", "outputs/ru"), ("check", "chest"), ("cache", "p")])
+@pytest.mark.parametrize("words", [("evaluate", "outputs/ru"), ("check", "chest"), ("init", "p")])
 def test_paths_are_completed_where_nothing_else_fits(script: Path, words: tuple[str, ...]):
     assert offered(script, *words) == set()  # not an empty candidate: then bash looks for files
     assert "complete -o bashdefault -o default -F" in script.read_text()

@@ -28,12 +28,14 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Called:
 
 def test_doctor_has_defaults(called: Called) -> None:
     assert main(["doctor"]) == 0
-    usual = {"weights": None, "output_dir": Path("outputs"), "cache_dir": None, "seconds": 60.0}
-    assert called == [("doctor", (None,), usual)]
+    usual = dict.fromkeys(("weights", "cache_dir", "arch", "image_size"))
+    expected = {**usual, "output_dir": Path("outputs"), "seconds": 60.0}
+    assert called == [("doctor", (None,), expected)]
 
 
 def test_doctor_passes_its_flags(called: Called) -> None:
     flags = ["--weights", "w.pth", "--output-dir", "o", "--cache-dir", "c", "--seconds", "9"]
+    flags += ["--arch", "densenet121", "--image-size", "96"]
     assert main(["doctor", "data", *flags]) == 0
     ((_, values, given),) = called
     assert values == ("data",)
@@ -41,6 +43,8 @@ def test_doctor_passes_its_flags(called: Called) -> None:
         "weights": Path("w.pth"),
         "output_dir": Path("o"),
         "cache_dir": Path("c"),
+        "arch": "densenet121",
+        "image_size": 96,
         "seconds": 9.0,
     }
 
@@ -52,6 +56,25 @@ def test_init_passes_its_flags(called: Called) -> None:
         ("init", ("data",), {"output": Path("s.yaml")}),
         ("init", ("data",), {"output": None}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "usage"),
+    [
+        (["cache"], "medimg cache list|prune"),
+        (["cache", "--all"], "medimg cache list|prune"),
+        (["evaluate", "--reason", "first"], "medimg evaluate RUN"),
+        (["predict"], "medimg predict RUN PATH..."),
+        (["completion"], "medimg completion bash|zsh"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(
+    called: Called, capsys: pytest.CaptureFixture[str], argv: list[str], usage: str
+) -> None:
+    assert main(argv) == 2
+    assert called == []
+    expected = f"medimg: {argv[0]} needs more: {usage} (medimg {argv[0]} --help).\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_init_needs_data(called: Called, capsys: pytest.CaptureFixture[str]) -> None:

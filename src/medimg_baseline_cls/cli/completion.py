@@ -2,10 +2,11 @@
 
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Literal, Union
 
 import tyro
 
@@ -17,7 +18,12 @@ from medimg_baseline_cls.errors import ConfigError
 from medimg_baseline_cls.utils.screen import current_screen
 
 SHELLS = ("bash", "zsh")
-_CHOICES = {"preset": tuple(PRESETS)}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "preset": tuple(PRESETS),
+    "track": ("mlflow", "tensorboard"),
+    "action": ("list", "prune"),
+    "shell": SHELLS,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def write_script(shell: str, called: Mapping[str, Callable[..., Any]]) -> str:
         shell: one of `SHELLS`.
         called: the commands whose flags are the arguments of a function.
     """
-    table: dict[str, Any] = dict(called)
+    table: dict[str, Any] = {name: _offer_choices(function) for name, function in called.items()}
     for command, own in OWN_FLAGS.items():
         names = {item.name for item in fields(own)}
         table[command] = make_typed(
@@ -70,7 +76,7 @@ def write_script(shell: str, called: Mapping[str, Callable[..., Any]]) -> str:
             table,
             prog="medimg",
             args=["--tyro-print-completion", shell],
-            config=TYRO_MARKERS,
+            config=(*TYRO_MARKERS, tyro.conf.OmitSubcommandPrefixes),
         )
     # Runs and data are not flags: where nothing else fits, the shell completes their paths. It
     # does so only if there is no candidate at all, not even an empty one.
@@ -78,3 +84,38 @@ def write_script(shell: str, called: Mapping[str, Callable[..., Any]]) -> str:
         'matches+=("$completion")', '[[ -n "$completion" ]] && matches+=("$completion")'
     )
     return filtered.replace("complete -F ", "complete -o bashdefault -o default -F ")
+
+
+def _offer_choices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function for completion alone, of which arguments with known values have these.
+
+    The values of one that is not a flag become commands below the command.
+    """
+    declared = signature(function)
+    first, *others = declared.parameters.values()
+    words = _CHOICES.get(first.name, ()) if first.kind is first.POSITIONAL_ONLY else ()
+    if words:
+        inner = _copy(function, others)
+        kinds = [Annotated[Any, tyro.conf.subcommand(name=w, constructor=inner)] for w in words]
+        one_of = Union[tuple(kinds)]  # noqa: UP007
+        return _copy(function, [first.replace(annotation=one_of, kind=first.KEYWORD_ONLY)])
+    return _copy(
+        function,
+        [
+            item.replace(annotation=Literal[_CHOICES[item.name]], default=_CHOICES[item.name][0])
+            if item.name in _CHOICES
+            else item
+            for item in declared.parameters.values()
+        ],
+    )
+
+
+def _copy(function: Callable[..., Any], parameters: Sequence[Parameter]) -> Callable[..., Any]:
+    """Return a function that has other parameters, and does nothing."""
+
+    def call(*_: Any, **__: Any) -> None: ...
+
+    call.__annotations__ = {item.name: item.annotation for item in parameters}
+    vars(call)["__signature__"] = Signature(list(parameters))
+    call.__doc__ = function.__doc__
+    return call

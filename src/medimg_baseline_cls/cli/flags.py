@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
 from functools import partial, wraps
-from typing import Any
+from typing import Any, Final
 
 import tyro
 
@@ -17,6 +17,13 @@ from medimg_baseline_cls.utils.visible import show_hidden
 
 TYRO_MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 COMMON_FLAGS = ("--help", "-h")
+
+
+class _Missing(str):
+    __slots__ = ()
+
+
+_MISSING: Final = _Missing()
 
 
 def option(text: str, metavar: str | None = None, **more: Any) -> Any:
@@ -41,13 +48,36 @@ def parse_call(function: Callable[..., Any], argv: Sequence[str]) -> Any:
     def collect(*values: Any, **flags: Any) -> Callable[[], Any]:
         return partial(function, *values, **flags)
 
+    if set(COMMON_FLAGS).isdisjoint(argv):  # the help says what is required
+        vars(collect)["__signature__"] = _allow_missing(function)
     call, stray = parse_tokens(collect, argv, command=command)
     if stray:
         raise ConfigError(
             f"{command} got {' '.join(stray)}, which it does not expect: leave it out, or see "
             f"medimg {command} --help."
         )
+    if any(value is _MISSING for value in call.args):
+        from medimg_baseline_cls.cli import COMMANDS
+
+        usage = COMMANDS[command][0]
+        raise ConfigError(f"{command} needs more: medimg {usage} (medimg {command} --help).")
     return call()
+
+
+def _allow_missing(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a function with a default for each text that is required.
+
+    So the parser does not answer with a box of its own.
+    """
+    signature = inspect.signature(function)
+
+    def allow(item: inspect.Parameter) -> inspect.Parameter:
+        if item.kind is not item.POSITIONAL_ONLY or item.default is not item.empty:
+            return item
+        is_text = item.annotation.__origin__ is str
+        return item.replace(default=_MISSING if is_text else ())
+
+    return signature.replace(parameters=[allow(item) for item in signature.parameters.values()])
 
 
 def parse_tokens(

@@ -61,8 +61,8 @@ def make_typed(own: type[Any], *, choices: Mapping[str, Sequence[str]]) -> type[
     default: Any
     for name, known in facts.items():
         kind, default = known.kind | None, None
-        if known.choices:
-            kind, default = Literal[known.choices], known.choices[0]
+        if known.offered:
+            kind, default = Literal[known.offered], known.offered[0]
         elif known.kind is bool:
             kind, default = bool, False
         described[name] = name, Annotated[kind, _describe(name, {}, file=None)], default

@@ -25,6 +25,8 @@ def doctor(
     weights: Annotated[Path | None, option("File of weights to look at as well.", "FILE")] = None,
     output_dir: OutputDir = Path("outputs"),
     cache_dir: CacheDir = None,
+    arch: Annotated[str | None, option("Network to try (none: the default one).", "NAME")] = None,
+    image_size: Annotated[int | None, option("Its image size (none: 224).", "N")] = None,
     seconds: Annotated[
         float, arg(metavar="SECONDS", help="Time for libraries to load, before they are given up.")
     ] = 60.0,
@@ -36,7 +38,13 @@ def doctor(
     from medimg_baseline_cls import doctor as examine
 
     return examine(
-        data, weights=weights, output_dir=output_dir, cache_dir=cache_dir, seconds=seconds
+        data,
+        weights=weights,
+        output_dir=output_dir,
+        cache_dir=cache_dir,
+        arch=arch,
+        image_size=image_size,
+        seconds=seconds,
     )
 
 

@@ -27,6 +27,7 @@ _KIND_WORDS: dict[Any, str] = {
 # NUL, and half of a character, which JSON can name; bytes outside UTF-8 are U+DC80 to U+DCFF.
 _FORBIDDEN = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _UNNAMABLE = r"a NUL or half a character (\ud800)"
+_WORD = re.compile(r"(?<=[(|])[a-z][a-z_0-9]*(?=[|()])")  # in a pattern such as (auto|cpu|\d+)
 _MAX_ITEMS, _MAX_LETTERS = 30, 200
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel = 2
@@ -78,10 +79,14 @@ class SettingsError(ConfigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFacts:
-    """What a message or a flag needs to know about one field."""
+    """What a message or a flag needs to know about one field.
+
+    `offered` are its choices, or the words of a pattern that has other values too.
+    """
 
     kind: Any
     choices: tuple[str, ...]
+    offered: tuple[str, ...]
     is_optional: bool
     bounds: Mapping[str, float]
     example: Any
@@ -207,9 +212,11 @@ def _read_facts(info: Any) -> FieldFacts:
         if hasattr(item, word)
     }
     flag = next((item for item in info.metadata if isinstance(item, Flag)), Flag())
+    pattern = next(filter(None, (getattr(m, "pattern", "") for m in info.metadata)), "")
     return FieldFacts(
         kind=str if choices else get_origin(kind) or kind,
         choices=choices,
+        offered=choices or tuple(_WORD.findall(pattern)),
         is_optional=is_optional,
         bounds=bounds,
         example=info.examples[0] if info.examples else info.default,

@@ -146,6 +146,15 @@ def group_images(
     return records, infer_patients(records, listing, rule=rule, named=named)
 
 
+def name_patients(listing: Listing, *, rule: PatientRule) -> Inference:
+    """Return what names and tables alone tell of the patients, as `group_images` says it."""
+    known = [
+        (file, FileFacts(file.path, file.path, 0, 0, mode="", error=None, row=0))
+        for file in listing.files
+    ]
+    return group_images(listing, known, rule=rule, hide=None, are_equal_united=False)[1]
+
+
 def known_patients(
     images: Iterable[tuple[ListedFile, FileFacts]], *, hide: Callable[[str], str] | None
 ) -> dict[str, str]:

@@ -115,6 +115,11 @@ def require_architecture(arch: str, *, image_size: int = 224) -> None:
     _plan_network(arch, num_classes=2, image_size=image_size)
 
 
+def find_hub_id(arch: str, *, image_size: int) -> str | None:
+    """Return the name on the hub of the pretrained weights of a network; None if it has none."""
+    return _plan_network(arch, num_classes=2, image_size=image_size).hub_id
+
+
 def describe_model(model: Classifier) -> dict[str, Any]:
     """Return what `rebuild_model` needs, as plain values for JSON and best.pt."""
     facts = model.facts

@@ -99,6 +99,15 @@ def test_a_cache_that_is_not_there_is_empty(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("action", [["list"], ["prune", "--all"]])
+@pytest.mark.parametrize("flag", ["--cache-dir", "--output-dir"])
+def test_a_folder_that_is_not_there_is_refused(output, capsys, action, flag):
+    missing = output / "chache"
+    assert main(["cache", *action, "--output-dir", str(output), flag, str(missing)]) == 2
+    assert capsys.readouterr().err == f"medimg: there is no folder {missing}: correct {flag}.\n"
+    assert names_in(output) == ["32px", "64px"]
+
+
 def test_opening_an_array_counts_as_use(output):
     age(output, 32, days=40)
     assert {a.size_px for a in list_arrays(output / "cache", output_dir=output)} == {32, 64}

@@ -17,7 +17,7 @@ from medimg_baseline_cls.pipeline.steps.probes import Probed
 HEALTHY = {
     "import torch": Probed(seconds=1.0),
     "device": Probed({"kind": "cpu", "text": "CPU", "num_threads": 4, "cuda": ""}),
-    "step": Probed({"speed": 10.0, "num_images": 4}),
+    "step": Probed({"speed": 10.0, "step": "resnet18", "hub_id": "timm/net"}),
     "codecs": Probed({"tried": ["JPEG", "PNG"], "missing": {}}),
     "dicom": Probed({"missing": [], "absent": []}),
     "decode": Probed(),
@@ -109,7 +109,9 @@ def test_a_data_set_is_passed_on(machine, monkeypatch):
 
     monkeypatch.setattr(command, "run_probes", run)
     names = [check.name for check in doctor("data", seconds=5).checks]
-    assert asked == [({"data": "data"}, 5)]
+    doctor(arch="densenet121", image_size=96)
+    network = {"arch": "densenet121", "image_size": 96}
+    assert asked == [({"data": "data"}, 5), (network, 60)]
     assert names.index("data") == names.index("decoding") + 1
 
 

@@ -14,6 +14,9 @@ from medimg_baseline_cls.cli import main
 from medimg_baseline_cls.config import build_config, field_facts
 from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
+from medimg_baseline_cls.pipeline.commands.check import collect_images
+from medimg_baseline_cls.pipeline.steps.inferences import describe_certainty
+from medimg_baseline_cls.utils.log import SILENT
 
 
 def draw(path, seed=0):
@@ -142,6 +145,20 @@ def test_names_without_patients_are_a_question(workplace):
         draw(workplace / "data" / ("NORMAL" if i % 2 else "SICK") / f"{chr(97 + i)}.png", seed=i)
     (question,) = init(workplace / "data").questions
     assert "Which images are of one patient?" in question
+
+
+def test_patients_are_as_sure_as_a_run_calls_them(workplace, tmp_path):
+    """No two images are of one patient: the names may say less than it seems."""
+    for i in range(20):
+        draw(workplace / "data" / ("NORMAL" if i % 2 else "SICK") / f"patient{i}.png", seed=i)
+    result = init(workplace / "data")
+    config = Config(data_dir=workplace / "data", output_dir=tmp_path / "out", image_size=32)
+    images = collect_images(config, workplace / "data", log=SILENT)
+    (patients,) = (item for item in images.inferences if item.topic == "patients")
+    assert patients.certainty == "guess"
+    assert result.questions == (patients.warning,)
+    text = " ".join(result.file.read_text(encoding="utf-8").replace("\n#", "").split())
+    assert f"Inferred: {patients.found} ({describe_certainty(patients)})." in text
 
 
 def test_a_table_with_the_usual_columns_is_read(make_table):

@@ -180,9 +180,26 @@ def test_foreign_folders_are_lines_and_files_are_none(tmp_path):
 
 
 def test_without_runs_it_says_how_to_start_one(tmp_path, capsys):
-    assert list_runs(tmp_path / "none").runs == ()
+    assert list_runs(tmp_path).runs == ()
     assert "medimg run --data-dir DIR" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
+    assert main(["runs", "--output-dir", str(tmp_path / "none")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"medimg: there is no folder {tmp_path / 'none'}: name the one")
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [("trained", "trained, not evaluated"), ("finished", "evaluated"), ("pruned", "pruned")],
+)
+def test_the_state_says_whether_test_was_scored(tmp_path, capsys, state, shown):
+    make_run(tmp_path, state=state)
+    assert list_runs(tmp_path).runs[0].status == state  # for programs, as in status.json
+    assert f"20260101-120000  {shown}  " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

@@ -16,7 +16,7 @@ from medimg_baseline_cls.pipeline.steps.probe_child import HUB_ID
 from medimg_baseline_cls.pipeline.steps.probes import Probed
 
 DEVICE = Probed({"kind": "cpu", "text": "CPU with 2 threads, fp32", "num_threads": 2, "cuda": ""})
-STEP = Probed({"speed": 12.345, "num_images": 4})
+STEP = Probed({"speed": 12.345, "step": "vit, steps of 4 images of 96 px", "hub_id": "timm/vit"})
 
 
 def cache(*weights, is_offline=False):
@@ -43,7 +43,14 @@ def test_a_library_is_named_as_pip_names_it():
 def test_the_speed_of_a_step_is_shown():
     device, training = check_device({"device": DEVICE, "step": STEP})
     assert device.status == training.status == "ok"
-    assert "12.3 images/s" in training.found
+    assert training.found == "12.3 images/s (vit, steps of 4 images of 96 px)"
+
+
+def test_a_network_that_does_not_exist_is_not_blamed_on_libraries():
+    step = Probed(error="ModelError: there is no network 'rsnet18'")
+    _, training = check_device({"device": DEVICE, "step": step})
+    assert training.status == "error"
+    assert training.advice == "Correct --arch or --image-size."
 
 
 def test_a_step_that_was_not_reached_is_an_error():
@@ -137,6 +144,17 @@ def test_without_the_hub_its_cache_is_enough(is_offline):
     hub, weights = check_hub(cached, weights=None)
     assert hub.status == "ok"
     assert HUB_ID in weights.found
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "status"), [("timm/vit", "warning"), (HUB_ID, "ok"), ("", "ok")]
+)
+def test_the_weights_in_the_cache_must_be_those_of_the_network(hub_id, status):
+    step = Probed({**STEP.found, "hub_id": hub_id})  # "" for one without pretrained weights
+    silent = {"cache": cache((HUB_ID, "/c/file", "")), "hub": Probed({"is_reachable": False})}
+    hub, _ = check_hub({**silent, "step": step}, weights=None)
+    assert hub.status == status
+    assert (f"{hub_id} is not in its cache" in hub.found) == (status == "warning")
 
 
 def test_a_foreign_file_in_the_cache_is_an_error_and_counts_as_none():

@@ -46,6 +46,9 @@ def list_cache(
     Args:
         output_dir: its runs tell which data an array is of.
         cache_dir: the folder of the cache (None: OUTPUT_DIR/cache).
+
+    Raises:
+        ConfigError: there is no such folder.
     """
     place = _find_cache(output_dir, cache_dir)
     arrays = list_arrays(place, output_dir=Path(output_dir))
@@ -78,7 +81,7 @@ def prune_cache(
         dry_run: say what would be removed, and remove nothing.
 
     Raises:
-        ConfigError: nothing says what to remove.
+        ConfigError: nothing says what to remove, or there is no such folder.
     """
     limits = [limit for limit in (unused_days, max_gb) if limit is not None]
     if not (limits or remove_all):
@@ -112,7 +115,16 @@ def prune_cache(
 
 
 def _find_cache(output_dir: str | Path, cache_dir: str | Path | None) -> Path:
-    return Path(output_dir) / "cache" if cache_dir is None else Path(cache_dir)
+    """Return the folder of the cache; one in an output folder may not be there yet.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    named = Path(output_dir if cache_dir is None else cache_dir)
+    if not named.is_dir():
+        flag = "--output-dir" if cache_dir is None else "--cache-dir"
+        raise ConfigError(f"there is no folder {named}: correct {flag}.")
+    return named / "cache" if cache_dir is None else named
 
 
 def _print_arrays(log: RunLog, arrays: Sequence[StoredArrayFacts]) -> None:

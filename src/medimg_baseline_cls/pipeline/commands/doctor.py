@@ -59,6 +59,8 @@ def doctor(
     weights: str | Path | None = None,
     output_dir: str | Path = "outputs",
     cache_dir: str | Path | None = None,
+    arch: str | None = None,
+    image_size: int | None = None,
     seconds: float = _MOST_SECONDS,
 ) -> DoctorResult:
     """Look at this machine and say what would stop or slow a training, and what to do.
@@ -68,11 +70,13 @@ def doctor(
         weights: a file of weights to look at as well.
         output_dir: where results will be written.
         cache_dir: of the image cache (None: OUTPUT_DIR/cache).
+        arch, image_size: of the network whose step and weights are tried; None: the defaults.
         seconds: after which a library that does not load is given up.
     """
     output = Path(output_dir)
     cache = output / "cache" if cache_dir is None else Path(cache_dir)
-    request = {} if data is None else {"data": str(data)}
+    asked = {"data": None if data is None else str(data), "arch": arch, "image_size": image_size}
+    request = {name: value for name, value in asked.items() if value is not None}
     log = open_log(None)
     with log.progress("looking at this machine", None):
         results = run_probes(GROUPS, request, seconds=seconds)

@@ -23,6 +23,7 @@ from medimg_baseline_cls.config import (
     format_setting,
 )
 from medimg_baseline_cls.data.folders.image_files import Listing
+from medimg_baseline_cls.data.index import name_patients
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.tables.columns import guess_columns
 from medimg_baseline_cls.data.tables.table_file import read_table
@@ -142,18 +143,7 @@ def _try_listing(config: Config, *, questions: list[str]) -> Listing | None:
 def _infer(config: Config, listing: Listing) -> list[Inference]:
     """Return what names and tables tell."""
     positive = find_positive_class(config, listing)[1]
-    rule = choose_patient_rule(config, listing)
-    if listing.group_column is not None:
-        reason = f"the column {listing.group_column}"
-        patients = Inference(topic="patients", found="known", reason=reason, flag="--group-column")
-    else:
-        patients = Inference(
-            topic="patients",
-            found="unknown" if rule.certainty == "unknown" else "in the file names",
-            reason=rule.source,
-            certainty=rule.certainty,
-            flag="--group-regex",
-        )
+    patients = name_patients(listing, rule=choose_patient_rule(config, listing))
     return [*listing.inferences, infer_task(config, listing), positive, patients]
 
 
@@ -176,12 +166,12 @@ def _ask(config: Config, listing: Listing, *, inferences: Sequence[Inference]) -
     for item in inferences:
         if item.certainty == "unknown" and item.topic == "patients":
             questions.append(_UNKNOWN_PATIENTS)
+        elif item.warning:
+            questions.append(item.warning)
         elif item.certainty == "guess":
             flag = _name_setting(item)
             change = f" If not, set {flag}." if flag else ""
             questions.append(f"{item.topic}: is it {item.found}? From {item.reason}.{change}")
-        if item.warning:
-            questions.append(item.warning)
     return questions + [f"Training would stop: {text}" for text in list_refusals(config, listing)]
 
 

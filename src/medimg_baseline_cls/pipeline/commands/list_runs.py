@@ -29,6 +29,7 @@ STDOUT = "-"
 _SWEEPS = {"seeds": "seeds", "cv": "cross-validation", "sweep": "sweep"}
 _BROKEN = "unreadable"
 _SCORES = ("auroc", "average_precision")
+_STATES = {"trained": "trained, not evaluated", "finished": "evaluated"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +85,13 @@ def list_runs(output_dir: str | Path = "outputs", *, csv: str | Path | None = No
         csv: a file to write the table to; "-" writes it to standard output instead of the table.
 
     Raises:
-        ConfigError: the file exists and is not such a table.
+        ConfigError: there is no such folder; or the file exists and is not such a table.
     """
+    if not Path(output_dir).is_dir():
+        raise ConfigError(
+            f"there is no folder {output_dir}: name the one with runs/ by --output-dir, or start a "
+            "run: medimg run --data-dir DIR"
+        )
     rows = RunsResult(tuple(_read_rows(Path(output_dir))))
     log = open_log(None)
     if str(csv) == STDOUT:
@@ -270,9 +276,11 @@ def _describe(row: RunRow) -> tuple[str, ...]:
     """Return the cells of a row as they are printed."""
     model = f"{row.model} ({row.preset})" if row.model and row.preset else row.model
     notes = [f"on other data: {row.external}" if row.external else "", row.note]
+    is_run = row.kind in ("run", "judged", "")
+    status = _STATES.get(row.status, row.status) if is_run else row.status
     return (
         row.name,
-        row.status if row.kind in ("run", "") else f"{row.kind}, {row.status}",
+        status if row.kind in ("run", "") else f"{row.kind}, {status}",
         row.data,
         model,
         "" if row.seed is None else str(row.seed),

@@ -6,7 +6,7 @@ from typing import Any
 
 from medimg_baseline_cls.models.hub import describe_foreign
 from medimg_baseline_cls.pipeline.steps.machine_checks import Check, Status
-from medimg_baseline_cls.pipeline.steps.probe_child import ARCH, HUB_ID, IMAGE_SIZE
+from medimg_baseline_cls.pipeline.steps.probe_child import HUB_ID
 from medimg_baseline_cls.pipeline.steps.probes import Probed
 from medimg_baseline_cls.utils.quantities import say_count
 
@@ -68,10 +68,11 @@ def check_device(results: Results) -> list[Check]:
     lines = [Check("device", status, text, advice)]
     if step.error or not step.found:
         advice = "Repair the libraries first, or close other programs if memory is short."
+        if step.error.startswith("ModelError"):
+            advice = "Correct --arch or --image-size."
         return [*lines, Check("training", _rate(results), step.error or _NOT_TRIED, advice)]
-    batch = f"{step.found['num_images']} images of {IMAGE_SIZE} px"
     speed = f"{float(step.found['speed']):.3g} images/s"
-    return [*lines, Check("training", "ok", f"{speed} ({ARCH}, steps of {batch})")]
+    return [*lines, Check("training", "ok", f"{speed} ({step.found['step']})")]
 
 
 def check_codecs(results: Results) -> list[Check]:
@@ -140,13 +141,14 @@ def check_hub(results: Results, *, weights: Path | None) -> list[Check]:
         if fault:
             advice = f"Delete {path}, then download it again: hf download {name}."
             lines.append(Check("weights", "error", f"{name}: {fault}", advice))
-    has_weights = HUB_ID in good or weights is not None
+    hub_id = str(results.get("step", Probed()).found.get("hub_id", HUB_ID))
+    has_weights = hub_id in ("", *good) or weights is not None
     place = cache.found["place"]
     listed = f"{', '.join(good)} in {place}" if good else f"none in {place}"
     if weights is not None and not describe_foreign(weights):
         listed = f"{weights}; {listed}"
     lines.append(Check("weights", "ok", listed))
-    return [_check_reach(cache.found, hub, has_weights=has_weights), *lines]
+    return [_check_reach(cache.found, hub, needed="" if has_weights else hub_id), *lines]
 
 
 def _rate(results: Results) -> Status:
@@ -154,7 +156,7 @@ def _rate(results: Results) -> Status:
     return "warning" if any(result.is_late for result in results.values()) else "error"
 
 
-def _check_reach(cache: Mapping[str, Any], hub: Probed, *, has_weights: bool) -> Check:
+def _check_reach(cache: Mapping[str, Any], hub: Probed, *, needed: str) -> Check:
     endpoint = cache["endpoint"]
     if hub.found.get("is_reachable"):
         return Check("hub", "ok", f"{endpoint} answers")
@@ -163,10 +165,10 @@ def _check_reach(cache: Mapping[str, Any], hub: Probed, *, has_weights: bool) ->
         reason = "offline mode (HF_HUB_OFFLINE)"
     elif hub.error:
         reason = f"{endpoint}: {hub.error}"
-    if has_weights:
+    if not needed:
         return Check("hub", "ok", f"{reason}; weights are here")
     advice = f"Pass a file with --weights, use --no-pretrained, {_FILL}."
-    return Check("hub", "warning", f"{reason}, and {HUB_ID} is not in its cache", advice)
+    return Check("hub", "warning", f"{reason}, and {needed} is not in its cache", advice)
 
 
 def _describe_data(found: Mapping[str, Any]) -> str:

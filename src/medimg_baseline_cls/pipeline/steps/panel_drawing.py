@@ -95,7 +95,8 @@ def draw_panels(
                     fix="train with a larger --image-size",
                 )
     if num_empty:
-        session.log.info(f"{num_empty} of {len(wanted)} maps are empty; each panel says why")
+        verb = "is" if num_empty == 1 else "are"
+        session.log.info(f"{num_empty} of {len(wanted)} maps {verb} empty; each panel says why")
 
 
 def _draw_volume(

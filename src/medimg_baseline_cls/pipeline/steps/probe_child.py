@@ -44,10 +44,12 @@ def main(group: str, request: Mapping[str, Any]) -> None:
 
 
 def list_probes(group: str, request: Mapping[str, Any]) -> dict[str, Probe]:
-    """Return the probes of a group by name; `request` has the paths that they look at."""
+    """Return the probes of a group by name; `request` has the paths and network to look at."""
     if group == "torch":
         libraries = ("numpy", "torch", "torchvision", "timm", "accelerate")
-        return {**_imports(*libraries), "device": _find_device, "step": _train_step}
+        arch, image_size = request.get("arch", ARCH), int(request.get("image_size", IMAGE_SIZE))
+        step = partial(_train_step, arch, image_size)
+        return {**_imports(*libraries), "device": _find_device, "step": step}
     if group == "images":
         probes: dict[str, Probe] = {
             **_imports("numpy", "PIL.Image", "pydicom"),
@@ -97,11 +99,11 @@ def _find_device() -> Mapping[str, Any]:
     }
 
 
-def _train_step() -> Mapping[str, Any]:
+def _train_step(arch: str, image_size: int) -> Mapping[str, Any]:
     """Train a few steps from random weights, on noise, and return the speed after the first."""
     import torch
 
-    from medimg_baseline_cls.models.build import build_model
+    from medimg_baseline_cls.models.build import build_model, find_hub_id
     from medimg_baseline_cls.utils.device import (
         autocast,
         choose_device,
@@ -112,9 +114,9 @@ def _train_step() -> Mapping[str, Any]:
     tune_allocator()
     device = choose_device("auto")
     precision = choose_precision("auto", device)
-    net = build_model(ARCH, pretrained=False, image_size=IMAGE_SIZE).to(device).train()
+    net = build_model(arch, pretrained=False, image_size=image_size).to(device).train()
     num_images = _NUM_IMAGES.get(device.type, 4)
-    images = torch.rand(num_images, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
+    images = torch.rand(num_images, 3, image_size, image_size, device=device)
     labels = torch.arange(num_images, device=device) % 2
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     seconds: list[float] = []
@@ -129,7 +131,12 @@ def _train_step() -> Mapping[str, Any]:
         seconds.append(time.monotonic() - start)
         if value != value:
             raise ValueError(f"the loss is {value}")
-    return {"speed": num_images * (len(seconds) - 1) / sum(seconds[1:]), "num_images": num_images}
+    return {
+        "speed": num_images * (len(seconds) - 1) / sum(seconds[1:]),
+        "num_images": num_images,
+        "step": f"{arch}, steps of {num_images} images of {image_size} px",
+        "hub_id": find_hub_id(arch, image_size=image_size) or "",
+    }
 
 
 def _try_codecs() -> Mapping[str, Any]:
