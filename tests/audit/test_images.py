@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
+from tests.dicom_series import phantom, write_series
 
 from medimg_baseline_cls.audit.images import AuditImages, class_truths, look_at_file
 
@@ -21,6 +22,17 @@ def test_look_has_the_size_on_disk(tmp_path: Path) -> None:
 def test_look_at_nothing_is_empty(tmp_path: Path) -> None:
     look = look_at_file(tmp_path / "member-of-an-archive")
     assert (look.num_bytes, look.content) == (0, "")
+
+
+def test_look_at_a_case_is_that_of_its_files(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "case", phantom(), uid="1.2")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    (folder / "notes.txt").write_text("not an image")
+    assert look_at_file(folder).num_bytes == size
+    assert look_at_file(folder).content == "DICOM"
+    write_series(folder, phantom(1), uid="1.3", name="x{}.dcm")
+    assert look_at_file(folder / "1.2").num_bytes == size
+    assert look_at_file(folder).num_bytes == 0  # which of the two is not known
 
 
 def test_truths_of_classes_are_exclusive_and_all_known(make_images: ImagesMaker) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.read import sniff_format
+from medimg_baseline_cls.data.folders.cases import list_case_files
+from medimg_baseline_cls.data.read import Geometry, sniff_format
+from medimg_baseline_cls.errors import BadImageError
 from medimg_baseline_cls.schema import ImageRecord, Inference, Split, index_labels
 
 _HEAD_BYTES = 1024
@@ -25,11 +27,13 @@ class FileLook:
         num_bytes: file size; 0 for an image without a file of its own.
         content: the format by the first bytes, such as "JPEG"; "" where unknown.
         mode: the color mode in Pillow's terms; "" where unknown.
+        geometry: of a volume.
     """
 
     num_bytes: int = 0
     content: str = ""
     mode: str = ""
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +93,19 @@ class AuditImages:
         return np.array([record.group for record in self.split.records], dtype=np.str_)
 
 
-def look_at_file(path: Path, *, mode: str = "") -> FileLook:
-    """Return size and format of a file by its first bytes; an empty look if it cannot be read."""
+def look_at_file(path: Path, *, mode: str = "", geometry: Geometry | None = None) -> FileLook:
+    """Return size and format of a file by its first bytes; an empty look if it cannot be read.
+
+    The size of a case of several files is that of all of them, the format that of the first.
+    """
     try:
-        with path.open("rb") as file:
+        files = [path] if path.is_file() else list_case_files(path)
+        with files[0].open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        return FileLook(path.stat().st_size, sniff_format(head), mode)
-    except OSError:
-        return FileLook(mode=mode)
+        num_bytes = sum(file.stat().st_size for file in files)
+        return FileLook(num_bytes, sniff_format(head), mode, geometry)
+    except (OSError, BadImageError, IndexError):
+        return FileLook(mode=mode, geometry=geometry)
 
 
 def paths_of_each(

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg_baseline_cls.data.folders.cases import describe_remarks
 from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
@@ -112,7 +113,7 @@ def index_images(
         rejected=rejected,
         notes=tuple(_note_records(records, rejected)),
         patients_by=patients.reason if patients.certainty != "unknown" else patients.found,
-        inferences=(patients,),
+        inferences=(patients, *describe_remarks((fact.path, fact.remarks) for _, fact in pairs)),
     )
 
 

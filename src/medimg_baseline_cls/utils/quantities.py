@@ -10,7 +10,7 @@ _NOUNS = {"classes": "class", "properties": "property", "copies": "copy"} | {
     for noun in (
         *("cell", "classifier", "column", "epoch", "file", "finding", "folder", "group", "image"),
         *("inference", "label", "link", "name", "pair", "patient", "row", "site", "warning"),
-        *("error", "note", "array", "thread", "core", "run"),
+        *("error", "note", "array", "thread", "core", "run", "case"),
     )
 }
 _VERBS = {"are": "is", "have": "has", "tell": "tells", "begin": "begins", "were": "was"}

@@ -47,6 +47,9 @@ def test_one_volume_is_one_array_in_every_orientation(codes: str) -> None:
     expected = stored.astype(np.float32).transpose(2, 1, 0)[:, ::-1, ::-1]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, expected)
+    geometry = read_volume_header(pack(turned)).geometry
+    assert geometry is not None
+    assert (geometry.num_slices, geometry.spacing_mm, geometry.axes) == (5, (3, 1, 1), codes)
 
 
 def test_an_oblique_volume_follows_the_nearest_axes() -> None:
@@ -65,6 +68,18 @@ def test_without_an_orientation_axes_are_as_stored() -> None:
     image.set_qform(None, 0)
     found = decode_volume(pack(image)).voxels
     np.testing.assert_array_equal(found, draw().transpose(2, 1, 0))
+    geometry = read_volume_header(pack(image)).geometry
+    assert geometry is not None
+    assert geometry.axes == ""
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("meter", 1000), ("unknown", 1)])
+def test_spacing_is_in_millimeters(unit: str, factor: float) -> None:
+    image = nib.Nifti1Image(draw(), np.diag([0.5, 0.5, 2.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    geometry = read_volume_header(pack(image)).geometry
+    assert geometry is not None
+    assert geometry.spacing_mm == (2 * factor, 0.5 * factor, 0.5 * factor)
 
 
 def test_values_are_scaled_as_the_header_says() -> None:

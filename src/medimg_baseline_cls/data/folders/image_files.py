@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from medimg_baseline_cls.data.classes import judge_class_count, judge_stray_classes
+from medimg_baseline_cls.data.folders.cases import CaseRemarks, describe_remarks, expand_folder
 from medimg_baseline_cls.data.folders.class_folders import (
     choose_classes,
     infer_companions,
@@ -118,7 +119,7 @@ def list_images(
         limit: keep about this many images, spread over folders and classes; None keeps all.
         fewest_classes: 1 where there may be images of one class alone.
         as_table: how the command is given a table instead, for a refusal.
-        has_volumes: whether files are volumes, which .npz files may be too.
+        has_volumes: whether cases are volumes, see `data.folders.cases`.
 
     Raises:
         DataError: The layout is not supported; the message says what to do.
@@ -129,6 +130,8 @@ def list_images(
     for name, folder in sorted((folders or {"": data_dir}).items()):
         walk.visit_split(name, folder)
     walk.set_companions_aside(depth=1 + bool(folders))
+    if has_volumes:
+        walk.join_slices(depth=1 + bool(folders))
     first = "train" if "train" in folders else next(iter(folders), "")
     level = walk.level(folders.get(first, data_dir), split=first)
     level = replace(level, as_table=as_table)
@@ -214,6 +217,7 @@ class _Walk:
         self._odd_folders: list[str] = []
         self._own_folders: list[str] = []
         self._links: list[str] = []
+        self._remarks: list[CaseRemarks] = []
 
     def visit_split(self, name: str, folder: Path) -> None:
         place = folder.relative_to(self._data_dir).as_posix()
@@ -243,6 +247,18 @@ class _Walk:
         if self._has_masks:
             self.files = [replace(f, masks=companions.masks[f.path]) for f in self.files]
 
+    def join_slices(self, *, depth: int) -> None:
+        """Make one file of the slices of a volume, which share a folder."""
+        folders = {file.path.rpartition("/")[0]: file for file in self.files}
+        masks = {file.path: file.masks for file in self.files}
+        self.files = []
+        for place, file in folders.items():
+            is_class = place.count("/") + 1 == depth
+            paths, found = expand_folder(self._data_dir, place, is_class=is_class)
+            self._remarks.append(found)
+            kept = [path for path in paths if path not in self._companions]
+            self.files += [replace(file, path=p, masks=masks.get(p, ())) for p in kept]
+
     def level(self, source: Path, *, split: str) -> Level:
         """Return the folders that are to be the classes of a split, and what is in them."""
         above = len(source.relative_to(self._data_dir).parts)
@@ -259,7 +275,7 @@ class _Walk:
         files = [Inference(topic="files", found=found, reason=reason)] if found else []
         companions = infer_companions(self._companions, has_masks=self._has_masks)
         empty = {name: self._sorters[name].left_out for name in self._empty()}
-        return files + companions + infer_empty(empty)
+        return [*files, *companions, *infer_empty(empty), *describe_remarks(self._remarks)]
 
     def _empty(self) -> list[str]:
         used = {file.label for file in self.files} | self._companion_labels

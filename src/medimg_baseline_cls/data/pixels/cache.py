@@ -49,7 +49,14 @@ from medimg_baseline_cls.data.pixels.preprocess import (
     preprocess,
 )
 from medimg_baseline_cls.data.pixels.volumes import preprocess_volume
-from medimg_baseline_cls.data.read import Header, decode_image, decode_volume, strict_decoding
+from medimg_baseline_cls.data.read import (
+    Geometry,
+    Header,
+    Remark,
+    decode_image,
+    decode_volume,
+    strict_decoding,
+)
 from medimg_baseline_cls.errors import BadImageError, DataError
 from medimg_baseline_cls.utils.faults import explain_fault
 from medimg_baseline_cls.utils.log import SILENT, ProgressBar, RunLog
@@ -70,7 +77,8 @@ class FileFacts:
     `row` is its row in the pixel array (byte-identical files share one); -1 where the
     file gave no pixels; `error` is the reason. Sizes are of the upright image, 0 where
     unknown; `sha256` is empty where the file could not be read at all. `patient_id` is the
-    PatientID of a DICOM file: it is never written anywhere.
+    PatientID of a DICOM file: it is never written anywhere. Volumes have a `geometry`, and
+    `remarks` on their slices.
     """
 
     path: str
@@ -82,6 +90,8 @@ class FileFacts:
     row: int
     num_bytes: int = 0
     patient_id: str | None = None
+    geometry: Geometry | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +137,11 @@ def build_cache(
         ResourceError: There is no room for the array and for `needs`.
     """
     remove_abandoned(cache_dir)
-    source = open_source(data_dir, cache_dir=cache_dir)
+    has_volumes = settings.slices > 0
+    source = open_source(data_dir, cache_dir=cache_dir, has_volumes=has_volumes)
     # Set once per pass: toggling it per file costs more than reading a small file.
     with strict_decoding(), log.progress("reading files", len(paths)) as bar:
-        scan = partial(scan_image, source=source, is_volume=settings.slices > 0)
+        scan = partial(scan_image, source=source, is_volume=has_volumes)
         scans = list(_map_in_threads(scan, paths, num_workers=num_workers, bar=bar))
     plan = _plan_array(scans, settings)
     folder = cache_dir / plan.name
@@ -373,4 +384,6 @@ def _make_facts(scan: Scan, *, rows: dict[str, int], errors: Mapping[int, str]) 
         row=-1 if error else row,
         num_bytes=scan.num_bytes,
         patient_id=header.patient_id if header else None,
+        geometry=header.geometry if header else None,
+        remarks=header.remarks if header else (),
     )

@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from medimg_baseline_cls.data.read import volume
-from medimg_baseline_cls.data.read.image import MAX_PIXELS, Color, DecodedImage, Header, Pixels
+from medimg_baseline_cls.data.read.image import (
+    MAX_PIXELS,
+    Color,
+    DecodedImage,
+    Geometry,
+    Header,
+    Pixels,
+    Remark,
+    SeriesFacts,
+)
 from medimg_baseline_cls.data.read.kinds import (
     SUFFIXES,
     FileSorter,
@@ -19,9 +28,11 @@ from medimg_baseline_cls.data.read.kinds import (
     find_reader,
     is_image_name,
     list_counts,
+    sniff_file,
     sniff_format,
 )
 from medimg_baseline_cls.data.read.nifti_file import is_nifti
+from medimg_baseline_cls.data.read.packed import pack_files, unpack_files
 from medimg_baseline_cls.data.read.strict import strict_decoding
 from medimg_baseline_cls.data.read.volume import Volume
 from medimg_baseline_cls.errors import BadImageError
@@ -32,8 +43,11 @@ __all__ = [
     "Color",
     "DecodedImage",
     "FileSorter",
+    "Geometry",
     "Header",
     "Pixels",
+    "Remark",
+    "SeriesFacts",
     "Volume",
     "decode_image",
     "decode_volume",
@@ -41,8 +55,10 @@ __all__ = [
     "is_colored",
     "is_image_name",
     "list_counts",
+    "pack_files",
     "read_header",
     "read_volume_header",
+    "sniff_file",
     "sniff_format",
     "starts_like_dicom",
     "strict_decoding",
@@ -144,14 +160,6 @@ class _VolumeReader(Protocol):
     def read_volume_header(self) -> Callable[[bytes], Header]: ...
 
 
-def _choose_volume_reader(data: bytes) -> _VolumeReader:
-    if data.startswith((b"\x93NUMPY", b"PK")):
-        from medimg_baseline_cls.data.read import npy
-
-        return npy
-    return volume
-
-
 def decode_volume(data: bytes) -> Volume:
     """Decode a file into one volume in the canonical orientation, see `data.read.volume`.
 
@@ -170,6 +178,22 @@ def read_volume_header(data: bytes) -> Header:
     """
     with _refusing():
         return _choose_volume_reader(data).read_volume_header(data)
+
+
+def _choose_volume_reader(data: bytes) -> _VolumeReader:
+    """Return the reader of one file, or of a folder of them as `pack_files` puts them together."""
+    files = unpack_files(data)
+    if data.startswith((b"\x93NUMPY", b"PK")):
+        from medimg_baseline_cls.data.read import npy
+
+        return npy
+    if any(map(starts_like_dicom, files)):
+        from medimg_baseline_cls.data.read import dicom_series
+
+        return dicom_series
+    from medimg_baseline_cls.data.read import image_stack
+
+    return volume if files[0] is data else image_stack
 
 
 @contextmanager

@@ -51,6 +51,8 @@ _TAGS = [
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
     *("RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction"),
     *("WindowCenter", "WindowWidth", *_PIXEL_TAGS),
+    *("ImageType", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("PixelSpacing", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 # Pillow is always installed and strict, so optional decoders never change pixels; gdcm fills gaps
 # of a damaged stream and may crash.
@@ -73,7 +75,7 @@ _MAX_INFLATED = 2 * MAX_PIXELS + (16 << 20)
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
+class ParsedFile:
     """A parsed file: every tag that its header needs, checked."""
 
     dataset: Dataset
@@ -85,24 +87,25 @@ class _Parsed:
 
     @property
     def mode(self) -> str:
+        """Return the photometric interpretation and the number of stored bits."""
         return f"{self.photometric};{self.stored.bits_stored}"
 
 
 def decode(data: bytes, *, color: Color) -> DecodedImage:
     """Decode a DICOM file; arguments, result and errors as `decode_image`."""
-    parsed = _parse(data)
+    parsed = parse_dataset(read_dataset(data))
     table = make_grey_table(parsed.dataset, parsed.stored)
-    return wrap_grey(table[_decode_patterns(parsed, data)], mode=parsed.mode, color=color)
+    return wrap_grey(table[decode_patterns(parsed, data)], mode=parsed.mode, color=color)
 
 
 def decode_stored(data: bytes) -> NDArray[Any]:
     """Return the pixels (H, W) as they are stored, decoded in this very process."""
-    return _run_decoder(_parse(data))
+    return _run_decoder(parse_dataset(read_dataset(data)))
 
 
 def read_header(data: bytes) -> Header:
     """Read size, depth and PatientID, after checking that the pixels are there to decode."""
-    parsed = _parse(data)
+    parsed = parse_dataset(read_dataset(data))
     return Header(
         mode=parsed.mode,
         width=parsed.width,
@@ -118,9 +121,23 @@ def list_missing_decoders() -> list[str]:
     return [name for name, syntax in _COMPRESSED.items() if not _list_plugins(syntax)]
 
 
-def _parse(data: bytes) -> _Parsed:
+def read_dataset(data: bytes) -> Dataset:
+    """Return the tags of a file that are read here, with its pixels.
+
+    Raises:
+        BadImageError: there are none.
+    """
     dataset = dcmread(io.BytesIO(_inflate(data)), specific_tags=_TAGS)
     _refuse_no_pixels(dataset)
+    return dataset
+
+
+def parse_dataset(dataset: Dataset) -> ParsedFile:
+    """Return the tags that decoding needs, after checking that the pixels are there to decode.
+
+    Raises:
+        BadImageError: it is not one gray frame, or is damaged.
+    """
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
         raise BadImageError("the DICOM file names no transfer syntax")
@@ -131,7 +148,7 @@ def _parse(data: bytes) -> _Parsed:
     width, height = read_count(dataset, "Columns"), read_count(dataset, "Rows")
     check_size(width, height)
     stored = _read_stored_pixels(dataset, is_inverted=photometric == "MONOCHROME1")
-    parsed = _Parsed(dataset, UID(syntax), photometric, width, height, stored)
+    parsed = ParsedFile(dataset, UID(syntax), photometric, width, height, stored)
     _choose_plugin(parsed.syntax)
     _refuse_missing_pixels(parsed)
     return parsed
@@ -189,7 +206,7 @@ def _refuse_no_pixels(dataset: Dataset) -> None:
         raise BadImageError("the DICOM file contains no pixel data, or is cut off before them")
 
 
-def _refuse_missing_pixels(parsed: _Parsed) -> None:
+def _refuse_missing_pixels(parsed: ParsedFile) -> None:
     """Refuse files with fewer pixels than in the header, or pixels of another size."""
     if parsed.syntax.is_encapsulated:
         size = {"width": parsed.width, "height": parsed.height}
@@ -203,7 +220,7 @@ def _refuse_missing_pixels(parsed: _Parsed) -> None:
         )
 
 
-def _codestream(parsed: _Parsed) -> bytes:
+def _codestream(parsed: ParsedFile) -> bytes:
     return get_frame(parsed.dataset.PixelData, 0, number_of_frames=1)
 
 
@@ -231,8 +248,13 @@ def _name(syntax: UID) -> str:
     return syntax.name if syntax.is_transfer_syntax else "of this file"
 
 
-def _decode_patterns(parsed: _Parsed, data: bytes) -> NDArray[Any]:
-    """Return the stored bits of each pixel as an unsigned number, (H, W)."""
+def decode_patterns(parsed: ParsedFile, data: bytes) -> NDArray[Any]:
+    """Return the stored bits of each pixel as an unsigned number, (H, W).
+
+    Args:
+        parsed: the file.
+        data: its bytes, for decoders that need a process of their own.
+    """
     is_crash_prone = _choose_plugin(parsed.syntax) == "gdcm"
     decoded = decode_isolated(data) if is_crash_prone else _run_decoder(parsed)
     if decoded.shape != (parsed.height, parsed.width):
@@ -243,7 +265,7 @@ def _decode_patterns(parsed: _Parsed, data: bytes) -> NDArray[Any]:
     return decoded.astype(f"i{width}" if parsed.stored.is_signed else f"u{width}").view(f"u{width}")
 
 
-def _run_decoder(parsed: _Parsed) -> NDArray[Any]:
+def _run_decoder(parsed: ParsedFile) -> NDArray[Any]:
     options: dict[str, Any] = {
         "raw": True,
         "decoding_plugin": _choose_plugin(parsed.syntax),

@@ -65,12 +65,42 @@ def make_grey_table(dataset: Dataset, stored: StoredPixels) -> Pixels:
     if stored.is_inverted:
         levels = top - levels
     table = np.floor(levels + 0.5).astype(dtype)
+    table[_find_padding(dataset, stored)] = 0
+    return table
+
+
+def make_value_table(
+    dataset: Dataset, stored: StoredPixels
+) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Return the value of each bit pattern in units of the modality, such as Hounsfield units.
+
+    Returns:
+        Shape (2 ** bits_allocated,), NaN for padding, mirrored in its range for MONOCHROME1; and
+        the lowest and the highest value that the stored bits may have.
+
+    Raises:
+        BadImageError: A tag in use is not finite or is invalid.
+    """
+    patterns = np.arange(1 << stored.bits_allocated)
+    values = _to_signed(patterns, stored.bits_stored, is_signed=stored.is_signed)
+    modality, limits = _apply_modality(dataset, values, limits=stored.limits)
+    if stored.is_inverted:
+        modality = limits[0] + limits[1] - modality
+    table = modality.astype(np.float32)
+    table[_find_padding(dataset, stored)] = np.nan
+    return table, limits
+
+
+def _find_padding(dataset: Dataset, stored: StoredPixels) -> NDArray[np.bool_]:
+    """Return which bit patterns are padding, which may use bits above the stored ones."""
+    patterns = np.arange(1 << stored.bits_allocated)
+    is_padding = np.zeros(len(patterns), np.bool_)
     padding = _read_padding(dataset, stored)
     if padding is not None:
-        raw = _to_signed(patterns, stored.bits_allocated, is_signed=stored.is_signed)
-        for seen in (values, raw):  # padding may use bits above the stored ones
-            table[(seen >= padding[0]) & (seen <= padding[1])] = 0
-    return table
+        for num_bits in (stored.bits_stored, stored.bits_allocated):
+            seen = _to_signed(patterns, num_bits, is_signed=stored.is_signed)
+            is_padding |= (seen >= padding[0]) & (seen <= padding[1])
+    return is_padding
 
 
 def _to_signed(patterns: NDArray[np.int64], num_bits: int, *, is_signed: bool) -> NDArray[np.int64]:

@@ -50,6 +50,24 @@ def read_count(dataset: Dataset, keyword: str, *, default: int | None = None) ->
     return int(number)
 
 
+def read_numbers(dataset: Dataset, keyword: str, *, count: int) -> tuple[float, ...] | None:
+    """Return the numbers of a tag; None where it is absent or empty.
+
+    Raises:
+        BadImageError: They are not finite, or not `count`.
+    """
+    text = read_text(dataset, keyword)
+    if not text:
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.split("\\"))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise BadImageError(f"{keyword} of the DICOM file is not {count} finite numbers")
+    return numbers
+
+
 def read_text(dataset: Dataset, keyword: str) -> str:
     """Return the text of a tag without outer blanks, "" where it is absent."""
     try:
@@ -58,7 +76,8 @@ def read_text(dataset: Dataset, keyword: str) -> str:
         raise BadImageError(f"{keyword} of the DICOM file cannot be read") from error
     if value is None or isinstance(value, bytes):
         return ""
-    parts = [value] if isinstance(value, str) else list(value)
+    is_single = isinstance(value, str) or not hasattr(value, "__len__")
+    parts = [value] if is_single else list(value)
     return "\\".join(str(part) for part in parts).strip().strip("\0").strip()
 
 

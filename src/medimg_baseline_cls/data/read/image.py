@@ -33,11 +33,33 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a volume is stored.
+
+    Attributes:
+        num_slices: from inferior to superior.
+        spacing_mm: between slices, rows and columns of the canonical orientation; None where the
+            file does not give it.
+        axes: where columns, rows and slices of the file run, such as "LPS" (to the left, posterior
+            and superior); "" where the file does not say.
+    """
+
+    num_slices: int
+    spacing_mm: tuple[float, float, float] | None
+    axes: str
+
+
+Remark = tuple[str, str]
+"""What was found in a case that is used: the kind, the same for all cases, and the details."""
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """Facts from the header, before decoding; sizes of the upright image.
 
     `patient_id` is the PatientID of a DICOM file, None where there is none. It is for grouping in
-    memory alone: never write it; it is not in the `repr`.
+    memory alone: never write it; it is not in the `repr`. A volume has a `geometry`, and `remarks`
+    on its slices.
     """
 
     mode: str
@@ -46,6 +68,23 @@ class Header:
     is_deep: bool
     is_color: bool
     patient_id: str | None = field(default=None, repr=False)
+    geometry: Geometry | None = None
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """What assigns a DICOM file to a series.
+
+    Attributes:
+        uid: SeriesInstanceUID; "0" where the file has no valid one, "" where it is damaged.
+        num_frames: 0 where the file is not an image.
+        is_localizer: whether it is an image to plan others on.
+    """
+
+    uid: str
+    num_frames: int
+    is_localizer: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class FileSorter:
         suffix = path.suffix.lower()
         if is_image_name(path.name) or (self.has_volumes and suffix == ".npz"):
             return True
-        kind = "" if suffix in _NEVER_IMAGES else _sniff_file(path)
+        kind = "" if suffix in _NEVER_IMAGES else sniff_file(path)
         is_image = kind not in _NO_IMAGES
         if is_image:
             self.read_as[kind] += 1
@@ -185,8 +185,8 @@ def list_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in shown)
 
 
-def _sniff_file(path: Path) -> str:
-    """Return the format by the first bytes of a file."""
+def sniff_file(path: Path) -> str:
+    """Return the format by the first bytes of a file; "" if it is unknown or no regular file."""
     try:
         if not path.is_file():  # a named pipe would block forever
             return ""

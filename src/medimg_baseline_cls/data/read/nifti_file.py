@@ -33,6 +33,7 @@ class NiftiHeader:
         given_range: cal_min and cal_max, if they are a range.
         orientation: for each of the first three axes the nearest patient axis (R, A, S) and its
             direction, shape (3, 2); None where the header gives none.
+        spacing: between voxels along the first three axes, in millimeters; 0 where unknown.
     """
 
     shape: tuple[int, ...]
@@ -42,6 +43,7 @@ class NiftiHeader:
     intercept: float
     given_range: tuple[float, float] | None
     orientation: NDArray[np.float64] | None
+    spacing: tuple[float, float, float]
 
     @property
     def is_deep(self) -> bool:
@@ -95,6 +97,7 @@ def read_nifti_header(data: bytes) -> NiftiHeader:
         intercept=intercept if slope else 0.0,  # a slope of 0 means unscaled
         given_range=_read_range(header),
         orientation=orientation,
+        spacing=_read_spacing(header),
     )
 
 
@@ -184,6 +187,12 @@ def _read_offset(header: Any, length: int) -> int:
     if not length <= offset <= length + _MAX_EXTENSION or offset % 1:
         raise BadImageError(f"by the NIfTI header pixels begin at byte {offset:.0f}")
     return int(offset)
+
+
+def _read_spacing(header: Any) -> tuple[float, float, float]:
+    unit = {1: 1000.0, 3: 0.001}.get(int(header["xyzt_units"]) & 7, 1.0)  # meters, micrometers
+    x, y, z = (float(length) * unit for length in header["pixdim"][1:4])
+    return (x, y, z) if math.isfinite(x + y + z) else (0.0, 0.0, 0.0)
 
 
 def _read_range(header: Any) -> tuple[float, float] | None:

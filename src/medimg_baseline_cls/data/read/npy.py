@@ -18,8 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medimg_baseline_cls.data.read.deep import to_deep_grey
-from medimg_baseline_cls.data.read.image import Color, DecodedImage, Header, check_size, wrap_grey
-from medimg_baseline_cls.data.read.volume import AS_STORED, Volume, check_volume, range_of_type
+from medimg_baseline_cls.data.read.image import (
+    Color,
+    DecodedImage,
+    Geometry,
+    Header,
+    check_size,
+    wrap_grey,
+)
+from medimg_baseline_cls.data.read.slice_order import AS_STORED
+from medimg_baseline_cls.data.read.volume import Volume, check_volume, range_of_type
 from medimg_baseline_cls.errors import BadImageError
 from medimg_baseline_cls.utils.quantities import say_count
 
@@ -66,9 +74,15 @@ def decode_volume(data: bytes) -> Volume:
 def read_volume_header(data: bytes) -> Header:
     """Read type and size of the slices, without decoding the voxels."""
     with _opening(data) as stream:
-        (_, height, width), _, dtype = _read_volume_header(stream)
-    is_deep = dtype.itemsize > 1
-    return Header(dtype.name, width=width, height=height, is_deep=is_deep, is_color=False)
+        (num_slices, height, width), _, dtype = _read_volume_header(stream)
+    return Header(
+        dtype.name,
+        width=width,
+        height=height,
+        is_deep=dtype.itemsize > 1,
+        is_color=False,
+        geometry=Geometry(num_slices, None, ""),
+    )
 
 
 @contextmanager

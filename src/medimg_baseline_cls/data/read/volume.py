@@ -8,24 +8,23 @@ Refused: images of one slice, more than three axes, color, NaN.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg_baseline_cls.data.read.image import Header
+from medimg_baseline_cls.data.read.image import Geometry, Header
 from medimg_baseline_cls.data.read.nifti_file import (
     NiftiHeader,
     is_nifti,
     read_nifti_header,
     read_stored,
 )
+from medimg_baseline_cls.data.read.slice_order import AXIS_LETTERS, Turn
 from medimg_baseline_cls.errors import BadImageError
 
 MAX_VOXELS = 1 << 30
-_Turn = tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]
-AS_STORED: _Turn = ((0, False), (1, False), (2, False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Volume:
 
     voxels: NDArray[np.float32]
     full_range: tuple[float, float] | None
-    turn: _Turn
+    turn: Turn
 
 
 def decode_volume(data: bytes) -> Volume:
@@ -54,11 +53,17 @@ def decode_volume(data: bytes) -> Volume:
     if not np.isfinite(stored).all():
         raise BadImageError("the volume contains NaN or infinite voxels")
     values = stored.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept)
-    turn = _find_turn(header)
+    return turn_volume(values, _find_turn(header), full_range=_find_range(header))
+
+
+def turn_volume(
+    values: NDArray[np.float32], turn: Turn, *, full_range: tuple[float, float] | None
+) -> Volume:
+    """Return the voxels of a file as a volume in the canonical orientation."""
     values = values.transpose([axis for axis, _ in turn])
     for place, (_, is_flipped) in enumerate(turn):
         values = np.flip(values, place) if is_flipped else values
-    return Volume(np.ascontiguousarray(values), _find_range(header), turn)
+    return Volume(np.ascontiguousarray(values), full_range, turn)
 
 
 def read_volume_header(data: bytes) -> Header:
@@ -68,8 +73,11 @@ def read_volume_header(data: bytes) -> Header:
         BadImageError: as `decode_volume`, as far as the header tells.
     """
     header = _read_header(data)
-    _, height, width = (header.shape[axis] for axis, _ in _find_turn(header))
-    return header.describe(width=width, height=height)
+    turn = _find_turn(header)
+    num_slices, height, width = (header.shape[axis] for axis, _ in turn)
+    z, y, x = (header.spacing[axis] for axis, _ in turn)
+    geometry = Geometry(num_slices, (z, y, x) if min(z, y, x) > 0 else None, _name_axes(header))
+    return replace(header.describe(width=width, height=height), geometry=geometry)
 
 
 def _read_header(data: bytes) -> NiftiHeader:
@@ -97,7 +105,7 @@ def check_volume(shape: tuple[int, ...]) -> None:
         raise BadImageError(f"the volume has {sizes} voxels, more than {MAX_VOXELS:,}")
 
 
-def _find_turn(header: NiftiHeader) -> _Turn:
+def _find_turn(header: NiftiHeader) -> Turn:
     if header.orientation is None:
         return (2, False), (1, False), (0, False)
     of_patient = {
@@ -106,6 +114,16 @@ def _find_turn(header: NiftiHeader) -> _Turn:
     }
     (z, runs_up), (y, runs_forward), (x, runs_right) = (of_patient[axis] for axis in (2, 1, 0))
     return (z, not runs_up), (y, runs_forward), (x, runs_right)
+
+
+def _name_axes(header: NiftiHeader) -> str:
+    """Return where the axes of the file run, such as "LPS"; "" where the header gives none."""
+    if header.orientation is None:
+        return ""
+    return "".join(
+        AXIS_LETTERS[int(patient)][bool((direction > 0) ^ (patient < 2))]  # counted to R, A
+        for patient, direction in header.orientation[:3]
+    )
 
 
 def _find_range(header: NiftiHeader) -> tuple[float, float] | None:

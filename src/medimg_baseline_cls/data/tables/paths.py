@@ -34,7 +34,7 @@ def read_paths(
     paths: list[str] = []
     prefix = f"{root.as_posix().rstrip('/')}/"
     for line, cell in zip(table.lines, table.columns[column], strict=True):
-        path = cell.replace("\\", "/")
+        path = cell.replace("\\", "/").rstrip("/") or cell
         if is_missing(path):
             raise DataError(f"row {line}: the column {column} is blank.")
         if "./" in path or "//" in path:

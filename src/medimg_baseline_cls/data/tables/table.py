@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from medimg_baseline_cls.data.folders.cases import CaseRemarks, describe_remarks, expand_folder
 from medimg_baseline_cls.data.folders.image_files import (
     ListedFile,
     Listing,
@@ -54,6 +55,7 @@ class TableSettings:
         positive_class: which class "any" takes for positive; None: the one not named normal.
         allow_outside: let paths lead out of the root folder.
         split_files: lists of image names, one file for each split.
+        has_volumes: whether a path may be that of a folder of slices.
     """
 
     path_column: str
@@ -69,6 +71,7 @@ class TableSettings:
     positive_class: str | None = None
     allow_outside: bool = False
     split_files: tuple[Path, ...] = ()
+    has_volumes: bool = False
 
 
 def find_table(data_dir: Path) -> Path | None:
@@ -114,6 +117,9 @@ def list_table(
     rows = _Rows(table.lines, paths, labels, groups, folders, subgroups or None)
     notes += [note for part in (labels, *names.values()) for note in part.notes]
     files = rows.files(_join_rows(rows, settings, notes=notes))
+    remarks: list[Inference] = []
+    if settings.has_volumes:
+        files, remarks = _expand_folders(files, root)
     if settings.split_files:
         files, more = apply_lists(files, settings.split_files)
         notes += more
@@ -133,6 +139,7 @@ def list_table(
         kind="table",
         inferences=(
             *limited,
+            *remarks,
             *labels.inferences,
             *said,
             *_note_patients(table, groups, column=settings.group_column),
@@ -140,6 +147,27 @@ def list_table(
         ),
         group_column=settings.group_column,
     )
+
+
+def _expand_folders(
+    files: Sequence[ListedFile], root: Path
+) -> tuple[list[ListedFile], list[Inference]]:
+    """Return the cases of folders in their place, and what was left out in them."""
+    cases: dict[str, ListedFile] = {}
+    remarks: list[CaseRemarks] = []
+    for file in files:
+        paths = [file.path]
+        if (root / file.path).is_dir():
+            paths, found = expand_folder(root, file.path)
+            remarks.append(found)
+        for path in paths or [file.path]:
+            if path in cases:
+                raise DataError(
+                    f"rows {cases[path].row} and {file.row} are the same case, {path}: name a "
+                    "folder or its series, not both."
+                )
+            cases[path] = replace(file, path=path)
+    return list(cases.values()), describe_remarks(remarks)
 
 
 def _settle_columns(

@@ -28,6 +28,7 @@ from medimg_baseline_cls.audit.checks import audit_images, audit_records
 from medimg_baseline_cls.audit.images import AuditImages, FileLook, look_at_file
 from medimg_baseline_cls.audit.pixel_measures import measure_pixels, shrink, to_gray
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.data.folders.cases import describe_remarks
 from medimg_baseline_cls.data.index import group_images
 from medimg_baseline_cls.data.npz import is_npz
 from medimg_baseline_cls.data.pixels.cache import FileFacts, build_cache
@@ -160,12 +161,12 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
     )
     positive_class, positive = find_positive_class(config, listing)
     refusals = tuple(hider.text(text) for text in list_refusals(config, listing))
-    intensity = infer_intensity(cache, settings)
+    intensity, facts = infer_intensity(cache, settings), [fact for _, fact in good]
     return AuditImages(
         split=Split(records, listing.class_names, listing.task, listing.subgroup_names),
-        rows=np.array([fact.row for _, fact in good], dtype=np.int64),
+        rows=np.array([fact.row for fact in facts], dtype=np.int64),
         pixels=cache.pixels,
-        looks=tuple(_look(data_dir, fact) for _, fact in good),
+        looks=tuple(_look(data_dir, fact) for fact in facts),
         rejected=tuple(
             (file.path, file.locate(fact.error)) for file, fact in pairs if fact.error is not None
         ),
@@ -173,7 +174,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         inferences=hide_inferences(
             (
                 *(*listing.inferences, infer_task(config, listing), positive, patients),
-                *(color, intensity),
+                *(color, intensity, *describe_remarks((f.path, f.remarks) for f in facts)),
             ),
             hider,
         ),
@@ -214,7 +215,7 @@ def _look(data_dir: Path, fact: FileFacts) -> FileLook:
     """Return what a file is like; of a slice of an .npz its size alone."""
     if is_npz(data_dir):
         return FileLook(fact.num_bytes, mode=fact.mode)
-    return look_at_file(data_dir / fact.path, mode=fact.mode)
+    return look_at_file(data_dir / fact.path, mode=fact.mode, geometry=fact.geometry)
 
 
 def _describe(config: Config, images: AuditImages, *, checks: Sequence[Check]) -> dict[str, Any]:

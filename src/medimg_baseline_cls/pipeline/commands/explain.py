@@ -140,7 +140,8 @@ def draw_mistakes(
 
 def _read_test(session: Session, data: PreparedData) -> Callable[[int], bytes]:
     """Return a function that gives the bytes of a file of TEST by its position there."""
-    source = open_source(find_root(session.config), cache_dir=session.cache_dir)
+    root, has_volumes = find_root(session.config), session.config.slices > 0
+    source = open_source(root, cache_dir=session.cache_dir, has_volumes=has_volumes)
     rows = data.split.rows("test")
     return lambda position: source.read(data.split.records[rows[position]].path)
 

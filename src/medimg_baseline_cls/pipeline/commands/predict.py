@@ -28,7 +28,7 @@ from medimg_baseline_cls.pipeline.steps.anonymous import load_pseudonyms
 from medimg_baseline_cls.pipeline.steps.decisions import Decider
 from medimg_baseline_cls.pipeline.steps.leftovers import remove_panels
 from medimg_baseline_cls.pipeline.steps.listing import find_root
-from medimg_baseline_cls.pipeline.steps.prediction_inputs import find_files
+from medimg_baseline_cls.pipeline.steps.prediction_inputs import find_files, warn_of_slices
 from medimg_baseline_cls.pipeline.steps.prediction_outputs import (
     open_cache_dir,
     place_panels,
@@ -123,6 +123,7 @@ def predict(
         session.log.info(files_found)
     network, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
+    warn_of_slices(files, cache.facts, log=session.log)
     files = _leave_out_bad(session, files, cache=cache, on_bad_image=on_bad_image)
     _warn_of_own_images(session, cache)
     _warn_of_dark_images(session, cache, provenance=provenance)

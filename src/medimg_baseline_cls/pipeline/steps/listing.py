@@ -213,6 +213,7 @@ def table_settings(config: Config, *, fewest_classes: int = 2) -> TableSettings:
         positive_class=config.positive_class,
         allow_outside=config.allow_outside,
         split_files=config.split_files,
+        has_volumes=config.slices > 0,
     )
 
 

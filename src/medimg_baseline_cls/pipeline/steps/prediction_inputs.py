@@ -4,10 +4,18 @@ import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from medimg_baseline_cls.data.folders.cases import (
+    describe_remarks,
+    expand_folder,
+    find_cases,
+    list_case_files,
+)
 from medimg_baseline_cls.data.folders.masks import find_companions
 from medimg_baseline_cls.data.folders.split_folders import is_system_name
+from medimg_baseline_cls.data.pixels.cache import FileFacts
 from medimg_baseline_cls.data.read import SUFFIXES, FileSorter
 from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.utils.log import RunLog
 from medimg_baseline_cls.utils.own_output import OwnFolders, require_foreign
 
 _NO_IMAGES = frozenset({".csv", ".tsv", ".parquet", ".npz"})
@@ -18,7 +26,8 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
 
     Args:
         paths: a file that is named is always taken; of folders and patterns, the images.
-        sorter: finds the images, and knows afterwards what was left out.
+        sorter: finds the images, and knows afterwards what was left out; with volumes, their slices
+            are one path, see `data.folders.cases`.
 
     Raises:
         DataError: a path names nothing, or no image.
@@ -43,6 +52,15 @@ def find_files(paths: Iterable[Path | str], *, sorter: FileSorter) -> list[Path]
     return list(found)
 
 
+def warn_of_slices(files: Sequence[Path], facts: Iterable[FileFacts], *, log: RunLog) -> None:
+    """Warn of what is remarkable in the slices of volumes, and of what was left out."""
+    folders = {f if f.is_dir() else f.parent: f for f in reversed(files) if not f.is_file()}
+    found = [(str(file), find_cases(folder).remarks) for folder, file in folders.items()]
+    found += [(fact.path, fact.remarks) for fact in facts if fact.error is None]
+    for item in describe_remarks(found):
+        log.warn(item.warning or f"{item.topic}: {item.found}")
+
+
 def _expand(path: Path, sorter: FileSorter) -> list[Path]:
     if path.suffix.lower() in _NO_IMAGES and not sorter.is_image(path):
         raise DataError(
@@ -51,14 +69,24 @@ def _expand(path: Path, sorter: FileSorter) -> list[Path]:
         )
     root = path if path.exists() else _fixed_part(path)
     require_foreign(root)
-    if path.is_file():
+    if path.is_file() or (sorter.has_volumes and not path.exists() and list_case_files(path)):
         return [path]
-    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    found = [path] if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    if sorter.has_volumes or path.is_dir():
+        found = {p: None for f in found for p in (f.rglob("*") if f.is_dir() else [f])}
     own = OwnFolders(root)
     images = sorted(p for p in found if _is_input(p, own, sorter=sorter))
     if companions := _find_companions(images, root=root):
         sorter.left_out["masks or other companions"] += len(companions)
-    return [image for image in images if image not in companions]
+    images = [image for image in images if image not in companions]
+    return _join_slices(images) if sorter.has_volumes else images
+
+
+def _join_slices(images: Sequence[Path]) -> list[Path]:
+    """Return the cases of the folders of images; of cases of one file, those among the images."""
+    folders, named = dict.fromkeys(image.parent for image in images), set(images)
+    found = [Path(p) for folder in folders for p in expand_folder(Path(), str(folder))[0]]
+    return [path for path in found if path in named or not path.is_file()]
 
 
 def _find_companions(images: Sequence[Path], *, root: Path) -> set[Path]:

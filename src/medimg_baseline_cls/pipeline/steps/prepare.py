@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader
 from medimg_baseline_cls.data.file_headers import infer_color
-from medimg_baseline_cls.data.image_bytes import ImageSource, open_source
+from medimg_baseline_cls.data.image_bytes import open_source
 from medimg_baseline_cls.data.index import Index, Listing, index_images
 from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.pixels.grey_range import infer_intensity
@@ -128,7 +128,7 @@ def prepare_data(
     # A network or disk that does not fit is refused here, before hours of decoding.
     needs = estimate(len(listing.class_names))
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
-    require_range(settings, open_source(data_dir, cache_dir=session.cache_dir), listing=listing)
+    require_range(settings, data_dir, listing=listing, cache_dir=session.cache_dir)
     paths = [file.path for file in listing.files]
     cache = _open_cache(session, data_dir, paths=paths, settings=settings, needs=needs)
     index = index_images(
@@ -277,7 +277,9 @@ def choose_pixels(
     return pixel_settings(config, color), found
 
 
-def require_range(settings: PixelSettings, source: ImageSource, *, listing: Listing) -> None:
+def require_range(
+    settings: PixelSettings, data_dir: Path, *, listing: Listing, cache_dir: Path
+) -> None:
     """Refuse volumes whose black and white nothing tells, after a look at the first of them.
 
     Raises:
@@ -286,6 +288,7 @@ def require_range(settings: PixelSettings, source: ImageSource, *, listing: List
     if not settings.slices:
         return
     path = listing.files[0].path
+    source = open_source(data_dir, cache_dir=cache_dir, has_volumes=True)
     try:
         volume = decode_volume(source.read(path))
     except BadImageError:
