@@ -14,6 +14,7 @@ from medimg_baseline_cls.audit.pixel_measures import measure_pixels
 from medimg_baseline_cls.audit.shortcut_classifiers import PROPERTIES, gather_features
 from medimg_baseline_cls.audit.shortcuts import check_shortcuts, limit_images
 from medimg_baseline_cls.audit.split_shift import check_shift, draw_groups
+from medimg_baseline_cls.data.read import Geometry
 from medimg_baseline_cls.schema import ImageRecord
 
 ImagesMaker = Callable[..., AuditImages]
@@ -88,6 +89,47 @@ def test_size_of_the_files_is_a_shortcut_too(make_images: ImagesMaker) -> None:
     found = shortcuts(make_images(PATHS, pixels=noise(), looks=looks))
     assert numbers(found.figures[1])[("file bytes",)] == (1.0,)
     assert found.findings[0].examples[0].text == "file bytes: AUROC 1.000 for B"
+
+
+def volume_looks(**changes: tuple[object, object]) -> list[FileLook]:
+    """Return the look of each image; of a change the first value is that of A, the second of B."""
+    plain = {"num_slices": 30, "spacing_mm": (2.5, 0.7, 0.7), "axes": "LPS"}
+    sides = [plain | {name: pair[i] for name, pair in changes.items()} for i in (0, 1)]
+    return [FileLook(geometry=Geometry(**sides[int(label == "B")])) for label in LABELS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({"num_slices": (30, 60)}, "number of slices"),
+        ({"spacing_mm": ((5.0, 0.7, 0.7), (2.5, 0.7, 0.7))}, "distance of slices"),
+        ({"spacing_mm": ((2.5, 0.7, 0.7), (2.5, 0.9, 0.9))}, "pixel spacing"),
+        ({"axes": ("LPS", "PIR")}, None),
+    ],
+)
+def test_the_geometry_of_volumes_is_a_shortcut(
+    changes: dict[str, tuple[object, object]], title: str | None, make_images: ImagesMaker
+) -> None:
+    found = shortcuts(make_images(PATHS, pixels=noise(), looks=volume_looks(**changes)))
+    properties = {key[0]: values[0] for key, values in numbers(found.figures[1]).items()}
+    (orientation,) = [name for name in properties if str(name).startswith("orientation ")]
+    telling = title or orientation
+    assert properties[telling] == 1.0
+    assert found.findings[0].examples[0].text == f"{telling}: AUROC 1.000 for B"
+    geometry = {"number of slices", "distance of slices", "pixel spacing", orientation}
+    assert all(properties[name] is None for name in geometry - {telling})
+
+
+def test_geometry_that_no_file_gives_is_no_property(make_images: ImagesMaker) -> None:
+    looks = volume_looks(spacing_mm=(None, None), axes=("", ""))
+    found = numbers(shortcuts(make_images(PATHS, pixels=noise(), looks=looks)).figures[1])
+    for name in ("distance of slices", "pixel spacing", "orientation unknown"):
+        assert found[(name,)] == (None,)
+    images = numbers(shortcuts(make_images(PATHS, pixels=noise())).figures[1])
+    assert ("pixel spacing",) not in images
+    some = [*looks[:-1], FileLook()]
+    mixed = numbers(shortcuts(make_images(PATHS, pixels=noise(), looks=some)).figures[1])
+    assert ("pixel spacing",) not in mixed
 
 
 def test_what_is_the_same_everywhere_has_no_figure(make_images: ImagesMaker) -> None:

@@ -1,6 +1,7 @@
 """Series of DICOM files go the way of NIfTI files: the same pixels, to a report, resumed."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from medimg_baseline_cls import check, predict, resume_run, run, train
 from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
-from medimg_baseline_cls.errors import RunInterrupted
+from medimg_baseline_cls.errors import DataError, RunInterrupted
 from medimg_baseline_cls.phantom.volume_folder import encode_nifti
 from medimg_baseline_cls.utils.files import read_csv
 
@@ -131,3 +132,43 @@ def test_the_audit_names_what_was_found(
     checks = {item["name"]: item for item in result.content["checks"]}
     names = {finding["name"] for finding in checks["inferences"]["findings"]}
     assert {"localizers", "copies_of_slices", "missing_slices"} <= names
+    sizes = {row[0]: row[1] for row in checks["files"]["figures"][0]["rows"]}
+    assert sizes == {"32 x 32 x 8": NUM_CASES - 1, "32 x 32 x 7": 1}
+    properties = {row[0] for row in checks["shortcuts"]["figures"][1]["rows"]}
+    assert {"number of slices", "distance of slices", "orientation LPS"} <= properties
+
+
+def test_copies_of_a_series_under_other_names_are_found(
+    series: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(series, data)
+    shutil.copytree(data / "NORMAL/case04", data / "NODULE/copy")
+    for file in (data / "NODULE/copy").iterdir():
+        file.rename(file.with_name(f"other{file.name}.dcm"))
+    result = check(make_config(data, tmp_path, **SETTINGS))
+    (copies,) = [item for item in result.content["checks"] if item["name"] == "duplicates"]
+    (finding,) = [f for f in copies["findings"] if f["name"] == "identical_across_classes"]
+    assert finding["verdict"] == "error"
+    assert sorted(finding["examples"][0]["paths"]) == ["NODULE/copy", "NORMAL/case04"]
+
+
+def test_a_case_that_is_not_one_volume_is_an_error_or_left_out(
+    series: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(series, data)
+    folder = data / "NORMAL/case00"
+    points = [*draw_slices(phantom(0), uid="1.1"), *draw_slices(phantom(1), uid="1.1")]
+    shutil.rmtree(folder)
+    write_files(folder, points)
+    reason = "NORMAL/case00: the series has 2 different images at each of 8 positions"
+    with pytest.raises(DataError) as caught:
+        train(make_config(data, tmp_path, **SETTINGS))
+    assert reason in "\n".join(caught.value.args)
+    made = train(make_config(data, tmp_path, on_bad_image="skip", **SETTINGS))
+    rows = read_csv(made.run_dir / "rejected.csv")
+    assert [f"{row['path']}: {row['reason']}"[: len(reason)] for row in rows] == [reason]
+    result = check(make_config(data, tmp_path, **SETTINGS))
+    findings = result.content["checks"][0]["findings"]
+    assert [(f["name"], f["verdict"]) for f in findings] == [("slices", "error")]

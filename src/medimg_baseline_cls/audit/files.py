@@ -14,7 +14,7 @@ from medimg_baseline_cls.audit.check_results import (
     Verdict,
     list_examples,
 )
-from medimg_baseline_cls.audit.images import AuditImages
+from medimg_baseline_cls.audit.images import AuditImages, FileLook
 from medimg_baseline_cls.audit.pixel_measures import Measures
 from medimg_baseline_cls.utils.quantities import say_count
 
@@ -41,6 +41,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("empty", r"0 bytes|is empty", "empty files"),
     ("animated", r"frames", "files of several frames"),
     ("too_large", r"more than .*million|pixel cap|too many pixels", "files over the pixel cap"),
+    ("slices", r"(?<!-)\bslices\b|the series", "cases whose slices are not one volume"),
     ("truncated", r"truncat|cut off|incomplete|premature|not enough", "truncated files"),
     ("other_format", r"\bthis is (?:a|an) ", "files that are not in the format of their name"),
     ("unreadable", r"", "files that cannot be decoded"),
@@ -161,13 +162,17 @@ def _judge_constant(images: AuditImages, measures: Measures) -> Iterator[Finding
 
 def _tabulate_sizes(images: AuditImages) -> NumberTable:
     """Return the most frequent sizes in pixels."""
-    sizes = Counter((record.width, record.height) for record in images.split.records)
+    looks = images.looks or [FileLook()] * len(images.split.records)
+    depths = [look.geometry.num_slices if look.geometry else 1 for look in looks]
+    pairs = zip(images.split.records, depths, strict=True)
+    sizes = Counter((record.width, record.height, depth) for record, depth in pairs)
     common = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:NUM_SIZES]
-    rows = [(f"{width} x {height}", count) for (width, height), count in common]
+    has_volumes = any(depth > 1 for depth in depths)
+    rows = [(" x ".join(map(str, s if has_volumes else s[:2])), count) for s, count in common]
     left = len(sizes) - len(rows)
     return NumberTable(
-        "Sizes in pixels",
-        ("Width x height", "Images"),
+        "Sizes in voxels" if has_volumes else "Sizes in pixels",
+        ("Width x height x slices" if has_volumes else "Width x height", "Images"),
         tuple(rows),
         note=f"{left} more sizes are rarer." if left else "",
     )

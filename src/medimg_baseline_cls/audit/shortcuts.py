@@ -4,7 +4,8 @@ A single property that separates the classes (file size, brightness, a marker in
 what a network learns first: it then recognizes the scanner, not the disease.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +63,15 @@ def check_shortcuts(
     sides = images.splits
     trained = limit_images(sides == "train" if (sides == "train").any() else sides == sides, images)
     tested = limit_images(sides == "test", images)
+    geometry = describe_geometry(images)
     measured: list[_ClassAurocs] = []
     with progress("shortcuts", len(classes)) as bar:
         for name in classes:
             truth, known = truths[name]
             own, other = trained & known, tested & known
             if min((truth & own).sum(), (~truth & own).sum()) >= MIN_PER_CLASS:
-                measured.append(_measure_class(name, features, truth=truth, train=own, test=other))
+                rows = {"truth": truth, "train": own, "test": other}
+                measured.append(_measure_class(name, features, geometry=geometry, **rows))
             bar.advance()
     if not measured:
         reason = f"no class has {MIN_PER_CLASS} images on either side of it."
@@ -80,6 +83,24 @@ def check_shortcuts(
         tuple(_judge(measured)),
         _tabulate(measured),
     )
+
+
+def describe_geometry(images: AuditImages) -> dict[str, NDArray[np.float32]]:
+    """Return what the files of volumes say of their geometry, by its name, each of shape (N,).
+
+    NaN where a file does not say it; nothing for images.
+    """
+    found = [look.geometry for look in images.looks if look.geometry is not None]
+    if not found or len(found) < len(images.looks):
+        return {}
+    spacing = np.array([item.spacing_mm or (np.nan,) * 3 for item in found], np.float32)
+    usual = Counter(item.axes for item in found).most_common(1)[0][0]
+    return {
+        "number of slices": np.array([item.num_slices for item in found], np.float32),
+        "distance of slices": spacing[:, 0],
+        "pixel spacing": spacing[:, 1],
+        f"orientation {usual or 'unknown'}": np.array([i.axes == usual for i in found], np.float32),
+    }
 
 
 def limit_images(chosen: NDArray[np.bool_], images: AuditImages) -> NDArray[np.bool_]:
@@ -100,12 +121,14 @@ def _measure_class(
     truth: NDArray[np.bool_],
     train: NDArray[np.bool_],
     test: NDArray[np.bool_],
+    geometry: Mapping[str, NDArray[np.float32]],
 ) -> _ClassAurocs:
     own, other, positive = features.pick(train), features.pick(test), truth[train]
     folds = assign_folds(own.groups, positive)
+    columns = dict(zip(PROPERTIES, own.trivial.T, strict=True))
+    columns |= {title: values[train] for title, values in geometry.items()}
     properties = {
-        title: _score_property(own.trivial[:, i], positive, folds=folds)
-        for i, title in enumerate(PROPERTIES)
+        title: _score_property(values, positive, folds=folds) for title, values in columns.items()
     }
     controls: dict[str, tuple[float | None, float | None]] = {}
     for control in CONTROLS:
@@ -122,7 +145,8 @@ def _score_property(
     values: NDArray[np.float32], truth: NDArray[np.bool_], *, folds: NDArray[np.int64]
 ) -> float | None:
     """Return the AUROC of a property; None for one that is the same everywhere."""
-    if values.min() == values.max():
+    known = values[np.isfinite(values)]
+    if not len(known) or known.min() == known.max():
         return None
     return score_auroc(truth, direct_property(values, truth, folds=folds))
 
@@ -189,10 +213,11 @@ def _tabulate(measured: list[_ClassAurocs]) -> tuple[NumberTable, ...]:
     for item in measured:
         for control, (inside, outside) in item.controls.items():
             controls.append((_CONTROL_NAMES[control], item.name, inside, outside))
-    best = {t: max(i.properties[t] or 0.0 for i in measured) for t in PROPERTIES}
+    titles = measured[0].properties
+    best = {t: max(i.properties[t] or 0.0 for i in measured) for t in titles}
     rows = [
         (title, *(item.properties[title] for item in measured))
-        for title in sorted(PROPERTIES, key=lambda title: -best[title])
+        for title in sorted(titles, key=lambda title: -best[title])
     ]
     return (
         NumberTable(

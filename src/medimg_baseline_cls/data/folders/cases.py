@@ -51,13 +51,9 @@ class FolderCases:
             place: the path of the folder.
             is_class: whether it is that of a class, in which each image is its own file.
         """
-        names = list(self.files)
-        if is_class:
-            names += self.series.get(_SLICES, list(self.series))
-        elif len(self.series) == 1:
-            return [place, *(f"{place}/{name}" for name in names)]
-        else:
-            names += self.series
+        if len(self.series) == 1 and not is_class:
+            return [place]
+        names = self.files or self.series.get(_SLICES, self.series)
         return [f"{place}/{name}" for name in names]
 
 

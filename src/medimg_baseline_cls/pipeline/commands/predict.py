@@ -123,7 +123,6 @@ def predict(
         session.log.info(files_found)
     network, checkpoint = load_model(session, "best.pt")
     cache = _decode(session, files, color=provenance["color"])
-    warn_of_slices(files, cache.facts, log=session.log)
     files = _leave_out_bad(session, files, cache=cache, on_bad_image=on_bad_image)
     _warn_of_own_images(session, cache)
     _warn_of_dark_images(session, cache, provenance=provenance)
@@ -215,7 +214,7 @@ def _recalibrate(
 def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCache:
     """Decode the files as the run's images were."""
     with open_cache_dir(session) as cache_dir:
-        return build_cache(
+        cache = build_cache(
             Path(),
             [str(file) for file in files],
             settings=pixel_settings(session.config, color),
@@ -223,6 +222,8 @@ def _decode(session: Session, files: Sequence[Path], *, color: str) -> ImageCach
             num_workers=count_workers(session.config.num_workers),
             log=session.log,
         )
+    warn_of_slices(files, cache.facts, log=session.log)
+    return cache
 
 
 def _leave_out_bad(
@@ -279,12 +280,11 @@ def _warn_of_dark_images(
 
 def _as_image_set(cache: ImageCache) -> ImageSet:
     rows = [fact.row for fact in cache.facts if fact.row >= 0]
-    count = len(rows)
     return ImageSet(
         cache.pixels,
         np.array(rows, dtype=np.int64),
-        np.arange(count, dtype=np.int64),
-        np.full(count, -1, dtype=np.int64),
+        np.arange(len(rows), dtype=np.int64),
+        np.full(len(rows), -1, dtype=np.int64),
     )
 
 
