@@ -17,6 +17,7 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "limit": (1, None),
     "image_size": (32, 1024),
     "slices": (0, 512),
+    "slice_neighbors": (0, 256),
     "val_fraction": (0.02, 0.5),
     "test_fraction": (0.05, 0.5),
     "num_folds": (2, 100),

@@ -3,8 +3,10 @@
 import copy
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
+from timm.models import adapt_input_conv
 
 from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.models.build import build_model, describe_model, rebuild_model
@@ -15,10 +17,14 @@ SIZE, NUM_SLICES = 32, 6
 KINDS = get_args(SlicePooling)
 
 
-def build(pooling: SlicePooling, *, is_trained: bool = True) -> tuple[Classifier, Classifier]:
+def build(
+    pooling: SlicePooling, *, is_trained: bool = True, neighbors: int = 0, arch: str = "test_resnet"
+) -> tuple[Classifier, Classifier]:
     """Return a network for images, and the same one for volumes."""
-    images = build_model("test_resnet", image_size=SIZE, pretrained=False).eval()
-    volumes = pool_slices(copy.deepcopy(images), num_slices=NUM_SLICES, pooling=pooling).eval()
+    images = build_model(arch, image_size=SIZE, pretrained=False).eval()
+    volumes = pool_slices(
+        copy.deepcopy(images), num_slices=NUM_SLICES, pooling=pooling, neighbors=neighbors
+    ).eval()
     head = volumes.head_layer
     assert isinstance(head, SliceHead)
     if pooling == "attention" and is_trained:
@@ -115,3 +121,81 @@ def test_images_are_still_images() -> None:
         images(draw())
     with pytest.raises(ModelError, match=r"volumes of 6 slices .* \(3, 5, 32, 32\)"):
         model(draw()[:, :5])
+
+
+@pytest.mark.parametrize("neighbors", [1, 2, 4])
+def test_neighbors_are_channels_and_slices_at_the_ends_repeat(neighbors: int) -> None:
+    _, model = build("mean", neighbors=neighbors)
+    pixels = draw(2)
+    seen = model.normalize(pixels) * model.std + model.mean
+    width = 2 * neighbors + 1
+    assert seen.shape == (2 * NUM_SLICES, width, SIZE, SIZE)
+    ends = ((0, 0), (neighbors, neighbors), (0, 0), (0, 0))
+    padded = np.pad(pixels.numpy(), ends, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)  # (B, K, S, S, C)
+    expected = np.moveaxis(windows, -1, 2).reshape(seen.shape)
+    np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_one_neighbor_fills_the_three_channels_of_the_pretrained_stem() -> None:
+    images, model = build("mean", neighbors=1)
+    alone = build("mean")[1]
+    assert model.facts.mean == images.facts.mean
+    for name, tensor in alone.net.state_dict().items():
+        assert torch.equal(tensor, model.net.state_dict()[name])
+    # Where all slices are alike, so are a slice and its neighbors.
+    pixels = draw(2)[:, :1].expand(-1, NUM_SLICES, -1, -1)
+    torch.testing.assert_close(model(pixels), alone(pixels))
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_efficientnet", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("neighbors", [2, 3])
+@torch.no_grad()
+def test_more_neighbors_take_the_stem_as_timm_adapts_it(arch: str, neighbors: int) -> None:
+    images, model = build("mean", neighbors=neighbors, arch=arch)
+    width = 2 * neighbors + 1
+    (name,) = (
+        name
+        for name, tensor in images.net.state_dict().items()
+        if tensor.ndim == 4 and tensor.shape[1] == 3
+    )
+    before, after = images.net.state_dict()[name], model.net.state_dict()[f"backbone.{name}"]
+    torch.testing.assert_close(after, adapt_input_conv(width, before.clone()))
+    assert model.facts.mean == tuple((images.facts.mean * 3)[:width])
+    assert model.facts.std == tuple((images.facts.std * 3)[:width])
+    assert model(draw()).isfinite().all()
+
+
+@pytest.mark.parametrize("neighbors", [0, 1, 2])
+@torch.no_grad()
+def test_with_neighbors_the_order_of_the_slices_counts(neighbors: int) -> None:
+    _, model = build("attention", neighbors=neighbors)
+    head = model.head_layer
+    assert isinstance(head, SliceHead)
+    torch.nn.init.normal_(head.linear.weight)
+    pixels = draw()
+    order = torch.tensor([2, 0, 4, 1, 5, 3])
+    change = (model(pixels) - model(pixels[:, order])).abs().max()
+    assert (change > 1e-4) == (neighbors > 0)
+
+
+@pytest.mark.parametrize("neighbors", [1, 3])
+@torch.no_grad()
+def test_a_checkpoint_knows_its_neighbors(neighbors: int) -> None:
+    _, model = build("attention", neighbors=neighbors)
+    described = describe_model(model)
+    assert described["neighbors"] == neighbors
+    again = rebuild_model(described, model.net.state_dict()).eval()
+    assert again.facts == model.facts
+    assert torch.equal(again(draw()), model(draw()))
+    assert "neighbors" not in describe_model(build("attention")[1])  # as it was before
+
+
+def test_a_network_without_a_first_convolution_takes_no_neighbors() -> None:
+    images, _ = build("mean")
+    for layer in images.net.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.in_channels == 3:
+            layer.in_channels = 1
+    with pytest.raises(ModelError, match="slice_neighbors = 0 or 1"):
+        pool_slices(images, num_slices=NUM_SLICES, pooling="mean", neighbors=2)

@@ -153,3 +153,18 @@ def test_files_that_are_not_as_set_are_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(DataError, match=reason):
         train(make_config(volumes, tmp_path, **(SHORT | settings)))
+
+
+def test_neighbors_are_remembered_and_seen_again(
+    volumes: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    done = run(make_config(volumes, tmp_path, **SHORT, slice_neighbors=2)).run_dir
+    best = torch.load(done / "best.pt", weights_only=True)
+    assert best["description"]["neighbors"] == 2
+    stem = next(value for value in best["model"].values() if value.ndim == 4)
+    assert stem.shape[1] == 5
+    scored = pd.read_csv(done / "predictions_test.csv")
+    files = [str(volumes / path) for path in scored["path"]]
+    predict(done, files, output=tmp_path / "new.csv")
+    new = pd.read_csv(tmp_path / "new.csv").set_index("path").loc[files]
+    np.testing.assert_array_equal(new["prob_NODULE"], scored["prob_NODULE"])

@@ -55,7 +55,7 @@ def find_useless(config: "Config", given: Collection[str]) -> tuple[str, ...]:
         (config.finetune_epochs == 0, of_finetuning, "finetune_epochs = 0"),
         (config.head_epochs == 0, {"head_fit"}, "head_epochs = 0"),
         (not config.pretrained, {"frozen_stem"}, "pretrained = false"),
-        (config.slices == 0, {"slice_pooling"}, "slices = 0"),
+        (config.slices == 0, {"slice_pooling", "slice_neighbors"}, "slices = 0"),
         (
             config.head_fit == "logistic" and config.finetune_epochs == 0,
             {"head_lr", "weight_decay", "ema_decay", "clip_norm", "patience"},

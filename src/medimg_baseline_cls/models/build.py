@@ -124,6 +124,8 @@ def describe_model(model: Classifier) -> dict[str, Any]:
     """Return what `rebuild_model` needs, as plain values for JSON and best.pt."""
     facts = model.facts
     sliced = {"num_slices": facts.num_slices, "pooling": facts.pooling} if facts.num_slices else {}
+    if facts.neighbors:
+        sliced["neighbors"] = facts.neighbors
     return {
         "arch": facts.arch,
         "num_classes": facts.num_classes,
@@ -174,7 +176,12 @@ def rebuild_model(
         facts["cam_layer"] = None
         model = build(**facts)
     if num_slices:
-        model = pool_slices(model, num_slices=num_slices, pooling=description["pooling"])
+        model = pool_slices(
+            model,
+            num_slices=num_slices,
+            pooling=description["pooling"],
+            neighbors=description.get("neighbors", 0),
+        )
     fill_network(model.net, state_dict, source=source)
     mean, std = tuple(description["mean"]), tuple(description["std"])
     facts = replace(model.facts, mean=mean, std=std)

@@ -49,6 +49,7 @@ class NetworkFacts:
     """What must be known to build the same network again, as plain values.
 
     `num_slices` is that of each volume, 0 for images; their features are joined by `pooling`.
+    Each slice enters with `neighbors` below and above, as channels.
     """
 
     arch: str
@@ -59,6 +60,7 @@ class NetworkFacts:
     std: tuple[float, ...]
     num_slices: int = 0
     pooling: SlicePooling = "attention"
+    neighbors: int = 0
 
 
 class Classifier(nn.Module):
@@ -133,7 +135,8 @@ class Classifier(nn.Module):
     def normalize(self, pixels: Tensor) -> Tensor:
         """Return (pixels - mean) / std with gray copied to every channel, (B, 3, S, S).
 
-        Volumes (B, K, S, S) become their slices, (B * K, 3, S, S).
+        Volumes (B, K, S, S) become their slices, (B * K, 3, S, S); with N neighbors below and above
+        (B * K, 2 N + 1, S, S), from below to above, the slices at the ends repeated.
 
         Raises:
             ModelError: if pixels are not (B, 1, S, S) or (B, 3, S, S), or of another K.
@@ -147,7 +150,11 @@ class Classifier(nn.Module):
                 f"{self.arch} takes {expected} as (B, C, S, S), but got a tensor of shape "
                 f"{tuple(pixels.shape)}."
             )
-        if slices:
+        if self.facts.neighbors:
+            steps = torch.arange(-self.facts.neighbors, self.facts.neighbors + 1)
+            places = (torch.arange(slices)[:, None] + steps).clamp(0, slices - 1)  # (K, 2 N + 1)
+            pixels = pixels[:, places.to(pixels.device)].flatten(0, 1)
+        elif slices:
             pixels = pixels.flatten(0, 1)[:, None]  # (B * K, 1, S, S)
         return (pixels - self.mean) / self.std  # broadcasting copies gray to every channel
 

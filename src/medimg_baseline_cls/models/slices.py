@@ -1,8 +1,9 @@
 """A volume as a set of slices: any network for images, its features pooled over the slices.
 
-The order of the slices has no influence. "attention" is the gated attention of Ilse et al.,
-"Attention-based Deep Multiple Instance Learning", ICML 2018; "lse" the smooth maximum
-log(mean(exp(r x))) / r of Pinheiro & Collobert, CVPR 2015, with r = 5.
+The order of the slices has no influence, unless each slice enters with its neighbors.
+"attention" is the gated attention of Ilse et al., "Attention-based Deep Multiple Instance
+Learning", ICML 2018; "lse" the smooth maximum log(mean(exp(r x))) / r of Pinheiro & Collobert,
+CVPR 2015, with r = 5.
 """
 
 import math
@@ -87,7 +88,12 @@ class SliceNet(nn.Module):
 
 
 def pool_slices(
-    model: Classifier, *, num_slices: int, pooling: SlicePooling, seed: int = 0
+    model: Classifier,
+    *,
+    num_slices: int,
+    pooling: SlicePooling,
+    neighbors: int = 0,
+    seed: int = 0,
 ) -> Classifier:
     """Return a classifier of volumes from one of images, which is taken over.
 
@@ -95,10 +101,11 @@ def pool_slices(
         model: with a linear layer at its end.
         num_slices: K, of each volume.
         pooling: how the features of the slices become one.
+        neighbors: N below and above that enter with each slice, as 2 N + 1 channels.
         seed: of the first weights of the attention.
 
     Raises:
-        ModelError: the classifier at its end is not a linear layer.
+        ModelError: the classifier at its end is not a linear layer, or no convolution is first.
     """
     name = model.head_names[0]
     linear = model.net.get_submodule(name)
@@ -110,14 +117,39 @@ def pool_slices(
     model.net.set_submodule(name, nn.Identity())
     with torch_randomness(seed, "attention", model.arch):
         head = SliceHead(linear, num_slices=num_slices, pooling=pooling)
+    # Alone, a slice is copied to all channels, as gray images are.
+    channels = [place % 3 for place in range(2 * neighbors + 1 if neighbors else 3)]
+    _spread_stem(model, channels)
     facts = replace(
         model.facts,
         cam_layer=f"backbone.{model.cam_layer}",
+        mean=tuple(model.facts.mean[channel] for channel in channels),
+        std=tuple(model.facts.std[channel] for channel in channels),
         num_slices=num_slices,
         pooling=pooling,
+        neighbors=neighbors,
     )
     net = SliceNet(model.net, head)
     return Classifier(net, facts, head_name="head", report=model.weights_report)
+
+
+def _spread_stem(model: Classifier, channels: list[int]) -> None:
+    """Let the first convolution take other channels: copies of its own, scaled to the same sum.
+
+    As timm adapts pretrained weights to other numbers of channels.
+    """
+    if channels == [0, 1, 2]:
+        return
+    layers = (layer for layer in model.net.modules() if isinstance(layer, nn.Conv2d))
+    stem = next((layer for layer in layers if layer.in_channels == len(model.facts.mean)), None)
+    if stem is None:
+        raise ModelError(
+            f"{model.arch} does not begin with a convolution of three channels, so that a slice "
+            "cannot enter with two or more neighbors: choose slice_neighbors = 0 or 1."
+        )
+    scale = stem.in_channels / len(channels)
+    stem.weight = nn.Parameter(stem.weight.detach()[:, channels] * scale)
+    stem.in_channels = len(channels)
 
 
 def weigh_slices(model: Classifier, pixels: Tensor, *, targets: Tensor) -> Tensor:

@@ -25,6 +25,9 @@ class ModelSettings:
     slice_pooling: Literal["attention", "mean", "max", "lse"] = "attention"
     """Joins the slices of a volume."""
 
+    slice_neighbors: Annotated[int, Field(ge=0, le=256, examples=[1])] = 0
+    """Slices below and above that enter with each slice, as channels (2.5D; 0 to 256)."""
+
     cam_layer: Annotated[str | None, Field(examples=["layer4"])] = None
     """Layer for Grad-CAM, such as layer4 (none: the default of the architecture)."""
 

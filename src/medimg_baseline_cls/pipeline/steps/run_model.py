@@ -87,7 +87,11 @@ def build_network(
     if not config.slices:
         return model
     return pool_slices(
-        model, num_slices=config.slices, pooling=config.slice_pooling, seed=config.seed
+        model,
+        num_slices=config.slices,
+        pooling=config.slice_pooling,
+        neighbors=config.slice_neighbors,
+        seed=config.seed,
     )
 
 
