@@ -147,7 +147,7 @@ def test_unknown_patients_are_a_warning_with_the_flags() -> None:
 
 def test_a_partially_filled_column_is_named_with_counts() -> None:
     found = conclude(["p1", "p1", "p2", ""], column="subject")
-    assert "1 of 4 images have no patient by column subject" in found.warning
+    assert "1 of 4 images has no patient by column subject" in found.warning
     assert conclude(["p1", "p1", "p2", "p3"], column="subject").warning == ""
 
 
@@ -158,6 +158,9 @@ def test_one_patient_with_very_many_images_is_named_with_the_tag() -> None:
     assert text in found.warning
     assert "Doe" not in conclude(groups, hidden="Doe").warning  # a name is not printed
     assert conclude(groups[20:]).warning == ""
+    both = conclude([*groups, ""], hidden="ANONYMOUS").warning
+    assert both.startswith("1 of 61 images has no patient by ")
+    assert "in more than one split. One patient has 30 of 61 images" in both
 
 
 @pytest.mark.parametrize(

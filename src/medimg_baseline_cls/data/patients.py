@@ -214,8 +214,17 @@ def infer_patients(
         reason=source,
         certainty="guess" if warnings and certainty == "sure" else certainty,
         flag="--group-regex REGEX|none" if not listing.group_column else "--group-column COLUMN",
-        warning="; ".join(warnings),
+        warning=_join(warnings),
     )
+
+
+def _join(sentences: Sequence[str]) -> str:
+    """Return sentences that have no ends as one text.
+
+    >>> _join(["one is lost", "two are not: look"]), _join([])
+    ('one is lost. Two are not: look', '')
+    """
+    return ". ".join([*sentences[:1], *(f"{s[:1].upper()}{s[1:]}" for s in sentences[1:])])
 
 
 def _warn_of_unique(
@@ -238,8 +247,9 @@ def _warn_of_guess(rule: PatientRule, *, num_named: int, num_images: int) -> Ite
 
 def _warn_of_lone(num_lone: int, num_images: int, *, field: str) -> Iterator[str]:
     if num_lone:
+        verb = "has" if num_lone == 1 else "have"
         yield (
-            f"{num_lone} of {num_images} images have no patient by {field}: each counts as a "
+            f"{num_lone} of {num_images} images {verb} no patient by {field}: each counts as a "
             f"patient of its own, and {_RISK}"
         )
 
