@@ -203,7 +203,9 @@ class Probe(Tracker):
             "files": sorted(record.artifacts),
             "known": dict(known),
             "environment": dict(os.environ),
+            "group": os.getpgid(0),
             "session": os.getsid(0),
+            "priority": os.getpriority(os.PRIO_PROCESS, 0),
             "process": os.getpid(),
         }
         with (HOME / "sent.jsonl").open("a") as file:

@@ -338,7 +338,10 @@ def test_the_process_that_sends_is_told_to_be_quiet_and_out_of_reach(
     assert sent["environment"]["DO_NOT_TRACK"] == "true"
     assert sent["environment"]["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert sent["environment"]["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "10"
-    assert sent["session"] != os.getsid(0)  # Ctrl-C of the terminal is for training
+    assert sent["group"] != os.getpgid(0)  # Ctrl-C of the terminal is for training
+    # Linux shares time between sessions first: only within one does a lower priority count.
+    assert sent["session"] == os.getsid(0)
+    assert sent["priority"] > os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_the_end_of_a_program_without_a_with_block_waits_for_what_is_not_sent(

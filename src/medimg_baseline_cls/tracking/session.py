@@ -244,7 +244,7 @@ def _start_worker() -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        process_group=0,  # not a session of its own, which Linux would give a full share of time
         env=environment,
     )
     assert process.stdin is not None and process.stdout is not None

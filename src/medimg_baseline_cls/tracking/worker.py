@@ -168,7 +168,7 @@ def _list_causes(error: BaseException) -> list[BaseException]:
 
 
 if __name__ == "__main__":
-    os.nice(5)  # training comes first
+    os.nice(15)  # training comes first
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as standard_output:
         os.dup2(2, 1)  # libraries print
         main(sys.stdin, standard_output)
