@@ -110,6 +110,7 @@ def _draw_vessels(
     """Return the voxels with vessels in a lung: thin, oblique, each through many slices."""
     z, y, x = grid
     rows, columns = np.nonzero(lung[len(lung) // 2] > 0.9)
+    kept = np.ones_like(voxels)  # the share of each voxel that no vessel covers
     for _ in range(_NUM_VESSELS):
         pick = int(draw.integers(len(rows)))
         slope = draw.normal(0, 0.12, 2)
@@ -118,10 +119,10 @@ def _draw_vessels(
         column = x[columns[pick]] + slope[1] * (z - middle)
         width = draw.uniform(0.018, 0.03)
         reach = draw.uniform(0.5, 1.0)
-        vessel = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * width**2))
-        vessel = vessel * np.clip((reach - np.abs(z - middle)) / 0.1, 0, 1) * lung
-        voxels = voxels + (_TISSUE - voxels) * vessel
-    return voxels
+        down = np.exp(-((y - row) ** 2) / (2 * width**2))  # (Z, S, 1)
+        down = down * np.clip((reach - np.abs(z - middle)) / 0.1, 0, 1)
+        kept *= 1 - down * np.exp(-((x - column) ** 2) / (2 * width**2))
+    return voxels + (_TISSUE - voxels) * lung * (1 - kept)
 
 
 def _draw_nodule(draw: np.random.Generator, lungs: list[_Array], *, image_size: int) -> _Array:
