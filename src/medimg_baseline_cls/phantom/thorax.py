@@ -132,7 +132,7 @@ def _draw_nodule(draw: np.random.Generator, lungs: list[_Array], *, image_size: 
     first = int(draw.integers(num_slices // 6, num_slices - num_slices // 6 - _NODULE_SLICES + 1))
     rows, columns = np.nonzero(lung[first] > 0.95)
     pick = int(draw.integers(len(rows)))
-    radius = draw.uniform(0.045, 0.07) * image_size
+    radius = draw.uniform(0.07, 0.1) * image_size
     row, column = np.arange(image_size)[:, None] - rows[pick], np.arange(image_size) - columns[pick]
     disk = np.clip(radius + 0.5 - np.hypot(row, column), 0, 1)
     nodule = np.zeros_like(lung)
