@@ -2,8 +2,8 @@
 
 The order of the slices has no influence, unless each slice enters with its neighbors.
 "attention" is the gated attention of Ilse et al., "Attention-based Deep Multiple Instance
-Learning", ICML 2018; "lse" the smooth maximum log(mean(exp(r x))) / r of Pinheiro & Collobert,
-CVPR 2015, with r = 5.
+Learning", ICML 2018; "lse" the smooth maximum log(mean(exp(x))) of the logits x of the slices
+(Pinheiro & Collobert, CVPR 2015, with r = 1).
 """
 
 import math
@@ -18,11 +18,12 @@ from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
 from medimg_baseline_cls.utils.seed import torch_randomness
 
 _HIDDEN = 128
-_SHARPNESS = 5.0
 
 
 class SliceHead(nn.Module):
-    """Pools the features of the slices of a volume, and classifies the result, in float32.
+    """Pools the slices of a volume, and classifies the result, in float32.
+
+    "attention" and "mean" pool features; "max" and "lse" the logits of the slices, for each class.
 
     Args:
         linear: the classifier of the network for images.
@@ -44,8 +45,7 @@ class SliceHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits (B, C) of features (B, K, D) or (B, K * D)."""
         with torch.autocast(features.device.type, enabled=False):
-            slices = self.unpack(features)
-            return self.linear(self._pool(slices))
+            return self._pool(self.unpack(features))
 
     def unpack(self, features: Tensor) -> Tensor:
         """Return features as (B, K, D), float32."""
@@ -59,13 +59,12 @@ class SliceHead(nn.Module):
         return torch.softmax(self.score(gated)[..., 0], dim=1)
 
     def _pool(self, slices: Tensor) -> Tensor:
-        """Return (B, D)."""
+        """Return the logits (B, C) of features (B, K, D)."""
         if self.pooling == "max":
-            return slices.amax(dim=1)
+            return self.linear(slices).amax(dim=1)
         if self.pooling == "lse":
-            peak = torch.logsumexp(_SHARPNESS * slices, dim=1) - math.log(self.num_slices)
-            return peak / _SHARPNESS
-        return torch.einsum("bk,bkd->bd", self.attend(slices), slices)
+            return torch.logsumexp(self.linear(slices), dim=1) - math.log(self.num_slices)
+        return self.linear(torch.einsum("bk,bkd->bd", self.attend(slices), slices))
 
 
 class SliceNet(nn.Module):
