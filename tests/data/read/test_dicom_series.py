@@ -1,16 +1,18 @@
 """A DICOM series is the volume that its positions tell, whatever the files are called."""
 
+import io
 from itertools import permutations, product
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 from tests.dicom_series import SPACING, draw_slices, encode, join_frames, phantom
 
-from medimg_baseline_cls.data.read import decode_volume, pack_files, read_volume_header
+from medimg_baseline_cls.data.read import decode_volume, dicom, pack_files, read_volume_header
 from medimg_baseline_cls.errors import BadImageError
 from medimg_baseline_cls.phantom.volume_folder import encode_nifti
 
@@ -76,6 +78,18 @@ def test_compressed_slices_are_the_same(syntax: str) -> None:
     np.testing.assert_array_equal(decode_volume(shuffled(slices, syntax)).voxels, phantom())
     enhanced = encode(join_frames(draw_slices(phantom())), syntax)
     np.testing.assert_array_equal(decode_volume(enhanced).voxels, phantom())
+
+
+def test_decoders_in_a_process_of_their_own_get_each_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(data: bytes) -> NDArray[Any]:
+        return pydicom.dcmread(io.BytesIO(data)).pixel_array
+
+    monkeypatch.setattr(dicom, "_choose_plugin", lambda _: "gdcm")
+    monkeypatch.setattr(dicom, "decode_isolated", decode)
+    slices = draw_slices(phantom())
+    np.testing.assert_array_equal(voxels_of(slices), phantom())
+    whole = encode(join_frames(slices))
+    np.testing.assert_array_equal(decode_volume(whole).voxels, phantom())
 
 
 def test_frames_of_one_file_are_slices_by_their_positions() -> None:

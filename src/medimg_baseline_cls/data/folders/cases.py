@@ -79,7 +79,8 @@ def list_case_files(path: Path) -> list[Path]:
             return [path / name for files in series.values() for name in files]
         named = f", as in {path.name}/{min(series)}" if series else ""
         raise BadImageError(f"the folder has {len(series)} series of slices, expected one{named}")
-    if not os.path.lexists(path) and path.parent.is_dir():
+    is_uid = path.name.replace(".", "").isdigit()
+    if is_uid and not os.path.lexists(path) and path.parent.is_dir():
         files = find_cases(path.parent).series.get(path.name, ())
         return [path.parent / name for name in files]
     return [path] if os.path.lexists(path) else []
