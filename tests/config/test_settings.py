@@ -52,6 +52,7 @@ CONTRADICTIONS = (
     ({"intensity": "240/-160", "slices": 8}, "intensity", "LOWEST/HIGHEST"),
     ({"color": "rgb", "slices": 8}, "color", "slices"),
     ({"slices": 1}, "slices", "2 or more"),
+    ({"arch": "monai3d:resnet18"}, "arch", "set slices"),
     ({"head_epochs": 0, "finetune_epochs": 0}, "head_epochs", "finetune_epochs"),
     ({"target_prevalence": 0.1, "class_names": ["A", "B", "C"]}, "target_prevalence", "3 classes"),
     ({"class_names": ["A"]}, "class_names", "two or more"),

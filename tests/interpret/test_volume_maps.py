@@ -59,3 +59,10 @@ def test_the_attention_is_told_and_a_share_is_not() -> None:
         "Slice 2 of 2 from below, attention 0.75"
     )
     assert make_map(heats, [3.0, -1.0]).view == "Slice 1 of 2 from below"
+
+
+def test_of_slices_that_are_alike_the_middle_one_is_shown() -> None:
+    heats = np.broadcast_to(draw(1, 4, 4), (5, 4, 4))
+    found = make_map(heats, [0.2] * 5)
+    assert (found.best, found.peak[0]) == (2, 2)
+    assert heats[0][found.peak[1:]] == heats.max()

@@ -168,3 +168,23 @@ def test_neighbors_are_remembered_and_seen_again(
     predict(done, files, output=tmp_path / "new.csv")
     new = pd.read_csv(tmp_path / "new.csv").set_index("path").loc[files]
     np.testing.assert_array_equal(new["prob_NODULE"], scored["prob_NODULE"])
+
+
+def test_a_3d_network_goes_to_a_report_and_resumes(
+    volumes: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    settings = SHORT | {"arch": "monai3d:resnet10"}
+    done = run(make_config(volumes, tmp_path / "whole", **settings)).run_dir
+    panels = [p for kind in ("FP", "FN") for p in (done / "gradcam" / kind).glob("*.png")]
+    assert panels
+    assert all(place_overlay(panel).is_file() for panel in panels)
+    stopper = Stopper()
+    with pytest.raises(RunInterrupted):
+        train(make_config(volumes, tmp_path / "parts", **settings), callbacks=[stopper])
+    resume_run(stopper.run_dir)
+    ends = [
+        torch.load(folder / "best.pt", weights_only=True)["model"]
+        for folder in (done, stopper.run_dir)
+    ]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert any(value.ndim == 5 for value in ends[0].values())

@@ -90,12 +90,14 @@ def test_auto_precision_follows_the_processor(
     assert choose_precision("auto", CPU) == expected
     assert choose_precision("fp32", CPU) == "fp32"
     assert choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("auto", CPU, is_3d=True) == "fp32"
 
 
 def test_auto_precision_follows_the_gpu_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = torch.device("cuda", 0)
     pretend_gpus(monkeypatch, 1, capability=8)
     assert choose_precision("auto", cuda) == "bf16"
+    assert choose_precision("auto", cuda, is_3d=True) == "bf16"
     pretend_gpus(monkeypatch, 1, capability=7)
     assert choose_precision("auto", cuda) == "fp32"
     assert choose_precision("auto", torch.device("mps")) == "fp32"

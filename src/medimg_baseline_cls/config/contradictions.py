@@ -57,6 +57,11 @@ def find_useless(config: "Config", given: Collection[str]) -> tuple[str, ...]:
         (not config.pretrained, {"frozen_stem"}, "pretrained = false"),
         (config.slices == 0, {"slice_pooling", "slice_neighbors"}, "slices = 0"),
         (
+            config.arch.startswith("monai3d:"),
+            {"slice_pooling", "slice_neighbors"},
+            f"arch = {config.arch}, which sees volumes whole",
+        ),
+        (
             config.head_fit == "logistic" and config.finetune_epochs == 0,
             {"head_lr", "weight_decay", "ema_decay", "clip_norm", "patience"},
             "head_fit = logistic and finetune_epochs = 0",
@@ -194,6 +199,10 @@ def _check_volumes(config: "Config") -> list[str]:
         (
             bool(slash) and float(lowest) >= float(highest),
             f"intensity = {config.intensity}: expected LOWEST/HIGHEST, such as -160/240.",
+        ),
+        (
+            config.arch.startswith("monai3d:") and not config.slices,
+            f"arch = {config.arch} is a network for volumes: set slices, for example 32.",
         ),
         (
             config.slices == 1,

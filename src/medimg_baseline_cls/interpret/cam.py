@@ -28,14 +28,15 @@ class Evidence:
     """The maps of a batch.
 
     Attributes:
-        heats: shape (B, H, W), in [0, 1].
-        grid: rows and columns of the layer's cells, from which the maps are interpolated.
+        heats: shape (B, H, W), in [0, 1]; of 3D networks (B, K, H, W).
+        grid: rows and columns of the layer's cells, from which the maps are interpolated; in 3D
+            after the number of cells along the slices.
         is_found: whether the image has any evidence for the class, shape (B,).
         volumes: of volumes, the whole of which each map is the slice that says most.
     """
 
     heats: NDArray[np.float32]
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
     is_found: NDArray[np.bool_]
     volumes: tuple[VolumeMap, ...] = ()
 
@@ -51,13 +52,13 @@ def weigh_by_mean_gradient(values: Tensor, slopes: Tensor) -> Tensor:
     """Grad-CAM: weight each channel by its mean gradient.
 
     Args:
-        values: features of the layer, shape (B, D, h, w).
+        values: features of the layer, shape (B, D, h, w), or (B, D, d, h, w) in 3D.
         slopes: gradients of the logit with respect to them, of the same shape.
 
     Returns:
         Shape (B, 1, h, w); negative values are evidence against the class.
     """
-    weights = slopes.mean(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
+    weights = slopes.mean(dim=tuple(range(2, slopes.ndim)), keepdim=True)  # (B, D, 1, 1)
     return (weights * values).sum(dim=1, keepdim=True)
 
 
@@ -103,15 +104,15 @@ def compute_evidence(
         values = _feature_maps(activations.detach().float(), size, num_prefix=num_prefix)
         slopes = _feature_maps(gradients.float(), size, num_prefix=num_prefix)
         maps = weigh(values, slopes)  # (B, 1, h, w)
-    return finish_maps(maps, pixels, grid=(int(maps.shape[2]), int(maps.shape[3])))
+    return finish_maps(maps, pixels, grid=tuple(maps.shape[2:]))
 
 
 @torch.no_grad()
-def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, int]) -> Evidence:
+def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, ...]) -> Evidence:
     """Turn maps of any size into evidence: the positive part, resized to the image, in [0, 1].
 
     Args:
-        maps: shape (B, 1, h, w).
+        maps: shape (B, 1, h, w), or (B, 1, d, h, w) of volumes (B, K, H, W).
         pixels: the images, shape (B, channels, H, W).
         grid: rows and columns of the cells of the maps.
 
@@ -119,9 +120,10 @@ def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, int]) -> Evide
         ModelError: the maps are not finite.
     """
     maps = maps.clamp(min=0)
-    is_found = maps.amax(dim=(1, 2, 3)) > 0
-    size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
-    maps = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    is_found = maps.flatten(1).amax(dim=1) > 0
+    size = tuple(pixels.shape[-(maps.ndim - 2) :])
+    mode = "bilinear" if maps.ndim == 4 else "trilinear"
+    maps = functional.interpolate(maps, size=size, mode=mode, align_corners=False)
     maps = _stretch(maps[:, 0])  # (B, H, W)
     if not bool(torch.isfinite(maps).all()):
         raise ModelError(
@@ -133,13 +135,16 @@ def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, int]) -> Evide
 
 def _stretch(maps: Tensor) -> Tensor:
     """Shift and scale each map to span [0, 1]; a constant map becomes 0."""
-    lowest = maps.amin(dim=(1, 2), keepdim=True)
-    spans = maps.amax(dim=(1, 2), keepdim=True) - lowest
+    places = tuple(range(1, maps.ndim))
+    lowest = maps.amin(dim=places, keepdim=True)
+    spans = maps.amax(dim=places, keepdim=True) - lowest
     return (maps - lowest) / torch.where(spans > 0, spans, torch.ones_like(spans))
 
 
 def _feature_maps(features: Tensor, size: tuple[int, int], *, num_prefix: int | None) -> Tensor:
     """Return features of any layout as maps, channels first: shape (B, D, h, w)."""
+    if features.ndim == 5 and _has_aspect((features.shape[3], features.shape[4]), size):
+        return features  # of a 3D network
     if features.ndim == 4:
         _, first, second, third = features.shape
         if _has_aspect((second, third), size):

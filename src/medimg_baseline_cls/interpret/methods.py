@@ -50,10 +50,11 @@ def weigh_positive_places(values: Tensor, slopes: Tensor) -> Tensor:
 
 def weigh_by_curvature(values: Tensor, slopes: Tensor) -> Tensor:
     """Grad-CAM++: channels weighted by positive gradients, equation 19 of arXiv:1710.11063."""
-    sums = values.sum(dim=(2, 3), keepdim=True)
+    places = tuple(range(2, values.ndim))
+    sums = values.sum(dim=places, keepdim=True)
     shares = slopes**2 / (2 * slopes**2 + sums * slopes**3 + _EPSILON)
     shares = torch.where(slopes == 0, torch.zeros_like(shares), shares)
-    weights = (slopes.clamp(min=0) * shares).sum(dim=(2, 3), keepdim=True)  # (B, D, 1, 1)
+    weights = (slopes.clamp(min=0) * shares).sum(dim=places, keepdim=True)  # (B, D, 1, 1)
     return (weights * values).sum(dim=1, keepdim=True)
 
 

@@ -24,16 +24,17 @@ class VolumeMap:
 
     @property
     def best(self) -> int:
-        """Return the slice that says most."""
-        return int(self.curve.argmax())
+        """Return the slice that says most; that in the middle of several."""
+        return _find_middle(self.curve)
 
     @property
     def peak(self) -> tuple[int, int, int]:
         """Return where the evidence is strongest; the middle of the best slice if there is none."""
         if not self.heats.any():
             return self.best, self.heats.shape[1] // 2, self.heats.shape[2] // 2
-        slice_, row, column = np.unravel_index(int(self.heats.argmax()), self.heats.shape)
-        return int(slice_), int(row), int(column)
+        highest = _find_middle(self.heats.max(axis=(1, 2)))
+        row, column = np.unravel_index(int(self.heats[highest].argmax()), self.heats.shape[1:])
+        return highest, int(row), int(column)
 
     @property
     def view(self) -> str:
@@ -44,6 +45,12 @@ class VolumeMap:
 
 
 ATTENTION = "attention"
+
+
+def _find_middle(values: NDArray[np.float32]) -> int:
+    """Return where values are highest; the middle one of such places."""
+    places = np.flatnonzero(values == values.max())
+    return int(places[len(places) // 2])
 
 
 def stack_maps(heats: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """Turn the name of an architecture into a `Classifier` ready to train, or one from best.pt.
 
 Names are timm's ("resnet18", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"), or
-"monai:DenseNet121" for MONAI's own networks. This is the only file that imports timm's
+"monai:DenseNet121" for MONAI's own networks, or "monai3d:resnet18" for those with 3D convolutions,
+which see volumes. This is the only file that imports timm's
 or MONAI's networks. Refuses unknown names (with the nearest ones), image sizes that a
 network cannot take, and networks without a last linear layer for their logits.
 """
@@ -40,6 +41,7 @@ from medimg_baseline_cls.models.weights import (
 from medimg_baseline_cls.utils.seed import torch_randomness
 
 MONAI_PREFIX = "monai:"
+MONAI3D_PREFIX = "monai3d:"
 IN_CHANNELS = 3  # gray is copied to three channels, to keep pretrained stems unchanged
 CLASSIFIER_STD = 0.01  # of its first weights
 
@@ -59,13 +61,18 @@ MONAI_NETWORKS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+# In 3D, ResNets are as in MedicalNet (Chen et al., arXiv:1904.00625), so that its weights fit; but
+# the first layer keeps the number of slices, which are fewer than pixels.
+_MEDICALNET = {"bias_downsample": False, "conv1_t_stride": (1, 2, 2)}
+_WITHOUT_SHORTCUTS = ("resnet18", "resnet34")
+
 
 def build_model(
     arch: str,
     *,
     num_classes: int = 2,
     seed: int = 0,
-    image_size: int = 224,
+    image_size: int | tuple[int, int] = 224,
     pretrained: bool = True,
     weights: Path | None = None,
     cam_layer: str | None = None,
@@ -76,7 +83,7 @@ def build_model(
         arch: timm's name, or "monai:" and the name of one of MONAI's networks.
         num_classes: number of logits, 2 or more.
         seed: of the random initial weights; global generators are left as they were.
-        image_size: side of the square images, in pixels.
+        image_size: side of the square images, in pixels; of 3D networks (slices, side).
         pretrained: take timm's weights from the hub, all but the classifier.
         weights: take them from this file instead (.safetensors, .pth, .pt, .bin).
         cam_layer: dotted name of the layer for Grad-CAM; None takes the family's.
@@ -85,9 +92,10 @@ def build_model(
         ModelError: if the name, the layer or the image size does not fit.
         WeightsError: if the weights cannot be had or do not fit.
     """
-    plan = _plan_network(arch, num_classes=num_classes, image_size=image_size)
+    num_slices, side = image_size if isinstance(image_size, tuple) else (0, image_size)
+    plan = _plan_network(arch, num_classes=num_classes, image_size=side)
     with torch_randomness(seed, "model", arch):
-        net, trace = _create(plan, arch, image_size=image_size)
+        net, trace = _create(plan, arch, image_size=side, num_slices=num_slices)
     with torch_randomness(seed, "classifier", arch):
         _draw_classifier(net.get_submodule(trace.head_name))
     layer = find_cam_layer(net, trace)
@@ -96,10 +104,12 @@ def build_model(
     facts = NetworkFacts(
         arch=arch,
         num_classes=num_classes,
-        image_size=image_size,
+        image_size=side,
         cam_layer=layer,
         mean=plan.mean,
         std=plan.std,
+        num_slices=num_slices,
+        is_3d=num_slices > 0,
     )
     head = trace.head_name
     report = _load_weights(net, plan, head_name=head, pretrained=pretrained, weights=weights)
@@ -123,9 +133,12 @@ def find_hub_id(arch: str, *, image_size: int) -> str | None:
 def describe_model(model: Classifier) -> dict[str, Any]:
     """Return what `rebuild_model` needs, as plain values for JSON and best.pt."""
     facts = model.facts
-    sliced = {"num_slices": facts.num_slices, "pooling": facts.pooling} if facts.num_slices else {}
-    if facts.neighbors:
-        sliced["neighbors"] = facts.neighbors
+    named = {
+        "num_slices": facts.num_slices,
+        "pooling": "" if facts.is_3d or not facts.num_slices else facts.pooling,
+        "neighbors": facts.neighbors,
+    }
+    sliced = {name: value for name, value in named.items() if value}
     return {
         "arch": facts.arch,
         "num_classes": facts.num_classes,
@@ -159,7 +172,10 @@ def rebuild_model(
     arch, shape = description["arch"], ("num_classes", "image_size", "cam_layer")
     facts = {name: description[name] for name in shape}
     num_slices = description.get("num_slices", 0)
-    if num_slices:
+    is_pooled = bool(num_slices) and not arch.startswith(MONAI3D_PREFIX)
+    if num_slices and not is_pooled:
+        facts["image_size"] = num_slices, facts["image_size"]
+    if is_pooled:
         facts["cam_layer"] = facts["cam_layer"].removeprefix("backbone.")
     if module is None:
         build = partial(build_model, arch, pretrained=False)
@@ -175,7 +191,7 @@ def rebuild_model(
     except LayerError:  # earlier versions wrote a layer without a map where images are small
         facts["cam_layer"] = None
         model = build(**facts)
-    if num_slices:
+    if is_pooled:
         model = pool_slices(
             model,
             num_slices=num_slices,
@@ -214,7 +230,7 @@ def _plan_network(arch: str, *, num_classes: int, image_size: int) -> _Plan:
             f"{arch} is a network that was passed from Python, where it must be passed again, as "
             f"in evaluate(run, model={name}()); the command line cannot build it."
         )
-    if arch.startswith(MONAI_PREFIX):
+    if arch.startswith((MONAI_PREFIX, MONAI3D_PREFIX)):
         return _plan_monai(arch, num_classes=num_classes)
     return _plan_timm(arch, num_classes=num_classes, image_size=image_size)
 
@@ -253,30 +269,47 @@ def _hub_files(filename: str | None) -> tuple[str, ...]:
 
 
 def _plan_monai(arch: str, *, num_classes: int) -> _Plan:
-    name = arch.removeprefix(MONAI_PREFIX)
+    prefix, _, name = arch.partition(":")
     if name not in MONAI_NETWORKS:
         near = difflib.get_close_matches(name, MONAI_NETWORKS, n=5, cutoff=0.4) or MONAI_NETWORKS
         raise ModelError(
             f"Unknown architecture {arch!r}; nearest of MONAI's classifiers: "
-            f"{', '.join(MONAI_PREFIX + n for n in near)}."
+            f"{', '.join(f'{prefix}:{n}' for n in near)}."
         )
     import monai.networks.nets as nets  # slow to import: only for who asks for it
 
     inputs, outputs = MONAI_NETWORKS[name]
-    settings = {"spatial_dims": 2, inputs: IN_CHANNELS, outputs: num_classes}
+    is_3d = arch.startswith(MONAI3D_PREFIX)
+    half = HALF[:1] if is_3d else HALF
+    settings: dict[str, Any] = {
+        "spatial_dims": 3 if is_3d else 2,
+        inputs: len(half),
+        outputs: num_classes,
+    }
+    if is_3d and name.startswith("resnet"):
+        settings |= _MEDICALNET | {"shortcut_type": "A" if name in _WITHOUT_SHORTCUTS else "B"}
     factory = cast(Callable[..., nn.Module], getattr(nets, name))
-    no_hub = f"MONAI's {name} has no weights on the hub"
-    return _Plan(partial(factory, **settings), HALF, HALF, no_hub=no_hub)
+    no_hub = f"{arch} has no weights on the hub"
+    return _Plan(partial(factory, **settings), half, half, _drop_decoder, no_hub=no_hub)
 
 
-def _create(plan: _Plan, arch: str, *, image_size: int) -> tuple[nn.Module, LayerTrace]:
+def _drop_decoder(kind: type[nn.Module], state: StateDict) -> StateDict:
+    """Return a state dict without the last layer of MedicalNet, which is for segmentation."""
+    return {key: value for key, value in state.items() if not key.startswith("conv_seg.")}
+
+
+def _create(
+    plan: _Plan, arch: str, *, image_size: int, num_slices: int
+) -> tuple[nn.Module, LayerTrace]:
     """Return the network and what one image shows; refuse a size that it cannot take."""
+    shape = (num_slices, image_size, image_size) if num_slices else (image_size, image_size)
     try:
         net = plan.create()
         _check_patches(net, arch, image_size=image_size)
-        trace = trace_layers(net, torch.rand(1, IN_CHANNELS, image_size, image_size))
+        trace = trace_layers(net, torch.rand(1, len(plan.mean), *shape))
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-        raise ModelError(f"{arch} cannot take images of {image_size} px: {error}") from error
+        size = " x ".join(map(str, shape)) if num_slices else image_size
+        raise ModelError(f"{arch} cannot take images of {size} px: {error}") from error
     if not trace.head_name:
         raise ModelError(
             f"{arch} has no single last linear layer that outputs its logits "

@@ -49,7 +49,8 @@ class NetworkFacts:
     """What must be known to build the same network again, as plain values.
 
     `num_slices` is that of each volume, 0 for images; their features are joined by `pooling`.
-    Each slice enters with `neighbors` below and above, as channels.
+    Each slice enters with `neighbors` below and above, as channels. A network that `is_3d` sees
+    the volume whole and pools nothing.
     """
 
     arch: str
@@ -61,6 +62,7 @@ class NetworkFacts:
     num_slices: int = 0
     pooling: SlicePooling = "attention"
     neighbors: int = 0
+    is_3d: bool = False
 
 
 class Classifier(nn.Module):
@@ -137,6 +139,7 @@ class Classifier(nn.Module):
 
         Volumes (B, K, S, S) become their slices, (B * K, 3, S, S); with N neighbors below and above
         (B * K, 2 N + 1, S, S), from below to above, the slices at the ends repeated.
+        For 3D networks they become (B, 1, K, S, S).
 
         Raises:
             ModelError: if pixels are not (B, 1, S, S) or (B, 3, S, S), or of another K.
@@ -150,6 +153,8 @@ class Classifier(nn.Module):
                 f"{self.arch} takes {expected} as (B, C, S, S), but got a tensor of shape "
                 f"{tuple(pixels.shape)}."
             )
+        if self.facts.is_3d:
+            return ((pixels - self.mean) / self.std)[:, None]
         if self.facts.neighbors:
             steps = torch.arange(-self.facts.neighbors, self.facts.neighbors + 1)
             places = (torch.arange(slices)[:, None] + steps).clamp(0, slices - 1)  # (K, 2 N + 1)
@@ -157,6 +162,12 @@ class Classifier(nn.Module):
         elif slices:
             pixels = pixels.flatten(0, 1)[:, None]  # (B * K, 1, S, S)
         return (pixels - self.mean) / self.std  # broadcasting copies gray to every channel
+
+    def move(self, device: torch.device) -> Self:
+        """Move the network to a device, in the order of memory that is fast there."""
+        if self.facts.is_3d:
+            return self.to(device)
+        return self.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a frozen backbone stays in eval mode, whoever asks."""

@@ -40,16 +40,23 @@ class LayerTrace:
 
     `shapes` has the output shape of every layer that ran, in order of completion;
     `head_name` is the last linear layer, "" where the logits are not its output; `logits` is what
-    the network returned.
+    the network returned; `num_axes` is that of the input, and so of maps.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     head_name: str
     logits: object
+    num_axes: int = 4
 
     def maps(self) -> list[str]:
         """Return the layers with a feature map or tokens, in order of completion."""
-        return [n for n, shape in self.shapes.items() if _is_map(shape) or _is_tokens(shape)]
+        return [n for n, s in self.shapes.items() if self.is_map(n) or _is_tokens(s)]
+
+    def is_map(self, name: str) -> bool:
+        """Return whether the output of a layer has several cells along each side."""
+        shape = self.shapes.get(name, ())
+        # (B, C, h, w); (B, h, w, C) fits as well; of volumes (B, C, d, h, w)
+        return len(shape) == self.num_axes and min(shape[2:]) > 1
 
 
 def trace_layers(net: nn.Module, pixels: Tensor) -> LayerTrace:
@@ -80,7 +87,7 @@ def trace_layers(net: nn.Module, pixels: Tensor) -> LayerTrace:
         for module, mode in modes:
             module.training = mode
     heads = [n for n, output in outputs.items() if _is_same(output, logits)]
-    return LayerTrace(shapes, heads[-1] if heads else "", logits)
+    return LayerTrace(shapes, heads[-1] if heads else "", logits, pixels.ndim)
 
 
 def find_cam_layer(net: nn.Module, trace: LayerTrace) -> str:
@@ -149,10 +156,6 @@ def resolve_layer(net: nn.Module, layer: str) -> str:
     return ".".join(parts)
 
 
-def _is_map(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 4 and min(shape[2:]) > 1  # (B, C, h, w); (B, h, w, C) fits as well
-
-
 def _is_tokens(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[1] > 1  # (B, N, D)
 
@@ -162,14 +165,14 @@ def _is_outer_map(net: nn.Module, name: str, *, trace: LayerTrace) -> bool:
     parents = name.split(".")[:-1]
     inside = (".".join(parents[: i + 1]) for i in range(len(parents)))
     is_inside = any(_is_stage(net, parent, trace=trace) for parent in inside)
-    return _is_map(trace.shapes[name]) and not is_inside and "attn" not in name
+    return trace.is_map(name) and not is_inside and "attn" not in name
 
 
 def _is_stage(net: nn.Module, name: str, *, trace: LayerTrace) -> bool:
     """Return whether a layer is more than a list of stages that ends in a single cell."""
     shape = trace.shapes.get(name, ())
     is_list = isinstance(net.get_submodule(name), nn.Sequential)
-    return len(shape) == 4 and (_is_map(shape) or not is_list)
+    return len(shape) == trace.num_axes and (trace.is_map(name) or not is_list)
 
 
 def _is_block_input(name: str, trace: LayerTrace) -> bool:

@@ -55,14 +55,15 @@ def find_stem(model: Classifier) -> list[nn.Module]:
         Modules with parameters of their own, in the order of the forward pass.
     """
     side = model.facts.image_size
-    shape = max(1, model.facts.num_slices), model.mean.shape[1], side, side
+    slices, channels = max(1, model.facts.num_slices), model.mean.shape[1]
+    shape = (1, 1, slices, side, side) if model.facts.is_3d else (slices, channels, side, side)
     pixels = torch.zeros(shape, device=model.mean.device)
     stem, large = list[nn.Module](), 0
     for name, shape in trace_layers(model.net, pixels).shapes.items():
         layer = model.net.get_submodule(name)
         if next(layer.parameters(recurse=False), None) is not None:
             stem.append(layer)
-            if len(shape) == 4 and shape[2] >= side / 4:  # (B, C, H, W) or (B, H, W, C)
+            if len(shape) == pixels.ndim and shape[-2] >= side / 4:  # (B, C, H, W) or (B, H, W, C)
                 large = len(stem)
     return stem[:large]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -112,7 +111,7 @@ def fit(
         raise TrainingError("No stage has an epoch; set head_epochs or finetune_epochs above 0.")
     # Module by module, as train() would also wake layers that were in eval mode on purpose.
     modes = [(module, module.training) for module in model.modules()]
-    model.to(device=accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model.move(accelerator.device)
     own_log = log if accelerator.is_main_process else SILENT
     identity = _identify(data, settings)
     snapshot = _find_snapshot(run_dir, identity, log=own_log) if resume else None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
 from medimg_baseline_cls.evaluation.inference import activation_of, predict_probabilities
@@ -57,7 +56,7 @@ def time_steps(
         accelerator: of the training; all processes take the same steps.
     """
     stage, network = settings.stages[-1], copy.deepcopy(model)
-    network.to(device=accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network.move(accelerator.device)
     trained: list[float] = []
     predicted: list[float] = []
     with catch_stop_signals() as stop:

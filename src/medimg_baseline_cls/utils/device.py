@@ -74,19 +74,22 @@ def choose_device(name: str) -> torch.device:
     raise ConfigError(f"device={name} is unknown: use auto, cpu, cuda, cuda:1 (a number) or mps.")
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
+def choose_precision(name: str, device: torch.device, *, is_3d: bool = False) -> Precision:
     """Return the precision of a name on a device.
 
     Args:
         name: "fp32", "bf16", or "auto": bf16 where the hardware is faster with it (a CPU
             with AMX, AMD's with AVX512-BF16, an NVIDIA GPU from Ampere), else fp32.
         device: from `choose_device`.
+        is_3d: whether the network has 3D convolutions, which "auto" computes in fp32 on a CPU: in
+            bf16 oneDNN's gradient of a kernel with more slices than the volume is not finite.
 
     Raises:
         ConfigError: The name is neither.
     """
     if name == "auto":
-        return "bf16" if _has_fast_bf16(device) else "fp32"
+        is_broken = is_3d and device.type == "cpu"
+        return "bf16" if _has_fast_bf16(device) and not is_broken else "fp32"
     if name == "fp32" or name == "bf16":
         return name
     raise ConfigError(f"precision={name} is unknown: use auto, fp32 or bf16.")

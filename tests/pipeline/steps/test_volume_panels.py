@@ -110,6 +110,27 @@ def test_the_map_of_the_volume_weighs_those_of_its_slices() -> None:
     np.testing.assert_allclose(volume.heats, expected / expected.max(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["gradcam", "occlusion"])
+def test_a_3d_network_has_one_map_and_its_strongest_slice_is_shown(method: str) -> None:
+    model = build_model("monai3d:resnet10", image_size=(NUM_SLICES, SIZE), pretrained=False).eval()
+    head = model.head_layer
+    assert isinstance(head, torch.nn.Linear)
+    torch.nn.init.normal_(head.weight, generator=torch.manual_seed(0))
+    images, kind = cast(Any, Images()), find_method(method)
+    pixels, evidence = compute_maps(
+        SESSION, model, images=images, positions=np.array([1]), targets=[1], method=kind
+    )
+    unit = torch.from_numpy(Images().pixels[1:2]).float() / 255
+    whole = kind.compute(model, unit, targets=torch.tensor([1]), layer=f"net.{model.cam_layer}")
+    (volume,) = evidence.volumes
+    expected = np.broadcast_to(whole.heats.squeeze(0), (NUM_SLICES, SIZE, SIZE))
+    np.testing.assert_array_equal(volume.heats, expected)
+    np.testing.assert_array_equal(evidence.heats[0], expected[volume.best])
+    assert evidence.heats.max() == expected.max()
+    np.testing.assert_allclose(pixels[0, 0], unit[0, volume.best].numpy())
+    assert volume.view == f"Slice {volume.best + 1} of 5 from below"
+
+
 class Painter:
     """Keeps what is to be drawn."""
 

@@ -14,7 +14,8 @@ class ModelSettings:
     """The network."""
 
     arch: Annotated[str, Flag("--model", is_common=True)] = "resnet18"
-    """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121)."""
+    """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121);
+    for volumes also monai3d:NAME (monai3d:resnet18)."""
 
     pretrained: Annotated[bool, COMMON] = True
     """Start from pretrained weights; --no-pretrained: start from random weights."""

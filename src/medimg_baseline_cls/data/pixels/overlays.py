@@ -102,7 +102,7 @@ def restore_map(
     side = settings.image_size
     rows, columns = scaled_size(*grid.shape[1:], side=side, keep_aspect=settings.keep_aspect)
     top, left = (side - rows) // 2, (side - columns) // 2
-    inner = np.ascontiguousarray(heats[:, top : top + rows, left : left + columns])
+    inner = heats[:, top : top + rows, left : left + columns].copy()
     batch = from_numpy(inner)[None, None]  # (1, 1, K, h, w)
     values = interpolate(batch, size=grid.shape, mode="trilinear", align_corners=False)[0, 0]
     flipped = [place for place, (_, is_flipped) in enumerate(grid.turn) if is_flipped]

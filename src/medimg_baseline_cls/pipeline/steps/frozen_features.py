@@ -34,7 +34,7 @@ def extract_frozen_features(
     """
     tune_allocator()
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    precision = choose_precision(config.precision, device, is_3d=model.facts.is_3d)
     if model.weights_report.kind == "random":
         log.hint("doubtful labels by random features mean little", fix="use pretrained weights")
     model = model.to(device).eval()

@@ -89,7 +89,7 @@ def draw_panels(
                     item.path, image=image, heat=evidence.heats[i], record=text, below=below
                 )
                 bar.advance()
-            if min(evidence.grid) < _FEW_CELLS:
+            if min(evidence.grid[-2:]) < _FEW_CELLS:
                 session.log.hint(
                     f"the maps have {_shape(evidence)}: too few to distinguish places",
                     fix="train with a larger --image-size",
@@ -143,8 +143,10 @@ def _map_volume(
 ) -> Evidence:
     """Return the map of the slice that says most, and that of its volume (1, K, S, S)."""
     targets = torch.tensor([target])
-    weights = weigh_slices(model, pixels, targets=targets)[0].cpu().numpy()
     evidence = compute(pixels, targets=targets)
+    if model.facts.is_3d:
+        return _take_whole_map(evidence, pixels)
+    weights = weigh_slices(model, pixels, targets=targets)[0].cpu().numpy()
     volume = VolumeMap(
         pixels=pixels[0].cpu().numpy(),
         heats=stack_maps(evidence.heats, weights),
@@ -156,13 +158,25 @@ def _map_volume(
     return Evidence(evidence.heats[part], evidence.grid, evidence.is_found[part], (volume,))
 
 
+def _take_whole_map(evidence: Evidence, pixels: Tensor) -> Evidence:
+    """Return the map of a 3D network for a volume (1, K, S, S) and that of its strongest slice."""
+    heats = np.broadcast_to(evidence.heats.squeeze(0), tuple(pixels.shape[1:]))
+    volume = VolumeMap(
+        pixels=pixels[0].cpu().numpy(),
+        heats=heats,
+        curve=heats.max(axis=(1, 2)),
+        measure="highest evidence",
+    )
+    return Evidence(heats[volume.best][None], evidence.grid, evidence.is_found, (volume,))
+
+
 def _describe_map(
     text: PanelText, evidence: Evidence, *, number: int, method: CamMethod = METHODS[DEFAULT]
 ) -> PanelText:
     """Return the text of a panel: kind and resolution of the map, and why it may be empty."""
     if not method.is_of_class:
         reason = "Empty: all places are alike."
-    elif evidence.grid == (1, 1):
+    elif set(evidence.grid) == {1}:
         reason = f"Empty: at this input size the map\nof {CLASS_NAME}\nhas a single cell."
     elif evidence.is_found[number]:
         reason = f"Empty: every place raised the score\nof {CLASS_NAME}\nalike."
@@ -180,8 +194,8 @@ def _describe_map(
 
 
 def _shape(evidence: Evidence) -> str:
-    height, width = evidence.grid
-    cells = "1 cell" if height * width == 1 else f"{height} × {width} cells"
+    sides = " × ".join(map(str, evidence.grid))
+    cells = "1 cell" if set(evidence.grid) == {1} else f"{sides} cells"
     return f"{cells} at {evidence.heats.shape[-1]} px input"
 
 

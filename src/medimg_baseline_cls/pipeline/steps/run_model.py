@@ -18,7 +18,7 @@ from medimg_baseline_cls.evaluation.inference import (
     activation_of,
     predict_probabilities,
 )
-from medimg_baseline_cls.models.build import build_model, rebuild_model
+from medimg_baseline_cls.models.build import MONAI3D_PREFIX, build_model, rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.own_module import has_new_statistics, name_module, wrap_module
 from medimg_baseline_cls.models.slices import pool_slices
@@ -75,16 +75,17 @@ def build_network(
             cam_layer=config.cam_layer,
             is_pretrained=config.pretrained,
         )
+    is_3d = config.arch.startswith(MONAI3D_PREFIX)
     model = build_model(
         config.arch,
         num_classes=num_classes,
         seed=config.seed,
-        image_size=config.image_size,
+        image_size=(config.slices, config.image_size) if is_3d else config.image_size,
         pretrained=config.pretrained,
         weights=config.weights,
         cam_layer=config.cam_layer,
     )
-    if not config.slices:
+    if is_3d or not config.slices:
         return model
     return pool_slices(
         model,
@@ -126,8 +127,7 @@ def load_model(session: Session, name: str) -> tuple[Classifier, Mapping[str, An
         checkpoint["description"], checkpoint["model"], source=str(path), module=session.module
     )
     # As in training: both compute the same bits.
-    model.to(device=session.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return model.eval(), checkpoint
+    return model.move(session.device).eval(), checkpoint
 
 
 def _require_own(session: Session, checkpoint: Mapping[str, Any], *, path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from medimg_baseline_cls.config import Config, build_config, config_to_dict
 from medimg_baseline_cls.errors import RunError
+from medimg_baseline_cls.models.build import MONAI3D_PREFIX
 from medimg_baseline_cls.utils.device import (
     Precision,
     choose_device,
@@ -225,7 +226,9 @@ def warn_of_machine(session: Session) -> None:
 def _open_device(config: Config) -> tuple[Accelerator, Precision]:
     tune_allocator()
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    precision = choose_precision(
+        config.precision, device, is_3d=config.arch.startswith(MONAI3D_PREFIX)
+    )
     return make_accelerator(device, precision), precision
 
 
