@@ -106,6 +106,20 @@ def test_shares_of_the_slices_add_up_to_the_logit() -> None:
     torch.testing.assert_close(shares.sum(dim=1), logits, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["max", "lse"])
+def test_the_weight_of_a_slice_is_the_slope_of_the_pooled_logit(pooling: SlicePooling) -> None:
+    images, model = build(pooling)
+    pixels, targets = draw(), torch.tensor([0, 1, 1])
+    weights = weigh_slices(model, pixels, targets=targets)
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(3))
+    with torch.no_grad():
+        alone = images(pixels.flatten(0, 1)[:, None]).unflatten(0, (3, NUM_SLICES))
+    logits = alone[torch.arange(3), :, targets].double().requires_grad_(True)
+    pooled = logits.amax(dim=1) if pooling == "max" else logits.logsumexp(dim=1)
+    (expected,) = torch.autograd.grad(pooled.sum(), logits)
+    torch.testing.assert_close(weights, expected.float(), atol=1e-4, rtol=1e-4)
+
+
 def test_images_are_still_images() -> None:
     images, model = build("mean")
     assert images.facts.num_slices == 0

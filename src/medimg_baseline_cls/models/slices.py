@@ -151,11 +151,12 @@ def _spread_stem(model: Classifier, channels: list[int]) -> None:
     stem.in_channels = len(channels)
 
 
+@torch.no_grad()
 def weigh_slices(model: Classifier, pixels: Tensor, *, targets: Tensor) -> Tensor:
     """Return how much each slice says about a class, shape (B, K).
 
-    The attention, whose sum is 1; for other kinds of pooling the share of the slice in the logit:
-    its features times their gradient.
+    The attention, or for "max" and "lse" the slope of the pooled logit for that of the slice: their
+    sum is 1. For "mean" the share of the slice in the logit, without the bias.
 
     Args:
         model: of volumes.
@@ -163,12 +164,14 @@ def weigh_slices(model: Classifier, pixels: Tensor, *, targets: Tensor) -> Tenso
         targets: the class of each volume, shape (B,).
     """
     head = cast(SliceHead, model.head_layer)
-    with torch.no_grad():
-        slices = head.unpack(model.features(pixels))  # (B, K, D)
-        if head.pooling == "attention":
-            return head.attend(slices)
-    slices.requires_grad_(True)
-    with torch.enable_grad():
-        logits = head(slices).gather(1, targets.to(slices.device)[:, None]).sum()
-        (slopes,) = torch.autograd.grad(logits, slices)
-    return (slices * slopes).sum(dim=2).detach()
+    slices = head.unpack(model.features(pixels))  # (B, K, D)
+    if head.pooling == "attention":
+        return head.attend(slices)
+    targets = targets.to(slices.device)
+    places = targets[:, None, None].expand(-1, slices.shape[1], 1)
+    logits = head.linear(slices).gather(2, places)[..., 0]  # (B, K)
+    if head.pooling == "max":
+        return torch.nn.functional.one_hot(logits.argmax(dim=1), slices.shape[1]).float()
+    if head.pooling == "lse":
+        return logits.softmax(dim=1)
+    return (logits - head.linear.bias[targets][:, None]) / slices.shape[1]
