@@ -22,7 +22,7 @@ from medimg_baseline_cls.errors import ConfigError
 NASTY = ("yes", "0x1f", "1e3", "null", "a: b", "# x", "Größe", "-", "{a}", "'", '"', "a\\d", "2024")
 TEXTS = (
     *("project", "device", "augment", "intensity", "operating_point", "group_regex"),
-    "subgroup_regex",
+    *("subgroup_regex", "spacing"),
 )
 
 
@@ -63,6 +63,8 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values |= {"horizontal_flip": False, "head_augment": False}
     if values.get("slices"):
         values.pop("color", None)
+    if values.get("spacing"):
+        values.pop("keep_aspect", None)
     if values.get("pretrained") is False:
         values.pop("frozen_stem", None)
     if values.get("head_fit") == "logistic":

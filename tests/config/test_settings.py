@@ -44,6 +44,7 @@ OUT_OF_RANGE = {
     "color": ("gray",),
     "intensity": ("window", "40", "40/", "a/b"),
     "slices": (-1, 513),
+    "spacing": ("a", "5/", "5/1/1", "1000", "-5", ""),
     "arch": ("", None),
 }
 CONTRADICTIONS = (
@@ -53,6 +54,8 @@ CONTRADICTIONS = (
     ({"color": "rgb", "slices": 8}, "color", "slices"),
     ({"slices": 1}, "slices", "2 or more"),
     ({"arch": "monai3d:resnet18"}, "arch", "set slices"),
+    ({"spacing": "5/0"}, "spacing", "above 0"),
+    ({"spacing": "5/1", "keep_aspect": True}, "keep_aspect", "spacing"),
     ({"head_epochs": 0, "finetune_epochs": 0}, "head_epochs", "finetune_epochs"),
     ({"target_prevalence": 0.1, "class_names": ["A", "B", "C"]}, "target_prevalence", "3 classes"),
     ({"class_names": ["A"]}, "class_names", "two or more"),

@@ -127,11 +127,13 @@ def test_an_npz_of_volumes_keeps_its_split_and_ends_the_same_when_resumed(
     assert (whole / "report.html").is_file()
 
 
-def test_an_npz_of_volumes_is_not_taken_for_images(
+def test_an_npz_is_refused_for_what_it_does_not_have(
     packed: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
     with pytest.raises(DataError, match="volumes: pass --slices 8"):
         train(make_config(packed, tmp_path, **(PACKED | {"slices": 0})))
+    with pytest.raises(DataError, match=r"^test/\d: the file does not give the spacing"):
+        train(make_config(packed, tmp_path, **(PACKED | {"spacing": "5"})))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,13 @@ from medimg_baseline_cls.config import FIELD_GROUPS, field_facts, show_value
 from medimg_baseline_cls.errors import ConfigError
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH", tuple: "NAME...", str: "TEXT"}
-_OWN_METAVARS = {"data_dir": "DIR", "output_dir": "DIR", "cache_dir": "DIR", "weights": "FILE"}
+_OWN_METAVARS = {
+    "spacing": "SLICE/PIXEL",
+    "data_dir": "DIR",
+    "output_dir": "DIR",
+    "cache_dir": "DIR",
+    "weights": "FILE",
+}
 
 
 class _NoText(str):

@@ -55,7 +55,7 @@ def find_useless(config: "Config", given: Collection[str]) -> tuple[str, ...]:
         (config.finetune_epochs == 0, of_finetuning, "finetune_epochs = 0"),
         (config.head_epochs == 0, {"head_fit"}, "head_epochs = 0"),
         (not config.pretrained, {"frozen_stem"}, "pretrained = false"),
-        (config.slices == 0, {"slice_pooling", "slice_neighbors"}, "slices = 0"),
+        (config.slices == 0, {"slice_pooling", "slice_neighbors", "spacing"}, "slices = 0"),
         (
             config.arch.startswith("monai3d:"),
             {"slice_pooling", "slice_neighbors"},
@@ -189,6 +189,7 @@ def _check_split(config: "Config") -> list[str]:
 
 def _check_volumes(config: "Config") -> list[str]:
     lowest, slash, highest = config.intensity.partition("/")
+    spacing = config.spacing or ""
     is_window = config.intensity not in ("full_range", "min_max", "percentile")
     rules = (
         (
@@ -211,6 +212,14 @@ def _check_volumes(config: "Config") -> list[str]:
         (
             config.slices > 0 and config.color == "rgb",
             "color = rgb is not possible with slices, which are gray: leave it out.",
+        ),
+        (
+            bool(spacing) and min(map(float, spacing.split("/"))) <= 0,
+            f"spacing = {spacing}: expected millimeters above 0, such as 5/0.8.",
+        ),
+        (
+            "/" in spacing and config.keep_aspect,
+            f"keep_aspect = true has no effect with spacing = {spacing}: leave one of them out.",
         ),
     )
     return [sentence for is_broken, sentence in rules if is_broken]

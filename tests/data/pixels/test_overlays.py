@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -19,7 +20,7 @@ from medimg_baseline_cls.data.pixels.overlays import (
 )
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.data.pixels.volumes import preprocess_volume
-from medimg_baseline_cls.data.read import decode_volume
+from medimg_baseline_cls.data.read import decode_volume, read_volume_header
 from medimg_baseline_cls.phantom.thorax import make_volume
 
 SETTINGS = PixelSettings(image_size=48, slices=16, intensity="0/1")
@@ -57,7 +58,8 @@ def send_back(
     data: bytes, settings: PixelSettings = SETTINGS
 ) -> tuple[nib.Nifti1Image, VolumeGrid]:
     """Return a volume after the way to the network's grid and back."""
-    seen = preprocess_volume(decode_volume(data), settings, deep=True)
+    spacing = read_volume_header(data).spacing_mm
+    seen = preprocess_volume(decode_volume(data), settings, deep=True, spacing=spacing)
     assert seen.shape == (settings.slices, settings.image_size, settings.image_size)
     grid = read_grid(data)
     assert grid is not None
@@ -95,6 +97,24 @@ def test_a_padded_volume_comes_back_to_its_voxels(codes: str) -> None:
     back, _ = send_back(pack(source), settings)
     assert back.shape == source.shape
     assert np.abs(find_center(back) - find_center(source)).max() < 0.3
+
+
+@pytest.mark.parametrize("codes", ["LPS", "ASR"])
+@pytest.mark.parametrize("spacing", ["4", "7/2", "9/3"])
+def test_what_was_in_the_box_comes_back_to_its_voxels(codes: str, spacing: str) -> None:
+    source = make_mask(codes)  # 24 x 64 x 64 voxels of 5 x 1.5 x 2 mm
+    settings = replace(SETTINGS, spacing=spacing)
+    back, grid = send_back(pack(source), settings)
+    assert back.shape == source.shape
+    assert np.abs(find_center(back) - find_center(source)).max() < 0.5
+    deep = np.moveaxis(back.get_fdata(), [axis for axis, _ in grid.turn], [0, 1, 2])
+    if spacing == "4":  # 16 slices of 4 mm are 64 of 120 mm
+        assert not deep[:5].any() and not deep[-5:].any()
+        assert measure_extents(grid, settings) == pytest.approx((64, 96, 128))
+    else:
+        of_slice, of_pixel = map(float, spacing.split("/"))
+        box = 16 * of_slice, 48 * of_pixel, 48 * of_pixel
+        assert measure_extents(grid, settings) == pytest.approx(box)
 
 
 def test_a_grid_of_the_same_size_gives_the_same_values() -> None:
@@ -165,7 +185,7 @@ def test_extents_are_those_of_the_body() -> None:
     grid = read_grid(pack(make_mask("ASR")))
     assert grid is not None
     assert grid.shape == (24, 64, 64)
-    np.testing.assert_allclose(grid.spacing, (5.0, 1.5, 2.0), rtol=1e-6)
+    assert grid.spacing == pytest.approx((5.0, 1.5, 2.0), rel=1e-6)
     np.testing.assert_allclose(measure_extents(grid, SETTINGS), (120, 96, 128), rtol=1e-6)
     padded = read_grid(pack(make_mask("ASR", rows=32)))
     assert padded is not None

@@ -1,5 +1,6 @@
 """The pixel array of a set of volumes: one row each, K slices as channels, reasons for the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -60,6 +61,33 @@ def test_a_volume_is_the_same_row_in_each_format(tmp_path: Path) -> None:
     assert first.std() > 0
     for other in others:
         np.testing.assert_array_equal(first, other)
+
+
+def test_a_spacing_is_that_of_each_file(tmp_path: Path) -> None:
+    draw = np.random.default_rng(2).integers(-100, 200, (40, 40, 12)).astype(np.int16)
+    for name, step in (("a", 2.0), ("b", 4.0)):
+        nib.save(nib.Nifti1Image(draw, np.diag([-1.0, -1.0, step, 1.0])), tmp_path / f"{name}.nii")
+    np.save(tmp_path / "c.npy", draw)
+    settings = replace(SETTINGS, spacing="4")
+    cache = build_cache(
+        tmp_path, ["a.nii", "b.nii", "c.npy"], settings=settings, cache_dir=tmp_path / "cache"
+    )
+    fine, coarse, none = cache.facts
+    assert none.row == -1
+    assert (
+        cache.path
+        != build_cache(
+            tmp_path, ["a.nii", "b.nii"], settings=SETTINGS, cache_dir=tmp_path / "cache"
+        ).path
+    )
+    middle = preprocess_volume(
+        decode_volume(nib.Nifti1Image(draw[:, :, 4:8], np.diag([-1.0, -1, 1, 1])).to_bytes()),
+        SETTINGS,
+        deep=True,
+    )
+    np.testing.assert_array_equal(cache.pixels[coarse.row], middle)  # the 4 slices in the middle
+    assert (cache.pixels[fine.row] != middle).mean() > 0.5
+    assert none.error is not None and "does not give the spacing" in none.error
 
 
 def test_what_is_no_volume_has_its_reason(folder: Path) -> None:

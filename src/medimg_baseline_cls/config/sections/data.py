@@ -158,3 +158,14 @@ class ImagesSettings:
 
     slices: Annotated[int, Field(ge=0, le=512, examples=[32])] = 0
     """Slices to resample volumes to (0: files are images; at most 512)."""
+
+    spacing: Annotated[
+        str | None,
+        Field(
+            pattern=r"^\d{1,3}(\.\d{1,4})?(/\d{1,3}(\.\d{1,4})?)?$",
+            title="millimeters, SLICE or SLICE/PIXEL",
+            examples=["5/0.8"],
+        ),
+    ] = None
+    """Millimeters per slice, or SLICE/PIXEL: crop or pad volumes around their middle (none: all of
+    it)."""

@@ -255,7 +255,8 @@ def _decode_content(
         )
     try:
         if settings.slices:
-            return preprocess_volume(decode_volume(data), settings, deep=plan.is_deep), None
+            volume, spacing = decode_volume(data), scan.header and scan.header.spacing_mm
+            return preprocess_volume(volume, settings, deep=plan.is_deep, spacing=spacing), None
         decoded = decode_image(data, color=settings.color)
     except BadImageError as error:
         return None, str(error)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings, scaled_size
-from medimg_baseline_cls.data.read import decode_volume
+from medimg_baseline_cls.data.pixels.volumes import find_steps, resampling_weights
+from medimg_baseline_cls.data.read import decode_volume, read_volume_header
 from medimg_baseline_cls.data.read.nifti_file import is_nifti, load_header
 from medimg_baseline_cls.utils.own_output import SOFTWARE
 
@@ -33,19 +34,14 @@ class VolumeGrid:
     Attributes:
         shape: (Z, H, W), in the canonical orientation.
         turn: for each of them the axis of the file, and whether it runs the other way there.
+        spacing: mm from voxel to voxel along each; None where the file gives none.
         header: nibabel's.
     """
 
     shape: tuple[int, int, int]
     turn: tuple[tuple[int, bool], ...]
+    spacing: tuple[float, float, float] | None
     header: Any
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Return the distances of voxels along Z, H and W, as a rule in mm; 1 where not given."""
-        zooms = self.header.get_zooms()
-        z, y, x = (abs(float(zooms[axis])) or 1.0 for axis, _ in self.turn)
-        return z, y, x
 
     @property
     def is_oriented(self) -> bool:
@@ -63,7 +59,8 @@ def read_grid(data: bytes) -> VolumeGrid | None:
         return None
     volume = decode_volume(data)
     depth, height, width = volume.voxels.shape
-    return VolumeGrid((depth, height, width), volume.turn, load_header(data))
+    spacing = read_volume_header(data).spacing_mm
+    return VolumeGrid((depth, height, width), volume.turn, spacing, load_header(data))
 
 
 def place_overlay(panel: Path) -> Path:
@@ -76,37 +73,39 @@ def place_overlay(panel: Path) -> Path:
 
 
 def measure_extents(grid: VolumeGrid, settings: PixelSettings) -> tuple[float, float, float]:
-    """Return how deep, high and wide the network's array is, in the unit of the spacing."""
-    (depth, *size), (z, *spacing) = grid.shape, grid.spacing
-    inner = scaled_size(*size, side=settings.image_size, keep_aspect=settings.keep_aspect)
-    height, width = (
-        settings.image_size / part * whole * step
-        for part, whole, step in zip(inner, size, spacing, strict=True)
-    )
-    return depth * z, height, width
+    """Return how deep, high and wide the network's array is, in mm if the file gives them."""
+    side, steps = settings.image_size, find_steps(grid.spacing, settings.spacing)
+    inner = scaled_size(*grid.shape[1:], side=side, keep_aspect=settings.keep_aspect)
+    whole = grid.shape[0], *(n * side / part for n, part in zip(grid.shape[1:], inner, strict=True))
+    boxes = zip((settings.slices, side, side), steps, whole, strict=True)
+    voxels = (num if step is None else length * step for length, step, num in boxes)
+    spacing = grid.spacing or (1.0, 1.0, 1.0)
+    depth, height, width = (num * mm for num, mm in zip(voxels, spacing, strict=True))
+    return depth, height, width
 
 
 def restore_map(
     heats: NDArray[np.float32], grid: VolumeGrid, *, settings: PixelSettings
 ) -> NDArray[np.float32]:
-    """Return a map on the voxels of the file, in the order of its axes.
+    """Return a map on the voxels of the file, in the order of its axes; 0 where it was not seen.
 
     Args:
         heats: shape (K, S, S), as the network sees the volume.
         grid: of the file.
         settings: by which the file became (K, S, S).
     """
-    from torch import from_numpy
-    from torch.nn.functional import interpolate
-
-    side = settings.image_size
-    rows, columns = scaled_size(*grid.shape[1:], side=side, keep_aspect=settings.keep_aspect)
-    top, left = (side - rows) // 2, (side - columns) // 2
-    inner = heats[:, top : top + rows, left : left + columns].copy()
-    batch = from_numpy(inner)[None, None]  # (1, 1, K, h, w)
-    values = interpolate(batch, size=grid.shape, mode="trilinear", align_corners=False)[0, 0]
-    flipped = [place for place, (_, is_flipped) in enumerate(grid.turn) if is_flipped]
-    return values.flip(flipped).numpy().transpose(np.argsort([axis for axis, _ in grid.turn]))
+    side, steps = settings.image_size, find_steps(grid.spacing, settings.spacing)
+    values = heats
+    if steps[1] is None:
+        rows, columns = scaled_size(*grid.shape[1:], side=side, keep_aspect=settings.keep_aspect)
+        top, left = (side - rows) // 2, (side - columns) // 2
+        values = heats[:, top : top + rows, left : left + columns]
+    for axis, (num, step) in enumerate(zip(grid.shape, steps, strict=True)):
+        back = None if step is None else 1 / step
+        weights = resampling_weights(values.shape[axis], num, step=back).astype(np.float32)
+        values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis)), 0, axis)
+    flipped = tuple(place for place, (_, is_flipped) in enumerate(grid.turn) if is_flipped)
+    return np.flip(values, flipped).transpose(np.argsort([axis for axis, _ in grid.turn]))
 
 
 def encode_overlay(

@@ -34,6 +34,8 @@ class PixelSettings:
             of volumes also a window such as "lung" or "-160/240".
         color: one channel ("grey") or three ("rgb").
         slices: to which volumes are resampled, the channels of the array; 0 for images.
+        spacing: of volumes the mm from slice to slice and from pixel to pixel around their middle,
+            as "5/0.8", or "5" for whole slices; None for whole volumes.
     """
 
     image_size: int
@@ -41,6 +43,7 @@ class PixelSettings:
     intensity: str = "full_range"
     color: Color = "grey"
     slices: int = 0
+    spacing: str | None = None
 
     @property
     def num_channels(self) -> int:
@@ -53,9 +56,9 @@ class PixelSettings:
         return pixels[..., middle : middle + 1, :, :] if self.slices else pixels
 
     def to_plain(self) -> dict[str, Any]:
-        """Return plain values; those of images are as they were before there were volumes."""
+        """Return plain values; those that are not used are left out, as if they did not exist."""
         plain = asdict(self)
-        return plain if self.slices else {n: v for n, v in plain.items() if n != "slices"}
+        return {n: v for n, v in plain.items() if v or n not in ("slices", "spacing")}
 
     def key(self) -> str:
         """Return a text that is the same if and only if the settings are.

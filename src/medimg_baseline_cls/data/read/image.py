@@ -71,6 +71,11 @@ class Header:
     geometry: Geometry | None = None
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """Return that of a volume, as in `Geometry`; None where it is not known."""
+        return None if self.geometry is None else self.geometry.spacing_mm
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesFacts:

@@ -22,8 +22,8 @@ from medimg_baseline_cls.data.index import Index, Listing, index_images
 from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
 from medimg_baseline_cls.data.pixels.grey_range import infer_intensity
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
-from medimg_baseline_cls.data.pixels.volumes import find_range
-from medimg_baseline_cls.data.read import decode_volume
+from medimg_baseline_cls.data.pixels.volumes import find_range, find_steps
+from medimg_baseline_cls.data.read import decode_volume, read_volume_header
 from medimg_baseline_cls.data.splitting.split import (
     check_leakage,
     list_one_sided,
@@ -253,6 +253,7 @@ def pixel_settings(config: Config, color: str) -> PixelSettings:
         intensity=config.intensity,
         color="rgb" if color == "rgb" else "grey",
         slices=config.slices,
+        spacing=config.spacing if config.slices else None,
     )
 
 
@@ -280,21 +281,23 @@ def choose_pixels(
 def require_range(
     settings: PixelSettings, data_dir: Path, *, listing: Listing, cache_dir: Path
 ) -> None:
-    """Refuse volumes whose black and white nothing tells, after a look at the first of them.
+    """Refuse volumes without what the settings need, after a look at the first of them.
 
     Raises:
-        DataError: their type has no range, and no window was chosen.
+        DataError: their type has no range, and no window was chosen; or there is no spacing.
     """
     if not settings.slices:
         return
     path = listing.files[0].path
     source = open_source(data_dir, cache_dir=cache_dir, has_volumes=True)
     try:
-        volume = decode_volume(source.read(path))
+        data = source.read(path)
+        volume, spacing = decode_volume(data), read_volume_header(data).spacing_mm
     except BadImageError:
         return  # told with all others that cannot be read
     try:
         find_range(volume, settings.intensity)
+        find_steps(spacing, settings.spacing)
     except BadImageError as error:
         raise DataError(f"{path}: {error}.") from None
 
