@@ -85,6 +85,10 @@ class FolderSource:
             if not os.path.lexists(file):
                 raise BadImageError(MISSING)
             # A named pipe x.png would block forever; a folder or a broken link is not a file.
+            if file.is_dir():
+                raise BadImageError(
+                    "not a regular file but a folder: cases of several files need --slices"
+                )
             if not file.is_file():
                 raise BadImageError("not a regular file, or a broken link")
             return file.read_bytes()

@@ -120,6 +120,16 @@ def test_intensity_that_is_set_is_no_concern(intensity: str, tmp_path: Path) -> 
     assert (found.found, found.certainty, found.warning) == (intensity, "set", "")
 
 
+@pytest.mark.parametrize(("window", "warns"), [("lung", True), ("0/255", False)])
+def test_volumes_that_a_window_does_not_fit_are_named(
+    window: str, warns: bool, tmp_path: Path
+) -> None:
+    volume = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    found = conclude(tmp_path, {"a.npy": npy(volume)}, intensity=window, slices=4)
+    assert (found.found, found.certainty) == (window, "set")
+    assert ("units of the window" in found.warning) == warns
+
+
 def test_one_image_that_uses_its_range_clears_its_mode(tmp_path: Path) -> None:
     dark, bright = save(make_ramp(4095), "PNG"), save(make_ramp(65535), "PNG")
     assert not conclude(tmp_path, {"a": dark, "b": dark, "c": bright}).warning

@@ -191,13 +191,24 @@ def test_gaps_are_said_with_their_places() -> None:
 def test_without_positions_instance_numbers_are_the_order() -> None:
     slices = draw_slices(phantom(), ImageOrientationPatient=None)
     np.testing.assert_array_equal(voxels_of(slices), phantom())
-    assert remarks_of(slices) == {"order": "by InstanceNumber, as the files give no positions"}
+    assert remarks_of(slices) == {
+        "order": "by InstanceNumber, as the files do not give position and orientation"
+    }
     geometry = read_volume_header(shuffled(slices)).geometry
     assert geometry is not None
     assert (geometry.num_slices, geometry.spacing_mm, geometry.axes) == (8, None, "")
     del slices[2].InstanceNumber
     with pytest.raises(BadImageError, match="the order of the slices is unknown"):
         voxels_of(slices)
+
+
+def test_frames_with_one_position_for_the_whole_file_are_in_their_order() -> None:
+    slices = draw_slices(phantom())
+    whole = join_frames(slices)
+    del whole.PerFrameFunctionalGroupsSequence
+    whole.ImagePositionPatient = slices[0].ImagePositionPatient
+    np.testing.assert_array_equal(voxels_of([whole]), phantom())
+    assert remarks_of([whole])["order"].startswith("by InstanceNumber")
 
 
 def changed(number: int, **tags: Any) -> list[Dataset]:
@@ -217,7 +228,23 @@ def other_at_one_place() -> list[Dataset]:
     return slices
 
 
+def same_number() -> list[Dataset]:
+    slices = draw_slices(phantom(), ImageOrientationPatient=None)
+    for item in slices:
+        item.InstanceNumber = 1
+    return slices
+
+
+def same_place() -> list[Dataset]:
+    slices = draw_slices(phantom())
+    for item in slices:
+        item.ImagePositionPatient = [0, 0, 5]
+    return slices
+
+
 REFUSED = {
+    "one number": (same_number, "all 8 images of the series are with the same InstanceNumber"),
+    "one position": (same_place, r"all 8 images of the series are at one position \(5 mm\)"),
     "one image": (lambda: draw_slices(phantom())[:1], "has 1 image, expected the slices"),
     "scouts": (lambda: [localizer(), localizer()], "consists of localizers"),
     "time points": (time_points, "2 different images at each of 8 positions, such as acqu"),

@@ -23,10 +23,15 @@ _RARE = 0.05  # a few odd files do not describe a data set
 
 def infer_intensity(cache: ImageCache, settings: PixelSettings) -> Inference:
     """Return what becomes black and white, with a warning where that leaves images dark."""
+    dark = "" if is_stretched(settings.intensity) else find_dark_images(cache, settings)
     if settings.intensity != "full_range":
-        found = settings.intensity
-        return Inference(topic="intensity", found=found, reason="--intensity", certainty="set")
-    dark = find_dark_images(cache, settings)
+        return Inference(
+            topic="intensity",
+            found=settings.intensity,
+            reason="--intensity",
+            certainty="set",
+            warning=f"{dark}: are their values in the units of the window?" if dark else "",
+        )
     return Inference(
         topic="intensity",
         found="full_range",
@@ -35,6 +40,11 @@ def infer_intensity(cache: ImageCache, settings: PixelSettings) -> Inference:
         flag="--intensity percentile|min_max",
         warning=f"{dark}: pass --intensity percentile" if dark else "",
     )
+
+
+def is_stretched(intensity: str) -> bool:
+    """Return whether the values of each image alone decide what is black and white."""
+    return intensity in ("min_max", "percentile")
 
 
 def find_dark_images(cache: ImageCache, settings: PixelSettings) -> str:

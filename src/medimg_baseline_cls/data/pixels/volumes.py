@@ -86,8 +86,8 @@ def find_range(volume: Volume, intensity: str) -> tuple[float, float]:
         lowest, highest = find_range(volume, "min_max")
         raise BadImageError(
             f"voxels from {lowest:g} to {highest:g} of a type without a fixed range: choose "
-            "--intensity lung, soft_tissue, bone or LOWEST/HIGHEST (Hounsfield units), or "
-            "percentile"
+            "--intensity lung, soft_tissue, bone (Hounsfield units), LOWEST/HIGHEST such as 0/1, "
+            "or percentile"
         )
     return volume.full_range
 

@@ -83,7 +83,8 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
     first = slices[kept[0]]
     if first.directions is None:
         places, unit, turn, axes = _read_numbers([slices[i] for i in kept]), "", AS_STORED, ""
-        remarks.append(("order", "by InstanceNumber, as the files give no positions"))
+        why = "as the files do not give position and orientation"
+        remarks.append(("order", f"by InstanceNumber, {why}"))
     else:
         directions = find_directions(first.directions)
         places = np.array([slices[i].position for i in kept]) @ directions[0]
@@ -95,7 +96,9 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
         remarks.append(("copies of slices", f"{len(copies)} left out"))
     places, kept = np.delete(places, copies), np.delete(kept, copies).tolist()
     if len(kept) < 2:
-        raise BadImageError("the series has 1 image, expected the slices of a volume")
+        raise BadImageError(
+            "the series has 1 image, expected the slices of a volume: name its folder, not a file"
+        )
     usual = _judge_gaps(places, unit=unit, remarks=remarks)
     stored = None if not unit or first.spacing is None else (usual, *first.spacing)
     spacing = stored and (stored[turn[0][0]], stored[turn[1][0]], stored[turn[2][0]])
@@ -182,6 +185,11 @@ def _find_copies(contents: Sequence[bytes], places: _Array, *, unit: str) -> lis
     counts = {len(found) for found in held.values()}
     if counts == {1}:
         return copies
+    if len(held) == 1:
+        where = f"at one position ({places[0]:g} mm)" if unit else "with the same InstanceNumber"
+        raise BadImageError(
+            f"all {counts.pop()} images of the series are {where}, expected one for each slice"
+        )
     if len(counts) == 1:
         raise BadImageError(
             f"the series has {counts.pop()} different images at each of {len(held)} positions, "

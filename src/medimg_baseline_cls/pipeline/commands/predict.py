@@ -18,7 +18,7 @@ from torch import nn
 from medimg_baseline_cls.data.batches.loaders import ImageSet
 from medimg_baseline_cls.data.image_bytes import read_file
 from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
-from medimg_baseline_cls.data.pixels.grey_range import find_dark_images
+from medimg_baseline_cls.data.pixels.grey_range import find_dark_images, is_stretched
 from medimg_baseline_cls.data.read import FileSorter, describe_files
 from medimg_baseline_cls.errors import ConfigError, DataError, RunError
 from medimg_baseline_cls.evaluation.operating_points import read_thresholds
@@ -273,7 +273,7 @@ def _warn_of_dark_images(
     settings = pixel_settings(session.config, provenance["color"])
     inferences = {item["topic"]: item for item in provenance.get("inferences", ())}
     was_dark = bool(inferences.get("intensity", {}).get("warning"))
-    is_kept = settings.intensity == "full_range" and not was_dark
+    is_kept = not is_stretched(settings.intensity) and not was_dark
     if is_kept and (dark := find_dark_images(cache, settings)):
         session.log.warn(f"{dark}; those of training use more")
 
