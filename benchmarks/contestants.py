@@ -42,6 +42,18 @@ def monai() -> Program:
     return Program("MONAI trainer", lambda job: run_job(RIVALS / "python", "monai_loop.py", job))
 
 
+def monai_volumes(arch: str, *, fast: bool = False) -> Program:
+    """MONAI's CacheDataset and one of its networks for volumes, in the loop of its tutorials."""
+    name = f"MONAI {arch}" + (", flags" if fast else "")
+
+    def run(job: dict[str, Any]) -> Outcome:
+        precision = choose_precision("auto", torch.device("cpu"))
+        flags = {"arch": arch, "fast": fast, "has_fast_bf16": precision == "bf16"}
+        return run_job(OURS / "python", "monai_volumes.py", job | flags)
+
+    return Program(name, run)
+
+
 def fastai(*, fast: bool = False) -> Program:
     """fastai's Learner."""
     return Program(
@@ -117,6 +129,7 @@ def _run_ours(job: dict[str, Any]) -> Outcome:
             "augment": "light",
             "select": "val_ap",
             "frozen_stem": False,
+            **({"slices": job["slices"], "intensity": "lung"} if job.get("slices") else {}),
             **({"weights": job["weights"]} if job.get("weights") else {"pretrained": False}),
         }
         (folder / "job.json").write_text(json.dumps(chosen, default=str))

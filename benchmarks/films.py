@@ -1,4 +1,4 @@
-"""The images of the benchmarks: real films where a folder is given, else phantoms.
+"""The images of the benchmarks: real films where a folder is given, else phantoms; phantom CTs.
 
     python benchmarks/films.py DIR --images 200 --size 224
 
@@ -10,6 +10,7 @@ as only the cost of decoding them matters.
 import argparse
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from medimg_baseline_cls.phantom.image_folder import NEGATIVE, POSITIVE, make_phantom
+from medimg_baseline_cls.phantom import volume_folder
+from medimg_baseline_cls.phantom.image_folder import (
+    MASK_FOLDER,
+    NEGATIVE,
+    POSITIVE,
+    make_phantom,
+)
 
 CLASSES = (NEGATIVE, POSITIVE)
 ORIGINAL = (1338, 979)  # the median of the originals of the Kaggle films
@@ -51,6 +58,23 @@ def make_films(
     tasks = list(_plan_phantoms(folder, counts, size=size, first=first))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(_draw, tasks, chunksize=16))
+    return folder
+
+
+def make_volumes(folder: Path, counts: Counts, *, slices: int, image_size: int) -> Path:
+    """Fill a folder with phantom CTs as NIfTI files."""
+    volume_folder.write_volumes(
+        folder,
+        num_train=counts.train + counts.val,
+        num_test=counts.test,
+        num_slices=slices,
+        image_size=image_size,
+    )
+    shutil.rmtree(folder / MASK_FOLDER)
+    for label in (volume_folder.NEGATIVE, volume_folder.POSITIVE):
+        (folder / "val" / label).mkdir(parents=True)
+        for path in sorted((folder / "train" / label).iterdir())[: counts.val // 2]:
+            path.rename(folder / "val" / label / path.name)
     return folder
 
 

@@ -22,6 +22,7 @@ QUESTIONS = (
     "stall",
     "training_speed",
     "whole_job",
+    "volume_speed",
     "evaluation_speed",
     "precision_seeds",
     "growth",

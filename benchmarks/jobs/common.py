@@ -26,6 +26,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEGREES, SHIFT, ZOOM, BRIGHTNESS, CONTRAST = 5, 0.03, 0.05, 0.05, 0.1
 WORKERS = os.cpu_count() or 1
 NUM_CLASSES = 2
+_HEADS = ("classifier", "fc", "class_layers", "attention", "myfc")  # the last three: MONAI's
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Job:
 
     Attributes:
         data: folder of train/, val/ and test/.
-        arch: "resnet18" or "densenet121".
+        arch: "resnet18" or "densenet121"; of volumes MONAI's "DenseNet121" or "MILModel".
+        slices: of each volume; 0: images.
         weights: a state dict to start from, without the classifier; None: random.
         fast: use every speed flag that is documented; `compiled`: torch.compile too.
         has_fast_bf16: whether bfloat16 is the faster arithmetic here.
@@ -45,6 +47,7 @@ class Job:
     result: str
     arch: str = "resnet18"
     image_size: int = 224
+    slices: int = 0
     batch_size: int = 32
     head_epochs: int = 0
     finetune_epochs: int = 3
@@ -115,7 +118,7 @@ def build_network(job: Job) -> nn.Module:
 
 
 def head_of(net: nn.Module) -> nn.Module:
-    return net.classifier if hasattr(net, "classifier") else net.fc
+    return nn.ModuleList(child for name, child in net.named_children() if name in _HEADS)
 
 
 def freeze_body(net: nn.Module, frozen: bool) -> None:

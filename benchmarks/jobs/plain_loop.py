@@ -65,7 +65,7 @@ def train_epoch(
     net.train()
     loss_of = nn.CrossEntropyLoss()
     for pixels, labels in loader:
-        if job.fast:
+        if job.fast and pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         optimizer.zero_grad()
         with autocast(job):
@@ -87,9 +87,10 @@ def score(net: nn.Module, loader: DataLoader, *, job: Job) -> tuple[list[int], l
     return truth, scores
 
 
-def main() -> None:
-    job, diary = read_job(), Diary()
-    parts, net = load_parts(job), build_network(job)
+def train(
+    net: nn.Module, parts: dict[str, DataLoader], *, job: Job, diary: Diary
+) -> dict[str, torch.Tensor]:
+    """Train the head, then everything; return the weights of the best epoch on VAL."""
     runner = torch.compile(net) if job.compiled else net
     best, best_weights = -1.0, net.state_dict()
     for stage, epochs, rate in (
@@ -105,6 +106,13 @@ def main() -> None:
             value = diary.note_validation(*score(runner, parts["val"], job=job))
             if value > best:
                 best, best_weights = value, copy.deepcopy(net.state_dict())
+    return best_weights
+
+
+def main() -> None:
+    job, diary = read_job(), Diary()
+    parts, net = load_parts(job), build_network(job)
+    best_weights = train(net, parts, job=job, diary=diary)
     if job.panels:
         net.load_state_dict(best_weights)
         val, test = (score(net, parts[name], job=job) for name in ("val", "test"))
