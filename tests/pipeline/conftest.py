@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
-from medimg_baseline_cls import Callback, run
+from medimg_baseline_cls import Callback, resume_run, run, train
 from medimg_baseline_cls.config import Config
+from medimg_baseline_cls.errors import RunInterrupted
 from medimg_baseline_cls.phantom.image_folder import write_phantoms
 from medimg_baseline_cls.pipeline.steps import calibration, subgroups, test_results
 from medimg_baseline_cls.training.history import EpochRow
@@ -39,6 +41,20 @@ class Stopper(Callback):
 
     def on_epoch(self, row: EpochRow) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def resume_to_the_same(whole: Path, config: Config) -> dict[str, torch.Tensor]:
+    """Train as the run `whole` did, but interrupted and resumed; return the weights of both."""
+    stopper = Stopper()
+    with pytest.raises(RunInterrupted):
+        train(config, callbacks=[stopper])
+    resume_run(stopper.run_dir)
+    expected, found = (
+        torch.load(folder / "best.pt", weights_only=True)["model"]
+        for folder in (whole, stopper.run_dir)
+    )
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tests.dicom_series import draw_slices, phantom, write_files, write_series
-from tests.pipeline.conftest import ConfigMaker, Stopper
+from tests.pipeline.conftest import ConfigMaker, resume_to_the_same
 from tests.pipeline.test_volumes import SHORT
 
-from medimg_baseline_cls import check, predict, resume_run, run, train
+from medimg_baseline_cls import check, predict, run, train
 from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
-from medimg_baseline_cls.errors import DataError, RunInterrupted
+from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.phantom.volume_folder import encode_nifti
 from medimg_baseline_cls.utils.files import read_csv
 
@@ -94,15 +93,7 @@ def test_series_go_to_a_report_that_names_what_was_found(series_run: Path, serie
 def test_an_interrupted_run_ends_with_the_same_weights(
     series_run: Path, series: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
-    stopper = Stopper()
-    with pytest.raises(RunInterrupted):
-        train(make_config(series, tmp_path, **SETTINGS), callbacks=[stopper])
-    resume_run(stopper.run_dir)
-    ends = [
-        torch.load(folder / "best.pt", weights_only=True)["model"]
-        for folder in (series_run, stopper.run_dir)
-    ]
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    resume_to_the_same(series_run, make_config(series, tmp_path, **SETTINGS))
 
 
 def test_prediction_takes_folders_of_series(

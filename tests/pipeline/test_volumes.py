@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from tests.pipeline.conftest import ConfigMaker, Stopper
+from tests.pipeline.conftest import ConfigMaker, resume_to_the_same
 
-from medimg_baseline_cls import predict, resume_run, run, train
+from medimg_baseline_cls import predict, run, train
 from medimg_baseline_cls.data.pixels.overlays import place_overlay
 from medimg_baseline_cls.data.read import decode_volume
-from medimg_baseline_cls.errors import DataError, RunInterrupted
+from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.phantom.volume_folder import write_volumes
 
 SHORT = {
@@ -77,15 +77,7 @@ def test_a_prediction_is_explained_and_its_maps_are_removed_by_the_next(
 def test_an_interrupted_run_ends_with_the_same_weights(
     volume_run: Path, volumes: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
-    stopper = Stopper()
-    with pytest.raises(RunInterrupted):
-        train(make_config(volumes, tmp_path, **SHORT), callbacks=[stopper])
-    resume_run(stopper.run_dir)
-    ends = [
-        torch.load(folder / "best.pt", weights_only=True)["model"]
-        for folder in (volume_run, stopper.run_dir)
-    ]
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    resume_to_the_same(volume_run, make_config(volumes, tmp_path, **SHORT))
 
 
 @pytest.fixture(scope="module")
@@ -113,15 +105,7 @@ def test_an_npz_of_volumes_keeps_its_split_and_ends_the_same_when_resumed(
     packed: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
     whole = run(make_config(packed, tmp_path / "whole", **PACKED)).run_dir
-    stopper = Stopper()
-    with pytest.raises(RunInterrupted):
-        train(make_config(packed, tmp_path / "stopped", **PACKED), callbacks=[stopper])
-    resume_run(stopper.run_dir)
-    ends = [
-        torch.load(folder / "best.pt", weights_only=True)["model"]
-        for folder in (whole, stopper.run_dir)
-    ]
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    resume_to_the_same(whole, make_config(packed, tmp_path / "stopped", **PACKED))
     split = pd.read_csv(whole / "split.csv")
     assert set(split["path"][split["split"] == "test"]) == {f"test/{i}" for i in range(10)}
     assert (whole / "report.html").is_file()
@@ -180,13 +164,5 @@ def test_a_3d_network_goes_to_a_report_and_resumes(
     panels = [p for kind in ("FP", "FN") for p in (done / "gradcam" / kind).glob("*.png")]
     assert panels
     assert all(place_overlay(panel).is_file() for panel in panels)
-    stopper = Stopper()
-    with pytest.raises(RunInterrupted):
-        train(make_config(volumes, tmp_path / "parts", **settings), callbacks=[stopper])
-    resume_run(stopper.run_dir)
-    ends = [
-        torch.load(folder / "best.pt", weights_only=True)["model"]
-        for folder in (done, stopper.run_dir)
-    ]
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-    assert any(value.ndim == 5 for value in ends[0].values())
+    weights = resume_to_the_same(done, make_config(volumes, tmp_path / "parts", **settings))
+    assert any(value.ndim == 5 for value in weights.values())

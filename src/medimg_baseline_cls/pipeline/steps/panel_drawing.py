@@ -30,6 +30,7 @@ from medimg_baseline_cls.pipeline.steps.volume_panels import (
     find_grid,
     write_overlay,
 )
+from medimg_baseline_cls.utils.quantities import say_count
 from medimg_baseline_cls.utils.visible import show_hidden
 
 _FEW_CELLS = 5  # rows or columns of a map
@@ -95,8 +96,8 @@ def draw_panels(
                     fix="train with a larger --image-size",
                 )
     if num_empty:
-        verb = "is" if num_empty == 1 else "are"
-        session.log.info(f"{num_empty} of {len(wanted)} maps {verb} empty; each panel says why")
+        empty = say_count(num_empty, f"of {len(wanted)} maps are empty")
+        session.log.info(f"{empty}; each panel says why")
 
 
 def _draw_volume(
