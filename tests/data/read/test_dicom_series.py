@@ -243,7 +243,7 @@ def same_place() -> list[Dataset]:
 
 
 REFUSED = {
-    "one number": (same_number, "all 8 images of the series are with the same InstanceNumber"),
+    "one number": (same_number, "all 8 images of the series have one InstanceNumber"),
     "one position": (same_place, r"all 8 images of the series are at one position \(5 mm\)"),
     "one image": (lambda: draw_slices(phantom())[:1], "has 1 image, expected the slices"),
     "scouts": (lambda: [localizer(), localizer()], "consists of localizers"),

@@ -186,9 +186,9 @@ def _find_copies(contents: Sequence[bytes], places: _Array, *, unit: str) -> lis
     if counts == {1}:
         return copies
     if len(held) == 1:
-        where = f"at one position ({places[0]:g} mm)" if unit else "with the same InstanceNumber"
+        shared = f"are at one position ({places[0]:g} mm)" if unit else "have one InstanceNumber"
         raise BadImageError(
-            f"all {counts.pop()} images of the series are {where}, expected one for each slice"
+            f"all {counts.pop()} images of the series {shared}, expected one for each slice"
         )
     if len(counts) == 1:
         raise BadImageError(
