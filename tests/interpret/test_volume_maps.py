@@ -1,9 +1,12 @@
-"""The map of a volume is made of those of its slices."""
+"""The map of a volume: one scale for its slices, a peak, and how much each slice says."""
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
-from medimg_baseline_cls.interpret.volume_maps import ATTENTION, VolumeMap, stack_maps
+from medimg_baseline_cls.interpret.cam import compute_gradcam
+from medimg_baseline_cls.interpret.volume_maps import ATTENTION, VolumeMap, spread_map
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -19,27 +22,42 @@ def make_map(heats: np.ndarray, curve: list[float], measure: str = "share") -> V
     )
 
 
-def test_a_slice_counts_as_much_as_the_network_weighs_it() -> None:
-    heats = draw(3, 4, 5)
-    heats /= heats.max(axis=(1, 2), keepdims=True)  # as the maps of slices are
-    stacked = stack_maps(heats, np.array([0.2, 0.5, 0.3], np.float32))
-    assert stacked.max() == 1.0
-    np.testing.assert_allclose(stacked.max(axis=(1, 2)), [0.4, 1.0, 0.6], rtol=1e-6)
-    np.testing.assert_allclose(stacked[0], heats[0] * 0.4, rtol=1e-6)
+class BrightSlices(nn.Module):
+    """A volume (B, K, S, S) is class 1 as far as its slices are bright, all of them alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.ones_(self.look.weight)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        seen = self.look(pixels.flatten(0, 1)[:, None])  # (B * K, 1, S, S)
+        score = seen.flatten(1).mean(dim=1).unflatten(0, (len(pixels), -1)).mean(dim=1)
+        return torch.stack([-score, score], dim=1)
+
+
+def test_the_slices_of_a_volume_share_one_scale() -> None:
+    pixels = torch.zeros(2, 3, 8, 8)
+    pixels[0, 0, 2, 3], pixels[0, 1, 5, 5] = 0.25, 1.0  # the faint one of four times less
+    pixels[1, 2, 4, 4] = 0.5  # the strongest of its volume
+    targets = torch.tensor([1, 1])
+    heats = compute_gradcam(BrightSlices(), pixels, targets=targets, layer="look")
+    highest = heats.max(axis=(1, 2)).reshape(2, 3)
+    np.testing.assert_allclose(highest, [[0.25, 1, 0], [0, 0, 1]], rtol=1e-6)
+    assert heats[0, 2, 3] == highest[0, 0]
 
 
 def test_evidence_against_the_class_is_not_shown() -> None:
-    stacked = stack_maps(draw(3, 4, 4), np.array([-1.0, 0.0, 2.0], np.float32))
-    assert not stacked[:2].any()
-    assert stacked[2].max() == 1.0
-    assert not stack_maps(draw(2, 4, 4), np.array([-1.0, -2.0], np.float32)).any()
+    spread = spread_map(draw(4, 4), np.array([-1.0, 0.0, 2.0], np.float32))
+    assert not spread[:2].any()
+    assert spread[2].any()
+    assert not spread_map(draw(4, 4), np.array([-1.0, -2.0], np.float32)).any()
 
 
 def test_one_map_for_all_slices_is_weighted_in_each() -> None:
-    heat = draw(1, 4, 4)
-    stacked = stack_maps(heat, np.array([1.0, 0.5], np.float32))
-    assert stacked.shape == (2, 4, 4)
-    np.testing.assert_allclose(stacked[1], stacked[0] / 2)
+    heat = draw(4, 4)
+    spread = spread_map(heat, np.array([1.0, 0.5], np.float32))
+    np.testing.assert_allclose(spread, [heat, heat / 2])
 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (2, 3, 1), (1, 0, 4)])

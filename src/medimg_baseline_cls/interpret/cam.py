@@ -28,7 +28,7 @@ class Evidence:
     """The maps of a batch.
 
     Attributes:
-        heats: shape (B, H, W), in [0, 1]; of 3D networks (B, K, H, W).
+        heats: shape (B, H, W), in [0, 1]; of 3D networks (B, K, H, W); of slices (B * K, H, W).
         grid: rows and columns of the layer's cells, from which the maps are interpolated; in 3D
             after the number of cells along the slices.
         is_found: whether the image has any evidence for the class, shape (B,).
@@ -112,7 +112,8 @@ def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, ...]) -> Evide
     """Turn maps of any size into evidence: the positive part, resized to the image, in [0, 1].
 
     Args:
-        maps: shape (B, 1, h, w), or (B, 1, d, h, w) of volumes (B, K, H, W).
+        maps: shape (B, 1, h, w), or (B, 1, d, h, w) of volumes (B, K, H, W); (B * K, 1, h, w) of
+            the slices of volumes, which share one scale: 1 is the strongest evidence of a volume.
         pixels: the images, shape (B, channels, H, W).
         grid: rows and columns of the cells of the maps.
 
@@ -124,7 +125,7 @@ def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, ...]) -> Evide
     size = tuple(pixels.shape[-(maps.ndim - 2) :])
     mode = "bilinear" if maps.ndim == 4 else "trilinear"
     maps = functional.interpolate(maps, size=size, mode=mode, align_corners=False)
-    maps = _stretch(maps[:, 0])  # (B, H, W)
+    maps = _stretch(maps[:, 0], num_images=len(pixels))  # (B, H, W)
     if not bool(torch.isfinite(maps).all()):
         raise ModelError(
             "the heat map is not finite: the weights or the pixels contain NaN or values too large "
@@ -133,12 +134,12 @@ def finish_maps(maps: Tensor, pixels: Tensor, *, grid: tuple[int, ...]) -> Evide
     return Evidence(maps.cpu().numpy(), grid, is_found.cpu().numpy())
 
 
-def _stretch(maps: Tensor) -> Tensor:
-    """Shift and scale each map to span [0, 1]; a constant map becomes 0."""
-    places = tuple(range(1, maps.ndim))
-    lowest = maps.amin(dim=places, keepdim=True)
-    spans = maps.amax(dim=places, keepdim=True) - lowest
-    return (maps - lowest) / torch.where(spans > 0, spans, torch.ones_like(spans))
+def _stretch(maps: Tensor, *, num_images: int) -> Tensor:
+    """Shift and scale the maps of each image to span [0, 1]; constant ones become 0."""
+    values = maps.reshape(num_images, -1)
+    lowest = values.amin(dim=1, keepdim=True)
+    spans = values.amax(dim=1, keepdim=True) - lowest
+    return ((values - lowest) / torch.where(spans > 0, spans, torch.ones_like(spans))).view_as(maps)
 
 
 def _feature_maps(features: Tensor, size: tuple[int, int], *, num_prefix: int | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The map of a volume: the maps of its slices, each weighted as the network weighs the slice."""
+"""The map of a volume, and how much each of its slices says."""
 
 from dataclasses import dataclass
 
@@ -53,19 +53,19 @@ def _find_middle(values: NDArray[np.float32]) -> int:
     return int(places[len(places) // 2])
 
 
-def stack_maps(heats: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the map of a volume: those of its slices times their weights, the largest value 1.
+def spread_map(heat: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the map of a volume from one map for all of its slices: 1 in the slice that says most.
 
     Args:
-        heats: the map of each slice, shape (K, S, S), or one for all, (1, S, S), in [0, 1].
+        heat: shape (S, S), in [0, 1].
         weights: of the slices, shape (K,); below 0 is evidence against the class, and counts as 0.
 
     Returns:
         Shape (K, S, S); all 0 where no slice is evidence for the class.
 
-    >>> stack_maps(np.ones((1, 1, 1), np.float32), np.array([-1, 2, 4], np.float32)).ravel()
+    >>> spread_map(np.ones((1, 1), np.float32), np.array([-1, 2, 4], np.float32)).ravel()
     array([0. , 0.5, 1. ], dtype=float32)
     """
-    stacked = heats * np.clip(weights, 0, None)[:, None, None]
-    top = stacked.max()
-    return (stacked / top if top > 0 else stacked).astype(np.float32)
+    shares = np.clip(weights, 0, None)
+    top = shares.max()
+    return (heat * (shares / top if top > 0 else shares)[:, None, None]).astype(np.float32)

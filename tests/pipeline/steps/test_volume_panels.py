@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
@@ -94,7 +95,7 @@ def test_a_method_with_one_map_per_volume_shows_it_on_that_slice() -> None:
     assert (len(pixels), len(evidence.heats), len(evidence.volumes)) == (2, 2, 2)
 
 
-def test_the_map_of_the_volume_weighs_those_of_its_slices() -> None:
+def test_the_map_of_a_volume_is_the_grad_cam_of_its_slices_on_one_scale() -> None:
     model, images = build("attention"), Images()
     _, evidence = compute_maps(
         SESSION, model, images=cast(Any, images), positions=np.array([1]), targets=[1]
@@ -104,10 +105,18 @@ def test_the_map_of_the_volume_weighs_those_of_its_slices() -> None:
     weights = weigh_slices(model, unit, targets=torch.tensor([1]))[0].numpy()
     np.testing.assert_allclose(volume.curve, weights)
     np.testing.assert_array_equal(volume.pixels, unit[0].numpy())
-    method = find_method("gradcam")
-    every = method.compute(model, unit, targets=torch.tensor([1]), layer=f"net.{model.cam_layer}")
-    expected = every.heats * weights[:, None, None]
-    np.testing.assert_allclose(volume.heats, expected / expected.max(), rtol=1e-5)
+    # By hand, from features (K, D, h, w) and the slopes of the logit of the volume.
+    kept = list[torch.Tensor]()
+    layer = model.net.get_submodule(model.cam_layer)
+    handle = layer.register_forward_hook(lambda _layer, _inputs, found: kept.append(found))
+    logit = model(unit)[0, 1]
+    handle.remove()
+    (slopes,) = torch.autograd.grad(logit, kept[0])
+    maps = (slopes.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1, keepdim=True).relu()
+    maps = functional.interpolate(maps, size=(SIZE, SIZE), mode="bilinear")[:, 0].detach().numpy()
+    expected = (maps - maps.min()) / (maps.max() - maps.min())
+    np.testing.assert_allclose(volume.heats, expected, atol=1e-5)
+    assert volume.heats.max() == 1.0
 
 
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])

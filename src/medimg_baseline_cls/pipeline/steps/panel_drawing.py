@@ -19,7 +19,7 @@ from medimg_baseline_cls.evaluation.inference import INFERENCE_BATCH_SIZE
 from medimg_baseline_cls.interpret.cam import Evidence
 from medimg_baseline_cls.interpret.methods import DEFAULT, METHODS, CamMethod, find_method
 from medimg_baseline_cls.interpret.panels import CLASS_NAME, PanelPainter, PanelText
-from medimg_baseline_cls.interpret.volume_maps import ATTENTION, VolumeMap, stack_maps
+from medimg_baseline_cls.interpret.volume_maps import ATTENTION, VolumeMap, spread_map
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.slices import weigh_slices
 from medimg_baseline_cls.pipeline.steps.prepare import pixel_settings
@@ -148,15 +148,16 @@ def _map_volume(
     if model.facts.is_3d:
         return _take_whole_map(evidence, pixels)
     weights = weigh_slices(model, pixels, targets=targets)[0].cpu().numpy()
+    heats = evidence.heats
     volume = VolumeMap(
         pixels=pixels[0].cpu().numpy(),
-        heats=stack_maps(evidence.heats, weights),
+        heats=heats if len(heats) > 1 else spread_map(heats[0], weights),
         curve=weights,
         measure=ATTENTION if model.facts.pooling == "attention" else "share in the score",
     )
-    at = volume.best if len(evidence.heats) > 1 else 0  # a map of each slice, or one for all
+    at = volume.best if len(heats) > 1 else 0  # a map of each slice, or one for all
     part = slice(at, at + 1)
-    return Evidence(evidence.heats[part], evidence.grid, evidence.is_found[part], (volume,))
+    return Evidence(heats[part], evidence.grid, evidence.is_found[part], (volume,))
 
 
 def _take_whole_map(evidence: Evidence, pixels: Tensor) -> Evidence:
