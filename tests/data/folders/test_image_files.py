@@ -51,6 +51,25 @@ def test_an_npz_file_is_an_image_only_where_volumes_are_read(tmp_path: Path) -> 
     assert any(".npz (4)" in item.found for item in images.inferences)
 
 
+@pytest.mark.parametrize("splits", [("train/", "test/"), ("",)])
+@pytest.mark.parametrize(("num_images", "is_said"), [(10, True), (7, False)])
+def test_folders_of_many_images_may_be_volumes(
+    tmp_path: Path, splits: tuple[str, ...], num_images: int, is_said: bool
+) -> None:
+    for split in splits:
+        for case in ("A/1", "A/2", "B/3", "B/x/4"):
+            touch(tmp_path, *(f"{split}{case}/{i}.dcm" for i in range(num_images)))
+    found = {i.topic: i.warning for i in list_images(tmp_path).inferences}
+    assert ("pass --slices K" in found.get("slices", "")) == is_said
+    assert "slices" not in {i.topic for i in list_images(tmp_path, has_volumes=True).inferences}
+
+
+def test_many_images_of_a_class_are_no_volume(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"train/{name}/{i}.png" for name in "AB" for i in range(40)))
+    touch(tmp_path, *(f"test/{name}/{i}.png" for name in "AB" for i in range(40)))
+    assert "slices" not in {i.topic for i in list_images(tmp_path).inferences}
+
+
 def test_hidden_and_system_files_are_ignored_and_counted(tmp_path: Path) -> None:
     lay_out(tmp_path)
     touch(

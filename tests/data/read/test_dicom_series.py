@@ -52,7 +52,7 @@ def test_one_volume_is_one_array_in_all_48_orientations(codes: str) -> None:
 
 
 def test_a_series_is_the_same_array_as_the_nifti_file_of_the_same_phantom() -> None:
-    voxels = phantom(3, has_nodule=True)
+    voxels = phantom(3, has_lesion=True)
     series, nifti = voxels_of(draw_slices(voxels)), decode_volume(encode_nifti(voxels)).voxels
     assert series.dtype == nifti.dtype
     np.testing.assert_array_equal(series, nifti)
@@ -170,7 +170,7 @@ def test_what_does_not_belong_is_left_out_and_said() -> None:
     assert remarks_of(found) == {
         "copies of slices": "1 left out",
         "localizers": "1 left out",
-        "images of another size or orientation": "2 left out",
+        "images of another size, spacing or orientation": "2 left out",
     }
 
 
@@ -211,6 +211,19 @@ def test_frames_with_one_position_for_the_whole_file_are_in_their_order() -> Non
     assert remarks_of([whole])["order"].startswith("by InstanceNumber")
 
 
+def test_ct_without_a_rescale_is_said() -> None:
+    for modality, found in (("CT", {"CT without a rescale"}), ("MR", set())):
+        slices = without_rescale(8)
+        for item in slices:
+            item.Modality = modality
+        assert remarks_of(slices).keys() == found
+
+
+def test_a_pixel_spacing_of_zero_is_none() -> None:
+    slices = draw_slices(phantom(), PixelSpacing=[0, 0])
+    assert read_volume_header(shuffled(slices)).spacing_mm is None
+
+
 def changed(number: int, **tags: Any) -> list[Dataset]:
     slices = draw_slices(phantom())
     for name, value in tags.items():
@@ -242,6 +255,13 @@ def same_place() -> list[Dataset]:
     return slices
 
 
+def without_rescale(number: int) -> list[Dataset]:
+    slices = draw_slices(phantom())
+    for item in slices[:number]:
+        del item.RescaleSlope, item.RescaleIntercept
+    return slices
+
+
 REFUSED = {
     "one number": (same_number, "all 8 images of the series have one InstanceNumber"),
     "one position": (same_place, r"all 8 images of the series are at one position \(5 mm\)"),
@@ -249,9 +269,17 @@ REFUSED = {
     "scouts": (lambda: [localizer(), localizer()], "consists of localizers"),
     "time points": (time_points, "2 different images at each of 8 positions, such as acqu"),
     "one place": (other_at_one_place, r"different images at the same position \(105 mm\)"),
+    "two spacings": (
+        lambda: [*draw_slices(phantom())[:4], *draw_slices(phantom(), PixelSpacing=[2, 2])[4:]],
+        "4 of 8 images of the series have another size, spacing or orientation",
+    ),
+    "some rescaled": (
+        lambda: without_rescale(2),
+        "6 of 8 slices of the series have a RescaleSlope, expected all or none",
+    ),
     "two stacks": (
         lambda: [*draw_slices(phantom()), *draw_slices(phantom(), codes="PIL")[:8]],
-        "8 of 16 images of the series have another size or orientation",
+        "8 of 16 images of the series have another size, spacing or orientation",
     ),
     "no directions": (
         lambda: draw_slices(phantom(), ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),

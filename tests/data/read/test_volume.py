@@ -68,9 +68,11 @@ def test_without_an_orientation_axes_are_as_stored() -> None:
     image.set_qform(None, 0)
     found = decode_volume(pack(image)).voxels
     np.testing.assert_array_equal(found, draw().transpose(2, 1, 0))
-    geometry = read_volume_header(pack(image)).geometry
-    assert geometry is not None
-    assert geometry.axes == ""
+    header = read_volume_header(pack(image))
+    assert header.geometry is not None
+    assert header.geometry.axes == ""
+    assert [kind for kind, _ in header.remarks] == ["files without an orientation"]
+    assert read_volume_header(pack(nib.Nifti1Image(draw(), np.eye(4)))).remarks == ()
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("meter", 1000), ("unknown", 1)])

@@ -8,11 +8,12 @@ several series, which is not a file. Everything that opens a case asks `list_cas
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 
 from medimg_baseline_cls.data.folders.masks import find_companions
 from medimg_baseline_cls.data.folders.split_folders import is_system_name, shorten_list
@@ -28,6 +29,7 @@ _ONE_FILE = ("NIfTI", ".npy")
 _ONE_FILE_SUFFIXES = (".nii", ".nii.gz", ".npy", ".npz")
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _SLICES = "slices"  # the name of a case of images
+_FEWEST_SLICES = 8  # images of a folder that are probably one volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,63 @@ def describe_remarks(found: Iterable[CaseRemarks]) -> list[Inference]:
         for kind, details in remarks:
             kinds[kind].append((path, details))
     return [_describe_kind(kind, cases) for kind, cases in sorted(kinds.items())]
+
+
+def suspect_slices(paths: Iterable[str], *, depth: int) -> list[Inference]:
+    """Return that the images of a folder may be the slices of a volume, where each is a case.
+
+    Args:
+        paths: of all images, relative to the data folder.
+        depth: the number of folders in the path of a class.
+
+    >>> paths = [f"train/NORMAL/case{i // 10}/{i % 10}.png" for i in range(40)]
+    >>> [item.found for item in suspect_slices(paths, depth=2)]
+    ['each of 40 images is a case of its own']
+    >>> suspect_slices([path.replace("/case", "/") for path in paths], depth=3)
+    []
+    """
+    counts = Counter(path.rpartition("/")[0] for path in paths)
+    inner = [number for folder, number in counts.items() if folder.count("/") >= depth]
+    if len(inner) < 2 or sum(inner) < 0.9 * counts.total() or median(inner) < _FEWEST_SLICES:
+        return []
+    found = f"each of {counts.total():,} images is a case of its own"
+    return [
+        Inference(
+            topic="slices",
+            found=found,
+            reason=f"slices = 0, though {len(inner):,} folders have {median(inner):g} images each "
+            "(median)",
+            certainty="guess",
+            flag="--slices K",
+            warning=f"{found}, though {len(inner):,} folders in those of the classes have "
+            f"{median(inner):g} images each (median): if these are the slices of a volume, pass "
+            "--slices K, such as 32",
+        )
+    ]
+
+
+def find_thin(depths: Sequence[int], *, slices: int) -> tuple[Inference, ...]:
+    """Return how many volumes have far fewer slices than they are resampled to; nothing if none.
+
+    >>> [item.found for item in find_thin([8, 30, 12], slices=32)]
+    ['2 of 3 volumes have 8 to 12 slices']
+    """
+    few = [depth for depth in depths if 1.5 * depth < slices]
+    if not few:
+        return ()
+    found = (
+        f"{len(few):,} of {say_count(len(depths), 'volumes')} have {min(few)} to {max(few)} slices"
+    )
+    return (
+        Inference(
+            topic="slices",
+            found=found,
+            reason="headers of the files",
+            flag="--slices K",
+            warning=f"{found}, and --slices {slices} makes more of them, which are blends of their "
+            f"neighbors: a K such as {min(few)} has the same content and computes faster",
+        ),
+    )
 
 
 def _describe_kind(kind: str, cases: Sequence[tuple[str, str]]) -> Inference:

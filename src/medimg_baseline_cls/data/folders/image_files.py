@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from medimg_baseline_cls.data.classes import judge_class_count, judge_stray_classes
-from medimg_baseline_cls.data.folders.cases import CaseRemarks, describe_remarks, expand_folder
+from medimg_baseline_cls.data.folders.cases import (
+    CaseRemarks,
+    describe_remarks,
+    expand_folder,
+    suspect_slices,
+)
 from medimg_baseline_cls.data.folders.class_folders import (
     choose_classes,
     infer_companions,
@@ -150,6 +155,8 @@ def list_images(
     notes = [*note_folders(data_dir, folders), *walk.notes(), *note_classes(counts, names)]
     inferences = [infer_layout(data_dir, folders), *infer_inner_splits(level)]
     inferences += [*walk.inferences(), *spellings]
+    if not has_volumes:
+        inferences += suspect_slices(map(path_of, files), depth=1 + bool(folders))
     if class_names is None:
         totals = Counter(file.label for file in listed)
         inferences += judge_class_count(totals, where=str(data_dir))

@@ -1,8 +1,8 @@
 """Put a map of a volume back on the voxels of its own file, as a NIfTI file for viewers.
 
 Size, spacing, position and orientation are those of the source, so that the map is over it without
-any registration. Texts of its header are not copied, since they may name the patient. Sources of
-other formats have no such file.
+any registration. Texts of its header are not copied, since they may name the patient. Sources that
+do not say where they are, such as arrays and folders of images, have no such file.
 """
 
 import gzip
@@ -29,38 +29,55 @@ _GEOMETRY = (
 
 @dataclass(frozen=True, slots=True)
 class VolumeGrid:
-    """Where the voxels of a NIfTI file are.
+    """Where the voxels of a NIfTI file or of a DICOM series are.
 
     Attributes:
         shape: (Z, H, W), in the canonical orientation.
-        turn: for each of them the axis of the file, and whether it runs the other way there.
+        turn: for each of them the axis of the NIfTI file, and whether it runs the other way there.
         spacing: mm from voxel to voxel along each; None where the file gives none.
-        header: nibabel's.
+        is_oriented: whether the file gives an orientation.
+        header: nibabel's; None without nibabel.
     """
 
     shape: tuple[int, int, int]
     turn: tuple[tuple[int, bool], ...]
     spacing: tuple[float, float, float] | None
+    is_oriented: bool
     header: Any
-
-    @property
-    def is_oriented(self) -> bool:
-        """Return whether the file gives an orientation."""
-        return bool(self.header["qform_code"] or self.header["sform_code"])
 
 
 def read_grid(data: bytes) -> VolumeGrid | None:
-    """Return where the voxels of a file are; None for another format than NIfTI.
+    """Return where the voxels of a volume are; None if it neither is NIfTI nor has positions.
 
     Raises:
         BadImageError: as `decode_volume`.
     """
-    if not is_nifti(data):
+    geometry = read_volume_header(data).geometry
+    if geometry is None or not (is_nifti(data) or geometry.affine):
         return None
     volume = decode_volume(data)
     depth, height, width = volume.voxels.shape
-    spacing = read_volume_header(data).spacing_mm
-    return VolumeGrid((depth, height, width), volume.turn, spacing, load_header(data))
+    if geometry.affine:  # a NIfTI file of a series has its columns first, and its slices last
+        turn = tuple((2 - axis, is_flipped) for axis, is_flipped in volume.turn)
+        header = _make_header(geometry.affine)
+    else:
+        turn, header = volume.turn, load_header(data)
+    shape = depth, height, width
+    return VolumeGrid(shape, turn, geometry.spacing_mm, bool(geometry.axes), header)
+
+
+def _make_header(affine: tuple[tuple[float, ...], ...]) -> Any:
+    """Return a NIfTI header for a DICOM series, whose axes run to the other sides."""
+    try:
+        from nibabel.nifti1 import Nifti1Header
+    except ImportError:
+        return None
+    header = Nifti1Header()
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    header.set_sform(to_ras @ np.vstack([affine, (0, 0, 0, 1)]), code="scanner")
+    header.set_qform(header.get_sform(), code="scanner", strip_shears=True)
+    header.set_xyzt_units("mm")
+    return header
 
 
 def place_overlay(panel: Path) -> Path:
@@ -114,6 +131,11 @@ def encode_overlay(
     """Return a .nii.gz file of a map in [0, 1], aligned with the file of the volume.
 
     Values are in 255 steps.
+
+    Args:
+        heats: shape (K, S, S).
+        grid: with a header.
+        settings: by which the file became (K, S, S).
     """
     values = np.rint(restore_map(heats, grid, settings=settings) * 255).astype(np.uint8)
     header = type(grid.header)()

@@ -50,7 +50,7 @@ _TAGS = [
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
     *("RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction"),
-    *("WindowCenter", "WindowWidth", *_PIXEL_TAGS),
+    *("WindowCenter", "WindowWidth", "Modality", *_PIXEL_TAGS),
     *("ImageType", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"),
     *("PixelSpacing", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]

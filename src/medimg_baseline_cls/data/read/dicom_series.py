@@ -31,7 +31,7 @@ from medimg_baseline_cls.data.read.dicom_tags import (
     read_numbers,
     read_text,
 )
-from medimg_baseline_cls.data.read.image import Header, SeriesFacts
+from medimg_baseline_cls.data.read.image import Header, Remark, SeriesFacts
 from medimg_baseline_cls.data.read.packed import unpack_files
 from medimg_baseline_cls.data.read.slice_order import SliceFacts, SliceOrder, order_slices
 from medimg_baseline_cls.data.read.unknown import describe_unknown
@@ -83,6 +83,10 @@ def read_volume_header(data: bytes) -> Header:
     kept = [slices[row].parsed for row in order.rows]
     lengths = (len(kept), kept[0].height, kept[0].width)
     _, height, width = (lengths[axis] for axis, _ in order.turn)
+    is_ct = read_text(kept[0].dataset, "Modality") == "CT"
+    unscaled: list[Remark] = []
+    if is_ct and not _has_rescale(kept[0].dataset):
+        unscaled = [("CT without a rescale", "stored values are taken as Hounsfield units")]
     return Header(
         mode=kept[0].mode,
         width=width,
@@ -91,7 +95,7 @@ def read_volume_header(data: bytes) -> Header:
         is_color=False,
         patient_id=patients.pop() or None,
         geometry=order.geometry,
-        remarks=order.remarks,
+        remarks=(*order.remarks, *unscaled),
     )
 
 
@@ -118,6 +122,12 @@ def _read_slices(data: bytes) -> tuple[list[_Slice], SliceOrder]:
             raise BadImageError(f"{which}{error}") from error
     order = order_slices([_describe(item.parsed) for item in slices])
     first = slices[order.rows[0]].parsed
+    num_scaled = sum(_has_rescale(slices[row].parsed.dataset) for row in order.rows)
+    if 0 < num_scaled < len(order.rows):
+        raise BadImageError(
+            f"{num_scaled} of {len(order.rows)} slices of the series have a RescaleSlope, expected "
+            "all or none: their values are in different units"
+        )
     if len(order.rows) * first.width * first.height > MAX_VOXELS:
         raise BadImageError(
             f"the volume has {first.width} x {first.height} x {len(order.rows)} voxels, more than "
@@ -150,7 +160,7 @@ def _describe(parsed: ParsedFile) -> SliceFacts:
         directions=directions if has_place else None,
         position=position if has_place else None,
         number=read_number(dataset, "InstanceNumber"),
-        spacing=None if spacing is None else (spacing[0], spacing[1]),
+        spacing=None if spacing is None or min(spacing) <= 0 else (spacing[0], spacing[1]),
         is_localizer=_is_localizer(dataset),
         content=content.digest(),
     )
@@ -158,6 +168,10 @@ def _describe(parsed: ParsedFile) -> SliceFacts:
 
 def _is_localizer(dataset: Dataset) -> bool:
     return "LOCALIZER" in read_text(dataset, "ImageType").upper()
+
+
+def _has_rescale(dataset: Dataset) -> bool:
+    return any(name in dataset for name in ("RescaleSlope", "ModalityLUTSequence"))
 
 
 def _split(dataset: Dataset, count: int) -> list[Dataset]:

@@ -42,11 +42,14 @@ class Geometry:
             file does not give it.
         axes: where columns, rows and slices of the file run, such as "LPS" (to the left, posterior
             and superior); "" where the file does not say.
+        affine: of a DICOM series, from (column, row, slice) in the order of positions to mm to the
+            patient's left, posterior and superior: three rows of four; None where it is not known.
     """
 
     num_slices: int
     spacing_mm: tuple[float, float, float] | None
     axes: str
+    affine: tuple[tuple[float, ...], ...] | None = None
 
 
 Remark = tuple[str, str]

@@ -1,9 +1,9 @@
 """Put the slices of a series in order by their positions, and find what does not belong to it.
 
-Left out, and said so: localizers, a few images of another size or orientation, copies of a slice.
-Said: missing slices, uneven spacing. Refused: several sizes or orientations, several acquisitions,
-different images at one position. Directions are those of DICOM: to the patient's left, posterior
-and superior (PS3.3 C.7.6.2.1.1).
+Left out, and said so: localizers, a few images of another size, spacing or orientation, copies of
+a slice. Said: missing slices, uneven distances. Refused: several sizes, spacings or orientations,
+several acquisitions, different images at one position. Directions are those of DICOM: to the
+patient's left, posterior and superior (PS3.3 C.7.6.2.1.1).
 """
 
 from collections import defaultdict
@@ -103,8 +103,27 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
     stored = None if not unit or first.spacing is None else (usual, *first.spacing)
     spacing = stored and (stored[turn[0][0]], stored[turn[1][0]], stored[turn[2][0]])
     lengths = (len(kept), *first.size)
-    geometry = Geometry(lengths[turn[0][0]], spacing, axes)
+    geometry = Geometry(lengths[turn[0][0]], spacing, axes, _find_affine([slices[i] for i in kept]))
     return SliceOrder(tuple(kept), turn, geometry, tuple(remarks))
+
+
+def _find_affine(slices: Sequence[SliceFacts]) -> tuple[tuple[float, ...], ...] | None:
+    """Return where the voxels of sorted slices are, as in `Geometry`."""
+    first, last = slices[0], slices[-1]
+    if not (first.directions and first.position and last.position and first.spacing):
+        return None
+    along_row, along_column = np.array(first.directions).reshape(2, 3)
+    start, step = np.array(first.position), np.subtract(last.position, first.position)
+    matrix = np.stack(
+        [
+            along_row * first.spacing[1],
+            along_column * first.spacing[0],
+            step / (len(slices) - 1),
+            start,
+        ],
+        axis=1,
+    )
+    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def find_directions(cosines: Sequence[float]) -> _Array:
@@ -138,29 +157,29 @@ def find_turn(directions: _Array) -> tuple[Turn, str]:
 
 
 def _leave_out_odd(slices: Sequence[SliceFacts], remarks: list[Remark]) -> list[int]:
-    """Return the slices without localizers and a few of another size or orientation."""
+    """Return the slices without localizers and a few of another size, spacing or orientation."""
     kept = [i for i, item in enumerate(slices) if not item.is_localizer]
     num_localizers = len(slices) - len(kept)
     if not kept:
         raise BadImageError("the series consists of localizers, expected the slices of a volume")
-    keys = np.array([_key(slices[i]) for i in kept])  # (N, 8)
+    keys = np.array([_key(slices[i]) for i in kept])  # (N, 10)
     alike = [np.abs(keys - key).max(axis=1) <= _ALIKE for key in np.unique(keys, axis=0)]
     is_usual = max(alike, key=lambda found: int(found.sum()))
     num_odd = int((~is_usual).sum())
     if num_odd > _ODD_SHARE * len(kept):
         raise BadImageError(
-            f"{num_odd} of {len(kept)} images of the series have another size or orientation than "
-            "the others: keep those of one volume in the folder"
+            f"{num_odd} of {len(kept)} images of the series have another size, spacing or "
+            "orientation than the others: keep those of one volume in the folder"
         )
     if num_localizers:
         remarks.append(("localizers", f"{num_localizers} left out"))
     if num_odd:
-        remarks.append(("images of another size or orientation", f"{num_odd} left out"))
+        remarks.append(("images of another size, spacing or orientation", f"{num_odd} left out"))
     return [i for i, usual in zip(kept, is_usual, strict=True) if usual]
 
 
 def _key(item: SliceFacts) -> tuple[float, ...]:
-    return (*item.size, *(item.directions or (9.0,) * 6))
+    return (*item.size, *(item.directions or (9.0,) * 6), *(item.spacing or (0.0, 0.0)))
 
 
 def _read_numbers(slices: Sequence[SliceFacts]) -> _Array:

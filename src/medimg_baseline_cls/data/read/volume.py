@@ -25,6 +25,7 @@ from medimg_baseline_cls.data.read.slice_order import AXIS_LETTERS, Turn
 from medimg_baseline_cls.errors import BadImageError
 
 MAX_VOXELS = 1 << 30
+_UNORIENTED = ("files without an orientation", "the third axis is taken as that of the slices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,11 @@ def read_volume_header(data: bytes) -> Header:
     num_slices, height, width = (header.shape[axis] for axis, _ in turn)
     z, y, x = (header.spacing[axis] for axis, _ in turn)
     geometry = Geometry(num_slices, (z, y, x) if min(z, y, x) > 0 else None, _name_axes(header))
-    return replace(header.describe(width=width, height=height), geometry=geometry)
+    return replace(
+        header.describe(width=width, height=height),
+        geometry=geometry,
+        remarks=(() if header.orientation is not None else (_UNORIENTED,)),
+    )
 
 
 def _read_header(data: bytes) -> NiftiHeader:

@@ -54,7 +54,12 @@ from medimg_baseline_cls.pipeline.steps.listing import (
     list_data,
     require_outside_data,
 )
-from medimg_baseline_cls.pipeline.steps.prepare import PreparedData, choose_pixels, count_workers
+from medimg_baseline_cls.pipeline.steps.prepare import (
+    PreparedData,
+    choose_pixels,
+    count_workers,
+    infer_depth,
+)
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.pipeline.steps.shortcut_baselines import list_images_of
 from medimg_baseline_cls.reporting.page.audit_page import write_audit_page
@@ -174,7 +179,8 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         inferences=hide_inferences(
             (
                 *(*listing.inferences, infer_task(config, listing), positive, patients),
-                *(color, intensity, *describe_remarks((f.path, f.remarks) for f in facts)),
+                *(color, intensity, *infer_depth(facts, settings)),
+                *describe_remarks((f.path, f.remarks) for f in facts),
             ),
             hider,
         ),

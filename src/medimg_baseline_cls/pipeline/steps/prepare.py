@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader
 from medimg_baseline_cls.data.file_headers import infer_color
+from medimg_baseline_cls.data.folders.cases import find_thin
 from medimg_baseline_cls.data.image_bytes import open_source
 from medimg_baseline_cls.data.index import Index, Listing, index_images
-from medimg_baseline_cls.data.pixels.cache import ImageCache, build_cache
+from medimg_baseline_cls.data.pixels.cache import FileFacts, ImageCache, build_cache
 from medimg_baseline_cls.data.pixels.grey_range import infer_intensity
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.data.pixels.volumes import find_range, find_steps
@@ -154,6 +155,7 @@ def prepare_data(
         *leaks,
         color,
         intensity,
+        *infer_depth(cache.facts, settings),
     )
     hider = make_hider([r.path for r in index.records], is_anonymous=config.anonymous_ids)
     inferences = hide_inferences(inferences, hider)
@@ -276,6 +278,14 @@ def choose_pixels(
     color, reason = infer_color(source, [f.path for f in listing.files])
     found = Inference(topic="color", found=color, reason=reason, flag="--color grey|rgb")
     return pixel_settings(config, color), found
+
+
+def infer_depth(facts: Iterable[FileFacts], settings: PixelSettings) -> tuple[Inference, ...]:
+    """Return how many volumes have far fewer slices than they are resampled to; nothing if none."""
+    if settings.spacing or not settings.slices:
+        return ()
+    depths = [fact.geometry.num_slices for fact in facts if fact.geometry and fact.error is None]
+    return find_thin(depths, slices=settings.slices)
 
 
 def require_range(

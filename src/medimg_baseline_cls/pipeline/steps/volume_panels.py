@@ -24,7 +24,7 @@ ReadBytes = Callable[[int], bytes]
 
 
 def find_grid(read: ReadBytes | None, position: int) -> VolumeGrid | None:
-    """Return where the voxels of a volume are; None where its file is not NIfTI, or cannot be read.
+    """Return where the voxels of a volume are; None where its file does not say, or is damaged.
 
     Args:
         read: gives the bytes of a file by its position in a set.
@@ -91,8 +91,8 @@ def cut_planes(
 def write_overlay(
     panel: Path, found: VolumeMap, *, grid: VolumeGrid | None, settings: PixelSettings
 ) -> None:
-    """Write the map next to its panel, aligned with the file of the volume, if that is NIfTI."""
-    if grid is not None:
+    """Write the map next to its panel, aligned with the files of the volume, if they say where."""
+    if grid is not None and grid.header is not None:
         write_bytes_atomic(
             place_overlay(panel), encode_overlay(found.heats, grid, settings=settings)
         )
