@@ -33,7 +33,7 @@ def leave_alone(count: int) -> Changes:
     zero, one = np.zeros(count), np.ones(count)
     values = {field.name: zero for field in fields(Changes)}
     ones = {"zoom": one, "contrast": one, "gamma": one}
-    ones |= {"tone": np.ones((count, 6)), "frame": np.zeros((count, 4))}
+    ones |= {"tone": np.ones((count, 6)), "frame": np.zeros((count, 4)), "depth": None}
     return Changes(**{**values, **ones, "flip": np.zeros(count, bool)})
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medimg_baseline_cls.data.batches.changes import Changes, apply_changes
+from medimg_baseline_cls.data.batches.changes import Changes, DepthChanges, apply_changes
 from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.utils.plugins import PREFIX, load_plugin
 from medimg_baseline_cls.utils.seed import derive_key, generator, uniform_table
@@ -29,8 +29,8 @@ Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
 class Policy:
     """The strength of each change; 0 disables it."""
 
-    rotation: float = 0.0  # degrees, either way
-    shift: float = 0.0  # share of the image side, either way
+    rotation: float = 0.0  # degrees, either way; of a volume about three axes
+    shift: float = 0.0  # share of the image side, either way; of a volume also of its depth
     zoom: float = 0.0  # 0.1: from 1/1.1 to 1.1 times
     brightness: float = 0.0  # added gray level, either way
     contrast: float = 0.0  # about mid-gray; 0.2: from 1/1.2 to 1.2 times
@@ -86,7 +86,9 @@ class RandomTransform(Protocol):
         ...
 
 
-def make_augmenter(policy: str | Policy, *, horizontal_flip: bool, seed: int) -> Augmenter | None:
+def make_augmenter(
+    policy: str | Policy, *, horizontal_flip: bool, seed: int, has_volumes: bool = False
+) -> Augmenter | None:
     """Build the augmentation of a named policy.
 
     Args:
@@ -95,6 +97,7 @@ def make_augmenter(policy: str | Policy, *, horizontal_flip: bool, seed: int) ->
         horizontal_flip: whether to flip every other image; avoid for chest radiographs, where it
             moves the heart to the right.
         seed: the run's seed.
+        has_volumes: whether pixels are volumes (B, K, S, S), to be moved in three directions.
 
     Returns:
         A function of (pixels in [0, 1] (B, C, S, S), rows, stage, epoch) that returns
@@ -111,7 +114,7 @@ def make_augmenter(policy: str | Policy, *, horizontal_flip: bool, seed: int) ->
         policy = POLICIES[policy]
     if horizontal_flip:
         policy = replace(policy, flip=True)
-    return None if policy == Policy() else _PolicyAugmenter(policy, seed)
+    return None if policy == Policy() else _PolicyAugmenter(policy, seed, has_volumes)
 
 
 def from_compose(compose: RandomTransform, *, seed: int) -> Augmenter:
@@ -176,16 +179,28 @@ def _draw_acquisition(policy: Policy, draw: Mapping[str, Draws]) -> dict[str, Dr
     }
 
 
+def draw_depth_changes(
+    policy: Policy, rows: NDArray[np.int64], *, seed: int, stage: str, epoch: int
+) -> DepthChanges:
+    """Draw what happens to each volume along its slices, as `draw_changes` does."""
+    table = uniform_table(derive_key(seed, "augment depth", stage, epoch), rows, count=3)
+    nod, sway, shift = (2 * table - 1).T
+    turn = math.radians(policy.rotation)
+    return DepthChanges(nod=turn * nod, sway=turn * sway, shift=policy.shift * shift)
+
+
 class _PolicyAugmenter:
     """Draws and applies one policy; keeps the tile of grain of each size and device."""
 
-    def __init__(self, policy: Policy, seed: int) -> None:
-        self._policy = policy
-        self._seed = seed
+    def __init__(self, policy: Policy, seed: int, has_volumes: bool) -> None:
+        self._policy, self._seed, self._has_volumes = policy, seed, has_volumes
         self._grain: dict[tuple[int, torch.device], Tensor] = {}
 
     def __call__(self, pixels: Tensor, rows: NDArray[np.int64], stage: str, epoch: int) -> Tensor:
-        changes = draw_changes(self._policy, rows, seed=self._seed, stage=stage, epoch=epoch)
+        drawn: dict[str, Any] = {"seed": self._seed, "stage": stage, "epoch": epoch}
+        changes = draw_changes(self._policy, rows, **drawn)
+        if self._has_volumes:
+            changes = replace(changes, depth=draw_depth_changes(self._policy, rows, **drawn))
         return apply_changes(pixels, changes, grain=self._load_grain(pixels))
 
     def _load_grain(self, pixels: Tensor) -> Tensor:

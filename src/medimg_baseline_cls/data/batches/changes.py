@@ -1,4 +1,4 @@
-"""Apply drawn changes to a batch of images: pose, focus, exposure, grain, frame.
+"""Apply drawn changes to a batch of images or volumes: pose, focus, exposure, grain, frame.
 
 An image gets the same bits in any batch: nothing here is computed across images.
 """
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 _DARKEST = 1e-6  # the logarithm of black must stay finite
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was drawn for each image of a batch; arrays have shape (B,) or (B, K)."""
+    """What was drawn for each image of a batch; arrays have shape (B,) or (B, n)."""
 
     rotation: NDArray[np.float64]  # radians
     shift_x: NDArray[np.float64]  # share of the image side
@@ -30,25 +31,41 @@ class Changes:
     grain_y: NDArray[np.float64]
     blur: NDArray[np.float64]  # share of the blurred image
     flip: NDArray[np.bool_]
-    tone: NDArray[np.float64]  # slopes of the pieces of a tone curve, shape (B, K); all 1 leave it
+    tone: NDArray[np.float64]  # slopes of the pieces of a tone curve, shape (B, n); all 1 leave it
     focus_width: NDArray[np.float64]  # standard deviation of a Gaussian, share of the image side
     focus: NDArray[np.float64]  # share of the blurred image; below 0 sharpens, 0 leaves it
     frame: NDArray[np.float64]  # share of the side covered at left, right, top, bottom; (B, 4)
     frame_level: NDArray[np.float64]  # gray level of what is covered
+    depth: "DepthChanges | None" = None  # of volumes: what happens along their slices
+
+
+@dataclass(frozen=True, slots=True)
+class DepthChanges:
+    """What was drawn for each volume of a batch besides; arrays have shape (B,).
+
+    Angles are those in a volume whose depth is as long as its side.
+    """
+
+    nod: NDArray[np.float64]  # radians, about the axis from right to left
+    sway: NDArray[np.float64]  # radians, about the axis from front to back
+    shift: NDArray[np.float64]  # share of the depth, upward
 
 
 def apply_changes(pixels: Tensor, changes: Changes, *, grain: Tensor) -> Tensor:
     """Apply drawn changes to a batch; pixels outside a moved image are black.
 
+    Volumes are moved in three directions, and the grain of each slice is another one. Exposure,
+    focus and frame are the same in all slices.
+
     Args:
-        pixels: shape (B, C, S, S), float in [0, 1].
+        pixels: shape (B, C, S, S), float in [0, 1]; volumes (B, K, S, S) if `changes` has a depth.
         changes: what was drawn for each image.
         grain: a tile of noise of deviation 1, at least (S + 1, S + 1), on the same device.
 
     Returns:
         Pixels of the same shape, in [0, 1].
     """
-    exposed = _move(pixels, changes)
+    exposed = _move(pixels, changes) if changes.depth is None else _move_volumes(pixels, changes)
     # Half of the images get no blur and half no grain: work on the others only.
     soft = np.flatnonzero(changes.blur)
     if soft.size:
@@ -89,6 +106,44 @@ def _move(pixels: Tensor, changes: Changes) -> Tensor:
     torch.add(x[:, :, None], along(mirror * cos, none)[:, None, :], out=grid[..., 0])
     torch.add(y[:, :, None], along(-sin, none)[:, None, :], out=grid[..., 1])
     return functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
+
+
+def _move_volumes(pixels: Tensor, changes: Changes) -> Tensor:
+    """Turn, zoom, shift and mirror each volume in three directions by one interpolation.
+
+    The rotation in the plane of the slices comes last, so that without changes of depth each slice
+    is where `_move` puts it.
+    """
+    depth = changes.depth
+    assert depth is not None
+    cos, sin = np.cos(changes.rotation), np.sin(changes.rotation)
+    one, none = np.ones_like(cos), np.zeros_like(cos)
+    in_plane = _stack_matrix([[cos, sin, none], [-sin, cos, none], [none, none, one]])
+    cos, sin = np.cos(depth.nod), np.sin(depth.nod)
+    nod = _stack_matrix([[one, none, none], [none, cos, -sin], [none, sin, cos]])
+    cos, sin = np.cos(depth.sway), np.sin(depth.sway)
+    sway = _stack_matrix([[cos, none, -sin], [none, one, none], [sin, none, cos]])
+    turn = sway @ nod @ in_plane / changes.zoom[:, None, None]  # (B, 3, 3), of x, y and z
+    turn[:, 0] *= np.where(changes.flip, -1.0, 1.0)[:, None]
+    offset = -2 * np.stack([changes.shift_x, changes.shift_y, depth.shift], axis=1)
+    slices, size = pixels.shape[1], pixels.shape[-1]
+    z, xy = ((torch.arange(n, device=pixels.device) * 2 + 1) / n - 1 for n in (slices, size))
+    slopes, starts = _to_tensor(turn, pixels), _to_tensor(offset, pixels)
+    grid = torch.empty((len(pixels), slices, size, size, 3), dtype=pixels.dtype).to(pixels.device)
+    for axis in range(3):
+        along_x, along_y, along_z = (
+            slopes[:, axis, i, None] * c for i, c in enumerate((xy, xy, z))
+        )
+        plane = along_y[:, :, None] + along_x[:, None, :]  # (B, S, S)
+        along_z = along_z + starts[:, axis, None]  # (B, K)
+        torch.add(plane[:, None], along_z[:, :, None, None], out=grid[..., axis])
+    moved = functional.grid_sample(pixels[:, None], grid, padding_mode="zeros", align_corners=False)
+    return moved[:, 0]
+
+
+def _stack_matrix(rows: list[list[NDArray[np.float64]]]) -> NDArray[np.float64]:
+    """Return matrices (B, n, n) from their elements, each of shape (B,)."""
+    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
 
 def _blur(pixels: Tensor, share: Tensor) -> Tensor:
@@ -146,13 +201,20 @@ def _cover_frame(pixels: Tensor, changes: Changes, *, images: NDArray[np.intp]) 
 def _cut_grain(
     grain: Tensor, changes: Changes, *, images: NDArray[np.intp], like: Tensor
 ) -> Tensor:
-    """Cut the grain of some images out of the tile, as strong as drawn; shape (n, 1, S, S)."""
-    size = like.shape[-1]
+    """Cut the grain of some images out of the tile, as strong as drawn; shape (n, 1, S, S).
+
+    Each slice of a volume has its own, shape (n, K, S, S).
+    """
+    size, num_cuts = like.shape[-1], 1 if changes.depth is None else like.shape[1]
     room = len(grain) - size
-    top = torch.from_numpy((changes.grain_y[images] * room).astype(np.int64)).to(grain.device)
-    left = torch.from_numpy((changes.grain_x[images] * room).astype(np.int64)).to(grain.device)
+    jumps = np.arange(num_cuts) * _GOLDEN
+    top, left = (
+        torch.from_numpy(((start[images, None] + jumps) % 1 * room).astype(np.int64))
+        for start in (changes.grain_y, changes.grain_x)
+    )
     windows = grain.unfold(0, size, 1).unfold(1, size, 1)  # a view of all crops
-    return windows[top, left][:, None].mul_(_per_image(changes.noise[images], like))
+    cuts = windows[top.to(grain.device), left.to(grain.device)]
+    return cuts.mul_(_per_image(changes.noise[images], like))
 
 
 def _per_image(values: NDArray[np.float64], like: Tensor) -> Tensor:

@@ -127,7 +127,12 @@ def choose_augmenter(config: Config, transform: Any) -> Augmenter | None:
     """Return the augmentation of the settings, or the transform that is given instead."""
     if transform is not None:
         return from_compose(transform, seed=config.seed)
-    return make_augmenter(config.augment, horizontal_flip=config.horizontal_flip, seed=config.seed)
+    return make_augmenter(
+        config.augment,
+        horizontal_flip=config.horizontal_flip,
+        seed=config.seed,
+        has_volumes=config.slices > 0,
+    )
 
 
 def announce_training(session: Session, model: Classifier) -> None:
