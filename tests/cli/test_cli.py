@@ -85,6 +85,7 @@ def test_every_setting_is_a_flag(calls: Calls):
     values.pop("target_prevalence")  # of two classes, one each
     values["imbalance"] = "class_weights"  # the focal loss is not for a head that is solved
     values["color"] = "grey"  # volumes are gray
+    values["batchnorm"] = "frozen"  # parts of a batch have no statistics of their own
     values.pop("site_column"), values.pop("test_site")  # another way to choose TEST than folds
     line = " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(v))}"

@@ -63,6 +63,8 @@ def draw_settings(seed: int) -> dict[str, Any]:
         values |= {"horizontal_flip": False, "head_augment": False}
     if values.get("slices"):
         values.pop("color", None)
+    if values.get("slices_per_pass"):
+        values["batchnorm"] = "frozen"
     if values.get("spacing"):
         values.pop("keep_aspect", None)
     if values.get("pretrained") is False:

@@ -18,6 +18,7 @@ ENDS: dict[str, tuple[float | None, float | None]] = {
     "image_size": (32, 1024),
     "slices": (0, 512),
     "slice_neighbors": (0, 256),
+    "slices_per_pass": (0, None),
     "val_fraction": (0.02, 0.5),
     "test_fraction": (0.05, 0.5),
     "num_folds": (2, 100),
@@ -52,6 +53,8 @@ NEEDS: dict[str, dict[str, object]] = {
 AT_ODDS = (
     ({"weights": "w.pth", "pretrained": False}, 1),
     ({"head_epochs": 0, "finetune_epochs": 0}, 1),
+    ({"slices_per_pass": 8, "batchnorm": "train"}, 1),
+    ({"slices_per_pass": 8, "pretrained": False}, 1),
     ({"class_names": ("A", "B"), "positive_class": "C"}, 1),
     ({"horizontal_flip": True, "augment": "none"}, 1),
     ({"head_augment": True, "augment": "none"}, 1),

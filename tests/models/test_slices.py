@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from timm.models import adapt_input_conv
+from torch import nn
+from torch.nn import functional
 
 from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.models.build import build_model, describe_model, rebuild_model
 from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
-from medimg_baseline_cls.models.slices import SliceHead, pool_slices, weigh_slices
+from medimg_baseline_cls.models.slices import SliceHead, SliceNet, pool_slices, weigh_slices
 
 SIZE, NUM_SLICES = 32, 6
 KINDS = get_args(SlicePooling)
@@ -206,3 +208,37 @@ def test_a_network_without_a_first_convolution_takes_no_neighbors() -> None:
             layer.in_channels = 1
     with pytest.raises(ModelError, match="slice_neighbors = 0 or 1"):
         pool_slices(images, num_slices=NUM_SLICES, pooling="mean", neighbors=2)
+
+
+@pytest.mark.parametrize("slices_per_pass", [1, 4, 7, 100])
+def test_gradients_are_the_same_slices_by_slices(slices_per_pass: int) -> None:
+    _, whole = build("attention")
+    parts = copy.deepcopy(whole)
+    assert isinstance(parts.net, SliceNet)
+    parts.net.slices_per_pass = slices_per_pass
+    for model in (whole, parts):
+        model.net.train()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        functional.cross_entropy(model(draw()), torch.tensor([0, 1, 1])).backward()
+    for (name, one), other in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_fewer_slices_per_pass_keep_fewer_activations() -> None:
+    _, model = build("attention")
+    assert isinstance(model.net, SliceNet)
+    model.net.train()
+    kept = {}
+    for model.net.slices_per_pass in (0, 3):
+        sizes = list[int]()
+
+        def keep(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(draw())
+        kept[model.net.slices_per_pass] = sum(sizes)
+    assert kept[3] < kept[0] / 2

@@ -48,17 +48,18 @@ def find_useless(config: "Config", given: Collection[str]) -> tuple[str, ...]:
         config: the settings.
         given: those that were given as flags, as a preset or a file may set them for other cases.
     """
-    of_finetuning = {"finetune_lr", "batchnorm", "frozen_stem"}
+    of_finetuning = {"finetune_lr", "batchnorm", "frozen_stem", "slices_per_pass"}
+    of_slices = {"slice_pooling", "slice_neighbors", "slices_per_pass"}
     if not config.head_augment:
         of_finetuning |= {"augment", "horizontal_flip"}
     rules = (
         (config.finetune_epochs == 0, of_finetuning, "finetune_epochs = 0"),
         (config.head_epochs == 0, {"head_fit"}, "head_epochs = 0"),
         (not config.pretrained, {"frozen_stem"}, "pretrained = false"),
-        (config.slices == 0, {"slice_pooling", "slice_neighbors", "spacing"}, "slices = 0"),
+        (config.slices == 0, {*of_slices, "spacing"}, "slices = 0"),
         (
             config.arch.startswith("monai3d:"),
-            {"slice_pooling", "slice_neighbors"},
+            of_slices,
             f"arch = {config.arch}, which sees volumes whole",
         ),
         (
@@ -191,6 +192,7 @@ def _check_volumes(config: "Config") -> list[str]:
     lowest, slash, highest = config.intensity.partition("/")
     spacing = config.spacing or ""
     is_window = config.intensity not in ("full_range", "min_max", "percentile")
+    is_kept = config.batchnorm == "frozen" or (config.batchnorm == "auto" and config.pretrained)
     rules = (
         (
             is_window and not config.slices,
@@ -216,6 +218,12 @@ def _check_volumes(config: "Config") -> list[str]:
         (
             bool(spacing) and min(map(float, spacing.split("/"))) <= 0,
             f"spacing = {spacing}: expected millimeters above 0, such as 5/0.8.",
+        ),
+        (
+            config.slices_per_pass > 0 and not is_kept,
+            f"slices_per_pass = {config.slices_per_pass} would give each part of a batch BatchNorm "
+            f"statistics of its own (batchnorm = {config.batchnorm}, pretrained = "
+            f"{show_value(config.pretrained)}): set batchnorm = frozen, or leave it out.",
         ),
         (
             "/" in spacing and config.keep_aspect,

@@ -12,6 +12,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from medimg_baseline_cls.errors import ModelError
 from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
@@ -68,16 +69,26 @@ class SliceHead(nn.Module):
 
 
 class SliceNet(nn.Module):
-    """The network for images on each slice, then the head: (B * K, 3, S, S) to (B, C)."""
+    """The network for images on each slice, then the head: (B * K, 3, S, S) to (B, C).
 
-    def __init__(self, backbone: nn.Module, head: SliceHead) -> None:
+    With `slices_per_pass` above 0, a training step keeps the activations of so many slices at a
+    time, and computes them twice (gradient checkpointing; Chen et al., arXiv:1604.06174).
+    """
+
+    def __init__(self, backbone: nn.Module, head: SliceHead, *, slices_per_pass: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.slices_per_pass = slices_per_pass
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of volumes, their slices one after the other."""
-        features = self.backbone(images).flatten(1)  # (B * K, D)
+        if self.slices_per_pass and self.training and torch.is_grad_enabled():
+            parts = images.split(self.slices_per_pass)
+            seen = [checkpoint(self.backbone, part, use_reentrant=False) for part in parts]
+            features = torch.cat(cast(list[Tensor], seen)).flatten(1)
+        else:
+            features = self.backbone(images).flatten(1)  # (B * K, D)
         return self.head(features.unflatten(0, (-1, self.head.num_slices)))
 
     def no_weight_decay(self) -> set[str]:
@@ -92,6 +103,7 @@ def pool_slices(
     num_slices: int,
     pooling: SlicePooling,
     neighbors: int = 0,
+    slices_per_pass: int = 0,
     seed: int = 0,
 ) -> Classifier:
     """Return a classifier of volumes from one of images, which is taken over.
@@ -101,6 +113,7 @@ def pool_slices(
         num_slices: K, of each volume.
         pooling: how the features of the slices become one.
         neighbors: N below and above that enter with each slice, as 2 N + 1 channels.
+        slices_per_pass: whose activations a training step keeps at a time; 0: all.
         seed: of the first weights of the attention.
 
     Raises:
@@ -128,7 +141,7 @@ def pool_slices(
         pooling=pooling,
         neighbors=neighbors,
     )
-    net = SliceNet(model.net, head)
+    net = SliceNet(model.net, head, slices_per_pass=slices_per_pass)
     return Classifier(net, facts, head_name="head", report=model.weights_report)
 
 

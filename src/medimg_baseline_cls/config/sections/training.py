@@ -27,7 +27,10 @@ class ModelSettings:
     """Joins the slices of a volume."""
 
     slice_neighbors: Annotated[int, Field(ge=0, le=256, examples=[1])] = 0
-    """Slices below and above that enter with each slice, as channels (2.5D; 0 to 256)."""
+    """Slices below and above that enter with each slice (2.5D; 0 to 256)."""
+
+    slices_per_pass: Annotated[int, Field(ge=0, examples=[64])] = 0
+    """Slices in memory at a time in fine-tuning; slower (0: all)."""
 
     cam_layer: Annotated[str | None, Field(examples=["layer4"])] = None
     """Layer for Grad-CAM, such as layer4 (none: the default of the architecture)."""
@@ -38,13 +41,13 @@ class TrainingSettings:
     """The two stages of training."""
 
     head_epochs: Annotated[int, Field(ge=0, le=10_000), COMMON] = 10
-    """Epochs for the classifier alone, the backbone frozen (0 to 10000)."""
+    """Epochs for the classifier alone, the rest frozen (0 to 10000)."""
 
     finetune_epochs: Annotated[int, Field(ge=0, le=10_000), Flag("--epochs", is_common=True)] = 6
     """Epochs for the whole network (0 to 10000)."""
 
     batch_size: Annotated[int, Field(ge=2, le=4096), Flag("-b", is_common=True)] = 32
-    """Images per training step, over all processes (2 to 4096)."""
+    """Images per step, over all processes (2 to 4096)."""
 
     head_fit: Literal["adamw", "logistic"] = "adamw"
     """Fit of the head alone: in epochs, or solved."""

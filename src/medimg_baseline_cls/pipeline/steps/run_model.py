@@ -92,6 +92,7 @@ def build_network(
         num_slices=config.slices,
         pooling=config.slice_pooling,
         neighbors=config.slice_neighbors,
+        slices_per_pass=config.slices_per_pass,
         seed=config.seed,
     )
 
