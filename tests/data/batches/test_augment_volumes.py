@@ -35,7 +35,7 @@ def make_changes(
 
 @pytest.mark.parametrize("policy", ["light", "acquisition"])
 def test_a_volume_gets_the_same_bits_in_any_batch(policy: str) -> None:
-    augment = make_augmenter(policy, horizontal_flip=True, seed=5, has_volumes=True)
+    augment = make_augmenter(policy, horizontal_flip=True, seed=5, moves_depth=True)
     assert augment is not None
     pixels, rows = draw(7, slices=5, side=20), np.array([3, 8, 1, 40, 0, 2, 1000])
     together = augment(pixels, rows, "finetune", 2)

@@ -29,8 +29,8 @@ Augmenter = Callable[[Tensor, NDArray[np.int64], str, int], Tensor]
 class Policy:
     """The strength of each change; 0 disables it."""
 
-    rotation: float = 0.0  # degrees, either way; of a volume about three axes
-    shift: float = 0.0  # share of the image side, either way; of a volume also of its depth
+    rotation: float = 0.0  # degrees, either way; with depth about three axes
+    shift: float = 0.0  # share of the image side, either way; with depth also of it
     zoom: float = 0.0  # 0.1: from 1/1.1 to 1.1 times
     brightness: float = 0.0  # added gray level, either way
     contrast: float = 0.0  # about mid-gray; 0.2: from 1/1.2 to 1.2 times
@@ -87,7 +87,7 @@ class RandomTransform(Protocol):
 
 
 def make_augmenter(
-    policy: str | Policy, *, horizontal_flip: bool, seed: int, has_volumes: bool = False
+    policy: str | Policy, *, horizontal_flip: bool, seed: int, moves_depth: bool = False
 ) -> Augmenter | None:
     """Build the augmentation of a named policy.
 
@@ -97,7 +97,8 @@ def make_augmenter(
         horizontal_flip: whether to flip every other image; avoid for chest radiographs, where it
             moves the heart to the right.
         seed: the run's seed.
-        has_volumes: whether pixels are volumes (B, K, S, S), to be moved in three directions.
+        moves_depth: whether pixels are volumes (B, K, S, S) to be moved in three directions, each
+            slice with grain of its own; else all channels change alike.
 
     Returns:
         A function of (pixels in [0, 1] (B, C, S, S), rows, stage, epoch) that returns
@@ -114,7 +115,7 @@ def make_augmenter(
         policy = POLICIES[policy]
     if horizontal_flip:
         policy = replace(policy, flip=True)
-    return None if policy == Policy() else _PolicyAugmenter(policy, seed, has_volumes)
+    return None if policy == Policy() else _PolicyAugmenter(policy, seed, moves_depth)
 
 
 def from_compose(compose: RandomTransform, *, seed: int) -> Augmenter:
@@ -162,7 +163,7 @@ def draw_changes(
     )
 
 
-def _draw_acquisition(policy: Policy, draw: Mapping[str, Draws]) -> dict[str, Draws]:
+def _draw_acquisition(policy: Policy, draw: Mapping[str, Draws]) -> dict[str, Any]:
     """Draw what another device or archive does."""
     slopes = np.stack([draw[f"tone_{i}"] for i in range(_NUM_PIECES)], axis=1)
     has_tone = draw["has_tone"][:, None] < policy.often
@@ -192,14 +193,14 @@ def draw_depth_changes(
 class _PolicyAugmenter:
     """Draws and applies one policy; keeps the tile of grain of each size and device."""
 
-    def __init__(self, policy: Policy, seed: int, has_volumes: bool) -> None:
-        self._policy, self._seed, self._has_volumes = policy, seed, has_volumes
+    def __init__(self, policy: Policy, seed: int, moves_depth: bool) -> None:
+        self._policy, self._seed, self._moves_depth = policy, seed, moves_depth
         self._grain: dict[tuple[int, torch.device], Tensor] = {}
 
     def __call__(self, pixels: Tensor, rows: NDArray[np.int64], stage: str, epoch: int) -> Tensor:
         drawn: dict[str, Any] = {"seed": self._seed, "stage": stage, "epoch": epoch}
         changes = draw_changes(self._policy, rows, **drawn)
-        if self._has_volumes:
+        if self._moves_depth:
             changes = replace(changes, depth=draw_depth_changes(self._policy, rows, **drawn))
         return apply_changes(pixels, changes, grain=self._load_grain(pixels))
 

@@ -16,6 +16,7 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.augment import Augmenter, from_compose, make_augmenter
 from medimg_baseline_cls.data.batches.loaders import to_unit_range
 from medimg_baseline_cls.data.batches.stress import make_stresses
+from medimg_baseline_cls.models.build import MONAI3D_PREFIX
 from medimg_baseline_cls.models.classifier import Classifier
 from medimg_baseline_cls.models.freeze import find_stem
 from medimg_baseline_cls.pipeline.steps.prepare import PreparedData
@@ -131,7 +132,7 @@ def choose_augmenter(config: Config, transform: Any) -> Augmenter | None:
         config.augment,
         horizontal_flip=config.horizontal_flip,
         seed=config.seed,
-        has_volumes=config.slices > 0,
+        moves_depth=config.arch.startswith(MONAI3D_PREFIX),
     )
 
 
