@@ -19,9 +19,9 @@ SPACING = (2.5, 1.5, 1.25)
 Change = Callable[[int, Dataset], None]
 
 
-def phantom(index: int = 0, *, num_slices: int = 8, has_nodule: bool = False) -> NDArray[np.int16]:
+def phantom(index: int = 0, *, num_slices: int = 8, has_lesion: bool = False) -> NDArray[np.int16]:
     """Return Hounsfield units of a phantom CT, (Z, 32, 32), in the canonical orientation."""
-    made = make_volume(0, index, has_nodule=has_nodule, num_slices=num_slices, image_size=32)
+    made = make_volume(0, index, has_lesion=has_lesion, num_slices=num_slices, image_size=32)
     return made.voxels
 
 

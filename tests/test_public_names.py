@@ -15,6 +15,7 @@ PUBLIC = [
     "compare",
     "cross_validate",
     "demo",
+    "demo_volumes",
     "doctor",
     "evaluate",
     "explain",

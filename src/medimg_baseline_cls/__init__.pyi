@@ -11,6 +11,7 @@ from medimg_baseline_cls.pipeline.commands.cross_validate import (
     resume_cross_validation as resume_cross_validation,
 )
 from medimg_baseline_cls.pipeline.commands.demo import demo as demo
+from medimg_baseline_cls.pipeline.commands.demo_volumes import demo_volumes as demo_volumes
 from medimg_baseline_cls.pipeline.commands.doctor import doctor as doctor
 from medimg_baseline_cls.pipeline.commands.evaluate import evaluate as evaluate
 from medimg_baseline_cls.pipeline.commands.explain import explain as explain

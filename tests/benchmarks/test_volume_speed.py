@@ -16,7 +16,7 @@ pytest.importorskip("monai.networks.nets")
 pytestmark = pytest.mark.filterwarnings("ignore:::monai")  # it asks for optional readers
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SHAPE = {"slices": 32, "image_size": 32}  # the least that DenseNet-121 can halve five times
-CLASSES = ("NODULE", "NORMAL")
+CLASSES = ("LESION", "NORMAL")
 COUNTS = {"train": 4, "val": 2, "test": 2}
 
 
@@ -40,7 +40,7 @@ def folder(scripts: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -
     return scripts.films.make_volumes(tmp_path_factory.mktemp("volumes") / "ct", counts, **SHAPE)
 
 
-def test_each_patient_is_in_one_split_and_half_have_a_nodule(folder: Path) -> None:
+def test_each_patient_is_in_one_split_and_half_have_a_lesion(folder: Path) -> None:
     files = list(folder.rglob("*.nii.gz"))
     assert len({path.name for path in files}) == len(files) == sum(COUNTS.values())
     found = {
@@ -58,7 +58,7 @@ def test_monai_reads_the_voxels_that_were_drawn(
     monkeypatch.setattr(job, "WORKERS", 0)
     paths = [path for name in CLASSES for path in (folder / "val" / name).iterdir()]
     drawn = [
-        make_volume(0, int(path.name[7:11]), has_nodule=not label, num_slices=32, image_size=32)
+        make_volume(0, int(path.name[7:11]), has_lesion=not label, num_slices=32, image_size=32)
         for label, path in enumerate(paths)
     ]
     lung = (np.stack([volume.voxels for volume in drawn]).clip(-1350, 150) + 1350) / 1500

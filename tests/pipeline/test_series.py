@@ -13,6 +13,7 @@ from tests.pipeline.test_volumes import SHORT
 from medimg_baseline_cls import check, predict, run, train
 from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.pixels.cache import build_cache
+from medimg_baseline_cls.data.pixels.overlays import place_overlay
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.phantom.volume_folder import encode_nifti
@@ -27,8 +28,8 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two cases of each patient; one without a slice, one with a copy, one with a localizer."""
     data = tmp_path_factory.mktemp("data") / "series"
     for number in range(NUM_CASES):
-        label = "NODULE" if number % 4 > 1 else "NORMAL"
-        voxels = phantom(number, has_nodule=label == "NODULE")
+        label = "LESION" if number % 4 > 1 else "NORMAL"
+        voxels = phantom(number, has_lesion=label == "LESION")
         codes, tags = "LPS" if number % 3 else "PIL", {"PatientID": f"P{number // 2}"}
         slices = draw_slices(voxels, codes=codes, uid=f"1.{number + 1}", **tags)
         if number == 0:
@@ -71,11 +72,11 @@ def test_a_series_and_a_nifti_file_of_one_phantom_are_the_same_pixels(tmp_path: 
 def test_series_go_to_a_report_that_names_what_was_found(series_run: Path, series: Path) -> None:
     config = json.loads((series_run / "config.json").read_text())
     inferences = {item["topic"]: item for item in config["provenance"]["inferences"]}
-    first = "in 1 case: N"
+    first = "in 1 case: "
     expected = {
-        "localizers": f"localizers {first}ORMAL/case00 (1 left out)",
-        "copies of slices": f"copies of slices {first}ORMAL/case01 (1 left out)",
-        "missing slices": f"missing slices {first}ODULE/case02 (1 after",
+        "localizers": f"localizers {first}NORMAL/case00 (1 left out)",
+        "copies of slices": f"copies of slices {first}NORMAL/case01 (1 left out)",
+        "missing slices": f"missing slices {first}LESION/case02 (1 after",
     }
     page = (series_run / "report.html").read_text()
     for topic, text in expected.items():
@@ -87,7 +88,9 @@ def test_series_go_to_a_report_that_names_what_was_found(series_run: Path, serie
     assert len(groups) == NUM_CASES
     assert groups["NORMAL/case00"] == groups["NORMAL/case01"] != groups["NORMAL/case04"]
     assert not any(group in (f"P{n}" for n in range(12)) for group in groups.values())
-    assert list((series_run / "gradcam").rglob("*.png"))
+    panels = list((series_run / "gradcam").glob("F[PN]/*.png"))
+    assert panels
+    assert all(place_overlay(panel).is_file() for panel in panels)
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(
@@ -134,14 +137,14 @@ def test_copies_of_a_series_under_other_names_are_found(
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(series, data)
-    shutil.copytree(data / "NORMAL/case04", data / "NODULE/copy")
-    for file in (data / "NODULE/copy").iterdir():
+    shutil.copytree(data / "NORMAL/case04", data / "LESION/copy")
+    for file in (data / "LESION/copy").iterdir():
         file.rename(file.with_name(f"other{file.name}.dcm"))
     result = check(make_config(data, tmp_path, **SETTINGS))
     (copies,) = [item for item in result.content["checks"] if item["name"] == "duplicates"]
     (finding,) = [f for f in copies["findings"] if f["name"] == "identical_across_classes"]
     assert finding["verdict"] == "error"
-    assert sorted(finding["examples"][0]["paths"]) == ["NODULE/copy", "NORMAL/case04"]
+    assert sorted(finding["examples"][0]["paths"]) == ["LESION/copy", "NORMAL/case04"]
 
 
 def test_a_case_that_is_not_one_volume_is_an_error_or_left_out(

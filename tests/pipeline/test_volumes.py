@@ -21,7 +21,7 @@ SHORT = {
     "slices": 6,
     "intensity": "lung",
     "group_regex": "none",
-    "positive_class": "NODULE",
+    "positive_class": "LESION",
     "image_size": 32,
     "head_epochs": 1,
     "finetune_epochs": 1,
@@ -64,14 +64,14 @@ def test_volumes_go_to_a_report(volume_run: Path, volumes: Path) -> None:
 def test_a_prediction_is_explained_and_its_maps_are_removed_by_the_next(
     volume_run: Path, volumes: Path
 ) -> None:
-    first, second = sorted(volumes.glob("test/NODULE/*.nii.gz"))[:2]
+    first, second = sorted(volumes.glob("test/LESION/*.nii.gz"))[:2]
     new = volume_run / "new.csv"
     for file in (first, second):
         predict(volume_run, [str(file)], output=new, explain=True)
         maps = sorted(path.name for path in (volume_run / "new").glob("*.nii.gz"))
         assert len(maps) == 1
         assert file.name.partition(".")[0] in maps[0]
-    assert "NODULE" in new.read_text()
+    assert "LESION" in new.read_text()
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(
@@ -91,14 +91,14 @@ def packed(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         voxels = np.stack([decode_volume(file.read_bytes()).voxels for file in members])
         unit = ((voxels + 1350) / 1500).clip(0, 1)
         arrays[f"{split}_images"] = np.rint(unit * 255).astype(np.uint8)
-        labels = [[file.parent.name == "NODULE"] for file in members]
+        labels = [[file.parent.name == "LESION"] for file in members]
         arrays[f"{split}_labels"] = np.array(labels, dtype=np.uint8)
     file = tmp_path_factory.mktemp("packed") / "nodulemnist3d.npz"
     np.savez_compressed(file, **arrays)
     return file
 
 
-PACKED = SHORT | {"intensity": "full_range", "class_names": ("NORMAL", "NODULE")}
+PACKED = SHORT | {"intensity": "full_range", "class_names": ("NORMAL", "LESION")}
 
 
 def test_an_npz_of_volumes_keeps_its_split_and_ends_the_same_when_resumed(
@@ -126,7 +126,7 @@ def test_an_npz_is_refused_for_what_it_does_not_have(
         ({"slices": 0, "intensity": "full_range"}, "a volume or series of 32 x 32 x 8"),
         (
             {"intensity": "full_range"},
-            r"^t\w+/NO\w+/patient\d+.nii.gz: voxels .* choose --intensity lung",
+            r"^t\w+/\w+/patient\d+.nii.gz: voxels .* choose --intensity lung",
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_neighbors_are_remembered_and_seen_again(
     files = [str(volumes / path) for path in scored["path"]]
     predict(done, files, output=tmp_path / "new.csv")
     new = pd.read_csv(tmp_path / "new.csv").set_index("path").loc[files]
-    np.testing.assert_array_equal(new["prob_NODULE"], scored["prob_NODULE"])
+    np.testing.assert_array_equal(new["prob_LESION"], scored["prob_LESION"])
 
 
 def test_a_3d_network_goes_to_a_report_and_resumes(

@@ -36,10 +36,16 @@ def demo(
     ] = Path("outputs"),
     seed: Seed = 0,
     shortcut: Annotated[bool, option("Add a corner marker that reveals the class.")] = False,
+    volumes: Annotated[bool, option("Draw CTs with a lesion in 2 of 12 slices instead.")] = False,
 ) -> object:
     """Draw phantom radiographs; train from random weights, evaluate, explain, report."""
     from medimg_baseline_cls import demo as run_demo
+    from medimg_baseline_cls import demo_volumes
 
+    if volumes and shortcut:
+        raise ConfigError("--volumes and --shortcut: a marker is drawn in radiographs alone.")
+    if volumes:
+        return demo_volumes(output_dir=output_dir, seed=seed)
     return run_demo(output_dir=output_dir, seed=seed, shortcut=shortcut)
 
 

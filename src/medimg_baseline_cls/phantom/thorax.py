@@ -1,6 +1,6 @@
-"""Turn a seed into a phantom CT of the chest: body, lungs with vessels, spine, a nodule or none.
+"""Turn a seed into a phantom CT of the chest: body, lungs with vessels, spine, a lesion or none.
 
-Vessels run through many slices; a nodule is wider and is in two slices alone. Volume i depends
+Vessels run through many slices; a lesion is wider and is in two slices alone. Volume i depends
 only on (seed, i). Values are in Hounsfield units; nothing here says anything about patients.
 """
 
@@ -16,7 +16,7 @@ from medimg_baseline_cls.utils.seed import generator
 _AIR, _LUNG, _TISSUE, _BONE = -1000.0, -850.0, 40.0, 450.0
 _NUM_VESSELS = 10  # in each lung
 _SMALLEST = 8, 32
-_NODULE_SLICES = 2
+_LESION_SLICES = 2
 _Array = NDArray[np.float64]
 
 
@@ -35,7 +35,7 @@ class PhantomVolume:
     Attributes:
         voxels: Hounsfield units, shape (Z, S, S), int16; slices upward, anterior on top, the left
             of the patient on the right.
-        mask: where the nodule is, of the same shape; all False without one.
+        mask: where the lesion is, of the same shape; all False without one.
     """
 
     voxels: NDArray[np.int16]
@@ -43,23 +43,23 @@ class PhantomVolume:
 
 
 def make_volume(
-    seed: int, index: int, *, has_nodule: bool, num_slices: int = 24, image_size: int = 96
+    seed: int, index: int, *, has_lesion: bool, num_slices: int = 24, image_size: int = 96
 ) -> PhantomVolume:
     """Draw phantom `index` of a seed.
 
-    The same (seed, index) is the same patient, with a nodule or without.
+    The same (seed, index) is the same patient, with a lesion or without.
 
     Args:
         seed: any integer.
         index: which patient, from 0.
-        has_nodule: whether there is a nodule, in two slices.
+        has_lesion: whether there is a lesion, in two slices.
         num_slices: Z, at least 8.
         image_size: S in pixels, at least 32.
 
     Raises:
         DataError: the volume would be too small for a chest.
 
-    >>> volume = make_volume(0, 1, has_nodule=True, num_slices=8, image_size=32)
+    >>> volume = make_volume(0, 1, has_lesion=True, num_slices=8, image_size=32)
     >>> volume.voxels.shape, int(volume.mask.any(axis=(1, 2)).sum())
     ((8, 32, 32), 2)
     """
@@ -82,11 +82,11 @@ def make_volume(
     voxels += (draw.normal(_LUNG, 25) - voxels) * inside
     for lung in lungs:
         voxels = _draw_vessels(draw, voxels, lung=lung, grid=grid)
-    nodule = _draw_nodule(generator(seed, "phantom", "nodule", index), lungs, image_size=image_size)
-    if has_nodule:
-        voxels += (_TISSUE - voxels) * nodule
+    lesion = _draw_lesion(generator(seed, "phantom", "nodule", index), lungs, image_size=image_size)
+    if has_lesion:
+        voxels += (_TISSUE - voxels) * lesion
     voxels += draw.normal(0, 35, voxels.shape)
-    mask = (nodule > 0.5) & has_nodule
+    mask = (lesion > 0.5) & has_lesion
     return PhantomVolume(np.rint(voxels.clip(-1024, 3071)).astype(np.int16), mask)
 
 
@@ -125,16 +125,16 @@ def _draw_vessels(
     return voxels + (_TISSUE - voxels) * lung * (1 - kept)
 
 
-def _draw_nodule(draw: np.random.Generator, lungs: list[_Array], *, image_size: int) -> _Array:
-    """Return a nodule in one of the lungs, 0 to 1, in two slices."""
+def _draw_lesion(draw: np.random.Generator, lungs: list[_Array], *, image_size: int) -> _Array:
+    """Return a lesion in one of the lungs, 0 to 1, in two slices."""
     lung = lungs[int(draw.integers(len(lungs)))]
     num_slices = len(lung)
-    first = int(draw.integers(num_slices // 6, num_slices - num_slices // 6 - _NODULE_SLICES + 1))
+    first = int(draw.integers(num_slices // 6, num_slices - num_slices // 6 - _LESION_SLICES + 1))
     rows, columns = np.nonzero(lung[first] > 0.95)
     pick = int(draw.integers(len(rows)))
     radius = draw.uniform(0.07, 0.1) * image_size
     row, column = np.arange(image_size)[:, None] - rows[pick], np.arange(image_size) - columns[pick]
     disk = np.clip(radius + 0.5 - np.hypot(row, column), 0, 1)
-    nodule = np.zeros_like(lung)
-    nodule[first : first + _NODULE_SLICES] = disk
-    return nodule
+    lesion = np.zeros_like(lung)
+    lesion[first : first + _LESION_SLICES] = disk
+    return lesion

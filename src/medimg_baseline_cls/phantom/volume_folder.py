@@ -18,7 +18,7 @@ from medimg_baseline_cls.phantom.thorax import make_volume
 from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.files import write_bytes_atomic
 
-NEGATIVE, POSITIVE = "NORMAL", "NODULE"
+NEGATIVE, POSITIVE = "NORMAL", "LESION"
 _WIDTH_MM, _HEIGHT_MM = 340.0, 240.0  # of the body, and of all slices
 
 
@@ -34,7 +34,7 @@ def write_volumes(
 ) -> Path:
     """Write a data set of phantom CTs: train/ and test/ with a folder per class, and masks/.
 
-    The folder is written completely or not at all; half of each split have a nodule.
+    The folder is written completely or not at all; half of each split have a lesion.
 
     Args:
         folder: where to write; it must not exist, or be empty.
@@ -53,22 +53,22 @@ def write_volumes(
     with writing_whole(folder) as work:
         for split, start, count in (("train", 0, num_train), ("test", num_train, num_test)):
             labels = draw_labels(seed, split, count=count, fraction=0.5)
-            for place, has_nodule in enumerate(labels.tolist()):
+            for place, has_lesion in enumerate(labels.tolist()):
                 _write_volume(
-                    work / split, seed=seed, index=start + place, has_nodule=has_nodule, shape=shape
+                    work / split, seed=seed, index=start + place, has_lesion=has_lesion, shape=shape
                 )
     return folder
 
 
 def _write_volume(
-    folder: Path, *, seed: int, index: int, has_nodule: bool, shape: tuple[int, int]
+    folder: Path, *, seed: int, index: int, has_lesion: bool, shape: tuple[int, int]
 ) -> None:
     volume = make_volume(
-        seed, index, has_nodule=has_nodule, num_slices=shape[0], image_size=shape[1]
+        seed, index, has_lesion=has_lesion, num_slices=shape[0], image_size=shape[1]
     )
-    name = f"{POSITIVE if has_nodule else NEGATIVE}/patient{index:04d}.nii.gz"
+    name = f"{POSITIVE if has_lesion else NEGATIVE}/patient{index:04d}.nii.gz"
     write_bytes_atomic(folder / name, encode_nifti(volume.voxels))
-    if has_nodule:
+    if has_lesion:
         mask = folder.parent / MASK_FOLDER / folder.name / name
         write_bytes_atomic(mask, encode_nifti(volume.mask.astype(np.uint8)))
 

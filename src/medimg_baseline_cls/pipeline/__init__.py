@@ -11,7 +11,7 @@ resume    what is missing of these four      commands/resume_run.py
 cv        folds as runs -> joined, spread    commands/cross_validate.py
 compare   runs on the same TEST images       commands/compare.py
 seeds     the same run from several seeds    commands/run_seeds.py
-demo      phantoms -> run -> check of maps   commands/demo.py
+demo      phantoms -> run -> check of maps   commands/demo.py, demo_volumes.py
 
 The package's own `__init__` loads a command when it is first asked for: `predict` needs neither
 plots nor statistics.

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.dicom_series import SPACING, draw_slices, encode, phantom, turn
 
 from medimg_baseline_cls.data.pixels.overlays import (
     VolumeGrid,
@@ -20,7 +21,7 @@ from medimg_baseline_cls.data.pixels.overlays import (
 )
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.data.pixels.volumes import preprocess_volume
-from medimg_baseline_cls.data.read import decode_volume, read_volume_header
+from medimg_baseline_cls.data.read import decode_volume, pack_files, read_volume_header
 from medimg_baseline_cls.phantom.thorax import make_volume
 
 SETTINGS = PixelSettings(image_size=48, slices=16, intensity="0/1")
@@ -34,13 +35,19 @@ def pack(image: nib.Nifti1Image) -> bytes:
     return gzip.compress(file.getvalue())
 
 
+def encode_npy(array: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def unpack(data: bytes) -> nib.Nifti1Image:
     return nib.Nifti1Image.from_bytes(gzip.decompress(data))
 
 
 def make_mask(codes: str = "LPS", *, rows: int = 64) -> nib.Nifti1Image:
-    """Return the mask of a phantom's nodule, obliquely in space, its axes as these codes say."""
-    mask = make_volume(0, 1, has_nodule=True, num_slices=24, image_size=64).mask
+    """Return the mask of a phantom's lesion, obliquely in space, its axes as these codes say."""
+    mask = make_volume(0, 1, has_lesion=True, num_slices=24, image_size=64).mask
     flat = mask.transpose(2, 1, 0)[:, 64 - rows :].astype(np.float32)
     angle = np.deg2rad(10)
     affine = np.diag([-2.0, -1.5, 5.0, 1.0])
@@ -75,7 +82,7 @@ def find_center(image: nib.Nifti1Image) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
-def test_a_nodule_comes_back_to_its_voxels(codes: str) -> None:
+def test_a_lesion_comes_back_to_its_voxels(codes: str) -> None:
     source = make_mask(codes)
     assert "".join(nib.aff2axcodes(source.affine)) == codes
     back, _ = send_back(pack(source))
@@ -194,8 +201,30 @@ def test_extents_are_those_of_the_body() -> None:
     np.testing.assert_allclose(measure_extents(padded, kept), (120, 96, 128), rtol=1e-6)
 
 
+@pytest.mark.parametrize("codes", ["LPS", "RAI", "PIR", "ASL", "LIP"])
+def test_a_map_of_a_dicom_series_is_where_its_lesion_is(codes: str) -> None:
+    """In millimeters of the scanner: tests/dicom_series.py has them from nibabel."""
+    mask = make_volume(0, 1, has_lesion=True, num_slices=12, image_size=48).mask
+    turned, affine = turn(mask, codes)
+    slices = draw_slices(1000 * mask.astype(np.int16), codes=codes)
+    data = pack_files([encode(item) for item in slices[::-1]])
+    back, grid = send_back(data, replace(SETTINGS, intensity="0/1000"))
+    assert grid.is_oriented
+    assert grid.spacing == pytest.approx(SPACING)
+    assert sorted(back.shape) == sorted(turned.shape)
+    expected = nib.affines.apply_affine(affine, np.argwhere(turned).mean(axis=0))
+    found = nib.affines.apply_affine(back.affine, find_center(back))
+    assert np.linalg.norm(found - expected) < 0.5  # mm
+    np.testing.assert_allclose(back.get_qform(), back.get_sform(), atol=1e-4)
+
+
+def test_a_series_without_positions_has_no_grid() -> None:
+    slices = draw_slices(phantom(), ImageOrientationPatient=None)
+    assert read_grid(pack_files([encode(item) for item in slices])) is None
+
+
 def test_other_formats_have_no_grid() -> None:
-    assert read_grid(b"\x89PNG\r\n\x1a\n" + bytes(100)) is None
+    assert read_grid(encode_npy(np.zeros((4, 8, 8), np.uint8))) is None
 
 
 def test_a_map_is_next_to_its_panel() -> None:
