@@ -104,7 +104,7 @@ class SplitSettings:
     """Share of train to use for validation (0.02 to 0.5)."""
 
     test_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
-    """Share of images to use as TEST if there is no split (0.05 to 0.5)."""
+    """Share of images for TEST if there is no split (0.05 to 0.5)."""
 
     split_files: Annotated[
         tuple[Path, ...], Field(examples=[["train.txt", "val.txt", "test.txt"]])

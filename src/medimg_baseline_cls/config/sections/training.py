@@ -15,7 +15,7 @@ class ModelSettings:
 
     arch: Annotated[str, Flag("--model", is_common=True)] = "resnet18"
     """Any timm classifier (resnet18, densenet121 ...) or monai:NAME (monai:DenseNet121);
-    for volumes also monai3d:NAME (monai3d:resnet18)."""
+    for volumes monai3d:NAME."""
 
     pretrained: Annotated[bool, COMMON] = True
     """Start from pretrained weights; --no-pretrained: start from random weights."""
@@ -30,7 +30,7 @@ class ModelSettings:
     """Slices below and above that enter with each slice (2.5D; 0 to 256)."""
 
     slices_per_pass: Annotated[int, Field(ge=0, examples=[64])] = 0
-    """Slices in memory at a time in fine-tuning; slower (0: all)."""
+    """Slices in memory at a time, in fine-tuning (0: all)."""
 
     cam_layer: Annotated[str | None, Field(examples=["layer4"])] = None
     """Layer for Grad-CAM, such as layer4 (none: the default of the architecture)."""
@@ -59,7 +59,7 @@ class TrainingSettings:
     """Peak learning rate of the backbone during fine-tuning (above 0, at most 1)."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Weight decay of AdamW; not applied to norms and biases (0 to 1)."""
+    """Weight decay of AdamW; none for norms and biases (0 to 1)."""
 
     label_smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Probability mass taken from the true class (0 to 0.5)."""

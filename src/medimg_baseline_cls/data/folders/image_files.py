@@ -15,12 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from medimg_baseline_cls.data.classes import judge_class_count, judge_stray_classes
-from medimg_baseline_cls.data.folders.cases import (
-    CaseRemarks,
-    describe_remarks,
-    expand_folder,
-    suspect_slices,
-)
+from medimg_baseline_cls.data.folders import cases
 from medimg_baseline_cls.data.folders.class_folders import (
     choose_classes,
     infer_companions,
@@ -156,7 +151,7 @@ def list_images(
     inferences = [infer_layout(data_dir, folders), *infer_inner_splits(level)]
     inferences += [*walk.inferences(), *spellings]
     if not has_volumes:
-        inferences += suspect_slices(map(path_of, files), depth=1 + bool(folders))
+        inferences += cases.suspect_slices(map(path_of, files), depth=1 + bool(folders))
     if class_names is None:
         totals = Counter(file.label for file in listed)
         inferences += judge_class_count(totals, where=str(data_dir))
@@ -164,13 +159,12 @@ def list_images(
     files, limited = limit_images(files, limit)
     inferences += limited
     files.sort(key=path_of)
-    kind: ListingKind = "split folders" if folders else "class folders"
     return Listing(
         tuple(files),
         names,
         walk.num_ignored,
         tuple(notes),
-        kind=kind,
+        kind="split folders" if folders else "class folders",
         inferences=tuple(inferences),
     )
 
@@ -224,7 +218,7 @@ class _Walk:
         self._odd_folders: list[str] = []
         self._own_folders: list[str] = []
         self._links: list[str] = []
-        self._remarks: list[CaseRemarks] = []
+        self._remarks: list[cases.CaseRemarks] = []
 
     def visit_split(self, name: str, folder: Path) -> None:
         place = folder.relative_to(self._data_dir).as_posix()
@@ -261,7 +255,7 @@ class _Walk:
         self.files = []
         for place, file in folders.items():
             is_class = place.count("/") + 1 == depth
-            paths, found = expand_folder(self._data_dir, place, is_class=is_class)
+            paths, found = cases.expand_folder(self._data_dir, place, is_class=is_class)
             self._remarks.append(found)
             kept = [path for path in paths if path not in self._companions]
             self.files += [replace(file, path=p, masks=masks.get(p, ())) for p in kept]
@@ -282,7 +276,7 @@ class _Walk:
         files = [Inference(topic="files", found=found, reason=reason)] if found else []
         companions = infer_companions(self._companions, has_masks=self._has_masks)
         empty = {name: self._sorters[name].left_out for name in self._empty()}
-        return [*files, *companions, *infer_empty(empty), *describe_remarks(self._remarks)]
+        return [*files, *companions, *infer_empty(empty), *cases.describe_remarks(self._remarks)]
 
     def _empty(self) -> list[str]:
         used = {file.label for file in self.files} | self._companion_labels
