@@ -153,9 +153,7 @@ def prepare_data(
         positive_class,
         *(*index.inferences, result.inference),
         *leaks,
-        color,
-        intensity,
-        *infer_depth(cache.facts, settings),
+        *(color, intensity, *infer_depth(cache.facts, settings)),
     )
     hider = make_hider([r.path for r in index.records], is_anonymous=config.anonymous_ids)
     inferences = hide_inferences(inferences, hider)
