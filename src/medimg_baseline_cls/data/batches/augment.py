@@ -115,7 +115,7 @@ def make_augmenter(
         policy = POLICIES[policy]
     if horizontal_flip:
         policy = replace(policy, flip=True)
-    return None if policy == Policy() else _PolicyAugmenter(policy, seed, moves_depth)
+    return None if policy == Policy() else _PolicyAugmenter(policy, seed, moves_depth=moves_depth)
 
 
 def from_compose(compose: RandomTransform, *, seed: int) -> Augmenter:
@@ -193,7 +193,7 @@ def draw_depth_changes(
 class _PolicyAugmenter:
     """Draws and applies one policy; keeps the tile of grain of each size and device."""
 
-    def __init__(self, policy: Policy, seed: int, moves_depth: bool) -> None:
+    def __init__(self, policy: Policy, seed: int, *, moves_depth: bool) -> None:
         self._policy, self._seed, self._moves_depth = policy, seed, moves_depth
         self._grain: dict[tuple[int, torch.device], Tensor] = {}
 
