@@ -164,11 +164,12 @@ def _warn_of_counts(blocks: Blocks, *, is_finding: bool) -> Iterator[str]:
             if count == 0:
                 missing.append(f"no {lead}image{end}")
             elif count < FEW_IMAGES:
-                few.append(f"only {count} {lead}image{'s' if count > 1 else ''}{end}")
+                few.append(f"{count} {lead}image{'s' if count > 1 else ''}{end}")
     if missing:
         yield f"VAL has {_join(missing)}, so that some metrics and thresholds are undefined."
     if few:
-        yield f"VAL has {_join(few)}: thresholds chosen on so few are uncertain."
+        named = " and ".join(few) if len(few) == 2 else _join(few)
+        yield f"VAL has only {named}: thresholds chosen on so few are uncertain."
 
 
 def _warn_of_threshold(blocks: Blocks) -> Iterator[str]:
