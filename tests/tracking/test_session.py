@@ -25,6 +25,7 @@ from medimg_baseline_cls.tracking.memory import (
     remember_request,
     write_known,
 )
+from medimg_baseline_cls.tracking.record import list_runs_of_sweep
 from medimg_baseline_cls.tracking.worker import describe_failure
 from medimg_baseline_cls.training.history import EpochRow
 from medimg_baseline_cls.utils.files import write_json
@@ -470,3 +471,16 @@ def test_an_edited_file_is_one_sentence(tmp_path: Path, trackers: str) -> None:
 def test_tracking_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="track got no run"):
         track([])
+
+
+def test_a_damaged_run_of_a_sweep_does_not_keep_the_others_from_their_records(
+    probe: Probe, swept: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(swept.parents[1], tmp_path / "moved")
+    sweep = moved / swept.parent.name / swept.name
+    first, second = list_runs_of_sweep(sweep)
+    with (first / "thresholds.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(RunError, match="thresholds.json was edited"):
+        track([sweep], "plugin:probe")
+    assert [item["name"] for item in probe.sent] == [sweep.name, second.name]

@@ -89,9 +89,17 @@ class Sender:
             parent = read_record(record.parent, names=request.names)
             self._send_one(parent, name, request=request)
         see = self._send_one(record, name, request=request)
+        damaged: list[MedimgError] = []
         for run in list_runs_of_sweep(folder):
             remember_request(run, request)
-            self._send_one(read_record(run, names=request.names), name, request=request)
+            try:
+                member = read_record(run, names=request.names)
+            except MedimgError as error:  # the others are sent first
+                damaged.append(error)
+            else:
+                self._send_one(member, name, request=request)
+        if damaged:
+            raise damaged[0]
         return see
 
     def _send_one(self, record: RunRecord, name: str, *, request: Request) -> str:
