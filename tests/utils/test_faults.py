@@ -248,3 +248,16 @@ def test_links_in_a_circle_are_named_whoever_notices(tmp_path: Path, strict: boo
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(ResourceError, match=r"/a cannot .* links lead in a circle"), plain_faults():
         (tmp_path / "a").resolve(strict=strict)
+
+
+def test_text_is_taken_for_a_path_where_a_path_is_asked_for() -> None:
+    @ending_plainly(is_resumable=False)
+    def work(
+        run: Path | str, *, place: Path = Path("x"), other: Path | None = None, name: str = "n"
+    ) -> tuple[object, ...]:
+        return run, place, other, name
+
+    assert work("latest", place="a", other="b/c", name="d") == (  # pyright: ignore[reportArgumentType]
+        *("latest", Path("a"), Path("b/c"), "d"),
+    )
+    assert work("latest") == ("latest", Path("x"), None, "n")

@@ -145,7 +145,8 @@ def plain_faults(place: Path | None = None) -> Generator[None, None, None]:
 def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Let a command end with a whole sentence where the machine refuses something.
 
-    Of commands that call one another, the outermost adds what to do.
+    Of commands that call one another, the outermost adds what to do. Text is taken for an argument
+    that is a path by its annotation.
 
     Args:
         is_resumable: whether a run that the command has begun can be finished by another one,
@@ -156,8 +157,14 @@ def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callab
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        kinds: dict[str, object] = getattr(function, "__annotations__", {})
+        paths = {name for name, kind in kinds.items() if kind in (Path, Path | None)}
+
         @wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            for name in paths.intersection(kwargs):
+                given = kwargs[name]
+                kwargs[name] = Path(given) if isinstance(given, str) else given
             try:
                 with plain_faults():
                     return function(*args, **kwargs)
