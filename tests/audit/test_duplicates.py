@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from medimg_baseline_cls.audit.check_results import Check
 from medimg_baseline_cls.audit.duplicates import (
@@ -203,3 +204,20 @@ def test_example_shows_one_image_of_each_side_first(
     assert example.paths[:2] == ("train/A/p1_0.png", "test/B/p2_1.png")
     assert finding.count == 6
     assert example.num_more == 3
+
+
+def test_volumes_are_compared_part_by_part_and_not_by_the_mean_of_their_slices() -> None:
+    """The mean of all slices is the same for a volume and for one with its slices in disorder."""
+    draw = np.random.default_rng(0)
+    volumes = ndimage.gaussian_filter(draw.random((6, 12, 64, 64)), (0, 1, 4, 4))
+    volumes = (volumes - volumes.min()) / (volumes.max() - volumes.min())
+    copies = volumes[:1] * 0.9 + draw.normal(0, 0.01, volumes[:1].shape)
+    turned = volumes[1:2, ::-1]  # the same slices, from above
+    pixels = (np.concatenate([volumes, copies, turned]).clip(0, 1) * 255).astype(np.uint8)
+    found = find_near_pairs(measure_pixels(pixels), np.arange(8))
+    assert found.tolist() == [[0, 6]]
+    deep = pixels.astype(np.uint16) * 257
+    assert find_near_pairs(measure_pixels(deep), np.arange(8)).tolist() == [[0, 6]]
+    assert find_near_pairs(
+        measure_pixels(pixels.mean(axis=1)[:, None].astype(np.uint8)), np.arange(8)
+    ).tolist() == [[0, 6], [1, 7]]
