@@ -141,6 +141,17 @@ class RunContent(TaskFacts):
         )
 
     @property
+    def num_slices(self) -> int:
+        """Return to how many slices each image, which is a volume, was resampled; 0 for images."""
+        found = self.config.get("slices")
+        return found if isinstance(found, int) else 0
+
+    @property
+    def is_3d(self) -> bool:
+        """Return whether the network sees volumes whole."""
+        return str(self.config.get("arch")).startswith("monai3d:")
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Return the classes in their frozen order."""
         evaluated = self.evaluation.class_names if self.evaluation else ()

@@ -7,7 +7,8 @@ from medimg_baseline_cls.reporting.content import read_run
 from medimg_baseline_cls.reporting.documents.checklist_answers import answer_topics
 from medimg_baseline_cls.reporting.documents.methods import list_methods
 from medimg_baseline_cls.reporting.documents.model_card import format_model_card
-from medimg_baseline_cls.reporting.documents.sentences import describe_performance
+from medimg_baseline_cls.reporting.documents.sentences import describe_data, describe_performance
+from medimg_baseline_cls.reporting.page.headline import summarize_run
 from medimg_baseline_cls.reporting.page.report_page import write_report
 
 
@@ -28,6 +29,24 @@ def test_settings_and_versions_are_those_of_the_run(make_run: Callable[..., Any]
     assert facts["Software", "torch"] == "2.10.0"
     assert facts["Software", "Python"] == "3.12.1"
     assert "resnet18.safetensors" in facts["Model", "Initial weights"]
+
+
+def test_volumes_have_slices_and_how_they_are_joined(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    plain = facts_of(run)
+    of_volumes = {"slices": 24, "slice_pooling": "attention", "spacing": "5/0.8"}
+    run.write_json("config.json", run.json("config.json") | of_volumes)
+    facts = facts_of(run)
+    assert set(facts.items()) - set(plain.items()) == {
+        (("Preprocessing", "Slices of a volume"), "24"),
+        (("Preprocessing", "Spacing, mm (slice/pixel)"), "5/0.8"),
+        (("Model", "Slices joined by"), "gated attention over their features"),
+    }
+    content = read_run(run.folder)
+    assert "Each image is a volume of 24 slices." in describe_data(content)
+    assert summarize_run(content).sentence.endswith("; each image is a volume of 24 slices.")
+    run.write_json("config.json", run.json("config.json") | {"arch": "monai3d:resnet18"})
+    assert ("Model", "Slices joined by") not in facts_of(run)
 
 
 def test_a_head_that_was_solved_has_no_learning_rate(make_run: Callable[..., Any]) -> None:

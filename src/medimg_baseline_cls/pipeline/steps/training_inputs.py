@@ -144,6 +144,10 @@ def announce_training(session: Session, model: Classifier) -> None:
     origin = "random weights" if report.kind == "random" else f"{report.kind} {report.source}"
     how = f" (tensors matched {report.renamed})" if report.renamed else ""
     log.info(f"model: {config.arch}, {num_parameters / 1e6:.1f} M parameters, from {origin}{how}")
+    if config.slices:
+        pooled = "" if model.facts.is_3d else f", pooled by {config.slice_pooling}"
+        side = config.image_size
+        log.info(f"volumes: {config.slices} slices of {side} x {side} px{pooled}")
     log.info(f"device: {describe_device(session.device, session.precision)}")
     head, rest = (
         f"{number} {'epoch' if number == 1 else 'epochs'}"

@@ -12,6 +12,8 @@ _SETTINGS = {
         "image_size": "Image side, px",
         "keep_aspect": "Aspect ratio kept",
         "intensity": "Intensity range",
+        "slices": "Slices of a volume",
+        "spacing": "Spacing, mm (slice/pixel)",
     },
     "Training": {
         "batch_size": "Batch size",
@@ -43,6 +45,13 @@ _OF_EPOCHS = (
 )
 _PACKAGES = ("medimg-baseline-cls", "torch", "timm", "monai", "scikit-learn", "numpy")
 
+_POOLED = {
+    "attention": "gated attention over their features",
+    "mean": "the mean of their features",
+    "max": "the highest of their logits, for each class",
+    "lse": "the log-mean-exp of their logits, for each class",
+}
+
 Fact = tuple[str, str, str]
 
 
@@ -54,6 +63,9 @@ def list_methods(content: RunContent) -> list[Fact]:
     config |= {k: content.provenance[k] for k in _CHOSEN if k in content.provenance}
     if config.get("finetune_epochs") == 0 and config.get("head_fit") == "logistic":
         for name in _OF_EPOCHS:
+            config.pop(name, None)
+    for name in ("slices", "spacing"):
+        if not config.get(name):
             config.pop(name, None)
     facts = [*_describe_model(content), *_describe_split(content)]
     for part, names in _SETTINGS.items():
@@ -72,6 +84,11 @@ def _describe_model(content: RunContent) -> Iterator[Fact]:
     if not content.is_judged:
         yield "Model", "Network", str(content.config.get("arch", "unknown"))
         yield "Model", "Initial weights", describe_weights(content)
+    if content.num_slices and not content.is_3d:
+        pooling = str(content.config.get("slice_pooling"))
+        yield "Model", "Slices joined by", _POOLED.get(pooling, pooling)
+        if neighbors := content.config.get("slice_neighbors"):
+            yield "Model", "Neighbors of a slice, on each side", str(neighbors)
     yield "Model", "Task", content.task
     yield "Model", "Classes", ", ".join(content.class_names) or "unknown"
     if content.positive_class is not None:

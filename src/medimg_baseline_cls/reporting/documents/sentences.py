@@ -33,7 +33,8 @@ def describe_data(content: RunContent) -> str:
         return lead
     rejected = len(content.rejected)
     files = "file was" if rejected == 1 else "files were"
-    return f"{lead} {format_count(rejected)} {files} rejected."
+    volumes = f" Each image is a volume of {content.num_slices} slices." * bool(content.num_slices)
+    return f"{lead}{volumes} {format_count(rejected)} {files} rejected."
 
 
 def describe_performance(content: RunContent, *, has_all_points: bool = True) -> list[str]:

@@ -101,11 +101,12 @@ def summarize_run(content: RunContent, galleries: Sequence[Gallery] = ()) -> Ans
     if content.is_judged:
         arch = "A model of which only the predictions are known"
     task = describe_task(content, arch=arch)
+    volumes = f"; each image is a volume of {content.num_slices} slices" * bool(content.num_slices)
     mistakes = _choose_mistakes(content, galleries)
     return Answer(
         project=str(content.config.get("project", content.name)),
-        lede=f"{task}.",
-        sentence=f"{task}{_describe_images(content)}.",
+        lede=f"{task}{volumes}.",
+        sentence=f"{task}{_describe_images(content)}{volumes}.",
         scores=drawn[: len(scores)],
         rates=drawn[len(scores) :],
         point=describe_point(content, split) if split else "",
