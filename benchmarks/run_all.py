@@ -67,9 +67,10 @@ def write_page() -> None:
     lines = [
         "# Speed",
         "",
-        "Made by `make bench`: programs that took turns on one machine. A number with a range in",
-        "brackets is a median, one without is a single measurement. What was tried for the",
-        "targets, and why some are missed: [decision 0018](../decisions/0018-speed.md).",
+        "Made by `make bench`: programs that took turns on one machine, for each question. A",
+        "number with a range in brackets is a median, one without is a single measurement. What was",
+        "tried for the targets, and why some are missed:",
+        "[decision 0018](../decisions/0018-speed.md).",
         "",
         *_table(["question", "ratio or value", "found", "wanted"], ratios),
         "",
@@ -81,7 +82,8 @@ def write_page() -> None:
         lines += ["", f"## {answer['title']}", "", f"![bars]({name}.png)", ""]
         lines += [*_table(answer["header"], answer["rows"]), ""]
         lines += [f"- {note}" for note in answer["notes"]]
-        lines += [f"- `{answer['command']}`, {answer['date']}"]
+        processor = answer["machine"]["processor"].get("model", "")
+        lines += [f"- `{answer['command']}`, {answer['date']}, {processor}"]
     (RESULTS / "speed.md").write_text("\n".join(lines) + "\n")
     tell("\n".join(format_table(["question", "value", "found", "wanted"], ratios)))
 
