@@ -69,8 +69,8 @@ def main() -> None:
                 "1 epoch of the head and 2 of everything, from random weights; "
                 f"{options.repeats} run(s) of each program, in turn.",
                 "medimg and MILModel: ResNet-18 on every slice, attention over slices; "
-                "DenseNet121: 3D convolutions; flags: bf16 and channels last. Volumes/s are of the last "
-                "epoch, without VAL.",
+                "DenseNet121: 3D convolutions; flags: bf16 and channels last. Volumes/s are of the "
+                "last epoch, without VAL.",
                 "Three epochs from random weights say nothing about accuracy.",
             ],
             facts={
