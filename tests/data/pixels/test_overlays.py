@@ -223,6 +223,21 @@ def test_a_series_without_positions_has_no_grid() -> None:
     assert read_grid(pack_files([encode(item) for item in slices])) is None
 
 
+@pytest.mark.parametrize("gone", [{1}, {2, 3, 4}])
+def test_a_series_with_missing_slices_has_sides_but_no_place_for_a_map(gone: set[int]) -> None:
+    slices = draw_slices(phantom())
+    kept = pack_files([encode(item) for i, item in enumerate(slices) if i not in gone])
+    grid = read_grid(kept)
+    assert grid is not None
+    assert grid.header is None
+    assert grid.is_oriented
+    assert grid.spacing == pytest.approx(SPACING)
+    assert grid.shape == (8 - len(gone), 32, 32)
+    whole = read_grid(pack_files([encode(item) for item in slices]))
+    assert whole is not None
+    assert whole.header is not None
+
+
 def test_other_formats_have_no_grid() -> None:
     assert read_grid(encode_npy(np.zeros((4, 8, 8), np.uint8))) is None
 

@@ -73,6 +73,7 @@ def test_the_spacing_is_the_usual_distance(places: list[float], usual: float) ->
 @pytest.mark.parametrize(
     ("places", "kinds"),
     [
+        ([0, 1, 1.02, 2, 3], ["uneven distances between slices"]),
         ([0, 1, 2, 3], []),
         ([0, 1.05, 2, 3.04], []),  # rounded in the file
         ([0, 1, 3, 4], ["missing slices"]),
@@ -83,6 +84,31 @@ def test_the_spacing_is_the_usual_distance(places: list[float], usual: float) ->
 )
 def test_gaps_have_their_kind(places: list[float], kinds: list[str]) -> None:
     assert [kind for kind, _ in order_slices(stack(places)).remarks] == kinds
+
+
+def test_a_regular_grid_has_each_slice_at_its_place() -> None:
+    for places in ([0, 2, 4, 6], [6, 0, 4, 2], [0, 2.1, 4, 6.08]):
+        affine = order_slices(stack(places)).geometry.affine
+        assert affine is not None
+        for index, place in enumerate(sorted(places)):
+            found = np.array(affine) @ (3, 4, index, 1)
+            # Voxels are 0.8 mm wide and 0.7 mm high, and slices 2 mm apart.
+            np.testing.assert_allclose(found, (3 * 0.8, 4 * 0.7, place), atol=0.15)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        (100, 116, 120, 124, 128, 132, 136),
+        (0, 1, 2.5, 3.5),
+        (0, 1, 1.02, 2, 3),
+        np.cumsum([1.0] * 20 + [1.09] * 20).tolist(),  # distances that drift
+    ],
+)
+def test_without_a_regular_grid_there_is_no_affine(places: list[float]) -> None:
+    geometry = order_slices(stack(places)).geometry
+    assert geometry.affine is None
+    assert geometry.axes == "LPS"
 
 
 def test_a_sagittal_and_a_coronal_stack_are_turned_upright() -> None:

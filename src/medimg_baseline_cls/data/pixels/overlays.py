@@ -2,7 +2,8 @@
 
 Size, spacing, position and orientation are those of the source, so that the map is over it without
 any registration. Texts of its header are not copied, since they may name the patient. Sources that
-do not say where they are, such as arrays and folders of images, have no such file.
+do not say where they are, such as arrays and folders of images, have no such file. Nor have
+series whose slices are not on a regular grid.
 """
 
 import gzip
@@ -36,7 +37,7 @@ class VolumeGrid:
         turn: for each of them the axis of the NIfTI file, and whether it runs the other way there.
         spacing: mm from voxel to voxel along each; None where the file gives none.
         is_oriented: whether the file gives an orientation.
-        header: nibabel's; None without nibabel.
+        header: nibabel's; None without nibabel, and where the voxels are not on a regular grid.
     """
 
     shape: tuple[int, int, int]
@@ -53,15 +54,15 @@ def read_grid(data: bytes) -> VolumeGrid | None:
         BadImageError: as `decode_volume`.
     """
     geometry = read_volume_header(data).geometry
-    if geometry is None or not (is_nifti(data) or geometry.affine):
+    if geometry is None or not (is_nifti(data) or geometry.axes):
         return None
     volume = decode_volume(data)
     depth, height, width = volume.voxels.shape
-    if geometry.affine:  # a NIfTI file of a series has its columns first, and its slices last
-        turn = tuple((2 - axis, is_flipped) for axis, is_flipped in volume.turn)
-        header = _make_header(geometry.affine)
-    else:
+    if is_nifti(data):
         turn, header = volume.turn, load_header(data)
+    else:  # a NIfTI file of a series has its columns first, and its slices last
+        turn = tuple((2 - axis, is_flipped) for axis, is_flipped in volume.turn)
+        header = _make_header(geometry.affine) if geometry.affine else None
     shape = depth, height, width
     return VolumeGrid(shape, turn, geometry.spacing_mm, bool(geometry.axes), header)
 

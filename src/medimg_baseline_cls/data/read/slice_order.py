@@ -25,6 +25,7 @@ AS_STORED: Turn = ((0, False), (1, False), (2, False))
 _ODD_SHARE = 0.25
 _ALIKE = 0.02  # of cosines: about one degree
 _TOLERANCE = 0.1  # of the usual distance between slices
+_HALF = 0.5  # of a voxel: slices that are further from a regular grid have none
 _SAME_PLACE_MM = 0.01
 AXIS_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 
@@ -99,11 +100,12 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
         raise BadImageError(
             "the series has 1 image, expected the slices of a volume: name its folder, not a file"
         )
-    usual = _judge_gaps(places, unit=unit, remarks=remarks)
+    usual, is_regular = _judge_gaps(places, unit=unit, remarks=remarks)
     stored = None if not unit or first.spacing is None else (usual, *first.spacing)
     spacing = stored and (stored[turn[0][0]], stored[turn[1][0]], stored[turn[2][0]])
     lengths = (len(kept), *first.size)
-    geometry = Geometry(lengths[turn[0][0]], spacing, axes, _find_affine([slices[i] for i in kept]))
+    affine = _find_affine([slices[i] for i in kept]) if is_regular else None
+    geometry = Geometry(lengths[turn[0][0]], spacing, axes, affine)
     return SliceOrder(tuple(kept), turn, geometry, tuple(remarks))
 
 
@@ -220,20 +222,24 @@ def _find_copies(contents: Sequence[bytes], places: _Array, *, unit: str) -> lis
     )
 
 
-def _judge_gaps(places: _Array, *, unit: str, remarks: list[Remark]) -> float:
-    """Return the usual distance between slices; remark on missing ones and uneven distances."""
+def _judge_gaps(places: _Array, *, unit: str, remarks: list[Remark]) -> tuple[float, bool]:
+    """Return the usual distance between slices, and whether each is half a distance at most from
+    its place on a regular grid; remark on missing slices and uneven distances.
+    """
     gaps = np.diff(places)
     usual = _usual(gaps)
     steps = gaps / usual
-    is_even = np.abs(steps - np.rint(steps)) <= _TOLERANCE
-    missing = np.flatnonzero(is_even & (np.rint(steps) > 1))
+    whole = np.maximum(np.rint(steps), 1)
+    is_even = np.abs(steps - whole) <= _TOLERANCE
+    missing = np.flatnonzero(is_even & (whole > 1))
     if len(missing):
-        where = ", ".join(f"{np.rint(steps[i]) - 1:g} after {places[i]:g}{unit}" for i in missing)
+        where = ", ".join(f"{whole[i] - 1:g} after {places[i]:g}{unit}" for i in missing)
         remarks.append(("missing slices", where))
-    if not is_even.all() or steps.min() < 1 - _TOLERANCE:
+    if not is_even.all():
         ends = f"{gaps.min():.3g} to {gaps.max():.3g}{unit}, mostly {usual:.3g}{unit}"
         remarks.append(("uneven distances between slices", ends))
-    return usual
+    drift = np.abs(places - np.linspace(places[0], places[-1], len(places))).max()
+    return usual, bool(is_even.all() and not len(missing) and drift <= _HALF * usual)
 
 
 def _usual(gaps: _Array) -> float:
