@@ -1,4 +1,5 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,6 +124,68 @@ def test_occlusion_equals_a_loop_over_the_squares(size: tuple[int, int]) -> None
         span = expected.max() - expected.min()
         np.testing.assert_allclose(heat, (expected - expected.min()) / span, rtol=0, atol=1e-5)
     assert found.is_found.all() and min(found.grid) > 5
+
+
+class OneVoxel(nn.Module):
+    """A 3D network whose class 1 is the brightness at one place, seen through a product."""
+
+    facts = SimpleNamespace(is_3d=True)
+
+    def __init__(self, place: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.place = place
+        self.num_seen: list[int] = []
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.num_seen.append(len(pixels))
+        at = (slice(None), *self.place)
+        return torch.stack([-pixels[at], pixels[at] + pixels.mean(dim=(1, 2, 3))], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "place", "cube"),
+    [
+        ((8, 16, 24), (5, 3, 7), ((5, 6), (2, 4), (6, 9))),
+        ((20, 8, 8), (19, 0, 2), ((18, 20), (0, 1), (2, 3))),
+        ((3, 32, 32), (0, 31, 31), ((0, 1), (28, 32), (28, 32))),
+    ],
+)
+def test_occlusion_in_3d_finds_the_cube_that_counts(
+    shape: tuple[int, int, int], place: tuple[int, int, int], cube: tuple[tuple[int, int], ...]
+) -> None:
+    pixels = torch.zeros(1, *shape)
+    pixels[0][place] = 1.0
+    model = OneVoxel(place)
+    found = compute_occlusion(model, pixels, targets=torch.tensor([1]), layer="")
+    expected = np.zeros((1, *shape))
+    expected[0][tuple(slice(*ends) for ends in cube)] = 1.0  # an eighth of each side, or 1
+    np.testing.assert_array_equal(found.heats > 0.5, expected > 0)
+    assert found.grid == tuple(min(side, -(-side // max(1, side // 8))) for side in shape)
+    assert sum(model.num_seen) == 1 + np.prod(
+        found.grid
+    )  # steps of a cube: hundreds, not thousands
+    assert max(model.num_seen) * shape[0] <= 256
+
+
+def test_occlusion_in_3d_equals_a_loop_over_the_cubes() -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Conv3d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1568, 2))
+    model = nn.Sequential(nn.Unflatten(1, (1, 16)), net)
+    model.facts = SimpleNamespace(is_3d=True)  # type: ignore[assignment]
+    pixels = draw(1, 16, 10, 9)
+    found = compute_occlusion(model, pixels, targets=torch.tensor([0]), layer="")
+    expected = np.zeros((16, 10, 9))
+    with torch.no_grad():
+        for first in range(0, 16, 2):
+            for row in range(10):
+                for column in range(9):
+                    covered = pixels.clone()
+                    for deep in (first, first + 1):
+                        covered[0, deep, row, column] = pixels[0, deep].mean()
+                    fall = float(model(pixels)[0, 0] - model(covered)[0, 0])
+                    expected[first : first + 2, row, column] = max(fall, 0)
+    expected = (expected - expected.min()) / np.ptp(expected)
+    np.testing.assert_allclose(found.heats[0], expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -19,12 +19,18 @@ from medimg_baseline_cls.interpret.methods import find_method
 from medimg_baseline_cls.interpret.panels import PANEL_WIDTH
 from medimg_baseline_cls.interpret.volume_maps import VolumeMap
 from medimg_baseline_cls.models.build import build_model
-from medimg_baseline_cls.models.classifier import Classifier, SlicePooling
+from medimg_baseline_cls.models.classifier import (
+    Classifier,
+    NetworkFacts,
+    SlicePooling,
+    WeightsReport,
+)
 from medimg_baseline_cls.models.slices import SliceHead, pool_slices, weigh_slices
 from medimg_baseline_cls.pipeline.steps import panel_drawing, volume_panels
 from medimg_baseline_cls.pipeline.steps.panel_drawing import compute_maps
 from medimg_baseline_cls.pipeline.steps.volume_panels import cut_planes, draw_views, find_grid
 from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.seed import torch_randomness
 
 NUM_SLICES, SIZE = 5, 64
 SESSION = cast(Any, SimpleNamespace(device=torch.device("cpu")))
@@ -119,12 +125,24 @@ def test_the_map_of_a_volume_is_the_grad_cam_of_its_slices_on_one_scale() -> Non
     assert volume.heats.max() == 1.0
 
 
+class Small3D(torch.nn.Sequential):
+    def __init__(self) -> None:
+        nn = torch.nn
+        last = nn.Linear(4 * NUM_SLICES * 16, 2)
+        super().__init__(nn.Conv3d(1, 4, (3, 8, 8), (1, 16, 16), (1, 0, 0)), nn.Flatten(), last)
+
+
+def build_3d() -> Classifier:
+    sizes = {"num_classes": 2, "image_size": SIZE, "num_slices": NUM_SLICES}
+    colors = {"mean": (0.5,), "std": (1.0,)}
+    facts = NetworkFacts(arch="small", cam_layer="0", is_3d=True, **sizes, **colors)  # type: ignore[arg-type]
+    with torch_randomness(0, "small"):
+        return Classifier(Small3D(), facts, head_name="2", report=WeightsReport(kind="random"))
+
+
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])
 def test_a_3d_network_has_one_map_and_its_strongest_slice_is_shown(method: str) -> None:
-    model = build_model("monai3d:resnet10", image_size=(NUM_SLICES, SIZE), pretrained=False).eval()
-    head = model.head_layer
-    assert isinstance(head, torch.nn.Linear)
-    torch.nn.init.normal_(head.weight, generator=torch.manual_seed(0))
+    model = build_3d()
     images, kind = cast(Any, Images()), find_method(method)
     pixels, evidence = compute_maps(
         SESSION, model, images=images, positions=np.array([1]), targets=[1], method=kind
@@ -134,6 +152,7 @@ def test_a_3d_network_has_one_map_and_its_strongest_slice_is_shown(method: str) 
     (volume,) = evidence.volumes
     expected = np.broadcast_to(whole.heats.squeeze(0), (NUM_SLICES, SIZE, SIZE))
     np.testing.assert_array_equal(volume.heats, expected)
+    assert len(np.unique(volume.curve)) > 1  # slices differ
     np.testing.assert_array_equal(evidence.heats[0], expected[volume.best])
     assert evidence.heats.max() == expected.max()
     np.testing.assert_allclose(pixels[0, 0], unit[0, volume.best].numpy())
