@@ -319,10 +319,13 @@ def test_damaged_files_refuse_the_case() -> None:
         decode_volume(encode(frames))
 
 
-def test_frames_without_positions_are_slices_in_their_order() -> None:
+@pytest.mark.parametrize("number", [None, 1, 7, ""])
+def test_frames_without_positions_are_slices_in_their_order(number: int | str | None) -> None:
     frames = join_frames(draw_slices(phantom()))
     del frames.PerFrameFunctionalGroupsSequence, frames.SharedFunctionalGroupsSequence
     frames.RescaleSlope, frames.RescaleIntercept = 1, -1024
+    if number is not None:  # of the whole file, and often empty
+        frames.InstanceNumber = number
     data = encode(frames)
     np.testing.assert_array_equal(decode_volume(data).voxels, phantom())
     assert "order" in dict(read_volume_header(data).remarks)

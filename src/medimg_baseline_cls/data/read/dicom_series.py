@@ -179,8 +179,9 @@ def _split(dataset: Dataset, count: int) -> list[Dataset]:
     shared, per_frame = (list(dataset.get(name) or []) for name in _GROUPS)
     if per_frame and len(per_frame) != count:
         raise BadImageError(f"the file has {count} frames, but describes {len(per_frame)}")
-    # A position of the whole file is not that of each frame.
-    of_file = (*_GROUPS, "PixelData", "ImagePositionPatient")
+    # A position of the whole file is not that of each frame, and frames share what is in `plain`.
+    own = ("PixelData", "NumberOfFrames", "InstanceNumber")
+    of_file = (*_GROUPS, *own, "ImagePositionPatient")
     plain = [element for element in dataset if element.keyword not in of_file]
     frames: list[Dataset] = []
     for index, pixels in enumerate(_split_pixels(dataset, count)):
