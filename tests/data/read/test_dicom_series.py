@@ -255,11 +255,64 @@ def same_place() -> list[Dataset]:
     return slices
 
 
+def modality_lut() -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 12])
+    item.add_new("LUTData", "OW", np.arange(4096, dtype="<u2").tobytes())
+    return item
+
+
 def without_rescale(number: int) -> list[Dataset]:
     slices = draw_slices(phantom())
     for item in slices[:number]:
         del item.RescaleSlope, item.RescaleIntercept
     return slices
+
+
+def some(number: int, **tags: Any) -> list[Dataset]:
+    """Return slices of which the first ones have these tags; None is an empty one."""
+    slices = draw_slices(phantom())
+    for item in slices[:number]:
+        for name, value in tags.items():
+            setattr(item, name, value)
+    return slices
+
+
+def without_intercept(number: int) -> list[Dataset]:
+    slices = draw_slices(phantom())
+    for item in slices[:number]:
+        del item.RescaleIntercept
+    return slices
+
+
+@pytest.mark.parametrize(
+    ("slices", "found"),
+    [
+        (without_intercept(3), "5 of 8 slices of the series have a RescaleIntercept"),
+        (some(2, RescaleIntercept=None), "6 of 8 slices of the series have a RescaleIntercept"),
+        (some(1, RescaleSlope=None), "7 of 8 slices of the series have a RescaleSlope"),
+        (some(7, RescaleSlope=""), "1 of 8 slices of the series have a RescaleSlope"),
+        (some(3, PhotometricInterpretation="MONOCHROME1"), "3 of 8 .* interpretation MONOCHROME1"),
+        (some(4, ModalityLUTSequence=[modality_lut()]), "4 of 8 .* have a ModalityLUTSequence"),
+    ],
+)
+def test_slices_in_different_units_are_refused(slices: list[Dataset], found: str) -> None:
+    for read in (read_volume_header, decode_volume):
+        with pytest.raises(BadImageError, match=f"{found}.*, expected all or none: their values"):
+            read(shuffled(slices))
+
+
+def test_an_empty_rescale_in_all_slices_is_none() -> None:
+    slices = some(8, RescaleSlope=None, RescaleIntercept=None, Modality="CT")
+    assert remarks_of(slices).keys() == {"CT without a rescale"}
+    np.testing.assert_array_equal(voxels_of(slices), phantom() + 1024)
+
+
+def test_an_intercept_of_0_is_one() -> None:
+    slices = some(3, RescaleIntercept=0)
+    voxels = phantom()
+    voxels[:3] += 1024  # the lowest slices are the first
+    np.testing.assert_array_equal(voxels_of(slices), voxels)
 
 
 REFUSED = {

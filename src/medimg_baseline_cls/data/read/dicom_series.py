@@ -8,6 +8,7 @@ volume. Refused besides: what `dicom` refuses of an image, and files of several 
 import hashlib
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def read_volume_header(data: bytes) -> Header:
     _, height, width = (lengths[axis] for axis, _ in order.turn)
     is_ct = read_text(kept[0].dataset, "Modality") == "CT"
     unscaled: list[Remark] = []
-    if is_ct and not _has_rescale(kept[0].dataset):
+    if is_ct and not _find_units(kept[0]) & {"a RescaleSlope", "a ModalityLUTSequence"}:
         unscaled = [("CT without a rescale", "stored values are taken as Hounsfield units")]
     return Header(
         mode=kept[0].mode,
@@ -122,12 +123,7 @@ def _read_slices(data: bytes) -> tuple[list[_Slice], SliceOrder]:
             raise BadImageError(f"{which}{error}") from error
     order = order_slices([_describe(item.parsed) for item in slices])
     first = slices[order.rows[0]].parsed
-    num_scaled = sum(_has_rescale(slices[row].parsed.dataset) for row in order.rows)
-    if 0 < num_scaled < len(order.rows):
-        raise BadImageError(
-            f"{num_scaled} of {len(order.rows)} slices of the series have a RescaleSlope, expected "
-            "all or none: their values are in different units"
-        )
+    _refuse_mixed_units([slices[row].parsed for row in order.rows])
     if len(order.rows) * first.width * first.height > MAX_VOXELS:
         raise BadImageError(
             f"the volume has {first.width} x {first.height} x {len(order.rows)} voxels, more than "
@@ -170,8 +166,27 @@ def _is_localizer(dataset: Dataset) -> bool:
     return "LOCALIZER" in read_text(dataset, "ImageType").upper()
 
 
-def _has_rescale(dataset: Dataset) -> bool:
-    return any(name in dataset for name in ("RescaleSlope", "ModalityLUTSequence"))
+def _refuse_mixed_units(kept: list[ParsedFile]) -> None:
+    """Refuse a rescale or the like in some slices alone; slopes may differ, as in PET."""
+    counts = Counter(what for parsed in kept for what in _find_units(parsed))
+    for what, count in sorted(counts.items(), reverse=True):
+        if count < len(kept):
+            raise BadImageError(
+                f"{count} of {len(kept)} slices of the series have {what}, expected all or none: "
+                "their values are in different units"
+            )
+
+
+def _find_units(parsed: ParsedFile) -> set[str]:
+    """Return what turns the stored values of a slice into others; an empty tag is none."""
+    dataset = parsed.dataset
+    found = {
+        "a RescaleSlope": read_number(dataset, "RescaleSlope") is not None,
+        "a RescaleIntercept": read_number(dataset, "RescaleIntercept") is not None,
+        "a ModalityLUTSequence": bool(dataset.get("ModalityLUTSequence")),
+        "the photometric interpretation MONOCHROME1": parsed.stored.is_inverted,
+    }
+    return {what for what, is_given in found.items() if is_given}
 
 
 def _split(dataset: Dataset, count: int) -> list[Dataset]:
