@@ -111,6 +111,55 @@ def test_without_a_regular_grid_there_is_no_affine(places: list[float]) -> None:
     assert geometry.axes == "LPS"
 
 
+def displaced(by: Sequence[float], *, directions: tuple[float, ...] = AXIAL) -> list[SliceFacts]:
+    """Return slices 2 mm apart, each this far from the others along its rows, in millimeters."""
+    slices = stack([2.0 * i for i in range(len(by))], directions=directions)
+    along_row = np.array(directions[:3])
+    places = [np.array(item.position) + mm * along_row for item, mm in zip(slices, by, strict=True)]
+    return [
+        replace(item, position=tuple(place.tolist()))
+        for item, place in zip(slices, places, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("directions", [AXIAL, (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)])
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ((0, 0, 0, 0), None),
+        ((0, 0.3, 0, -0.3), None),  # pixels are 0.8 mm wide
+        ((0, 0.5, 0, 0), "0.5"),
+        ((0, 0, 30, 0), "30"),
+        ((0, 0, 0, -30), "30"),
+        ((0, 1.5, 3, 4.5), "4.5"),  # a tilted gantry
+    ],
+)
+def test_slices_displaced_in_their_plane_are_said(
+    by: tuple[float, ...], said: str | None, directions: tuple[float, ...]
+) -> None:
+    order = order_slices(displaced(by, directions=directions))
+    kind = "slices displaced in their plane"
+    assert order.remarks == (() if said is None else ((kind, f"by up to {said} mm"),))
+    assert (order.geometry.affine is None) == (said is not None)
+    assert order.rows == (0, 1, 2, 3)
+
+
+def test_displaced_by_pixels_or_else_by_millimeters() -> None:
+    for spacing, is_said in (((0.1, 0.1), True), (None, False), ((2.0, 2.0), False)):
+        slices = [replace(item, spacing=spacing) for item in displaced([0, 0.4, 0, 0])]
+        assert bool(order_slices(slices).remarks) == is_said
+
+
+@pytest.mark.parametrize("absurd", [1e300, -100_001.0])
+def test_absurd_positions_are_refused(absurd: float) -> None:
+    slices = stack([0, 1, 2, 3])
+    slices[2] = replace(slices[2], position=(0.0, 0.0, absurd))
+    with pytest.raises(BadImageError, match=r"ImagePositionPatient .* from the origin, expected"):
+        order_slices(slices)
+    slices[2] = replace(slices[2], is_localizer=True)
+    assert order_slices(slices).rows == (0, 1, 3)
+
+
 def test_a_sagittal_and_a_coronal_stack_are_turned_upright() -> None:
     # Columns to posterior and rows to inferior; columns to the left and rows to inferior.
     for directions, axes, lengths in (

@@ -1,9 +1,10 @@
 """Put the slices of a series in order by their positions, and find what does not belong to it.
 
 Left out, and said so: localizers, a few images of another size, spacing or orientation, copies of
-a slice. Said: missing slices, uneven distances. Refused: several sizes, spacings or orientations,
-several acquisitions, different images at one position. Directions are those of DICOM: to the
-patient's left, posterior and superior (PS3.3 C.7.6.2.1.1).
+a slice. Said: missing slices, uneven distances, slices displaced in their plane. Refused: several
+sizes, spacings or orientations, several acquisitions, different images at one position, absurd
+positions. Directions are those of DICOM: to the patient's left, posterior and superior (PS3.3
+C.7.6.2.1.1).
 """
 
 from collections import defaultdict
@@ -27,6 +28,7 @@ _ALIKE = 0.02  # of cosines: about one degree
 _TOLERANCE = 0.1  # of the usual distance between slices
 _HALF = 0.5  # of a voxel: slices that are further from a regular grid have none
 _SAME_PLACE_MM = 0.01
+_FURTHEST_MM = 100_000
 AXIS_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 
 _Array = NDArray[np.float64]
@@ -104,9 +106,27 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
     stored = None if not unit or first.spacing is None else (usual, *first.spacing)
     spacing = stored and (stored[turn[0][0]], stored[turn[1][0]], stored[turn[2][0]])
     lengths = (len(kept), *first.size)
-    affine = _find_affine([slices[i] for i in kept]) if is_regular else None
+    is_straight = _judge_offsets([slices[i] for i in kept], remarks=remarks)
+    affine = _find_affine([slices[i] for i in kept]) if is_regular and is_straight else None
     geometry = Geometry(lengths[turn[0][0]], spacing, axes, affine)
     return SliceOrder(tuple(kept), turn, geometry, tuple(remarks))
+
+
+def _judge_offsets(slices: Sequence[SliceFacts], *, remarks: list[Remark]) -> bool:
+    """Return whether slices are above each other to half a pixel; remark on it if they are not.
+
+    A tilted gantry displaces each a little more than the one before.
+    """
+    first = slices[0]
+    if first.directions is None or first.position is None:
+        return False
+    offsets = np.array([item.position for item in slices]) - first.position  # (N, 3)
+    aside = offsets @ find_directions(first.directions)[1:].T  # along columns and rows, (N, 2)
+    if (np.abs(aside) <= _HALF * np.array(first.spacing or (1, 1))).all():
+        return True
+    most = np.linalg.norm(aside, axis=1).max()
+    remarks.append(("slices displaced in their plane", f"by up to {most:.3g} mm"))
+    return False
 
 
 def _find_affine(slices: Sequence[SliceFacts]) -> tuple[tuple[float, ...], ...] | None:
@@ -164,6 +184,12 @@ def _leave_out_odd(slices: Sequence[SliceFacts], remarks: list[Remark]) -> list[
     num_localizers = len(slices) - len(kept)
     if not kept:
         raise BadImageError("the series consists of localizers, expected the slices of a volume")
+    furthest = max(abs(mm) for i in kept for mm in slices[i].position or (0.0,))
+    if furthest > _FURTHEST_MM:
+        raise BadImageError(
+            f"an ImagePositionPatient of the series is {furthest:.3g} mm from the origin, expected "
+            f"at most {_FURTHEST_MM:,} mm"
+        )
     keys = np.array([_key(slices[i]) for i in kept])  # (N, 10)
     alike = [np.abs(keys - key).max(axis=1) <= _ALIKE for key in np.unique(keys, axis=0)]
     is_usual = max(alike, key=lambda found: int(found.sum()))
