@@ -216,6 +216,10 @@ def test_volumes_are_compared_part_by_part_and_not_by_the_mean_of_their_slices()
     pixels = (np.concatenate([volumes, copies, turned]).clip(0, 1) * 255).astype(np.uint8)
     found = find_near_pairs(measure_pixels(pixels), np.arange(8))
     assert found.tolist() == [[0, 6]]
+    other = pixels[:1].copy()
+    other[0, 3:5, 30:42, 30:42] = 255  # a finding in two slices
+    with_finding = measure_pixels(np.concatenate([pixels[:1], other]))
+    assert find_near_pairs(with_finding, np.arange(2)).tolist() == []
     deep = pixels.astype(np.uint16) * 257
     assert find_near_pairs(measure_pixels(deep), np.arange(8)).tolist() == [[0, 6]]
     assert find_near_pairs(

@@ -1,7 +1,8 @@
 """Find images that are copies of each other, and judge in which splits, classes and patients.
 
 Byte-identical, then pixel-identical, then nearly identical: perceptual hashes that differ in
-at most 32 of 256 bits, confirmed by a correlation of at least 0.99 at 28 px. Copies across
+at most 32 of 256 bits, confirmed by a correlation of at least 0.99 at 28 px, of volumes in each of
+four parts of the depth. Copies across
 splits or classes invalidate a result; copies of one patient in one split do not. Images of a
 single gray value are not compared.
 """
@@ -22,7 +23,7 @@ from medimg_baseline_cls.audit.check_results import (
     set_example,
 )
 from medimg_baseline_cls.audit.images import AuditImages, paths_of_each
-from medimg_baseline_cls.audit.pixel_measures import Measures, ProgressMaker
+from medimg_baseline_cls.audit.pixel_measures import SMALL_SIDE, Measures, ProgressMaker
 from medimg_baseline_cls.schema import ImageRecord
 from medimg_baseline_cls.utils.log import SILENT
 from medimg_baseline_cls.utils.quantities import say_count
@@ -159,13 +160,18 @@ def _confirm(
     for start in range(0, len(candidates), _PAIRS_AT_ONCE):
         pairs = candidates[start : start + _PAIRS_AT_ONCE]
         sides = _standardize(small[pairs[:, 0]]), _standardize(others[pairs[:, 1]])
-        yield pairs[np.einsum("np,np->n", *sides) >= MIN_CORRELATION]
+        is_alike = np.einsum("ntp,ntp->nt", *sides) >= MIN_CORRELATION
+        is_flat = ~(sides[0].any(axis=2) | sides[1].any(axis=2))
+        yield pairs[(is_alike | is_flat).all(axis=1) & is_alike.any(axis=1)]
 
 
 def _standardize(small: NDArray[np.uint8]) -> NDArray[np.float32]:
-    flat = small.reshape(len(small), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    """Return the tiles of small images, (n, 1 or 4, pixels), of mean 0 and norm 1."""
+    side = small.shape[-1] // SMALL_SIDE
+    tiles = small.reshape(len(small), side, SMALL_SIDE, side, SMALL_SIDE).swapaxes(2, 3)
+    flat = tiles.reshape(len(small), side * side, -1).astype(np.float32)
+    flat -= flat.mean(axis=2, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-6)
 
 
 def _pairs_of_equals(keys: Sequence[str | bytes]) -> list[tuple[int, int]]:
