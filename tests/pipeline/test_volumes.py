@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from tests.pipeline.conftest import ConfigMaker, resume_to_the_same
 
-from medimg_baseline_cls import predict, run, train
+from medimg_baseline_cls import check, predict, run, train
 from medimg_baseline_cls.data.pixels.overlays import place_overlay
 from medimg_baseline_cls.data.read import decode_volume
-from medimg_baseline_cls.errors import DataError
+from medimg_baseline_cls.errors import DataError, ModelError
 from medimg_baseline_cls.phantom.volume_folder import write_volumes
 
 SHORT = {
@@ -128,6 +128,11 @@ def test_an_npz_is_refused_for_what_it_does_not_have(
             {"intensity": "full_range"},
             r"^t\w+/\w+/patient\d+.nii.gz: voxels .* choose --intensity lung",
         ),
+        (
+            {"intensity": "3000/4000"},
+            r"patient\d+.nii.gz: its voxels, from -\d+ to \d+, are all outside the window of "
+            r"intensity = 3000/4000: choose .* such as -\d+/\d+, or percentile",
+        ),
     ],
 )
 def test_files_that_are_not_as_set_are_refused_with_what_to_do(
@@ -139,6 +144,27 @@ def test_files_that_are_not_as_set_are_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(DataError, match=reason):
         train(make_config(volumes, tmp_path, **(SHORT | settings)))
+    if settings.get("slices") != 0:
+        with pytest.raises(DataError, match=reason):
+            check(make_config(volumes, tmp_path, **(SHORT | settings)))
+
+
+@pytest.mark.parametrize(("window", "is_odd"), [("0/1", True), ("-1024/1", False)])
+def test_a_window_that_hardly_fits_is_a_warning(
+    window: str, is_odd: bool, volumes: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    config = make_config(volumes, tmp_path, **(SHORT | {"intensity": window}))
+    said = f"are inside the window of {window}, the others become black or white"
+    assert (said in json.dumps(check(config).content)) == is_odd
+
+
+def test_a_network_of_ones_own_has_no_slices(
+    volumes: Path, tmp_path: Path, make_config: ConfigMaker
+) -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    with pytest.raises(ModelError, match=r"slices = 6 is for networks that have a name"):
+        train(make_config(volumes, tmp_path, **SHORT), model=net)
+    assert not list(tmp_path.glob("runs/*/config.json"))
 
 
 def test_neighbors_are_remembered_and_seen_again(

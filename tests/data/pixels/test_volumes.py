@@ -162,8 +162,8 @@ def test_percentiles_are_those_of_the_whole_volume() -> None:
     assert not preprocess_volume(volume_of(plain), settings, deep=False).any()
 
 
-def test_values_without_a_range_are_refused_with_the_windows_there_are() -> None:
-    with pytest.raises(BadImageError, match="from 0 to 3 of a type .* lung, soft_tissue, bone"):
+def test_values_without_a_range_are_refused() -> None:
+    with pytest.raises(BadImageError, match="from 0 to 3 of a type without a fixed range"):
         find_range(volume_of(np.arange(4.0).reshape(2, 2, 1)), "full_range")
     assert find_range(volume_of(np.zeros((2, 2, 2)), (0, 255)), "full_range") == (0, 255)
 

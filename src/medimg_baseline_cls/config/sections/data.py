@@ -146,7 +146,7 @@ class ImagesSettings:
         Field(
             pattern=r"^(full_range|min_max|percentile|lung|soft_tissue|bone|"
             r"-?\d+(\.\d+)?/-?\d+(\.\d+)?)$",
-            title="full_range, min_max, percentile, or a window of volumes",
+            title="full_range, min_max, percentile; of volumes lung, soft_tissue, bone, LOW/HIGH",
             examples=["percentile"],
         ),
     ] = "full_range"

@@ -85,9 +85,8 @@ def find_range(volume: Volume, intensity: str) -> tuple[float, float]:
     if volume.full_range is None:
         lowest, highest = find_range(volume, "min_max")
         raise BadImageError(
-            f"voxels from {lowest:g} to {highest:g} of a type without a fixed range: choose "
-            "--intensity lung, soft_tissue, bone (Hounsfield units), LOWEST/HIGHEST such as 0/1, "
-            "or percentile"
+            f"voxels from {lowest:g} to {highest:g} of a type without a fixed range, which "
+            "intensity = full_range needs"
         )
     return volume.full_range
 

@@ -59,6 +59,7 @@ from medimg_baseline_cls.pipeline.steps.prepare import (
     choose_pixels,
     count_workers,
     infer_depth,
+    judge_window,
 )
 from medimg_baseline_cls.pipeline.steps.session import Session
 from medimg_baseline_cls.pipeline.steps.shortcut_baselines import list_images_of
@@ -150,6 +151,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         log.info(hider.text(note))
     paths = [file.path for file in listing.files]
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=cache_dir)
+    window = judge_window(settings, data_dir, listing=listing, cache_dir=cache_dir)
     cache = build_cache(
         data_dir,
         paths,
@@ -179,7 +181,7 @@ def collect_images(config: Config, data_dir: Path, *, log: RunLog) -> AuditImage
         inferences=hide_inferences(
             (
                 *(*listing.inferences, infer_task(config, listing), positive, patients),
-                *(color, intensity, *infer_depth(facts, settings)),
+                *(color, intensity, *window, *infer_depth(facts, settings)),
                 *describe_remarks((f.path, f.remarks) for f in facts),
             ),
             hider,

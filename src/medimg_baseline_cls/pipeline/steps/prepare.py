@@ -57,6 +57,7 @@ from medimg_baseline_cls.utils.files import sha256_file, write_csv
 from medimg_baseline_cls.utils.space import DiskNeed
 
 # "auto" is the indexer's own expression; "none" one that matches nothing.
+_FEWEST_INSIDE = 0.05  # of the voxels, in a window that fits
 _TASK_WORDS = {
     "multiclass": "classes",
     "ordinal": "grades, in rising order",
@@ -129,7 +130,7 @@ def prepare_data(
     # A network or disk that does not fit is refused here, before hours of decoding.
     needs = estimate(len(listing.class_names))
     settings, color = choose_pixels(config, data_dir, listing=listing, cache_dir=session.cache_dir)
-    require_range(settings, data_dir, listing=listing, cache_dir=session.cache_dir)
+    window = judge_window(settings, data_dir, listing=listing, cache_dir=session.cache_dir)
     paths = [file.path for file in listing.files]
     cache = _open_cache(session, data_dir, paths=paths, settings=settings, needs=needs)
     index = index_images(
@@ -153,7 +154,7 @@ def prepare_data(
         positive_class,
         *(*index.inferences, result.inference),
         *leaks,
-        *(color, intensity, *infer_depth(cache.facts, settings)),
+        *(color, intensity, *window, *infer_depth(cache.facts, settings)),
     )
     hider = make_hider([r.path for r in index.records], is_anonymous=config.anonymous_ids)
     inferences = hide_inferences(inferences, hider)
@@ -286,28 +287,56 @@ def infer_depth(facts: Iterable[FileFacts], settings: PixelSettings) -> tuple[In
     return find_thin(depths, slices=settings.slices)
 
 
-def require_range(
+def judge_window(
     settings: PixelSettings, data_dir: Path, *, listing: Listing, cache_dir: Path
-) -> None:
-    """Refuse volumes without what the settings need, after a look at the first of them.
+) -> tuple[Inference, ...]:
+    """Return whether a window hardly fits the first volume; refuse one that does not at all.
 
     Raises:
-        DataError: their type has no range, and no window was chosen; or there is no spacing.
+        DataError: their type has no range, and no window was chosen; no voxel is inside the window;
+            or there is no spacing.
     """
     if not settings.slices:
-        return
+        return ()
     path = listing.files[0].path
     source = open_source(data_dir, cache_dir=cache_dir, has_volumes=True)
     try:
         data = source.read(path)
         volume, spacing = decode_volume(data), read_volume_header(data).spacing_mm
     except BadImageError:
-        return  # told with all others that cannot be read
+        return ()  # told with all others that cannot be read
+    lowest, highest = (f"{value:g}" for value in find_range(volume, "min_max"))
+    choices = (
+        "choose --intensity lung, soft_tissue or bone for Hounsfield units, LOWEST/HIGHEST such as "
+        f"{lowest}/{highest}, or percentile"
+    )
     try:
-        find_range(volume, settings.intensity)
+        window = find_range(volume, settings.intensity)
+    except BadImageError as error:
+        raise DataError(f"{path}: {error}: {choices}.") from None
+    inside = float(((volume.voxels >= window[0]) & (volume.voxels <= window[1])).mean())
+    if not inside:
+        raise DataError(
+            f"{path}: its voxels, from {lowest} to {highest}, are all outside the window of "
+            f"intensity = {settings.intensity}: {choices}."
+        )
+    try:
         find_steps(spacing, settings.spacing)
     except BadImageError as error:
         raise DataError(f"{path}: {error}.") from None
+    if inside >= _FEWEST_INSIDE:
+        return ()
+    found = f"{inside:.1%} of the voxels of {path} are inside the window of {settings.intensity}"
+    return (
+        Inference(
+            topic="window",
+            found=found,
+            reason="the first volume",
+            flag="--intensity",
+            warning=f"only {found}, the others become black or white: its values are {lowest} to "
+            f"{highest}",
+        ),
+    )
 
 
 def _open_cache(
