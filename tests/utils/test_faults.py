@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,11 +255,20 @@ def test_links_in_a_circle_are_named_whoever_notices(tmp_path: Path, strict: boo
 def test_text_is_taken_for_a_path_where_a_path_is_asked_for() -> None:
     @ending_plainly(is_resumable=False)
     def work(
-        run: Path | str, *, place: Path = Path("x"), other: Path | None = None, name: str = "n"
+        place: Path,
+        runs: Sequence[Path | str],
+        *,
+        run: Path | str = "latest",
+        other: Path | None = None,
+        space: Mapping[str, int] | Path | None = None,
+        name: str = "n",
     ) -> tuple[object, ...]:
-        return run, place, other, name
+        return place, list(runs), run, other, space, name
 
-    assert work("latest", place="a", other="b/c", name="d") == (  # pyright: ignore[reportArgumentType]
-        *("latest", Path("a"), Path("b/c"), "d"),
-    )
-    assert work("latest") == ("latest", Path("x"), None, "n")
+    call: Any = work
+    expected = Path("a"), ["b/c"], "d", Path("e"), Path("f"), "g"
+    assert call("a", "b/c", run="d", other="e", space="f", name="g") == expected
+    assert call(Path("a"), Path("b"))[:2] == (Path("a"), [Path("b")])
+    assert call("a", ["b", "c"], space={"x": 1})[1:5] == (["b", "c"], "latest", None, {"x": 1})
+    with pytest.raises(TypeError):
+        call("a")

@@ -7,11 +7,12 @@ What is neither is left alone: it is a mistake of the program and keeps its trac
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, get_args
 
 from medimg_baseline_cls.errors import ResourceError
 from medimg_baseline_cls.utils.visible import quote_words
@@ -146,7 +147,7 @@ def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callab
     """Let a command end with a whole sentence where the machine refuses something.
 
     Of commands that call one another, the outermost adds what to do. Text is taken for an argument
-    that is a path by its annotation.
+    that is a path by its annotation, and one path for a sequence of them.
 
     Args:
         is_resumable: whether a run that the command has begun can be finished by another one,
@@ -157,17 +158,16 @@ def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callab
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        kinds: dict[str, object] = getattr(function, "__annotations__", {})
-        paths = {name for name, kind in kinds.items() if kind in (Path, Path | None)}
+        takes = signature(function)
 
         @wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            for name in paths.intersection(kwargs):
-                given = kwargs[name]
-                kwargs[name] = Path(given) if isinstance(given, str) else given
+            bound = takes.bind(*args, **kwargs)
+            for name, given in bound.arguments.items():
+                bound.arguments[name] = _as_asked(given, takes.parameters[name].annotation)
             try:
                 with plain_faults():
-                    return function(*args, **kwargs)
+                    return function(*bound.args, **bound.kwargs)
             except ResourceError as error:
                 command = find_resume_command(error.place) if is_resumable else None
                 then = f"continue with: {command}" if command else "repeat the command."
@@ -178,6 +178,15 @@ def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callab
         return call
 
     return decorate
+
+
+def _as_asked(given: object, kind: object) -> object:
+    """Return text as a path where that is asked for, and one path in a list where several are."""
+    choices = get_args(kind) or (kind,)
+    if isinstance(given, str) and Path in choices and str not in choices:
+        return Path(given)
+    is_one = isinstance(given, str | Path)
+    return [given] if is_one and kind in (Sequence[Path | str], Sequence[Path]) else given
 
 
 def find_resume_command(place: Path | None) -> str | None:

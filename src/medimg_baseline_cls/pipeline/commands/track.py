@@ -9,6 +9,7 @@ from medimg_baseline_cls.tracking.memory import Request, read_request
 from medimg_baseline_cls.tracking.record import SWEEPS
 from medimg_baseline_cls.tracking.session import Tracking
 from medimg_baseline_cls.tracking.trackers import read_names
+from medimg_baseline_cls.utils.faults import ending_plainly
 from medimg_baseline_cls.utils.log import open_log
 from medimg_baseline_cls.utils.runs import find_run
 
@@ -22,6 +23,7 @@ class TrackResult:
     sent: tuple[Path, ...]
 
 
+@ending_plainly(is_resumable=False)
 def track(
     runs: Sequence[Path | str],
     trackers: str | Sequence[str] = (),
