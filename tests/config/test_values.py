@@ -53,8 +53,8 @@ NEEDS: dict[str, dict[str, object]] = {
 AT_ODDS = (
     ({"weights": "w.pth", "pretrained": False}, 1),
     ({"head_epochs": 0, "finetune_epochs": 0}, 1),
-    ({"slices_per_pass": 8, "batchnorm": "train"}, 1),
-    ({"slices_per_pass": 8, "pretrained": False}, 1),
+    ({"slices": 8, "slices_per_pass": 8, "batchnorm": "train"}, 1),
+    ({"slices": 8, "slices_per_pass": 8, "pretrained": False}, 1),
     ({"class_names": ("A", "B"), "positive_class": "C"}, 1),
     ({"horizontal_flip": True, "augment": "none"}, 1),
     ({"head_augment": True, "augment": "none"}, 1),

@@ -192,6 +192,7 @@ def _check_volumes(config: "Config") -> list[str]:
     lowest, slash, highest = config.intensity.partition("/")
     spacing = config.spacing or ""
     is_window = config.intensity not in ("full_range", "min_max", "percentile")
+    is_pooled = config.slices > 0 and not config.arch.startswith("monai3d:")
     is_kept = config.batchnorm == "frozen" or (config.batchnorm == "auto" and config.pretrained)
     rules = (
         (
@@ -220,10 +221,11 @@ def _check_volumes(config: "Config") -> list[str]:
             f"spacing = {spacing}: expected millimeters above 0, such as 5/0.8.",
         ),
         (
-            config.slices_per_pass > 0 and not is_kept,
+            config.slices_per_pass > 0 and is_pooled and not is_kept,
             f"slices_per_pass = {config.slices_per_pass} would give each part of a batch BatchNorm "
-            f"statistics of its own (batchnorm = {config.batchnorm}, pretrained = "
-            f"{show_value(config.pretrained)}): set batchnorm = frozen, or leave it out.",
+            f"statistics of its own (slices = {config.slices}, batchnorm = {config.batchnorm}, "
+            f"pretrained = {show_value(config.pretrained)}): leave it out and lower batch_size, or "
+            "set batchnorm = frozen if the weights are pretrained.",
         ),
         (
             "/" in spacing and config.keep_aspect,

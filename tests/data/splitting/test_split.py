@@ -339,6 +339,8 @@ def test_how_val_was_made_is_said_to_the_user(
     said = divide(with_val(num_val), strategy).inference
     assert (said.topic, said.found, said.certainty) == ("VAL", found, certainty)
     assert ("--val-strategy" in said.flag) == (certainty == "sure")
+    is_small = "val/ has 16 images, not 50 of every class, which joined train"
+    assert (said.reason == is_small) == (num_val == 16)
 
 
 @pytest.mark.parametrize("other", ["val", "test"])

@@ -94,7 +94,9 @@ def split_images(
         subgroup_names=draw.subgroup_names,
     )
     check_leakage(split)
-    inference = _describe_val(split, strategy, is_set=settings.strategy != "auto")
+    num_given = sum(record.split == "val" for record in ordered)
+    is_set = settings.strategy != "auto"
+    inference = _describe_val(split, strategy, num_given=num_given, is_set=is_set)
     return SplitResult(split, strategy, (*notes, *more), inference)
 
 
@@ -260,12 +262,15 @@ def _draw_val(
     return drawn, "stratified", notes
 
 
-def _describe_val(split: Split, strategy: str, *, is_set: bool) -> Inference:
+def _describe_val(split: Split, strategy: str, *, num_given: int, is_set: bool) -> Inference:
     count = say_count(len(split.rows("val")), "images")
     drawn = "the same number of each class" if strategy == "balanced" else "each class at its share"
     reason = f"val/ has {MIN_VAL_IMAGES} images or more, and every class"
     if strategy != "folder":
-        reason = f"there is no val/ with {MIN_VAL_IMAGES} images and every class"
+        reason = "there is no val/"
+        if num_given:
+            given = say_count(num_given, "images")
+            reason = f"val/ has {given}, not {MIN_VAL_IMAGES} of every class, which joined train"
     return Inference(
         topic="VAL",
         found=f"val/, {count}" if strategy == "folder" else f"{count} drawn from train, {drawn}",

@@ -62,16 +62,6 @@ def demo(
         maps' mass is inside the lesions as a uniform map would put there.
     """
     data_dir = output_dir / "phantoms" / f"{num_train}_{num_test}_{image_size}_{seed}_{shortcut:d}"
-    # The mark comes with the whole set; sets of earlier versions have a file of this name instead.
-    if not (is_marked(data_dir, DATA) or (data_dir / "complete").is_file()):
-        write_phantoms(
-            data_dir,
-            num_train=num_train,
-            num_test=num_test,
-            image_size=image_size,
-            seed=seed,
-            shortcut=shortcut,
-        )
     config = Config(
         project="demo",
         data_dir=data_dir,
@@ -87,6 +77,16 @@ def demo(
         augment="light",
         seed=seed,
     )
+    # The mark comes with the whole set; sets of earlier versions have a file of this name instead.
+    if not (is_marked(data_dir, DATA) or (data_dir / "complete").is_file()):
+        write_phantoms(
+            data_dir,
+            num_train=num_train,
+            num_test=num_test,
+            image_size=image_size,
+            seed=seed,
+            shortcut=shortcut,
+        )
     result = run(config)
     session = reopen_session(result.run_dir)
     average_precision = result.summary["headline"]["test"]["average_precision"]["value"]

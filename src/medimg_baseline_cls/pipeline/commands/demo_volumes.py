@@ -79,15 +79,6 @@ def demo_volumes(
         DataError: nibabel is missing.
     """
     data_dir = output_dir / "phantoms" / f"volumes_{num_train}_{num_test}_{image_size}_{seed}"
-    if not is_marked(data_dir, DATA):
-        write_volumes(
-            data_dir,
-            num_train=num_train,
-            num_test=num_test,
-            num_slices=NUM_SLICES,
-            image_size=image_size,
-            seed=seed,
-        )
     config = Config(
         project="demo",
         data_dir=data_dir,
@@ -97,6 +88,15 @@ def demo_volumes(
         seed=seed,
         **SETTINGS,
     )
+    if not is_marked(data_dir, DATA):
+        write_volumes(
+            data_dir,
+            num_train=num_train,
+            num_test=num_test,
+            num_slices=NUM_SLICES,
+            image_size=image_size,
+            seed=seed,
+        )
     result = run(config)
     session = reopen_session(result.run_dir)
     auroc = result.summary["headline"]["test"]["auroc"]["value"]
