@@ -14,7 +14,7 @@ from tests.pipeline.conftest import ConfigMaker, resume_to_the_same
 from medimg_baseline_cls import check, predict, run, train
 from medimg_baseline_cls.data.pixels.overlays import place_overlay
 from medimg_baseline_cls.data.read import decode_volume
-from medimg_baseline_cls.errors import DataError, ModelError
+from medimg_baseline_cls.errors import ConfigError, DataError
 from medimg_baseline_cls.phantom.volume_folder import write_volumes
 
 SHORT = {
@@ -162,7 +162,7 @@ def test_a_network_of_ones_own_has_no_slices(
     volumes: Path, tmp_path: Path, make_config: ConfigMaker
 ) -> None:
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
-    with pytest.raises(ModelError, match=r"slices = 6 is for networks that have a name"):
+    with pytest.raises(ConfigError, match=r"slices = 6 is for networks that have a name"):
         train(make_config(volumes, tmp_path, **SHORT), model=net)
     assert not list(tmp_path.glob("runs/*/config.json"))
 

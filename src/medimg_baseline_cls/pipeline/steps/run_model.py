@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.batches.loaders import ImageSet, Loader, to_unit_range
-from medimg_baseline_cls.errors import ConfigError, ModelError, RunError
+from medimg_baseline_cls.errors import ConfigError, RunError
 from medimg_baseline_cls.evaluation.inference import (
     INFERENCE_BATCH_SIZE,
     activation_of,
@@ -36,8 +36,13 @@ def name_own_network(config: Config, module: nn.Module) -> Config:
 
     Raises:
         ConfigError: a setting names another network or other weights, or calls random weights
-            pretrained.
+            pretrained; or images are volumes.
     """
+    if config.slices:
+        raise ConfigError(
+            f"slices = {config.slices} is for networks that have a name (arch): a network that is "
+            "passed is not taken apart to join slices; leave one of them out."
+        )
     own = name_module(module)
     if config.arch not in (Config().arch, own):
         raise ConfigError(f"arch={config.arch} and model={own} are two networks: leave one out.")
@@ -67,11 +72,6 @@ def build_network(
     Raises:
         ModelError: name, image size, CAM layer or weights do not fit, or cannot be had.
     """
-    if module is not None and config.slices:
-        raise ModelError(
-            f"slices = {config.slices} is for networks that have a name (arch): a network that is "
-            "passed is not taken apart to join slices; pass it images, or leave slices out."
-        )
     if module is not None:
         return wrap_module(
             module,
