@@ -21,6 +21,7 @@ from medimg_baseline_cls.data.read import decode_volume, read_volume_header
 from medimg_baseline_cls.data.read.nifti_file import is_nifti, load_header
 from medimg_baseline_cls.utils.own_output import SOFTWARE
 
+_STEPS = 128
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -131,20 +132,20 @@ def encode_overlay(
 ) -> bytes:
     """Return a .nii.gz file of a map in [0, 1], aligned with the file of the volume.
 
-    Values are in 255 steps.
+    Values are in 128 steps: headers have 32 bits for the step, in which 1/128 is exact.
 
     Args:
         heats: shape (K, S, S).
         grid: with a header.
         settings: by which the file became (K, S, S).
     """
-    values = np.rint(restore_map(heats, grid, settings=settings) * 255).astype(np.uint8)
+    values = np.rint(restore_map(heats, grid, settings=settings) * _STEPS).astype(np.uint8)
     header = type(grid.header)()
     for name in _GEOMETRY:
         header[name] = grid.header[name]
     header.set_data_shape(values.shape)
     header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1 / 255, 0)
+    header.set_slope_inter(1 / _STEPS, 0)
     header["cal_max"], header["descrip"] = 1.0, f"{SOFTWARE}: heat map"
     file = io.BytesIO()
     header.write_to(file)
