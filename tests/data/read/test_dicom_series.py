@@ -319,6 +319,8 @@ REFUSED = {
     "one number": (same_number, "all 8 images of the series have one InstanceNumber"),
     "one position": (same_place, r"all 8 images of the series are at one position \(5 mm\)"),
     "one image": (lambda: draw_slices(phantom())[:1], "has 1 image, expected the slices"),
+    "two copies": (lambda: [draw_slices(phantom())[0]] * 2, "has 1 image and 1 copy of it, exp"),
+    "copies": (lambda: [draw_slices(phantom())[0]] * 5, "has 1 image and 4 copies of it, expected"),
     "scouts": (lambda: [localizer(), localizer()], "consists of localizers"),
     "time points": (time_points, "2 different images at each of 8 positions, such as acqu"),
     "one place": (other_at_one_place, r"different images at the same position \(105 mm\)"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medimg_baseline_cls.data.read.image import Geometry, Remark
 from medimg_baseline_cls.errors import BadImageError
+from medimg_baseline_cls.utils.quantities import say_count
 
 Turn = tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]
 """For slices, rows and columns of the canonical orientation: the axis of the file, and whether it
@@ -99,8 +100,10 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
         remarks.append(("copies of slices", f"{len(copies)} left out"))
     places, kept = np.delete(places, copies), np.delete(kept, copies).tolist()
     if len(kept) < 2:
+        found = f"1 image and {say_count(len(copies), 'copies')} of it" if copies else "1 image"
         raise BadImageError(
-            "the series has 1 image, expected the slices of a volume: name its folder, not a file"
+            f"the series has {found}, expected the slices of a volume: put all of them into one "
+            "folder, and name this folder"
         )
     usual, is_regular = _judge_gaps(places, unit=unit, remarks=remarks)
     stored = None if not unit or first.spacing is None else (usual, *first.spacing)
