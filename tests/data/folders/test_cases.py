@@ -9,7 +9,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from tests.dicom_series import draw_slices, encode, join_frames, phantom, write_files, write_series
 
-from medimg_baseline_cls.data.folders.cases import find_cases, list_case_files
+from medimg_baseline_cls.data.folders.cases import find_cases, find_thin, list_case_files
 from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.image_bytes import FolderSource
 from medimg_baseline_cls.data.read import decode_volume
@@ -194,3 +194,17 @@ def test_folders_in_a_table_are_cases(tmp_path: Path) -> None:
     table.write_text("path,label,patient\np1/ct,A,1\np2,B,2\np2/1.3,A,3\n")
     with pytest.raises(DataError, match="rows 3 and 4 are the same case, p2/1.3"):
         list_table(table, root=tmp_path, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("depths", "found"),
+    [
+        ([8] * 24, "24 of 24 volumes have 8 slices"),
+        ([40, 9, 9], "2 of 3 volumes have 9 slices"),
+        ([12, 8, 9], "3 of 3 volumes have 8 to 12 slices"),
+    ],
+)
+def test_thin_volumes_are_named_by_their_slices(depths: list[int], found: str) -> None:
+    (said,) = find_thin(depths, slices=32)
+    assert said.found == found
+    assert said.warning.startswith(f"{found}, and --slices 32 makes more of them")

@@ -158,9 +158,8 @@ def find_thin(depths: Sequence[int], *, slices: int) -> tuple[Inference, ...]:
     few = [depth for depth in depths if 1.5 * depth < slices]
     if not few:
         return ()
-    found = (
-        f"{len(few):,} of {say_count(len(depths), 'volumes')} have {min(few)} to {max(few)} slices"
-    )
+    ends = " to ".join(map(str, sorted({min(few), max(few)})))
+    found = f"{len(few):,} of {say_count(len(depths), 'volumes')} have {ends} slices"
     return (
         Inference(
             topic="slices",
