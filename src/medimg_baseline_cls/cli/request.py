@@ -49,7 +49,7 @@ _PRECEDENCE = (
     "Settings come from the defaults, then --config FILE, then flags; later ones win.\n\n"
     "Paths are relative to the current folder, in files too."
 )
-_MORE = "\n\nThese are the most common settings; --help-all shows all of them."
+_MORE = "\n\nThese are the most common settings; --help-all shows all (volumes: --slices)."
 # Each training stage has its own value; the short aliases set only one of them.
 _TWINS = {"finetune_lr": "head_lr", "finetune_epochs": "head_epochs"}
 _NEXT_TO_RESUME = ("resume", "print_config", "track", "tracking_uri", "track_names")

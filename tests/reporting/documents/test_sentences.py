@@ -78,3 +78,14 @@ def test_every_sentence_begins_large_and_ends(make_run: Callable[..., Any]) -> N
         assert text[0].isupper()
         assert text.endswith(".")
         assert "  " not in text
+
+
+def test_what_is_undefined_is_not_said(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    summary = run.json("test_summary.json")
+    point = summary["classes"]["PNEUMONIA"]["operating_points"]["default"]
+    point["npv"] = {"value": None, "reason": "no image is called negative"}
+    run.write_json("test_summary.json", summary)
+    fixed = next(t for t in describe_performance(read_run(run.folder)) if "Default (0.5)" in t)
+    assert "PPV was" in fixed
+    assert "NPV" not in fixed

@@ -85,7 +85,8 @@ def _describe_points(content: RunContent, points: list[Measure], *, split: str) 
         if "threshold" not in mine:
             continue
         threshold = mine["threshold"].print_short(split).split(" ")[0]
-        shown = [mine[key] for key in ("sensitivity", "specificity", "ppv", "npv") if key in mine]
+        keys = (key for key in ("sensitivity", "specificity", "ppv", "npv") if key in mine)
+        shown = [mine[key] for key in keys if mine[key].estimates[split].value is not None]
         yield (
             f"At the operating point {name} (probability of {content.positive_class} at or above "
             f"{threshold}), {_join(shown, split)}."
