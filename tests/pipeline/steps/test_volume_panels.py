@@ -15,7 +15,8 @@ from torch.nn import functional
 from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.errors import BadImageError
-from medimg_baseline_cls.interpret.methods import find_method
+from medimg_baseline_cls.interpret.cam import Evidence
+from medimg_baseline_cls.interpret.methods import CamMethod, find_method
 from medimg_baseline_cls.interpret.panels import PANEL_WIDTH
 from medimg_baseline_cls.interpret.volume_maps import VolumeMap
 from medimg_baseline_cls.models.build import build_model
@@ -88,17 +89,29 @@ def test_its_map_is_that_of_the_whole_computation() -> None:
     np.testing.assert_allclose(evidence.heats[0], every.heats[place])
 
 
-def test_a_method_with_one_map_per_volume_shows_it_on_that_slice() -> None:
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_map_for_all_slices_is_shown_as_far_as_its_slice_is_evidence(sign: float) -> None:
+    """Shares of a mean have the signs of features and weights; features after a ReLU have none."""
+    heat = np.random.default_rng(0).random((1, SIZE, SIZE), dtype=np.float32)
+    one = Evidence(heat, (2, 2), np.array([True]))
     model, images = build("mean"), Images()
-    pixels, evidence = compute_maps(
+    head = model.head_layer
+    assert isinstance(head, SliceHead)
+    torch.nn.init.constant_(head.linear.weight, sign)
+    _, evidence = compute_maps(
         SESSION,
         model,
         images=cast(Any, images),
         positions=np.array([0, 2]),
         targets=[0, 1],
-        method=find_method("occlusion"),
+        method=CamMethod(label="One", compute=lambda *_, **__: one),
     )
-    assert (len(pixels), len(evidence.heats), len(evidence.volumes)) == (2, 2, 2)
+    assert len(evidence.heats) == 2
+    for shown, volume in zip(evidence.heats, evidence.volumes, strict=True):
+        assert (np.sign(volume.curve) == sign).all()
+        np.testing.assert_array_equal(shown, volume.heats[volume.best])
+        np.testing.assert_array_equal(shown, heat[0] * (sign > 0))
+    assert evidence.is_found.tolist() == [sign > 0] * 2
 
 
 def test_the_map_of_a_volume_is_the_grad_cam_of_its_slices_on_one_scale() -> None:

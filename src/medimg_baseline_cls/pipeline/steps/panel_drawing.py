@@ -155,9 +155,11 @@ def _map_volume(
         curve=weights,
         measure=ATTENTION if model.facts.pooling == "attention" else "share in the score",
     )
-    at = volume.best if len(heats) > 1 else 0  # a map of each slice, or one for all
-    part = slice(at, at + 1)
-    return Evidence(heats[part], evidence.grid, evidence.is_found[part], (volume,))
+    if len(heats) > 1:  # a map of each slice, not one for all
+        is_found = evidence.is_found[[volume.best]]
+    else:
+        is_found = evidence.is_found & (weights.max() > 0)
+    return Evidence(volume.heats[[volume.best]], evidence.grid, is_found, (volume,))
 
 
 def _take_whole_map(evidence: Evidence, pixels: Tensor) -> Evidence:
@@ -169,7 +171,7 @@ def _take_whole_map(evidence: Evidence, pixels: Tensor) -> Evidence:
         curve=heats.max(axis=(1, 2)),
         measure="highest evidence",
     )
-    return Evidence(heats[volume.best][None], evidence.grid, evidence.is_found, (volume,))
+    return Evidence(heats[[volume.best]], evidence.grid, evidence.is_found, (volume,))
 
 
 def _describe_map(
