@@ -45,7 +45,7 @@ def is_line(part: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 def test_planes_have_one_scale_and_their_own_shape() -> None:
     planes = [make_plane(), make_plane(size=(100.0, 50.0)), make_plane(size=(100.0, 200.0))]
-    drawn = draw_planes(planes, curve=CURVE, measure="attention", width=WIDTH)
+    drawn = draw_planes(planes, curve=CURVE, best=2, measure="attention", width=WIDTH)
     assert drawn.shape[1:] == (WIDTH, 3)
     assert drawn.dtype == np.uint8
     side = volume_planes._SIDE
@@ -59,7 +59,7 @@ def test_planes_have_one_scale_and_their_own_shape() -> None:
 @pytest.mark.parametrize("cross", [(0.25, 0.5), (0.75, 0.2)])
 def test_cross_hairs_meet_in_the_peak_and_leave_it_open(cross: tuple[float, float]) -> None:
     plane = make_plane(size=(100.0, 100.0), cross=cross)
-    part = cut(draw_planes([plane], curve=CURVE, measure="attention", width=WIDTH), 1)
+    part = cut(draw_planes([plane], curve=CURVE, best=2, measure="attention", width=WIDTH), 1)
     lines = is_line(part)
     row, column = lines.sum(axis=1).argmax(), lines.sum(axis=0).argmax()
     side = volume_planes._SIDE
@@ -71,7 +71,12 @@ def test_cross_hairs_meet_in_the_peak_and_leave_it_open(cross: tuple[float, floa
 
 def test_sides_are_named_only_where_they_are_known() -> None:
     without, named = (
-        cut(draw_planes([make_plane(letters=text)], curve=CURVE, measure="share", width=WIDTH), 1)
+        cut(
+            draw_planes(
+                [make_plane(letters=text)], curve=CURVE, best=2, measure="share", width=WIDTH
+            ),
+            1,
+        )
         for text in ("", "RLAP")
     )
     changed = np.argwhere((without != named).any(axis=2))
@@ -98,7 +103,7 @@ def test_sides_are_named_only_where_they_are_known() -> None:
 def test_any_curve_can_be_drawn(curve: NDArray[np.float32]) -> None:
     before = dict(mpl.rcParams)
     first, second = (
-        draw_planes([make_plane()] * 3, curve=curve, measure="share in the score", width=WIDTH)
+        draw_planes([make_plane()] * 3, curve=curve, best=1, measure="share", width=WIDTH)
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
@@ -106,7 +111,7 @@ def test_any_curve_can_be_drawn(curve: NDArray[np.float32]) -> None:
 
 
 def test_the_curve_rises_where_a_slice_says_more() -> None:
-    drawn = draw_planes([make_plane()], curve=CURVE, measure="attention", width=WIDTH)
+    drawn = draw_planes([make_plane()], curve=CURVE, best=2, measure="attention", width=WIDTH)
     left = volume_planes._LEFT + volume_planes._CURVE_LEFT
     part = drawn[:, left + 3 : volume_planes._LEFT + volume_planes._SIDE - 3].astype(np.int16)
     filled = is_line(part).sum(axis=0)  # blue pixels of each column
@@ -114,3 +119,13 @@ def test_the_curve_rises_where_a_slice_says_more() -> None:
     heights = [np.median(one) for one in parts]
     assert np.argmax(heights) == CURVE.argmax()
     assert heights[1] > heights[0]
+
+
+@pytest.mark.parametrize("best", range(4))
+def test_the_dot_is_at_the_slice_that_is_shown(best: int) -> None:
+    curve = np.full(4, 0.25, np.float32)
+    drawn = draw_planes([make_plane()], curve=curve, best=best, measure="attention", width=WIDTH)
+    left = volume_planes._LEFT + volume_planes._CURVE_LEFT
+    part = drawn[:, left : volume_planes._LEFT + volume_planes._SIDE].astype(np.int16)
+    columns = np.flatnonzero((part[..., 0] > part[..., 2] + 100).any(axis=0))  # orange
+    assert columns.mean() / part.shape[1] == pytest.approx((best + 0.5) / 4, abs=0.01)

@@ -44,13 +44,14 @@ class Plane:
 
 
 def draw_planes(
-    planes: Sequence[Plane], *, curve: NDArray[np.float32], measure: str, width: int
+    planes: Sequence[Plane], *, curve: NDArray[np.float32], best: int, measure: str, width: int
 ) -> NDArray[np.uint8]:
     """Draw the curve and three planes side by side.
 
     Args:
         planes: of the volume, with its map.
-        curve: how much each slice says, shape (K,); the largest value is marked.
+        curve: how much each slice says, shape (K,).
+        best: the slice that is marked.
         measure: what it is.
         width: of the picture, in pixels.
 
@@ -60,7 +61,7 @@ def draw_planes(
     with in_house_style():
         figure = Figure(figsize=(width / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor="white")
         canvas = FigureCanvasAgg(figure)
-        _draw_curve(_add_axes(figure, 0), curve, measure=measure)
+        _draw_curve(_add_axes(figure, 0), curve, best=best, measure=measure)
         side = max(length for plane in planes for length in plane.size)
         for place, plane in enumerate(planes, start=1):
             _draw_plane(_add_axes(figure, place), plane, side=side)
@@ -77,8 +78,8 @@ def _add_axes(figure: Figure, place: int) -> Axes:
     return figure.add_axes((left / width, bottom / height, right / width, top / height))
 
 
-def _draw_curve(axes: Axes, curve: NDArray[np.float32], *, measure: str) -> None:
-    slices, best = np.arange(1, len(curve) + 1), int(curve.argmax())
+def _draw_curve(axes: Axes, curve: NDArray[np.float32], *, best: int, measure: str) -> None:
+    slices = np.arange(1, len(curve) + 1)
     axes.fill_between(slices, curve, step="mid", color=BLUE, alpha=0.2, linewidth=0)
     axes.step(slices, curve, where="mid", color=BLUE)
     axes.plot(slices[best], curve[best], "o", color=POSITIVE, markersize=5)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -91,7 +92,7 @@ def test_its_map_is_that_of_the_whole_computation() -> None:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_one_map_for_all_slices_is_shown_as_far_as_its_slice_is_evidence(sign: float) -> None:
-    """Shares of a mean have the signs of features and weights; features after a ReLU have none."""
+    """Shares of a mean have the signs of the weights, as features after a ReLU have none."""
     heat = np.random.default_rng(0).random((1, SIZE, SIZE), dtype=np.float32)
     one = Evidence(heat, (2, 2), np.array([True]))
     model, images = build("mean"), Images()
@@ -274,6 +275,14 @@ def test_planes_are_those_through_the_peak() -> None:
     gray = found.pixels[::-1, 1]
     away = np.arange(8) != 6
     np.testing.assert_allclose(coronal.picture[:, away, 1], gray[:, away], atol=1e-6)
+
+
+def test_the_marked_slice_is_the_one_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(volume_panels, "draw_planes", lambda _, **words: kept.update(words))
+    alike = replace(make_map((0, 1, 2)), curve=np.full(4, 0.25, np.float32))
+    draw_views(alike, None, settings=PixelSettings(image_size=8, slices=4))
+    assert alike.view.startswith(f"Slice {kept['best'] + 1} of 4")
 
 
 def test_sides_of_the_patient_are_not_guessed() -> None:

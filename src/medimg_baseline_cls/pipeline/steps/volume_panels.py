@@ -49,7 +49,9 @@ def draw_views(
     extents = (1.0, 1.0, 1.0) if grid is None else measure_extents(grid, settings)
     is_oriented = grid is not None and grid.is_oriented
     planes = cut_planes(found, extents, is_oriented=is_oriented)
-    return draw_planes(planes, curve=found.curve, measure=found.measure, width=PANEL_WIDTH)
+    return draw_planes(
+        planes, curve=found.curve, best=found.best, measure=found.measure, width=PANEL_WIDTH
+    )
 
 
 def cut_planes(
