@@ -31,7 +31,7 @@ from medimg_baseline_cls.models.slices import SliceHead, pool_slices, weigh_slic
 from medimg_baseline_cls.pipeline.steps import panel_drawing, volume_panels
 from medimg_baseline_cls.pipeline.steps.panel_drawing import compute_maps
 from medimg_baseline_cls.pipeline.steps.volume_panels import cut_planes, draw_views, find_grid
-from medimg_baseline_cls.utils.log import SILENT
+from medimg_baseline_cls.utils.log import SILENT, RunLog
 from medimg_baseline_cls.utils.seed import torch_randomness
 
 NUM_SLICES, SIZE = 5, 64
@@ -92,7 +92,7 @@ def test_its_map_is_that_of_the_whole_computation() -> None:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_one_map_for_all_slices_is_shown_as_far_as_its_slice_is_evidence(sign: float) -> None:
-    """Shares of a mean have the signs of the weights, as features after a ReLU have none."""
+    """Features after a ReLU are not negative, so shares of a mean have the signs of the weights."""
     heat = np.random.default_rng(0).random((1, SIZE, SIZE), dtype=np.float32)
     one = Evidence(heat, (2, 2), np.array([True]))
     model, images = build("mean"), Images()
@@ -213,6 +213,43 @@ def test_a_panel_names_the_slice(tmp_path: Path, drawn: list[dict[str, Any]]) ->
     assert call["image"].shape == (1, SIZE, SIZE)
     assert call["below"].shape[1] == PANEL_WIDTH
     assert not list(tmp_path.iterdir())  # nothing is known of where its voxels are
+
+
+def plant_map(place: tuple[int, int, int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every map of the slices be empty but for one place."""
+    heats = np.zeros((NUM_SLICES, SIZE, SIZE), np.float32)
+    if place is not None:
+        heats[place] = 1.0
+    found = Evidence(heats, (8, 8), heats.any(axis=(1, 2)))
+    method = CamMethod(label="Planted", compute=lambda *_, **__: found)
+    monkeypatch.setattr(panel_drawing, "find_method", lambda _: method)
+
+
+@pytest.mark.parametrize("is_evidence_elsewhere", [True, False])
+def test_an_empty_slice_is_not_an_empty_volume(
+    is_evidence_elsewhere: bool,
+    tmp_path: Path,
+    drawn: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unit = torch.from_numpy(Images().pixels[2:]).float() / 255
+    best = int(weigh_slices(build("mean"), unit, targets=torch.tensor([1])).argmax())
+    other = (best + 1) % NUM_SLICES
+    said: list[str] = []
+    monkeypatch.setattr(RunLog, "info", lambda _, text: said.append(text))
+    plant_map((other, 20, 30) if is_evidence_elsewhere else None, monkeypatch)
+    draw_one(tmp_path)
+    (call,) = drawn
+    assert not call["heat"].any()
+    assert call["record"].view.startswith(f"Slice {best + 1} of 5")
+    note = " ".join(call["record"].empty_note.split())
+    if is_evidence_elsewhere:
+        where = f"The strongest is in slice {other + 1} of 5."
+        assert note == f"Empty: no place in this slice has evidence. {where}"
+        assert not said
+    else:
+        assert note == "Empty: no place in the volume raised the score of {class}."
+        assert said == ["1 of 1 maps is empty; each panel says why"]
 
 
 def test_the_map_is_written_over_the_voxels_of_the_file(

@@ -81,7 +81,8 @@ def draw_panels(
                 targets=[i.target for i in chunk],
                 method=kind,
             )
-            num_empty += int((~evidence.heats.any(axis=(1, 2))).sum())
+            wholes = [volume.heats for volume in evidence.volumes] or evidence.heats
+            num_empty += sum(not whole.any() for whole in wholes)
             for i, (item, image) in enumerate(zip(chunk, pixels, strict=True)):
                 text = _describe_map(item.text, evidence, number=i, method=kind)
                 volume = evidence.volumes[i] if evidence.volumes else None
@@ -155,11 +156,9 @@ def _map_volume(
         curve=weights,
         measure=ATTENTION if model.facts.pooling == "attention" else "share in the score",
     )
-    if len(heats) > 1:  # a map of each slice, not one for all
-        is_found = evidence.is_found[[volume.best]]
-    else:
-        is_found = evidence.is_found & (weights.max() > 0)
-    return Evidence(volume.heats[[volume.best]], evidence.grid, is_found, (volume,))
+    is_found = evidence.is_found.any() and (len(heats) > 1 or weights.max() > 0)
+    shown = volume.heats[[volume.best]]
+    return Evidence(shown, evidence.grid, np.array([is_found], dtype=np.bool_), (volume,))
 
 
 def _take_whole_map(evidence: Evidence, pixels: Tensor) -> Evidence:
@@ -178,21 +177,26 @@ def _describe_map(
     text: PanelText, evidence: Evidence, *, number: int, method: CamMethod = METHODS[DEFAULT]
 ) -> PanelText:
     """Return the text of a panel: kind and resolution of the map, and why it may be empty."""
-    if not method.is_of_class:
+    volume = evidence.volumes[number] if evidence.volumes else None
+    if volume is not None and volume.heats.any():
+        place = f"slice {volume.peak[0] + 1} of {len(volume.heats)}"
+        reason = f"Empty: no place in this slice\nhas evidence. The strongest\nis in {place}."
+    elif not method.is_of_class:
         reason = "Empty: all places are alike."
     elif set(evidence.grid) == {1}:
         reason = f"Empty: at this input size the map\nof {CLASS_NAME}\nhas a single cell."
     elif evidence.is_found[number]:
         reason = f"Empty: every place raised the score\nof {CLASS_NAME}\nalike."
     else:
-        reason = f"Empty: no place in the image\nraised the score of\n{CLASS_NAME}."
+        where = "image" if volume is None else "volume"
+        reason = f"Empty: no place in the {where}\nraised the score of\n{CLASS_NAME}."
     return replace(
         text,
         method=method.label,
         is_of_class=method.is_of_class,
         shows=method.shows,
         map_note=_shape(evidence),
-        view=evidence.volumes[number].view if evidence.volumes else text.view,
+        view=text.view if volume is None else volume.view,
         empty_note=reason,
     )
 
