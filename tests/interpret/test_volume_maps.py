@@ -84,3 +84,24 @@ def test_of_slices_that_are_alike_the_middle_one_is_shown() -> None:
     found = make_map(heats, [0.2] * 5)
     assert (found.best, found.peak[0]) == (2, 2)
     assert heats[0][found.peak[1:]] == heats.max()
+
+
+@pytest.mark.parametrize("measure", [ATTENTION, "share"])
+@pytest.mark.parametrize(
+    ("curve", "is_flat"),
+    [
+        ([0.05] * 20, True),
+        ([0.26, 0.24, 0.25, 0.25], True),  # 4 % above the mean
+        ([0.28, 0.22, 0.25, 0.25], False),  # 12 %
+        ([0.0, 0.0], True),
+        ([-1.0, -1.0], True),
+        ([-0.5, -1.5], False),
+    ],
+)
+def test_it_is_said_that_no_slice_says_more(
+    curve: list[float], is_flat: bool, measure: str
+) -> None:
+    view = make_map(np.zeros((len(curve), 2, 2), np.float32), curve, measure).view
+    assert ("all slices count alike" in view) == is_flat
+    assert view.startswith("Slice ")
+    assert ("attention" in view) == (measure == ATTENTION and not is_flat)

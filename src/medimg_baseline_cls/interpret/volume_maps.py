@@ -38,13 +38,16 @@ class VolumeMap:
 
     @property
     def view(self) -> str:
-        """Return which slice is shown, in words."""
-        place = f"Slice {self.best + 1} of {len(self.curve)} from below"
+        """Return which slice is shown, in words, or that all say about as much."""
+        place, mean = f"Slice {self.best + 1} of {len(self.curve)} from below", self.curve.mean()
+        if self.curve.max() - mean <= _ALIKE * abs(mean):
+            return f"{place}; all slices count alike"
         says = f", {self.measure} {self.curve[self.best]:.2f}"
         return place + says if self.measure == ATTENTION else place
 
 
 ATTENTION = "attention"
+_ALIKE = 0.05  # of the mean
 
 
 def _find_middle(values: NDArray[np.float32]) -> int:
