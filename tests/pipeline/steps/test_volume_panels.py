@@ -252,12 +252,31 @@ def test_an_empty_slice_is_not_an_empty_volume(
         assert said == ["1 of 1 maps is empty; each panel says why"]
 
 
+def save_source(folder: Path) -> nib.Nifti1Image:
+    stored = np.zeros((9, 7, 12), np.uint8)
+    image = nib.Nifti1Image(stored, np.diag([-3.0, 2.0, 4.0, 1.0]))
+    nib.save(image, folder / "source.nii.gz")
+    return image
+
+
+@pytest.mark.parametrize("place", [(2, 20, 30), None])
+def test_a_map_without_evidence_is_not_written(
+    place: tuple[int, int, int] | None,
+    tmp_path: Path,
+    drawn: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_source(tmp_path)
+    plant_map(place, monkeypatch)
+    draw_one(tmp_path, read=lambda _: (tmp_path / "source.nii.gz").read_bytes())
+    assert (tmp_path / "a_map.nii.gz").is_file() == (place is not None)
+    assert len(drawn) == 1
+
+
 def test_the_map_is_written_over_the_voxels_of_the_file(
     tmp_path: Path, drawn: list[dict[str, Any]]
 ) -> None:
-    stored = np.zeros((9, 7, 12), np.uint8)
-    image = nib.Nifti1Image(stored, np.diag([-3.0, 2.0, 4.0, 1.0]))
-    nib.save(image, tmp_path / "source.nii.gz")
+    image = save_source(tmp_path)
     asked: list[int] = []
 
     def read(position: int) -> bytes:
@@ -268,7 +287,7 @@ def test_the_map_is_written_over_the_voxels_of_the_file(
     assert asked == [2]
     overlay = nib.load(tmp_path / "a_map.nii.gz")
     np.testing.assert_array_equal(overlay.affine, image.affine)
-    assert overlay.shape == stored.shape
+    assert overlay.shape == image.shape
     assert 0 < overlay.get_fdata().max() < 1.001
     assert len(drawn) == 1
 

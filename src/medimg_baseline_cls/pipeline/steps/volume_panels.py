@@ -93,8 +93,11 @@ def cut_planes(
 def write_overlay(
     panel: Path, found: VolumeMap, *, grid: VolumeGrid | None, settings: PixelSettings
 ) -> None:
-    """Write the map next to its panel, aligned with the files of the volume, if they say where."""
-    if grid is not None and grid.header is not None:
+    """Write the map next to its panel, aligned with the files of the volume, if they say where.
+
+    A map without any evidence is not written.
+    """
+    if grid is not None and grid.header is not None and found.heats.any():
         write_bytes_atomic(
             place_overlay(panel), encode_overlay(found.heats, grid, settings=settings)
         )
