@@ -17,7 +17,7 @@ from medimg_baseline_cls.config import Config
 from medimg_baseline_cls.data.pixels.preprocess import PixelSettings
 from medimg_baseline_cls.errors import BadImageError
 from medimg_baseline_cls.interpret.cam import Evidence
-from medimg_baseline_cls.interpret.methods import CamMethod, find_method
+from medimg_baseline_cls.interpret.methods import METHODS, CamMethod, find_method
 from medimg_baseline_cls.interpret.panels import PANEL_WIDTH
 from medimg_baseline_cls.interpret.volume_maps import VolumeMap
 from medimg_baseline_cls.models.build import build_model
@@ -88,6 +88,29 @@ def test_its_map_is_that_of_the_whole_computation() -> None:
     every = method.compute(model, unit, targets=torch.tensor([1]), layer=f"net.{model.cam_layer}")
     assert len(every.heats) == NUM_SLICES
     np.testing.assert_allclose(evidence.heats[0], every.heats[place])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_attention_is_in_every_map_but_that_of_eigen_cam(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices that are copies differ by their attention alone."""
+    weights = np.array([0.1, 0.9, 0.0, 0.0, 0.0], np.float32)
+    attention = torch.from_numpy(weights)
+    monkeypatch.setattr(SliceHead, "attend", lambda _, slices: attention.expand(len(slices), -1))
+    images = Images()
+    images.pixels[:] = images.pixels[:, :1]
+    _, evidence = compute_maps(
+        SESSION,
+        build("attention"),
+        images=cast(Any, images),
+        positions=np.array([0]),
+        targets=[1],
+        method=METHODS[name],
+    )
+    highest = evidence.volumes[0].heats.max(axis=(1, 2))
+    expected = np.ones(5) if name == "eigencam" else weights / weights.max()
+    np.testing.assert_allclose(highest, expected, rtol=0, atol=0.03)  # Grad-CAM++ bends them
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
