@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tests.dicom_series import phantom, write_series
 
 from medimg_baseline_cls import Config, init
 from medimg_baseline_cls.cli import main
@@ -259,3 +260,14 @@ def test_a_class_of_any_name_is_read_back(workplace, name):
     config = build_config(result.file)
     assert config.positive_class in (name, None)
     assert config.positive_class == name or result.questions
+
+
+def test_folders_of_slices_are_set_as_volumes_and_asked_about(workplace):
+    for number in range(6):
+        write_series(workplace / f"ct/{'AB'[number % 2]}/scan{number}", phantom(number))
+    result = init(workplace / "ct")
+    assert result.settings["slices"] == 32
+    assert "Are the images of each folder the slices of a volume?" in result.questions[0]
+    text = result.file.read_text(encoding="utf-8")
+    assert "slices: 32" in text
+    assert "6 images" in text

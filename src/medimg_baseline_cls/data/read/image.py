@@ -43,7 +43,8 @@ class Geometry:
         axes: where columns, rows and slices of the file run, such as "LPS" (to the left, posterior
             and superior); "" where the file does not say.
         affine: of a DICOM series, from (column, row, slice) in the order of positions to mm to the
-            patient's left, posterior and superior: three rows of four; None where it is not known.
+            patient's left, posterior and superior: three rows of four; None where it is not known,
+            or slices are not on a regular grid.
     """
 
     num_slices: int

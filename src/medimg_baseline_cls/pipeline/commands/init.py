@@ -54,6 +54,11 @@ _VOLUMES = (
     "Are the NIfTI or .npy files volumes? Then set slices, for example 32, and for CT intensity, "
     "for example lung."
 )
+_NUM_SLICES = 32
+_SLICES = (
+    f"Are the images of each folder the slices of a volume? slices: {_NUM_SLICES} was set, as it "
+    "looks like that; set 0 if each is an image of its own. For CT set intensity, for example lung."
+)
 _UNKNOWN_PATIENTS = (
     "Which images are of one patient? Their names do not show it. Set group_regex, or group_column "
     "of a table; group_regex: none if each image is another patient. DICOM files name the patient "
@@ -101,6 +106,11 @@ def init(data: str | Path, *, output: str | Path | None = None) -> InitResult:
             questions.append(f"Is {column} the column of the {what}? It was chosen by its name.")
     config = Config(**settings)
     listing = _try_listing(config, questions=questions)
+    if listing is not None and any(i.topic == "slices" and i.warning for i in listing.inferences):
+        settings["slices"] = _NUM_SLICES
+        questions.append(_SLICES)
+        config = Config(**settings)
+        listing = _try_listing(config, questions=questions)
     summary = "not a data set yet: see the open questions"
     if listing is not None:
         summary = _describe(listing)
