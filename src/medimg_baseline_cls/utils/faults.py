@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import ParamSpec, TypeVar, get_args
+from typing import ParamSpec, TypeVar, get_args, get_origin
 
 from medimg_baseline_cls.errors import ResourceError
 from medimg_baseline_cls.utils.visible import quote_words
@@ -182,11 +182,11 @@ def ending_plainly(*, is_resumable: bool) -> Callable[[Callable[_P, _R]], Callab
 
 def _as_asked(given: object, kind: object) -> object:
     """Return text as a path where that is asked for, and one path in a list where several are."""
-    choices = get_args(kind) or (kind,)
+    choices: tuple[object, ...] = get_args(kind) or (kind,)
     if isinstance(given, str) and Path in choices and str not in choices:
         return Path(given)
-    is_one = isinstance(given, str | Path)
-    return [given] if is_one and kind in (Sequence[Path | str], Sequence[Path]) else given
+    is_sequence = get_origin(kind) is Sequence and choices[0] in (Path, Path | str)
+    return [given] if is_sequence and isinstance(given, str | Path) else given
 
 
 def find_resume_command(place: Path | None) -> str | None:
