@@ -169,3 +169,24 @@ def test_one_patient_with_very_many_images_is_named_with_the_tag() -> None:
 def test_a_column_that_is_called_like_the_patient_is_found(column: str) -> None:
     assert find_patient_column(["path", "site", "compatible", "p", column]) == column
     assert find_patient_column(["path", "site", "compatible", "p"]) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "key", "certainty"),
+    [
+        ("P{p}/case{n:03d}.nii.gz", "P7", "guess"),  # the folder, as each case has one file
+        ("case{n:03d}.nii.gz", None, "unknown"),
+        ("case_{p:03d}_{v}.png", "case_007", "sure"),  # several images of a case
+    ],
+)
+def test_a_case_with_one_image_is_not_called_a_patient(
+    shape: str, key: str | None, certainty: str
+) -> None:
+    paths = [
+        f"train/A/{shape.format(p=p, v=v, n=2 * p + v)}" for p in range(1, 9) for v in range(2)
+    ]
+    rule = find_patient_rule(listed(*paths, kind="split folders"))
+    assert rule.certainty == certainty
+    names = set(find_groups({p: p for p in paths}, group_regex=rule.pattern, depth=2).values())
+    assert (key in names) == (key is not None)
+    assert len(names) == (8 if key else 16)

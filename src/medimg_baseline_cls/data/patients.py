@@ -91,14 +91,17 @@ def set_rule(group_regex: str) -> PatientRule:
 def find_patient_rule(listing: Listing) -> PatientRule:
     """Return the rule that fits most names; one of certainty "unknown" where none does."""
     names = _names_below(listing)
-    for rule in _SURE:
-        if _shares(rule, names).total() >= max(2, _MIN_SHARE * len(names)):
+    found = {rule: _shares(rule, names) for rule in _SURE}
+    # A case is a patient or one examination of several: it is the latter if no two images share it.
+    sure = {rule: shares for rule, shares in found.items() if not _are_single_cases(shares)}
+    for rule, shares in sure.items():
+        if shares.total() >= max(2, _MIN_SHARE * len(names)):
             return rule
     for rule in (*_folder_rules(names), *_GUESSES):
         if _is_plausible(_shares(rule, names), num_images=len(names)):
             return rule
-    best = max(_SURE, key=lambda rule: _shares(rule, names).total())
-    return best if _shares(best, names) else _UNKNOWN
+    best = max(sure, key=lambda rule: sure[rule].total(), default=_UNKNOWN)
+    return best if sure.get(best) else _UNKNOWN
 
 
 def require_confirmed(listing: Listing, rule: PatientRule) -> None:
@@ -309,6 +312,15 @@ def _shares(rule: PatientRule, names: Iterable[str]) -> Counter[str]:
     pattern = re.compile(rule.pattern)
     found = (name_group(name, pattern, depth=0) for name in names if pattern.search(name))
     return Counter(found)
+
+
+def _are_single_cases(shares: Counter[str]) -> bool:
+    """Return whether keys are numbers of cases that have one image each."""
+    return (
+        bool(shares)
+        and max(shares.values()) == 1
+        and all(key.lower().startswith("case") for key in shares)
+    )
 
 
 def _is_plausible(shares: Counter[str], *, num_images: int) -> bool:
