@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.dicom_series import draw_slices, phantom, write_files, write_series
 from tests.pipeline.conftest import ConfigMaker, resume_to_the_same
-from tests.pipeline.test_volumes import SHORT
+from tests.pipeline.test_volumes import RUN
 
-from medimg_baseline_cls import check, predict, run, train
+from medimg_baseline_cls import check, explain, predict, run, train
 from medimg_baseline_cls.data.folders.image_files import list_images
 from medimg_baseline_cls.data.pixels.cache import build_cache
 from medimg_baseline_cls.data.pixels.overlays import place_overlay
@@ -19,7 +19,7 @@ from medimg_baseline_cls.errors import DataError
 from medimg_baseline_cls.phantom.volume_folder import encode_nifti
 from medimg_baseline_cls.utils.files import read_csv
 
-SETTINGS = SHORT | {"group_regex": "auto"}
+SETTINGS = RUN | {"group_regex": "auto"}
 NUM_CASES = 24
 
 
@@ -88,7 +88,8 @@ def test_series_go_to_a_report_that_names_what_was_found(series_run: Path, serie
     assert len(groups) == NUM_CASES
     assert groups["NORMAL/case00"] == groups["NORMAL/case01"] != groups["NORMAL/case04"]
     assert not any(group in (f"P{n}" for n in range(12)) for group in groups.values())
-    panels = list((series_run / "gradcam").glob("F[PN]/*.png"))
+    explain(series_run, method="eigencam")
+    panels = list((series_run / "eigencam").glob("F[PN]/*.png"))
     assert panels
     assert all(place_overlay(panel).is_file() for panel in panels)
 
