@@ -2,9 +2,8 @@
 
 Byte-identical, then pixel-identical, then nearly identical: perceptual hashes that differ in
 at most 32 of 256 bits, confirmed by a correlation of at least 0.99 at 28 px, of volumes in each of
-four parts of the depth. Copies across
-splits or classes invalidate a result; copies of one patient in one split do not. Images of a
-single gray value are not compared.
+four parts of the depth. Copies across splits or classes invalidate a result; copies of one patient
+in one split do not. Images of a single gray value are not compared.
 """
 
 from collections import defaultdict

@@ -252,8 +252,9 @@ def _find_copies(contents: Sequence[bytes], places: _Array, *, unit: str) -> lis
 
 
 def _judge_gaps(places: _Array, *, unit: str, remarks: list[Remark]) -> tuple[float, bool]:
-    """Return the usual distance between slices, and whether each is half a distance at most from
-    its place on a regular grid; remark on missing slices and uneven distances.
+    """Return the usual distance between slices, and whether they are on a regular grid.
+
+    That is, up to half a distance. Missing slices and uneven distances are remarked on.
     """
     gaps = np.diff(places)
     usual = _usual(gaps)

@@ -56,7 +56,6 @@ from medimg_baseline_cls.utils.distributed import main_process_first
 from medimg_baseline_cls.utils.files import sha256_file, write_csv
 from medimg_baseline_cls.utils.space import DiskNeed
 
-# "auto" is the indexer's own expression; "none" one that matches nothing.
 _FEWEST_INSIDE = 0.05  # of the voxels, in a window that fits
 _TASK_WORDS = {
     "multiclass": "classes",
