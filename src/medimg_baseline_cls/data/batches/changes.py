@@ -129,7 +129,8 @@ def _move_volumes(pixels: Tensor, changes: Changes) -> Tensor:
     slices, size = pixels.shape[1], pixels.shape[-1]
     z, xy = ((torch.arange(n, device=pixels.device) * 2 + 1) / n - 1 for n in (slices, size))
     slopes, starts = _to_tensor(turn, pixels), _to_tensor(offset, pixels)
-    grid = torch.empty((len(pixels), slices, size, size, 3), dtype=pixels.dtype).to(pixels.device)
+    shape = len(pixels), slices, size, size, 3
+    grid = torch.empty(shape, dtype=pixels.dtype, device=pixels.device)
     for axis in range(3):
         along_x, along_y, along_z = (
             slopes[:, axis, i, None] * c for i, c in enumerate((xy, xy, z))

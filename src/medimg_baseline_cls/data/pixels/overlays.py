@@ -77,7 +77,7 @@ def _make_header(affine: tuple[tuple[float, ...], ...]) -> Any:
     header = Nifti1Header()
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
     header.set_sform(to_ras @ np.vstack([affine, (0, 0, 0, 1)]), code="scanner")
-    header.set_qform(header.get_sform(), code="scanner", strip_shears=True)
+    header.set_qform(header.get_sform(), code="scanner")
     header.set_xyzt_units("mm")
     return header
 
